@@ -1,0 +1,45 @@
+// What Node calls when it loads the addon, once per environment.
+#include "binding/attention.h"
+#include "binding/devices.h"
+#include "binding/environment.h"
+#include "binding/errors.h"
+#include "binding/napi.h"
+#include "binding/read.h"
+#include "binding/tensors.h"
+
+namespace fa::binding {
+
+namespace {
+
+template <Napi::Value (*function)(const Napi::CallbackInfo&)>
+void add(Napi::Object exports, const char* name) {
+  exports.Set(name, Napi::Function::New<guarded<function>>(exports.Env(), name));
+}
+
+Napi::Object load(Napi::Env env, Napi::Object exports) {
+  Environment::open(env);
+  add<info>(exports, "info");
+  add<devices>(exports, "devices");
+  add<memory>(exports, "memory");
+  add<empty>(exports, "empty");
+  add<zeros>(exports, "zeros");
+  add<randn>(exports, "randn");
+  add<from_data>(exports, "fromData");
+  add<view>(exports, "view");
+  add<convert>(exports, "convert");
+  add<describe>(exports, "describe");
+  add<read>(exports, "read");
+  add<dispose>(exports, "dispose");
+  add<attention>(exports, "attention");
+  add<plan>(exports, "plan");
+  add<merge_states>(exports, "mergeStates");
+  add<synchronize>(exports, "synchronize");
+  return exports;
+}
+
+}  // namespace
+
+}  // namespace fa::binding
+
+using fa::binding::load;
+NODE_API_MODULE(flash_attention, load)

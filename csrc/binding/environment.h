@@ -1,0 +1,43 @@
+// Everything that belongs to one JavaScript environment (the main thread, or a worker). There is one
+// instance of this class per environment and nothing of it is static.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "binding/ledger.h"
+#include "binding/napi.h"
+#include "binding/promises.h"
+#include "core/stream.h"
+
+namespace fa::binding {
+
+class Environment {
+ public:
+  /** Makes the instance of `env`, to be found by `of`. Node destroys it. */
+  static void open(Napi::Env env);
+  static Environment& of(Napi::Env env);
+
+  explicit Environment(Napi::Env env);
+
+  Napi::Env env() const { return env_; }
+  const std::shared_ptr<Ledger>& ledger() const { return ledger_; }
+  Promises& promises() { return promises_; }
+
+  /** The stream of a device. Throws Error{kDevice} for no device, Error{kDeviceUnavailable} for one not here. */
+  Stream& stream(const std::string& device);
+
+  /** `new ArrayBuffer(bytes)`; throws Error{kOutOfMemory}. */
+  Napi::ArrayBuffer array_buffer(size_t bytes);
+
+ private:
+  static void close(void* environment);
+
+  Napi::Env env_;
+  Napi::FunctionReference array_buffer_;
+  std::shared_ptr<Ledger> ledger_ = std::make_shared<Ledger>();
+  Promises promises_;
+  std::unique_ptr<Stream> cpu_;
+};
+
+}  // namespace fa::binding

@@ -1,0 +1,218 @@
+#include "binding/problem.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "binding/arguments.h"
+#include "binding/shapes.h"
+#include "binding/tensor_handle.h"
+
+namespace fa::binding {
+
+namespace {
+
+constexpr int64_t kMaxInt32 = std::numeric_limits<int32_t>::max();
+
+/** Reads `args` into a call. */
+class Reader {
+ public:
+  Reader(const Napi::Object& args, AttentionCall& call)
+      : args_(args), call_(call), problem_(call.problem) {}
+
+  void read() {
+    call_.bhsd = to_integer(args_.Get("layout"), "layout", 0, 1) == 1;
+    call_.return_lse = to_boolean(args_.Get("returnLse"), "returnLse");
+    problem_.cu_seqlens_q = index("cuSeqlensQ");
+    problem_.cu_seqlens_k = index("cuSeqlensK");
+    problem_.page_table = index("pageTable");
+    problem_.seqlens_k = index("seqlensK");
+    const bool varlen = problem_.cu_seqlens_q.present() || problem_.cu_seqlens_k.present();
+    problem_.q = sequences("q", varlen, call_.bhsd);
+    problem_.k = sequences("k", varlen, call_.bhsd && !problem_.paged());
+    problem_.v = sequences("v", varlen, call_.bhsd && !problem_.paged());
+    read_lengths(varlen);
+    read_modifiers();
+    read_masks();
+  }
+
+ private:
+  Napi::Value get(const char* name) const { return args_.Get(name); }
+
+  /** The view of a tensor argument; one without axes when it is optional and absent. */
+  View tensor(const char* name, bool optional = true) {
+    const Napi::Value value = get(name);
+    if (optional && value.IsUndefined()) return {};
+    const TensorRef tensor = tensor_of(value, name);
+    Stream* const stream = tensor.storage->stream();
+    if (call_.stream == nullptr) call_.stream = stream;
+    if (stream != call_.stream) {
+      reject(ErrorCode::kDevice, name, "a tensor on " + call_.stream->device(),
+             "one on " + stream->device());
+    }
+    call_.inputs.push_back(tensor.storage);
+    return tensor.view;
+  }
+
+  View index(const char* name) {
+    const size_t before = call_.inputs.size();
+    const View view = tensor(name);
+    if (call_.inputs.size() > before) call_.indices.push_back(call_.inputs.back());
+    return view;
+  }
+
+  /** q, k or v with the axes [batch, seqlen, heads, dim]. */
+  View sequences(const char* name, bool packed, bool bhsd) {
+    View view = tensor(name, false);
+    const int rank = packed ? 3 : 4;
+    if (view.rank != rank) {
+      reject(ErrorCode::kShape, name, std::to_string(rank) + " axes", "shape " + shape_text(view));
+    }
+    if (!packed) return bhsd ? permuted(view, {0, 2, 1, 3}) : view;
+    return with_leading_axis(view);
+  }
+
+  static View with_leading_axis(const View& view) {
+    View result = view;
+    std::copy_n(view.shape, view.rank, result.shape + 1);
+    std::copy_n(view.strides, view.rank, result.strides + 1);
+    result.shape[0] = 1;
+    result.strides[0] = 0;
+    ++result.rank;
+    return result;
+  }
+
+  void read_lengths(bool varlen) {
+    problem_.max_seqlen_q = problem_.q.shape[1];
+    problem_.max_seqlen_k = problem_.k.shape[1];
+    call_.longest_q_given = read_longest("maxSeqlenQ", varlen, problem_.max_seqlen_q);
+    call_.longest_k_given = read_longest("maxSeqlenK", varlen, problem_.max_seqlen_k);
+    if (problem_.paged() && (problem_.page_table.rank != 2 ||
+                             __builtin_mul_overflow(problem_.page_table.shape[1],
+                                                    problem_.k.shape[1], &problem_.max_seqlen_k))) {
+      reject(ErrorCode::kShape, "pageTable", "shape [batch, pagesPerSequence]",
+             "shape " + shape_text(problem_.page_table));
+    }
+  }
+
+  bool read_longest(const char* name, bool varlen, int64_t& longest) {
+    const Napi::Value value = get(name);
+    if (value.IsUndefined()) return false;
+    if (!varlen) {
+      reject(ErrorCode::kOption, name, "cuSeqlensQ and cuSeqlensK beside a value", shown(value));
+    }
+    longest = to_integer(value, name, 0, kMaxInt32);
+    return true;
+  }
+
+  void read_modifiers() {
+    const int64_t head_dim = problem_.head_dim();
+    problem_.scale =
+        head_dim > 0 ? static_cast<float>(1 / std::sqrt(static_cast<double>(head_dim))) : 1;
+    if (const auto value = get("scale"); !value.IsUndefined()) {
+      problem_.scale = to_finite_float(value, "scale");
+    }
+    if (const auto value = get("windowLeft"); !value.IsUndefined()) {
+      problem_.window_left = to_bound(value, "windowLeft");
+    }
+    if (const auto value = get("windowRight"); !value.IsUndefined()) {
+      problem_.window_right = to_bound(value, "windowRight");
+    }
+    if (const auto value = get("causal"); !value.IsUndefined() && to_boolean(value, "causal")) {
+      problem_.window_right = std::min<int64_t>(problem_.window_right, 0);
+    }
+    if (const auto value = get("sinkTokens"); !value.IsUndefined()) {
+      problem_.sink_tokens = to_integer(value, "sinkTokens", 0, kMaxSafeInteger);
+    }
+    if (const auto value = get("softcap"); !value.IsUndefined()) {
+      problem_.softcap = to_finite_float(value, "softcap");
+    }
+    if (const auto value = get("dropoutP"); !value.IsUndefined()) {
+      problem_.dropout.p = to_finite_float(value, "dropoutP");
+    }
+    if (const auto value = get("dropoutSeed"); !value.IsUndefined()) {
+      problem_.dropout.seed = to_uint64(value, "dropoutSeed");
+    }
+    if (const auto value = get("dropoutOffset"); !value.IsUndefined()) {
+      problem_.dropout.offset = to_uint64(value, "dropoutOffset");
+    }
+    if (const auto value = get("numSplits"); !value.IsUndefined()) {
+      problem_.num_splits = static_cast<int>(to_integer(value, "numSplits", 0, kMaxInt32));
+    }
+    problem_.alibi_slopes = tensor("alibiSlopes");
+    if (problem_.alibi_slopes.rank == 1) {
+      problem_.alibi_slopes = with_leading_axis(problem_.alibi_slopes);
+    }
+    problem_.sinks = tensor("sinks");
+  }
+
+  void read_masks() {
+    problem_.mask = tensor("mask");
+    if (problem_.mask.present()) broadcast_mask();
+    BlockMaskView& block_mask = problem_.block_mask;
+    block_mask.table = index("blockTable");
+    block_mask.bits = tensor("blockBits");
+    if (!block_mask.present()) return;
+    block_mask.block_q = to_integer(get("blockQ"), "blockQ", 1, kMaxInt32);
+    block_mask.block_k = to_integer(get("blockK"), "blockK", 1, kMaxInt32);
+  }
+
+  /** Aligns the mask's axes to the right and repeats those that are missing or of length 1. */
+  void broadcast_mask() {
+    const View given = problem_.mask;
+    if (given.rank > 4) {
+      reject(ErrorCode::kShape, "mask", "1 to 4 axes", "shape " + shape_text(given));
+    }
+    const int64_t shape[4] = {problem_.q.shape[0], problem_.heads(), problem_.max_seqlen_q,
+                              problem_.max_seqlen_k};
+    View& mask = problem_.mask;
+    mask.rank = 4;
+    for (int axis = 0; axis < 4; ++axis) {
+      const int source = axis - (4 - given.rank);
+      const bool repeated = source < 0 || given.shape[source] == 1;
+      // An axis of any other length stays, for `validate` to judge.
+      mask.shape[axis] = repeated ? shape[axis] : given.shape[source];
+      mask.strides[axis] = repeated ? 0 : given.strides[source];
+    }
+  }
+
+  const Napi::Object& args_;
+  AttentionCall& call_;
+  AttentionProblem& problem_;
+};
+
+/** The longest of the sequences between ascending offsets. */
+int64_t longest(const View& offsets) {
+  const auto* data = static_cast<const int32_t*>(offsets.data);
+  int64_t result = 0;
+  for (int64_t i = 1; i < offsets.shape[0]; ++i) {
+    const int64_t begin = data[(i - 1) * offsets.strides[0]];
+    result = std::max(result, data[i * offsets.strides[0]] - begin);
+  }
+  return result;
+}
+
+}  // namespace
+
+bool AttentionCall::indices_ready() const {
+  return std::all_of(indices.begin(), indices.end(), [this](const auto& storage) {
+    return stream->completed(storage->written_by) && !storage->failure();
+  });
+}
+
+AttentionCall attention_call(const Napi::Value& args) {
+  if (!args.IsObject()) reject(ErrorCode::kType, "args", "an object", shown(args));
+  AttentionCall call;
+  Reader(args.As<Napi::Object>(), call).read();
+  return call;
+}
+
+void tighten_lengths(AttentionCall& call) {
+  AttentionProblem& problem = call.problem;
+  if (!problem.varlen()) return;
+  if (!call.longest_q_given) problem.max_seqlen_q = longest(problem.cu_seqlens_q);
+  if (!call.longest_k_given) problem.max_seqlen_k = longest(problem.cu_seqlens_k);
+}
+
+}  // namespace fa::binding

@@ -1,0 +1,60 @@
+#include "binding/read.h"
+
+#include "binding/arguments.h"
+#include "binding/errors.h"
+#include "binding/shapes.h"
+#include "binding/tensor_handle.h"
+
+namespace fa::binding {
+
+namespace {
+
+/**
+ * The memory of an ArrayBuffer, as the target of a task. Threads of ours may write to it because no
+ * JavaScript has seen the buffer yet, so nothing can detach or resize it; `Promises` holds it.
+ */
+class HostStorage final : public Storage {
+ public:
+  HostStorage(Stream* stream, void* data, size_t bytes) : Storage(stream, bytes), data_(data) {}
+  void* data() const override { return data_; }
+
+ private:
+  void* data_;
+};
+
+Napi::Value rejected(Napi::Env env, const Error& error) {
+  const auto deferred = Napi::Promise::Deferred::New(env);
+  deferred.Reject(to_javascript(env, error).Value());
+  return deferred.Promise();
+}
+
+}  // namespace
+
+Napi::Value read(const Napi::CallbackInfo& call) {
+  const Napi::Env env = call.Env();
+  const DType dtype = to_dtype(call[1], "dtype");
+  const TensorRef tensor = tensor_of(call[0], "tensor");
+  if (dtype != tensor.view.dtype && dtype != DType::kFloat32) {
+    reject(ErrorCode::kDType, "dtype", "float32 or that of the tensor", dtype_name(dtype));
+  }
+  Environment& environment = Environment::of(env);
+  Napi::ArrayBuffer buffer;
+  try {
+    const size_t bytes = static_cast<size_t>(tensor.view.size()) * dtype_size(dtype);
+    buffer = environment.array_buffer(bytes);
+  } catch (const Error& error) {
+    return rejected(env, error);
+  }
+  Stream& stream = *tensor.storage->stream();
+  const auto host = std::make_shared<HostStorage>(&stream, buffer.Data(), buffer.ByteLength());
+  stream.download(tensor.view, dtype, host->data(), {{tensor.storage}, {host}});
+  return environment.promises().after(stream, buffer, host);
+}
+
+Napi::Value synchronize(const Napi::CallbackInfo& call) {
+  Environment& environment = Environment::of(call.Env());
+  Stream& stream = environment.stream(to_text(call[0], "device"));
+  return environment.promises().after(stream, Napi::Object(), nullptr);
+}
+
+}  // namespace fa::binding

@@ -1,0 +1,53 @@
+// Every failure the native side reports: a stable code, the argument it is about, and a message
+// that says what was given and what was expected. The binding turns it into a JavaScript error.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace fa {
+
+enum class ErrorCode {
+  kType,               // ERR_TYPE: not the kind of value the argument takes
+  kShape,              // ERR_SHAPE
+  kDType,              // ERR_DTYPE
+  kDevice,             // ERR_DEVICE: tensors on different devices, or an operation the device lacks
+  kOption,             // ERR_OPTION: an option out of range, or options that exclude each other
+  kDisposed,           // ERR_DISPOSED
+  kOutOfMemory,        // ERR_OUT_OF_MEMORY
+  kDeviceUnavailable,  // ERR_DEVICE_UNAVAILABLE
+  kCancelled,          // ERR_CANCELLED: the environment is shutting down
+  kInternal,           // ERR_INTERNAL: a failure that has no code of its own
+};
+
+constexpr const char* error_code_name(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kType: return "ERR_TYPE";
+    case ErrorCode::kShape: return "ERR_SHAPE";
+    case ErrorCode::kDType: return "ERR_DTYPE";
+    case ErrorCode::kDevice: return "ERR_DEVICE";
+    case ErrorCode::kOption: return "ERR_OPTION";
+    case ErrorCode::kDisposed: return "ERR_DISPOSED";
+    case ErrorCode::kOutOfMemory: return "ERR_OUT_OF_MEMORY";
+    case ErrorCode::kDeviceUnavailable: return "ERR_DEVICE_UNAVAILABLE";
+    case ErrorCode::kCancelled: return "ERR_CANCELLED";
+    case ErrorCode::kInternal: return "ERR_INTERNAL";
+  }
+  return "ERR_INTERNAL";
+}
+
+class Error : public std::runtime_error {
+ public:
+  Error(ErrorCode code, std::string argument, const std::string& message)
+      : std::runtime_error(message), code_(code), argument_(std::move(argument)) {}
+
+  ErrorCode code() const { return code_; }
+  const std::string& argument() const { return argument_; }
+
+ private:
+  ErrorCode code_;
+  std::string argument_;
+};
+
+}  // namespace fa

@@ -1,0 +1,49 @@
+// Device memory, reference-counted. Handles in JavaScript and tasks in a stream share it; whoever is
+// last frees it, so a tensor may be disposed while work that reads it is still queued.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+
+#include "core/error.h"
+
+namespace fa {
+
+class Stream;
+
+class Storage {
+ public:
+  Storage(Stream* stream, size_t bytes) : stream_(stream), bytes_(bytes) {}
+  virtual ~Storage() = default;
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  virtual void* data() const = 0;
+  size_t bytes() const { return bytes_; }
+  /** The stream it was allocated on; never dereferenced after that stream is gone. */
+  Stream* stream() const { return stream_; }
+
+  /** Sequence number of the task that writes it last; 0 when it was filled before any task. JS thread only. */
+  uint64_t written_by = 0;
+
+  /** Why the task that should have written it failed; null when nothing went wrong. */
+  std::shared_ptr<const Error> failure() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return failure_;
+  }
+  void fail(std::shared_ptr<const Error> error) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    failure_ = std::move(error);
+  }
+
+ private:
+  Stream* stream_;
+  size_t bytes_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Error> failure_;
+};
+
+}  // namespace fa

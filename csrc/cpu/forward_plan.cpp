@@ -1,0 +1,175 @@
+#include "cpu/forward_plan.h"
+
+#include <algorithm>
+
+#include "core/mask.h"
+#include "core/philox.h"
+#include "cpu/isa.h"
+#include "cpu/ops.h"
+#include "cpu/thread_pool.h"
+
+namespace fa::cpu {
+
+namespace {
+
+// Tiles and panels, by what fits: a tile of scores in L1, packed panels and a packed K/V tile in L2.
+constexpr int kTileKeys = 128;
+constexpr int kTileKeysWide = 64;     // head dims above kWideHeadDim
+constexpr int64_t kWideHeadDim = 256;
+constexpr int64_t kItemRows = 192;    // rows that share a packed tile, so that packing is a small part
+constexpr int64_t kPanelBytes = 192 * 1024;
+constexpr int64_t kItemsPerThread = 4;   // enough for the last items to even out
+constexpr int64_t kMinSplitKeys = 512;   // below this a split's merge costs more than it spreads
+constexpr int64_t kMaxAutoSplits = 64;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int64_t count_items(const AttentionProblem& p, int64_t rows_per_item, std::vector<int64_t>* first_item) {
+  int64_t items = 0;
+  for (int64_t b = 0; b < p.batch(); ++b) {
+    if (first_item != nullptr) first_item->push_back(items);
+    items += p.kv_heads() * ceil_div(sequence(p, b).seqlen_q * p.group(), rows_per_item);
+  }
+  if (first_item != nullptr) first_item->push_back(items);
+  return items;
+}
+
+}  // namespace
+
+ForwardPlan plan_forward(const AttentionProblem& p) {
+  ForwardPlan plan{};
+  plan.kernels = &kernels();
+  plan.threads = num_threads();
+  const int64_t panel_rows = plan.kernels->panel_rows;
+  const int64_t dims = p.head_dim() + p.head_dim_v();
+  plan.tile_k = std::max(p.head_dim(), p.head_dim_v()) > kWideHeadDim ? kTileKeysWide : kTileKeys;
+  const int64_t fitting = kPanelBytes / (dims * panel_rows * 4);
+  plan.panels = static_cast<int>(std::clamp<int64_t>(std::min(fitting, kItemRows / panel_rows), 1, 64));
+  while (plan.panels > 1 && count_items(p, plan.panels * panel_rows, nullptr) < kItemsPerThread * plan.threads) --plan.panels;
+  plan.rows_per_item = plan.panels * panel_rows;
+
+  const int64_t items = count_items(p, plan.rows_per_item, nullptr);
+  const int64_t tiles = std::max<int64_t>(1, ceil_div(p.max_seqlen_k, plan.tile_k));
+  if (p.num_splits > 0) {
+    plan.num_splits = static_cast<int>(std::min<int64_t>(p.num_splits, tiles));
+  } else if (items == 0 || items >= kItemsPerThread * plan.threads) {
+    plan.num_splits = 1;
+  } else {
+    const int64_t wanted = ceil_div(kItemsPerThread * plan.threads, items);
+    plan.num_splits = static_cast<int>(std::clamp<int64_t>(std::min(wanted, p.max_seqlen_k / kMinSplitKeys), 1, kMaxAutoSplits));
+    if (plan.threads == 1) plan.num_splits = 1;
+  }
+  count_items(p, plan.rows_per_item, &plan.first_item);
+  for (int64_t& first : plan.first_item) first *= plan.num_splits;
+  return plan;
+}
+
+WorkItem work_item(const AttentionProblem& p, const ForwardPlan& plan, int64_t index) {
+  const auto after = std::upper_bound(plan.first_item.begin(), plan.first_item.end(), index);
+  WorkItem item{};
+  item.batch = after - plan.first_item.begin() - 1;
+  int64_t rest = index - plan.first_item[static_cast<size_t>(item.batch)];
+  item.split = static_cast<int>(rest % plan.num_splits);
+  rest /= plan.num_splits;
+  const int64_t rows = sequence(p, item.batch).seqlen_q * p.group();
+  const int64_t blocks = ceil_div(rows, plan.rows_per_item);
+  const int64_t block = blocks - 1 - rest % blocks;
+  item.kv_head = rest / blocks;
+  item.row_begin = block * plan.rows_per_item;
+  item.row_end = std::min(rows, item.row_begin + plan.rows_per_item);
+  return item;
+}
+
+ForwardArgs forward_args(const AttentionProblem& p, const ForwardPlan& plan, int64_t batch, int64_t kv_head, const float* sinks) {
+  const Sequence s = sequence(p, batch);
+  const int64_t group = p.group(), head = kv_head * group;
+  ForwardArgs a{};
+  const auto rows = [](const View& view, int64_t b, int64_t begin, int64_t h) {
+    const int64_t first = b * view.strides[0] + begin * view.strides[1] + h * view.strides[2];
+    return Rows{view.at(first), static_cast<int>(view.dtype), view.strides[1], view.strides[3]};
+  };
+  a.q = rows(p.q, s.q_batch, s.q_begin, head);
+  a.q_head_stride = p.q.strides[2];
+  a.out = rows(p.out, s.q_batch, s.q_begin, head);
+  a.out_head_stride = p.out.strides[2];
+  if (p.paged()) {
+    a.k = rows(p.k, 0, 0, kv_head);
+    a.v = rows(p.v, 0, 0, kv_head);
+    a.pages = static_cast<const int32_t*>(p.page_table.data) + batch * p.page_table.strides[0];
+    a.pages_stride = p.page_table.strides[1];
+    a.page_size = p.k.shape[1];
+    a.k_page_stride = p.k.strides[0];
+    a.v_page_stride = p.v.strides[0];
+  } else {
+    a.k = rows(p.k, s.k_batch, s.k_begin, kv_head);
+    a.v = rows(p.v, s.k_batch, s.k_begin, kv_head);
+  }
+  if (p.lse.present()) {
+    a.lse = static_cast<float*>(p.lse.data) + s.q_batch * p.lse.strides[0] + head * p.lse.strides[1] + s.q_begin * p.lse.strides[2];
+    a.lse_head_stride = p.lse.strides[1];
+    a.lse_row_stride = p.lse.strides[2];
+  }
+  a.seqlen_q = s.seqlen_q;
+  a.seqlen_k = s.seqlen_k;
+  a.window_left = p.window_left;
+  a.window_right = p.window_right;
+  a.sink_tokens = p.sink_tokens;
+  a.head_dim = static_cast<int>(p.head_dim());
+  a.head_dim_v = static_cast<int>(p.head_dim_v());
+  a.group = static_cast<int>(group);
+  a.scale = p.scale;
+  a.softcap = p.softcap;
+  if (p.alibi_slopes.present()) {
+    const View& slopes = p.alibi_slopes;
+    const int64_t b = slopes.shape[0] == 1 ? 0 : batch;
+    a.alibi_slopes = static_cast<const float*>(slopes.data) + b * slopes.strides[0] + head * slopes.strides[1];
+    a.alibi_stride = slopes.strides[1];
+  }
+  a.sink_logits = sinks == nullptr ? nullptr : sinks + head;
+  if (p.mask.present()) {
+    const View& mask = p.mask;
+    a.mask = {mask.at(batch * mask.strides[0] + head * mask.strides[1]), static_cast<int>(mask.dtype), mask.strides[1], mask.strides[2], mask.strides[3]};
+  }
+  if (p.block_mask.present()) {
+    const View& table = p.block_mask.table;
+    const View& bits = p.block_mask.bits;
+    const int64_t b = table.shape[0] == 1 ? 0 : batch, h = table.shape[1] == 1 ? 0 : head;
+    a.block_mask.cells = static_cast<const int32_t*>(table.data) + b * table.strides[0] + h * table.strides[1];
+    a.block_mask.head_stride = table.shape[1] == 1 ? 0 : table.strides[1];
+    a.block_mask.row_stride = table.strides[2];
+    a.block_mask.column_stride = table.strides[3];
+    a.block_mask.block_q = p.block_mask.block_q;
+    a.block_mask.block_k = p.block_mask.block_k;
+    if (bits.present()) {
+      a.block_mask.bits = static_cast<const int32_t*>(bits.data);
+      a.block_mask.bitmap_stride = bits.strides[0];
+      a.block_mask.bit_row_stride = bits.strides[1];
+      a.block_mask.bit_word_stride = bits.strides[2];
+    }
+  }
+  if (p.dropout.p > 0) {
+    const Dropout& d = p.dropout;
+    a.dropout = {true,
+                 dropout_threshold(d.p),
+                 static_cast<float>(1 / (1 - d.p)),
+                 static_cast<uint32_t>(d.seed),
+                 static_cast<uint32_t>(d.seed >> 32) ^ static_cast<uint32_t>(d.offset >> 32),
+                 static_cast<uint32_t>(batch * p.heads() + head),
+                 static_cast<uint32_t>(d.offset)};
+  }
+  a.row_end = s.seqlen_q * group;
+  a.key_end = s.seqlen_k;
+  a.first_split = true;
+  a.panels = plan.panels;
+  a.tile_k = plan.tile_k;
+  return a;
+}
+
+void set_split(ForwardArgs& args, int split, int num_splits) {
+  const int64_t tiles = ceil_div(args.seqlen_k, args.tile_k);
+  args.key_begin = std::min(args.seqlen_k, tiles * split / num_splits * args.tile_k);
+  args.key_end = std::min(args.seqlen_k, tiles * (split + 1) / num_splits * args.tile_k);
+  args.first_split = split == 0;
+}
+
+}  // namespace fa::cpu

@@ -1,0 +1,44 @@
+// How a problem is cut into work items for the CPU: one function decides panels, tile and splits.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/attention.h"
+#include "cpu/kernels/table.h"
+
+namespace fa::cpu {
+
+struct ForwardPlan {
+  const KernelTable* kernels;
+  int threads;
+  int tile_k;
+  int panels;
+  int num_splits;
+  int64_t rows_per_item;
+  std::vector<int64_t> first_item;  // per batch, and the total: work items before it
+
+  int64_t work_items() const { return first_item.back(); }
+};
+
+ForwardPlan plan_forward(const AttentionProblem& problem);
+
+/** One work item of the plan. */
+struct WorkItem {
+  int64_t batch, kv_head, row_begin, row_end;
+  int split;
+};
+
+/** Items of a head lie together, its longest causal rows first. */
+WorkItem work_item(const AttentionProblem& problem, const ForwardPlan& plan, int64_t index);
+
+/**
+ * The kernel's arguments for a (batch, kv head) of the problem, all rows and keys. `sinks` holds the logits of all heads as
+ * float32, or is null.
+ */
+ForwardArgs forward_args(const AttentionProblem& problem, const ForwardPlan& plan, int64_t batch, int64_t kv_head, const float* sinks);
+
+/** Keys of one split: whole tiles. */
+void set_split(ForwardArgs& args, int split, int num_splits);
+
+}  // namespace fa::cpu

@@ -1,0 +1,79 @@
+// What the per-ISA kernels take: plain data, no functions, so that nothing compiled for one
+// instruction set is shared with another.
+#pragma once
+
+#include <cstdint>
+
+namespace fa::cpu {
+
+/** Rows of numbers in memory; strides in elements. */
+struct Rows {
+  char* base;
+  int dtype;  // fa::DType
+  int64_t row_stride;
+  int64_t dim_stride;
+};
+
+/** Dense mask of one (batch, kv head): element (g, i, j) at base + g * head_stride + i * row_stride + j * key_stride. */
+struct DenseMask {
+  const char* base;  // null: none
+  int dtype;
+  int64_t head_stride, row_stride, key_stride;
+};
+
+/** Block mask of one (batch, kv head). */
+struct BlockMaskArgs {
+  const int32_t* cells;  // null: none
+  int64_t head_stride, row_stride, column_stride;
+  const int32_t* bits;
+  int64_t bitmap_stride, bit_row_stride, bit_word_stride;
+  int64_t block_q, block_k;
+};
+
+struct DropoutArgs {
+  bool enabled;
+  uint32_t threshold;    // words below it are dropped
+  float keep_scale;      // 1 / (1 - p)
+  uint32_t key0, key1;
+  uint32_t stream0;      // batch * heads + first query head of the group
+  uint32_t offset_lo;
+};
+
+/**
+ * One (batch, kv head) problem and the part of it that a work item computes. The `group` query heads
+ * that share the kv head are packed into rows: row r is query r / group of head r % group, so that
+ * each key and value is read once for all of them (GQA packing).
+ */
+struct ForwardArgs {
+  Rows q;                    // row i; head g at q_head_stride
+  int64_t q_head_stride;
+  Rows k, v;                 // row j of the sequence
+  const int32_t* pages;      // null: rows are contiguous in `k.row_stride`; else page of keys j / page_size
+  int64_t pages_stride;
+  int64_t page_size, k_page_stride, v_page_stride;
+  Rows out;                  // row i; head g at out_head_stride
+  int64_t out_head_stride;
+  float* lse;                // null: not wanted; row i of head g at lse + i * lse_row_stride + g * lse_head_stride
+  int64_t lse_row_stride, lse_head_stride;
+
+  int64_t seqlen_q, seqlen_k;
+  int64_t window_left, window_right, sink_tokens;
+  int head_dim, head_dim_v, group;
+
+  float scale;
+  float softcap;                         // 0: none
+  const float* alibi_slopes;             // [group] or null
+  int64_t alibi_stride;
+  const float* sink_logits;              // [group] or null
+  DenseMask mask;
+  BlockMaskArgs block_mask;
+  DropoutArgs dropout;
+
+  int64_t row_begin, row_end;            // packed rows of this work item
+  int64_t key_begin, key_end;            // keys of this split
+  bool first_split;                      // the one that counts the sink logit
+  int panels;                            // register tiles that share a pass over the keys
+  int tile_k;                            // keys per tile
+};
+
+}  // namespace fa::cpu

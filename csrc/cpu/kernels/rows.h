@@ -1,0 +1,96 @@
+// Rows of any dtype and stride to and from contiguous float32. Conversion happens here, while a tile
+// is packed, so 16-bit tensors are never converted whole.
+#pragma once
+
+#include "core/dtype.h"
+#include "cpu/kernels/args.h"
+#include "cpu/kernels/simd.h"
+
+namespace fa::cpu::FA_ISA {
+namespace {
+
+constexpr int kFloat32 = static_cast<int>(DType::kFloat32);
+constexpr int kFloat16 = static_cast<int>(DType::kFloat16);
+constexpr int kBFloat16 = static_cast<int>(DType::kBFloat16);
+constexpr int kInt32 = static_cast<int>(DType::kInt32);
+constexpr int kBool = static_cast<int>(DType::kBool);
+
+FA_ALWAYS_INLINE int64_t element_size(int dtype) { return static_cast<int64_t>(dtype_size(static_cast<DType>(dtype))); }
+
+FA_ALWAYS_INLINE int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+template <int Dtype>
+FA_ALWAYS_INLINE Vec load_floats(const char* p) {
+  if constexpr (Dtype == kFloat16) return from_float16(load<VecH>(p));
+  if constexpr (Dtype == kBFloat16) return from_bfloat16(load<VecH>(p));
+  return load<Vec>(p);
+}
+
+template <int Dtype>
+FA_ALWAYS_INLINE void store_floats(char* p, Vec x) {
+  if constexpr (Dtype == kFloat16) store(p, to_float16(x));
+  else if constexpr (Dtype == kBFloat16) store(p, to_bfloat16(x));
+  else store(p, x);
+}
+
+template <int Dtype>
+constexpr int64_t kElementSize = Dtype == kFloat32 ? 4 : 2;
+
+FA_ALWAYS_INLINE float load_scalar(const char* p, int dtype) {
+  if (dtype == kFloat32) return load<float>(p);
+  if (dtype == kFloat16) return float16_to_float(load<uint16_t>(p));
+  if (dtype == kBFloat16) return bfloat16_to_float(load<uint16_t>(p));
+  if (dtype == kInt32) return static_cast<float>(load<int32_t>(p));
+  return *p != 0 ? 1.f : 0.f;
+}
+
+FA_ALWAYS_INLINE void store_scalar(char* p, int dtype, float x) {
+  if (dtype == kFloat32) store(p, x);
+  else if (dtype == kFloat16) store(p, float_to_float16(x));
+  else store(p, float_to_bfloat16(x));
+}
+
+template <int Dtype>
+void load_unit_stride(const char* source, int n, float* target) {
+  int i = 0;
+  for (; i + kLanes <= n; i += kLanes) store(target + i, load_floats<Dtype>(source + i * kElementSize<Dtype>));
+  if (i < n) {
+    char tail[kLanes * 4] = {};
+    std::memcpy(tail, source + i * kElementSize<Dtype>, static_cast<size_t>((n - i) * kElementSize<Dtype>));
+    store(target + i, load_floats<Dtype>(tail));
+  }
+}
+
+/** n floats; `target` has room for n rounded up to kLanes, and the rest of that is zeroed. */
+void load_row(const char* source, int dtype, int64_t stride, int n, float* target) {
+  if (stride == 1 && dtype == kFloat32) return load_unit_stride<kFloat32>(source, n, target);
+  if (stride == 1 && dtype == kFloat16) return load_unit_stride<kFloat16>(source, n, target);
+  if (stride == 1 && dtype == kBFloat16) return load_unit_stride<kBFloat16>(source, n, target);
+  const int64_t step = stride * element_size(dtype);
+  int i = 0;
+  for (; i < n; ++i) target[i] = load_scalar(source + i * step, dtype);
+  for (; i < round_up(n, kLanes); ++i) target[i] = 0.f;
+}
+
+template <int Dtype>
+void store_unit_stride(char* target, int n, const float* source) {
+  int i = 0;
+  for (; i + kLanes <= n; i += kLanes) store_floats<Dtype>(target + i * kElementSize<Dtype>, load<Vec>(source + i));
+  if (i < n) {
+    char tail[kLanes * 4];
+    store_floats<Dtype>(tail, load<Vec>(source + i));
+    std::memcpy(target + i * kElementSize<Dtype>, tail, static_cast<size_t>((n - i) * kElementSize<Dtype>));
+  }
+}
+
+/** n floats; `source` is readable up to n rounded up to kLanes. */
+void store_row(char* target, int dtype, int64_t stride, int n, const float* source) {
+  if (stride == 1 && dtype == kFloat32) return store_unit_stride<kFloat32>(target, n, source);
+  if (stride == 1 && dtype == kFloat16) return store_unit_stride<kFloat16>(target, n, source);
+  if (stride == 1 && dtype == kBFloat16) return store_unit_stride<kBFloat16>(target, n, source);
+  const int64_t step = stride * element_size(dtype);
+  for (int i = 0; i < n; ++i) store_scalar(target + i * step, dtype, source[i]);
+}
+
+}  // namespace
+}  // namespace fa::cpu::FA_ISA

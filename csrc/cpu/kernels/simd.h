@@ -1,0 +1,174 @@
+// Vectors of one instruction set: GCC vector types and the few operations that need an intrinsic.
+// This file is compiled once per level (FA_ISA); everything lives in that level's namespace with
+// internal linkage.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#define FA_ALWAYS_INLINE inline __attribute__((always_inline))
+#define FA_UNROLL _Pragma("GCC unroll 16")
+
+namespace fa::cpu::FA_ISA {
+namespace {
+
+// FA_LANES asks for wider vectors than the instruction set has, made of several registers by the compiler: so the
+// 16-lane kernels can be tested on machines without AVX-512.
+#if defined(FA_LANES)
+constexpr int kLanes = FA_LANES;
+constexpr int kRegisters = 32;
+#elif defined(__AVX512F__)
+#define FA_AVX512 1
+constexpr int kLanes = 16;
+constexpr int kRegisters = 32;
+#elif defined(__AVX2__)
+#define FA_AVX2 1
+constexpr int kLanes = 8;
+constexpr int kRegisters = 16;
+#elif defined(__x86_64__)
+#define FA_SSE 1
+constexpr int kLanes = 4;
+constexpr int kRegisters = 16;
+#elif defined(__aarch64__)
+#define FA_NEON 1
+constexpr int kLanes = 4;
+constexpr int kRegisters = 32;
+#endif
+
+typedef float Vec __attribute__((vector_size(kLanes * 4), may_alias));
+typedef int32_t VecI __attribute__((vector_size(kLanes * 4), may_alias));
+typedef uint32_t VecU __attribute__((vector_size(kLanes * 4), may_alias));
+typedef uint16_t VecH __attribute__((vector_size(kLanes * 2), may_alias));
+typedef uint64_t VecL __attribute__((vector_size(kLanes * 8), may_alias));
+
+FA_ALWAYS_INLINE Vec splat(float x) { return x - Vec{}; }
+FA_ALWAYS_INLINE VecI splat(int32_t x) { return x - VecI{}; }
+FA_ALWAYS_INLINE VecU splat(uint32_t x) { return x - VecU{}; }
+
+template <class V>
+FA_ALWAYS_INLINE V load(const void* p) {
+  V v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+template <class V>
+FA_ALWAYS_INLINE void store(void* p, V v) {
+  std::memcpy(p, &v, sizeof v);
+}
+
+/** Keeps a value in a register: without it the compiler may fold a broadcast into every use. */
+FA_ALWAYS_INLINE Vec pin(Vec v) {
+#if defined(FA_AVX512) || defined(FA_AVX2) || defined(FA_SSE)
+  asm("" : "+v"(v));
+#elif defined(FA_NEON)
+  asm("" : "+w"(v));
+#endif
+  return v;
+}
+
+/** a > b ? a : b, so b when either is NaN (the semantics of maxps). */
+FA_ALWAYS_INLINE Vec max_or_second(Vec a, Vec b) {
+#if defined(FA_AVX512)
+  return (Vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(FA_AVX2)
+  return (Vec)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(FA_SSE)
+  return (Vec)_mm_max_ps((__m128)a, (__m128)b);
+#else
+  return a > b ? a : b;
+#endif
+}
+
+/** Bit pattern select: condition lanes are all ones or all zeros. */
+FA_ALWAYS_INLINE Vec select(VecI condition, Vec yes, Vec no) { return condition ? yes : no; }
+
+FA_ALWAYS_INLINE VecI lane_index() {
+  VecI v;
+  for (int i = 0; i < kLanes; ++i) v[i] = i;
+  return v;
+}
+
+// ---- 16-bit floats ----
+
+FA_ALWAYS_INLINE Vec from_bfloat16(VecH h) { return (Vec)(__builtin_convertvector(h, VecU) << 16); }
+
+FA_ALWAYS_INLINE VecH to_bfloat16(Vec x) {
+  const VecU bits = (VecU)x;
+  const VecU rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const VecU quiet = (bits >> 16) | 0x40u;
+  const VecI nan = (VecI)((bits & 0x7fffffffu) > 0x7f800000u);
+  return __builtin_convertvector((VecU)select(nan, (Vec)quiet, (Vec)rounded), VecH);
+}
+
+FA_ALWAYS_INLINE Vec from_float16(VecH h) {
+#if defined(FA_AVX512)
+  return (Vec)_mm512_cvtph_ps((__m256i)h);
+#elif defined(FA_AVX2)
+  return (Vec)_mm256_cvtph_ps((__m128i)h);
+#elif defined(FA_NEON)
+  return (Vec)vcvt_f32_f16(vreinterpret_f16_u16((uint16x4_t)h));
+#else
+  const VecU bits = __builtin_convertvector(h, VecU);
+  const VecU magnitude = bits & 0x7fffu;
+  // The half's exponent and fraction in a float's place, then 2^(127 - 15): exact, subnormals included.
+  Vec value = (Vec)(magnitude << 13) * splat(5.192296858534828e33f);
+  value = (Vec)((VecU)value | ((VecU)(magnitude >= 0x7c00u) & 0x7f800000u));
+  return (Vec)((VecU)value | (bits & 0x8000u) << 16);
+#endif
+}
+
+FA_ALWAYS_INLINE VecH to_float16(Vec x) {
+#if defined(FA_AVX512)
+  return (VecH)_mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT);
+#elif defined(FA_AVX2)
+  return (VecH)_mm256_cvtps_ph((__m256)x, _MM_FROUND_TO_NEAREST_INT);
+#elif defined(FA_NEON)
+  return (VecH)vreinterpret_u16_f16(vcvt_f16_f32((float32x4_t)x));
+#else
+  // The scalar algorithm of core/dtype.h, all branches at once.
+  const VecU bits = (VecU)x;
+  const VecU magnitude = bits & 0x7fffffffu;
+  const VecU normal = (magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u) >> 13;
+  const VecU subnormal = (VecU)((Vec)magnitude + 0.5f) - 0x3f000000u;
+  const VecU nan = 0x7e00u | ((magnitude >> 13) & 0x3ffu);
+  VecU half = (VecU)select((VecI)(magnitude < 0x38800000u), (Vec)subnormal, (Vec)normal);
+  half = (VecU)select((VecI)(magnitude >= 0x477ff000u), (Vec)splat(uint32_t{0x7c00}), (Vec)half);
+  half = (VecU)select((VecI)(magnitude > 0x7f800000u), (Vec)nan, (Vec)half);
+  return __builtin_convertvector(half | ((bits >> 16) & 0x8000u), VecH);
+#endif
+}
+
+// ---- transposition ----
+
+template <int Step, int... I>
+FA_ALWAYS_INLINE void exchange(Vec& a, Vec& b, std::integer_sequence<int, I...>) {
+  const Vec x = a, y = b;
+  a = __builtin_shufflevector(x, y, ((I & Step) == 0 ? I : kLanes + I - Step)...);
+  b = __builtin_shufflevector(x, y, ((I & Step) == 0 ? I + Step : kLanes + I)...);
+}
+
+template <int Step>
+FA_ALWAYS_INLINE void butterfly(Vec (&r)[kLanes]) {
+  FA_UNROLL
+  for (int i = 0; i < kLanes; ++i) {
+    if ((i & Step) == 0) exchange<Step>(r[i], r[i + Step], std::make_integer_sequence<int, kLanes>{});
+  }
+}
+
+/** r[i][j] <-> r[j][i], in registers: log2(kLanes) levels of block exchanges. */
+FA_ALWAYS_INLINE void transpose(Vec (&r)[kLanes]) {
+  if constexpr (kLanes == 16) butterfly<8>(r);
+  if constexpr (kLanes >= 8) butterfly<4>(r);
+  butterfly<2>(r);
+  butterfly<1>(r);
+}
+
+}  // namespace
+}  // namespace fa::cpu::FA_ISA

@@ -1,0 +1,186 @@
+// What a tile does to its scores besides the product: softcap, ALiBi, the float mask, and everything
+// that hides pairs. Whatever hides pairs becomes bits first, one word per row and 32 keys.
+#pragma once
+
+#include "cpu/kernels/panel.h"
+
+namespace fa::cpu::FA_ISA {
+namespace {
+
+constexpr int kWordKeys = 32;
+
+/** Bits [0, n) of a word, for n clamped to 0 .. 32. */
+FA_ALWAYS_INLINE VecU bits_below(VecI n) {
+  const VecI none = n <= 0, all = n >= 32;
+  const VecU partial = (splat(uint32_t{1}) << (VecU)(n & 31)) - 1u;
+  return ((VecU)all | partial) & ~(VecU)none;
+}
+
+/** Words of the window and of the sequence's end: [kPanelRows] for the 32 keys from `key` on. */
+FA_ALWAYS_INLINE void window_words(const ForwardArgs& a, const Panel& panel, int64_t key, uint32_t* words) {
+  const VecI first = splat(static_cast<int32_t>(key));
+  const VecI sinks = splat(static_cast<int32_t>(smaller(a.sink_tokens, a.seqlen_k)));
+  for (int g = 0; g < panel.groups; ++g) {
+    const VecU end = bits_below(load<VecI>(panel.window_end + g * kLanes) - first);
+    const VecU before = bits_below(load<VecI>(panel.window_begin + g * kLanes) - first);
+    store(words + g * kLanes, end & (~before | bits_below(sinks - first)));
+  }
+}
+
+/** The word of one row of a block mask. */
+uint32_t block_word(const BlockMaskArgs& b, int64_t head, int64_t i, int64_t key, int64_t keys) {
+  const int32_t* row = b.cells + head * b.head_stride + (i / b.block_q) * b.row_stride;
+  uint32_t word = 0;
+  for (int64_t j = key; j < key + keys;) {
+    const int64_t column = j / b.block_k;
+    const int64_t end = smaller((column + 1) * b.block_k, key + keys);
+    const int32_t cell = row[column * b.column_stride];
+    if (cell == 1) {
+      word |= static_cast<uint32_t>((uint64_t{1} << (end - j)) - 1) << (j - key);
+    } else if (cell > 1) {
+      const int32_t* bits = b.bits + (cell - 2) * b.bitmap_stride + (i % b.block_q) * b.bit_row_stride;
+      const int64_t from = j - column * b.block_k;  // within the block; at most two words hold these bits
+      uint64_t run = static_cast<uint32_t>(bits[from / 32 * b.bit_word_stride]);
+      if (from % 32 + (end - j) > 32) run |= uint64_t{static_cast<uint32_t>(bits[(from / 32 + 1) * b.bit_word_stride])} << 32;
+      run = (run >> (from % 32)) & ((uint64_t{1} << (end - j)) - 1);
+      word |= static_cast<uint32_t>(run) << (j - key);
+    }
+    j = end;
+  }
+  return word;
+}
+
+/** The word of one row of a bool mask: true = attend. */
+uint32_t bool_word(const char* row, int64_t stride, int64_t keys) {
+  uint32_t word = 0;
+  if (stride == 1 && keys == kWordKeys) {
+    for (int byte = 0; byte < kWordKeys; byte += 8) {
+      // Eight bytes of 0 or 1: the product moves byte t's bit to bit 56 + t.
+      const uint64_t eight = load<uint64_t>(row + byte);
+      word |= static_cast<uint32_t>((eight * 0x0102040810204080u) >> 56) << byte;
+    }
+    return word;
+  }
+  for (int64_t t = 0; t < keys; ++t) word |= static_cast<uint32_t>(row[t * stride] != 0) << t;
+  return word;
+}
+
+/** The bits of every mask for up to 32 keys from `key` on: [kPanelRows]. */
+void mask_words(const ForwardArgs& a, const Panel& panel, int64_t key, int64_t keys, uint32_t* words) {
+  window_words(a, panel, key, words);
+  const bool dense = a.mask.base != nullptr && a.mask.dtype == kBool;
+  if (a.block_mask.cells == nullptr && !dense) return;
+  for (int at = 0; at < panel.groups * kLanes; ++at) {
+    const int64_t i = panel.query[at], head = panel.head[at];
+    if (a.block_mask.cells != nullptr) words[at] &= block_word(a.block_mask, head, i, key, keys);
+    if (dense) {
+      const char* row = a.mask.base + head * a.mask.head_stride + i * a.mask.row_stride + key * a.mask.key_stride;
+      words[at] &= bool_word(row, a.mask.key_stride, keys);
+    }
+  }
+}
+
+/** log2(e) times the float mask. -infinity hides a pair; the lowest finite float (a customary stand-in) must stay finite. */
+FA_ALWAYS_INLINE Vec bias_in_base_2(Vec bias) {
+  const Vec scaled = max_or_second(splat(0.5f * kLowest), bias * splat(kLog2E));
+  return select(bias == splat(-kInfinity), bias, scaled);
+}
+
+/** The float mask of a tile, transposed to [keys][kGroups][kLanes] and in base 2. `rows`: kLanes rows of `keys` rounded up to kLanes. */
+void load_bias(const ForwardArgs& a, const Panel& panel, int64_t key, int keys, float* rows, float* bias) {
+  const int64_t size = element_size(a.mask.dtype);
+  const int padded = round_up(keys, kLanes);
+  for (int g = 0; g < panel.groups; ++g) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const int at = g * kLanes + lane;
+      const char* row = a.mask.base + (panel.head[at] * a.mask.head_stride + panel.query[at] * a.mask.row_stride + key * a.mask.key_stride) * size;
+      load_row(row, a.mask.dtype, a.mask.key_stride, keys, rows + lane * padded);
+    }
+    for (int j = 0; j < padded; j += kLanes) {
+      Vec block[kLanes];
+      FA_UNROLL
+      for (int lane = 0; lane < kLanes; ++lane) block[lane] = load<Vec>(rows + lane * padded + j);
+      transpose(block);
+      FA_UNROLL
+      for (int c = 0; c < kLanes; ++c) store(bias + ((j + c) * kGroups + g) * kLanes, bias_in_base_2(block[c]));
+    }
+  }
+}
+
+/**
+ * Softcap, ALiBi, float mask, then masks set -infinity; raises `maximum`. `bias` is null without a float mask. Vectors
+ * before `first_group` are left alone.
+ */
+void modify_scores(const ForwardArgs& a, const Panel& panel, int first_group, bool masked, int64_t key, int keys, const float* bias, float* s, Vec* maximum) {
+  const float cap = a.softcap * kLog2E;
+  const Vec to_cap = splat(a.softcap > 0 ? 1.f / cap : 0.f);
+  const int32_t offset = static_cast<int32_t>(a.seqlen_k - a.seqlen_q);
+  Vec slope[kGroups] = {};
+  if (a.alibi_slopes != nullptr) {
+    for (int at = 0; at < panel.groups * kLanes; ++at) slope[at / kLanes][at % kLanes] = a.alibi_slopes[panel.head[at] * a.alibi_stride] * kLog2E;
+  }
+  alignas(64) uint32_t words[kPanelRows];
+  for (int j0 = 0; j0 < keys; j0 += kWordKeys) {
+    const int n = static_cast<int>(smaller(kWordKeys, keys - j0));
+    if (masked) mask_words(a, panel, key + j0, n, words);
+    for (int g = first_group; g < panel.groups; ++g) {
+      const VecU word = masked ? load<VecU>(words + g * kLanes) : ~VecU{};
+      const VecI position = load<VecI>(panel.query + g * kLanes) + offset;
+      Vec m = maximum[g];
+      for (int t = 0; t < n; ++t) {
+        float* at = s + ((j0 + t) * kGroups + g) * kLanes;
+        Vec x = load<Vec>(at);
+        if (a.softcap > 0) x = splat(cap) * tanh(x * to_cap);
+        if (a.alibi_slopes != nullptr) {
+          const VecI distance = position - static_cast<int32_t>(key + j0 + t);
+          x -= slope[g] * absolute(__builtin_convertvector(distance, Vec));
+        }
+        if (bias != nullptr) {
+          const Vec b = load<Vec>(bias + ((j0 + t) * kGroups + g) * kLanes);
+          x = select(b == splat(-kInfinity), splat(-kInfinity), x + b);
+        }
+        x = select((VecI)(word << (31 - t)) < 0, x, splat(-kInfinity));
+        m = max_or_second(x, m);
+        store(at, x);
+      }
+      maximum[g] = m;
+    }
+  }
+}
+
+/** Keeps or drops each probability: Philox words by position, four keys a draw. Sums must have been taken before. */
+void drop_out(const ForwardArgs& a, const Panel& panel, int first_group, int64_t key, int keys, float* p) {
+  const DropoutArgs& d = a.dropout;
+  for (int g = first_group; g < panel.groups; ++g) {
+    const VecU query = load<VecU>(panel.query + g * kLanes);
+    const VecU stream = load<VecU>(panel.head + g * kLanes) + d.stream0;
+    PhiloxWords words{};
+    for (int j = 0; j < keys; ++j) {
+      const int64_t at_key = key + j;
+      if (j == 0 || (at_key & 3) == 0) {
+        words = philox(splat(static_cast<uint32_t>(at_key >> 2)), query, stream, splat(d.offset_lo), d.key0, d.key1);
+      }
+      float* at = p + (j * kGroups + g) * kLanes;
+      const VecI keep = (VecI)(words.word[at_key & 3] >= d.threshold);
+      store(at, select(keep, load<Vec>(at) * d.keep_scale, (Vec)((VecI)load<Vec>(at) & (VecI)splat(-0.f))));
+    }
+  }
+}
+
+/** P = exp2(S - max) with a true zero for masked pairs, whose sign bit marks them; adds to `sum`. */
+void exponentiate(const Panel& panel, int first_group, int keys, float* s, Vec* sum) {
+  for (int g = first_group; g < panel.groups; ++g) {
+    Vec total = Vec{};
+    for (int j = 0; j < keys; ++j) {
+      float* at = s + (j * kGroups + g) * kLanes;
+      const Vec x = load<Vec>(at);
+      const Vec p = exp2_or_zero(x - panel.max[g]);
+      total += p;
+      store(at, select(x == splat(-kInfinity), splat(-0.f), p));
+    }
+    sum[g] += total;
+  }
+}
+
+}  // namespace
+}  // namespace fa::cpu::FA_ISA

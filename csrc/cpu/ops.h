@@ -1,0 +1,28 @@
+// What the CPU can do with tensors, synchronously on the calling thread and the pool. cpu/stream.cpp
+// queues these.
+#pragma once
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "core/attention.h"
+#include "core/plan.h"
+
+namespace fa::cpu {
+
+using Cancel = const std::atomic<bool>*;
+
+/** Name of the instruction set in use ("x86-64-v3"); FLASH_ATTENTION_CPU_ISA pins one. Throws Error{kOption} if it cannot run here. */
+const std::string& isa();
+/** Every level this binary holds that this machine can run, best first. */
+std::vector<std::string> isa_levels();
+
+AttentionPlan plan_attention(const AttentionProblem& problem);
+void attention_forward(const AttentionProblem& problem, Cancel cancel);
+void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, const View& out, const View& lse, Cancel cancel);
+void convert(const View& source, const View& target, Cancel cancel);
+void fill_zero(const View& target, Cancel cancel);
+void fill_normal(const View& target, uint64_t seed, Cancel cancel);
+
+}  // namespace fa::cpu

@@ -1,0 +1,185 @@
+#include "cpu/stream.h"
+
+#include <exception>
+#include <new>
+#include <utility>
+
+#include "core/error.h"
+#include "cpu/ops.h"
+#include "cpu/spin.h"
+#include "cpu/storage.h"
+#include "cpu/system.h"
+
+namespace fa::cpu {
+
+namespace {
+
+using Failure = std::shared_ptr<const Error>;
+
+Failure cancelled() {
+  return std::make_shared<const Error>(ErrorCode::kCancelled, "",
+                                       "The work was dropped: its environment is shutting down");
+}
+
+/** The exception being handled, as a failure. */
+Failure current_failure() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return std::make_shared<const Error>(error);
+  } catch (const std::bad_alloc&) {
+    return std::make_shared<const Error>(ErrorCode::kOutOfMemory, "",
+                                         "The system has no memory left for the work");
+  } catch (const std::exception& error) {
+    return std::make_shared<const Error>(ErrorCode::kInternal, "", error.what());
+  } catch (...) {
+    return std::make_shared<const Error>(ErrorCode::kInternal, "", "An unknown exception");
+  }
+}
+
+/** `view` as a row-major view of the same shape over other memory. */
+View contiguous_like(const View& view, DType dtype, void* data) {
+  View result = view;
+  result.dtype = dtype;
+  result.data = data;
+  int64_t stride = 1;
+  for (int i = view.rank - 1; i >= 0; --i) {
+    result.strides[i] = stride;
+    stride *= view.shape[i];
+  }
+  return result;
+}
+
+}  // namespace
+
+std::shared_ptr<Storage> CpuStream::allocate(size_t bytes) { return allocate_storage(this, bytes); }
+
+void CpuStream::upload(const void* host, DType host_dtype, const View& target) {
+  cpu::convert(contiguous_like(target, host_dtype, const_cast<void*>(host)), target, &cancel_);
+}
+
+void CpuStream::attention(const AttentionProblem& problem, TaskStorages storages,
+                          bool check_contents) {
+  enqueue(
+      [problem, check_contents](Cancel cancel) {
+        if (check_contents) validate_contents(problem);
+        attention_forward(problem, cancel);
+      },
+      std::move(storages));
+}
+
+void CpuStream::merge_states(const std::vector<View>& outs, const std::vector<View>& lses,
+                             const View& out, const View& lse, TaskStorages storages) {
+  enqueue(
+      [outs, lses, out, lse](Cancel cancel) { cpu::merge_states(outs, lses, out, lse, cancel); },
+      std::move(storages));
+}
+
+void CpuStream::convert(const View& source, const View& target, TaskStorages storages) {
+  enqueue([source, target](Cancel cancel) { cpu::convert(source, target, cancel); },
+          std::move(storages));
+}
+
+void CpuStream::fill_zero(const View& target, TaskStorages storages) {
+  enqueue([target](Cancel cancel) { cpu::fill_zero(target, cancel); }, std::move(storages));
+}
+
+void CpuStream::fill_normal(const View& target, uint64_t seed, TaskStorages storages) {
+  enqueue([target, seed](Cancel cancel) { cpu::fill_normal(target, seed, cancel); },
+          std::move(storages));
+}
+
+void CpuStream::download(const View& source, DType dtype, void* host, TaskStorages storages) {
+  convert(source, contiguous_like(source, dtype, host), std::move(storages));
+}
+
+AttentionPlan CpuStream::plan(const AttentionProblem& problem) { return plan_attention(problem); }
+
+void CpuStream::wait(uint64_t sequence) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  ran_.wait(lock, [&] { return completed(sequence); });
+}
+
+void CpuStream::notify(std::function<void()> done) {
+  if (cancel_.load(std::memory_order_relaxed)) {
+    done();
+  } else {
+    push({nullptr, {}, std::move(done)});
+  }
+}
+
+void CpuStream::shutdown() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    cancel_.store(true, std::memory_order_relaxed);
+  }
+  pushed_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+void CpuStream::enqueue(Work work, TaskStorages storages) {
+  if (cancel_.load(std::memory_order_relaxed)) throw Error(*cancelled());
+  for (const auto& storage : storages.writes) storage->written_by = enqueued_ + 1;
+  push({std::move(work), std::move(storages), nullptr});
+  ++enqueued_;
+}
+
+void CpuStream::push(Task task) {
+  if (!thread_.joinable()) thread_ = start_thread("fa-cpu-stream", [this] { dispatch(); });
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    queue_.push_back(std::move(task));
+  }
+  pushes_.fetch_add(1, std::memory_order_relaxed);
+  pushed_.notify_one();
+}
+
+void CpuStream::dispatch() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (;;) {
+    if (queue_.empty()) await_push(lock);
+    if (queue_.empty()) return;
+    Task task = std::move(queue_.front());
+    queue_.pop_front();
+    lock.unlock();
+    const bool notification = task.done != nullptr;
+    execute(task);
+    // Before anyone learns that it has run: memory nobody else holds is free by then.
+    task = {};
+    lock.lock();
+    if (notification) continue;
+    completed_.fetch_add(1, std::memory_order_release);
+    ran_.notify_all();
+  }
+}
+
+/** Returns when something is in the queue, or nothing will come any more. */
+void CpuStream::await_push(std::unique_lock<std::mutex>& lock) {
+  // Calls often come in quick succession: looking for the next one saves its caller from having to
+  // wake this thread, which costs several times what the rest of a call does.
+  const uint64_t seen = pushes_.load(std::memory_order_relaxed);
+  lock.unlock();
+  spin_until([&] { return pushes_.load(std::memory_order_relaxed) != seen; });
+  lock.lock();
+  pushed_.wait(lock, [this] { return !queue_.empty() || cancel_.load(std::memory_order_relaxed); });
+}
+
+void CpuStream::execute(Task& task) {
+  if (task.done) return task.done();
+  Failure failure;
+  for (const auto& storage : task.storages.reads) {
+    if (!failure) failure = storage->failure();
+  }
+  if (!failure && cancel_.load(std::memory_order_relaxed)) failure = cancelled();
+  if (!failure) {
+    try {
+      task.work(&cancel_);
+    } catch (...) {
+      failure = current_failure();
+    }
+  }
+  if (!failure) return;
+  for (const auto& storage : task.storages.writes) storage->fail(failure);
+}
+
+}  // namespace fa::cpu

@@ -1,0 +1,229 @@
+#include "cpu/thread_pool.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <condition_variable>
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/error.h"
+#include "cpu/spin.h"
+#include "cpu/system.h"
+
+namespace fa::cpu {
+
+namespace {
+
+constexpr int kMaxThreads = 1024;
+
+int configured_threads() {
+  const char* const text = std::getenv("FLASH_ATTENTION_NUM_THREADS");
+  if (text == nullptr || *text == '\0') return std::min(usable_cores(), kMaxThreads);
+  char* end = nullptr;
+  errno = 0;
+  const long threads = std::strtol(text, &end, 10);
+  const bool number = *end == '\0' && errno == 0 && *text >= '0' && *text <= '9';
+  if (!number || threads < 1 || threads > kMaxThreads) {
+    throw Error(ErrorCode::kOption, "FLASH_ATTENTION_NUM_THREADS",
+                "Expected an integer from 1 to " + std::to_string(kMaxThreads) +
+                    " for the environment variable FLASH_ATTENTION_NUM_THREADS but received '" +
+                    std::string(text).substr(0, 64) + "'");
+  }
+  return static_cast<int>(threads);
+}
+
+/** One loop. Lives on the stack of the thread that started it, until its last helper has left. */
+class Loop {
+ public:
+  Loop(int64_t count, const std::function<void(int64_t)>& body, const std::atomic<bool>* cancel)
+      : count_(count), body_(body), cancel_(cancel) {}
+
+  int64_t count() const { return count_; }
+
+  /** True while a helper could still find an item. */
+  bool has_work() const {
+    return next_.load(std::memory_order_relaxed) < count_ &&
+           !stopped_.load(std::memory_order_relaxed);
+  }
+
+  /** Takes items until none is left, the loop is cancelled, or a body has thrown. */
+  void run() noexcept {
+    while (!stopped_.load(std::memory_order_relaxed)) {
+      if (cancel_ != nullptr && cancel_->load(std::memory_order_relaxed)) {
+        stopped_.store(true, std::memory_order_relaxed);
+        return;
+      }
+      const int64_t item = next_.fetch_add(1, std::memory_order_relaxed);
+      if (item >= count_) return;
+      try {
+        body_(item);
+      } catch (...) {
+        std::lock_guard<std::mutex> lock(mutex_);
+        if (!error_) error_ = std::current_exception();
+        stopped_.store(true, std::memory_order_relaxed);
+      }
+    }
+  }
+
+  /** After the last helper has left: reports what stopped the loop early, if anything did. */
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+    if (next_.load(std::memory_order_relaxed) < count_) {
+      throw Error(ErrorCode::kCancelled, "", "The work was cancelled before it had finished");
+    }
+  }
+
+  // Changed under the pool's mutex. Its last reader may be the owner, spinning without it.
+  std::atomic<int> helpers{0};
+  bool owner_sleeps = false;
+
+ private:
+  const int64_t count_;
+  const std::function<void(int64_t)>& body_;
+  const std::atomic<bool>* const cancel_;
+  std::atomic<int64_t> next_{0};
+  std::atomic<bool> stopped_{false};
+  std::mutex mutex_;
+  std::exception_ptr error_;
+};
+
+class Pool {
+ public:
+  explicit Pool(int threads) : spins_(threads <= usable_cores()) {
+    for (int i = 1; i < threads; ++i) {
+      try {
+        // Detached: they run until the process ends, through all of its static destructors.
+        start_thread("fa-pool", [this] { help(); }).detach();
+      } catch (const Error&) {
+        break;  // fewer threads than asked for still work
+      }
+      ++helpers_;
+    }
+  }
+
+  int size() const { return helpers_ + 1; }
+
+  void run(Loop& loop) {
+    publish(loop);
+    loop.run();
+    withdraw(loop);
+    loop.rethrow();
+  }
+
+ private:
+  void publish(Loop& loop) {
+    int wanted = static_cast<int>(std::min<int64_t>(loop.count() - 1, helpers_));
+    int sleeping = 0;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      loops_.push_back(&loop);
+      published_.fetch_add(1, std::memory_order_relaxed);
+      wanted -= spinning_;  // those see it without being woken
+      sleeping = sleeping_;
+    }
+    if (wanted >= sleeping) {
+      if (sleeping > 0) work_.notify_all();
+    } else {
+      for (int i = 0; i < wanted; ++i) work_.notify_one();
+    }
+  }
+
+  void withdraw(Loop& loop) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      loops_.erase(std::find(loops_.begin(), loops_.end(), &loop));
+    }
+    const auto left = [&loop] { return loop.helpers.load(std::memory_order_acquire) == 0; };
+    if (left() || (spins_ && spin_until(left))) return;
+    std::unique_lock<std::mutex> lock(mutex_);
+    loop.owner_sleeps = true;
+    left_.wait(lock, left);
+  }
+
+  /** Under the mutex: the loop with work that waits longest for another helper, or the end. */
+  std::vector<Loop*>::iterator next_loop() {
+    return std::find_if(loops_.begin(), loops_.end(),
+                        [](const Loop* loop) { return loop->has_work(); });
+  }
+
+  void help() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      if (const auto next = next_loop(); next != loops_.end()) {
+        Loop* const loop = *next;
+        std::rotate(next, next + 1, loops_.end());  // the next helper takes another loop, if any
+        loop->helpers.fetch_add(1, std::memory_order_relaxed);
+        lock.unlock();
+        loop->run();
+        lock.lock();
+        // Read before the decrement: with it the owner may return, and the loop is gone.
+        const bool owner_sleeps = loop->owner_sleeps;
+        if (loop->helpers.fetch_sub(1, std::memory_order_release) == 1 && owner_sleeps) {
+          left_.notify_all();
+        }
+      } else if (!spins_ || !spin_for_work(lock)) {
+        ++sleeping_;
+        work_.wait(lock, [this] { return next_loop() != loops_.end(); });
+        --sleeping_;
+      }
+    }
+  }
+
+  bool spin_for_work(std::unique_lock<std::mutex>& lock) {
+    const uint64_t seen = published_.load(std::memory_order_relaxed);
+    ++spinning_;
+    lock.unlock();
+    const bool found =
+        spin_until([&] { return published_.load(std::memory_order_relaxed) != seen; });
+    lock.lock();
+    --spinning_;
+    return found;
+  }
+
+  const bool spins_;  // not when threads outnumber cores: others need the core to get ahead
+  int helpers_ = 0;
+  std::mutex mutex_;
+  std::condition_variable work_;
+  std::condition_variable left_;
+  std::vector<Loop*> loops_;
+  int spinning_ = 0;
+  int sleeping_ = 0;
+  std::atomic<uint64_t> published_{0};
+};
+
+Pool& pool() {
+  static Pool* const instance = new Pool(num_threads());
+  return *instance;
+}
+
+}  // namespace
+
+int num_threads() {
+  static const int threads = configured_threads();
+  return threads;
+}
+
+ThreadPool& ThreadPool::shared() {
+  static ThreadPool* const instance = new ThreadPool();
+  return *instance;
+}
+
+int ThreadPool::size() const { return pool().size(); }
+
+void ThreadPool::parallel_for(int64_t count, const std::function<void(int64_t item)>& body,
+                              const std::atomic<bool>* cancel) {
+  if (count <= 0) return;
+  Loop loop(count, body, cancel);
+  if (count == 1 || pool().size() == 1) {
+    loop.run();
+    loop.rethrow();
+  } else {
+    pool().run(loop);
+  }
+}
+
+}  // namespace fa::cpu

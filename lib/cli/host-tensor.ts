@@ -1,0 +1,42 @@
+import { endianness } from 'node:os';
+import type { DType } from '../index.js';
+
+/** What attention computes with. */
+export type FloatDType = Extract<DType, 'float32' | 'float16' | 'bfloat16'>;
+
+export const floatDTypes: readonly FloatDType[] = ['float32', 'float16', 'bfloat16'];
+
+/** A tensor as files hold it: row-major elements, 16-bit floats as raw bits. */
+export interface HostTensor {
+  readonly dtype: FloatDType;
+  readonly shape: readonly number[];
+  readonly data: Float32Array | Uint16Array;
+}
+
+export function bytesPerElement(dtype: FloatDType): number {
+  return dtype === 'float32' ? 4 : 2;
+}
+
+/** The typed array of `dtype` over `bytes`, which are in `order`; swaps them where they stand if need be. */
+export function elementsOf(
+  bytes: ArrayBuffer,
+  dtype: FloatDType,
+  order: 'LE' | 'BE' = 'LE',
+): Float32Array | Uint16Array {
+  if (order !== endianness()) swap(bytes, bytesPerElement(dtype));
+  return dtype === 'float32' ? new Float32Array(bytes) : new Uint16Array(bytes);
+}
+
+/** The elements in little-endian order, which is what files are written in. */
+export function littleEndian(data: ArrayBufferView, itemBytes: number): ArrayBufferView {
+  if (endianness() === 'LE') return data;
+  const copy = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
+  swap(copy.buffer, itemBytes);
+  return copy;
+}
+
+/** Reverses the bytes of every item. By hand: Buffer holds no more than 4 GiB. */
+function swap(bytes: ArrayBuffer, itemBytes: number): void {
+  const view = new Uint8Array(bytes);
+  for (let i = 0; i < view.length; i += itemBytes) view.subarray(i, i + itemBytes).reverse();
+}

@@ -1,0 +1,92 @@
+import type { DeviceInfo, Plan } from '../index.js';
+import type { CheckResult, Deviation } from './check-result.js';
+import {
+  paint,
+  showBytes,
+  showCount,
+  showError,
+  showFlops,
+  showRate,
+  showSeconds,
+  showTable,
+} from './format.js';
+import type { RunReport, TensorReport } from './run.js';
+
+/** The report as a table. */
+export function showRun(report: RunReport): string {
+  const { q, k, v, plan, medianSeconds, check, written } = report;
+  const rows: [string, string][] = [
+    ['device', showDevice(report.device)],
+    ['q', showTensor(q)],
+    ['k', showTensor(k)],
+    ['v', showTensor(v)],
+    ['plan', showPlan(plan)],
+    ['work', showWork(plan)],
+    ['time', showTimes(report.seconds, medianSeconds)],
+    ['speed', showRate(plan.flops, medianSeconds)],
+    [
+      'memory',
+      `${showBytes(report.peakMemoryBytes)} at most, of which ${showBytes(report.tensorBytes)} tensors`,
+    ],
+  ];
+  if (check) rows.push(['check', showCheck(check)]);
+  if (written.length > 0) rows.push(['wrote', written.join(', ')]);
+  if (written.some((path) => path.endsWith('.npy')) && q.dtype === 'bfloat16') {
+    rows.push(['', 'bfloat16 in NumPy: import ml_dtypes; np.load(path).view(ml_dtypes.bfloat16)']);
+  }
+  return showTable(rows);
+}
+
+/** `cpu: AMD EPYC 7763, x86-64-v3, 8 threads` */
+export function showDevice({ name, model, capability, threads }: DeviceInfo): string {
+  const details = [model, capability, threads && `${threads} threads`].filter(Boolean);
+  return `${paint('bold', name)}: ${details.join(', ')}`;
+}
+
+function showTensor({ dtype, shape }: TensorReport): string {
+  return `[${shape.join(', ')}] ${dtype}`;
+}
+
+/** Kernel, tiles and splits; the second line counts tiles. */
+export function showPlan(plan: Plan): string {
+  const { kernel, isa, tileQ, tileK, numSplits, workItems } = plan;
+  const splits = numSplits === 1 ? 'keys not split' : `keys in ${numSplits} splits`;
+  const tiles = [
+    `${showCount(plan.tilesFull)} full`,
+    `${showCount(plan.tilesPartial)} partial`,
+    `${showCount(plan.tilesSkipped)} skipped`,
+  ];
+  return [
+    `${kernel} (${isa}), ${tileQ} x ${tileK} tiles, ${splits}, ${showCount(workItems)} work items`,
+    `tiles: ${tiles.join(', ')}`,
+  ].join('\n');
+}
+
+/** FLOPs and bytes, and what standard attention would need. */
+export function showWork(plan: Plan): string {
+  const standard = `${showBytes(plan.standardBytes)}, ${showBytes(plan.standardMemory)} of it`;
+  return [
+    `${showFlops(plan.flops)}, ${showBytes(plan.bytes)} moved`,
+    `standard attention would move ${standard} the N x N matrices it stores`,
+  ].join('\n');
+}
+
+function showTimes(seconds: readonly number[], median: number): string {
+  if (seconds.length === 1) return showSeconds(median);
+  const best = showSeconds(Math.min(...seconds));
+  return `${showSeconds(median)}, the median of ${seconds.length} (best ${best})`;
+}
+
+function showCheck({ rows, allRows, out, lse, ok }: CheckResult): string {
+  const shown = rows.length > 12 ? `${rows.slice(0, 6).join(', ')}, … ${rows.at(-1)}` : rows.join(', ');
+  const verdict = ok ? paint('green', 'ok') : paint('red', 'TOO LARGE');
+  return [
+    `${verdict}, against float64, in every head, ${allRows ? 'all rows' : `rows ${shown}`}`,
+    `out: ${showDeviation(out)}`,
+    `lse: ${showDeviation(lse)}`,
+  ].join('\n');
+}
+
+function showDeviation({ error, standardError, allowed }: Deviation): string {
+  return `error ${showError(error)}; standard attention's ${showError(standardError)}; allowed ${showError(allowed)}`;
+}

@@ -1,0 +1,116 @@
+import {
+  type AttentionOptions,
+  type AttentionResult,
+  type DeviceInfo,
+  type DeviceName,
+  defaultDevice,
+  devices,
+  explain,
+  flashAttention,
+  memory,
+  type Plan,
+  synchronize,
+  type Tensor,
+} from '../index.js';
+import { type CheckResult, checkResult } from './check-result.js';
+import { readInputs, toDevice } from './inputs.js';
+import { toJson } from './json.js';
+import { peakMemory } from './memory.js';
+import { planOutputs, writeOutputs } from './outputs.js';
+import { withProgress } from './progress.js';
+import { attentionOptions, type RunOptions } from './run-options.js';
+import { showRun } from './run-report.js';
+
+/** Everything `run` has to tell. */
+export interface RunReport {
+  readonly device: DeviceInfo;
+  readonly q: TensorReport;
+  readonly k: TensorReport;
+  readonly v: TensorReport;
+  readonly options: AttentionOptions;
+  readonly plan: Plan;
+  /** Of every repetition, in order. */
+  readonly seconds: readonly number[];
+  readonly medianSeconds: number;
+  readonly gflopPerSecond: number;
+  /** Bytes of q, k, v, out and lse. */
+  readonly tensorBytes: number;
+  /** Of the whole process, before the check. */
+  readonly peakMemoryBytes: number;
+  readonly check?: CheckResult;
+  readonly written: readonly string[];
+}
+
+export interface TensorReport {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+}
+
+/** Reads q, k, v, runs attention, reports. Resolves to the exit code: 1 when a check found too large an error. */
+export async function run(paths: readonly string[], options: RunOptions): Promise<number> {
+  const outputs = planOutputs(options.out, options.lse);
+  const { qName, kName, vName, dtype } = options;
+  const hosts = await readInputs(paths, { names: [qName, kName, vName], dtype });
+  const batched = hosts[0].shape.length === 4;
+  const device = (options.device ?? defaultDevice()) as DeviceName;
+  const [q, k, v] = hosts.map((host, i) => toDevice(host, 'qkv'[i], device, dtype));
+
+  const attention = attentionOptions(options);
+  const plan = explain(q, k, v, attention);
+  const returnLse = outputs.wantsLse || options.check === true;
+  const { result, seconds } = await timed([q, k, v], { ...attention, returnLse }, options.repeat);
+  const medianSeconds = median(seconds);
+  const tensorBytes = memory().bytes;
+  const peakMemoryBytes = peakMemory();
+  await writeOutputs(outputs, result, batched);
+
+  const report: RunReport = {
+    device: devices().find(({ name }) => name === q.device) as DeviceInfo,
+    q: { dtype: q.dtype, shape: q.shape },
+    k: { dtype: k.dtype, shape: k.shape },
+    v: { dtype: v.dtype, shape: v.shape },
+    options: attention,
+    plan,
+    seconds,
+    medianSeconds,
+    gflopPerSecond: plan.flops / medianSeconds / 1e9,
+    tensorBytes,
+    peakMemoryBytes,
+    ...(options.check && {
+      check: await checkResult([q, k, v], result as AttentionResult, attention),
+    }),
+    written: [...outputs.files.keys()],
+  };
+  console.log(options.json ? toJson(report) : showRun(report));
+  return report.check && !report.check.ok ? 1 : 0;
+}
+
+/** Runs the call `repeat` times, one after the other; the last result is kept. */
+async function timed(
+  [q, k, v]: readonly Tensor[],
+  options: AttentionOptions,
+  repeat: number,
+): Promise<{ result: { out: Tensor; lse?: Tensor }; seconds: number[] }> {
+  const seconds: number[] = [];
+  let result: { out: Tensor; lse?: Tensor } | undefined;
+  await synchronize(q.device);
+  await withProgress('attention', repeat > 1 ? repeat : undefined, async (progress) => {
+    for (let n = 0; n < repeat; n++) {
+      result?.out.dispose();
+      result?.lse?.dispose();
+      const started = performance.now();
+      const returned = flashAttention(q, k, v, options);
+      await synchronize(q.device);
+      seconds.push((performance.now() - started) / 1000);
+      result = 'out' in returned ? returned : { out: returned };
+      progress.update(n + 1);
+    }
+  });
+  return { result: result as { out: Tensor; lse?: Tensor }, seconds };
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}

@@ -1,0 +1,73 @@
+import { fail } from './errors.js';
+import { show } from './show.js';
+
+/**
+ * Element type of a {@link Tensor}. A property of the tensor, never guessed from bit patterns:
+ * float16 is IEEE binary16, bfloat16 the upper half of a float32, bool one byte that is 0 or 1.
+ */
+export type DType = 'float32' | 'float16' | 'bfloat16' | 'int32' | 'bool';
+
+/** In the order of csrc/core/dtype.h: the index is the number the native side uses. */
+export const dtypes: readonly DType[] = ['float32', 'float16', 'bfloat16', 'int32', 'bool'];
+
+export const dtypeNumber: Readonly<Record<DType, number>> = {
+  float32: 0,
+  float16: 1,
+  bfloat16: 2,
+  int32: 3,
+  bool: 4,
+};
+
+export const dtypeSize: Readonly<Record<DType, number>> = {
+  float32: 4,
+  float16: 2,
+  bfloat16: 2,
+  int32: 4,
+  bool: 1,
+};
+
+export function isDType(value: unknown): value is DType {
+  return typeof value === 'string' && Object.hasOwn(dtypeNumber, value);
+}
+
+export function isFloating(dtype: DType): boolean {
+  return dtypeNumber[dtype] <= 2;
+}
+
+export function checkDType(value: unknown, argument: string): DType {
+  if (isDType(value)) return value;
+  const code = typeof value === 'string' ? 'ERR_DTYPE' : 'ERR_TYPE';
+  return fail(code, argument, `one of ${dtypes.map((d) => `'${d}'`).join(', ')}`, show(value));
+}
+
+/** `Float16Array` where the runtime and the TypeScript library of the reader have it, else `never`. */
+export type Float16ArrayIfAny = typeof globalThis extends { Float16Array: { prototype: infer T } }
+  ? T
+  : never;
+
+/**
+ * What {@link Tensor.data} resolves to: `Float32Array` for float32, `Int32Array` for int32,
+ * `Uint8Array` for bool, `Uint16Array` (raw bits) for bfloat16, and for float16 `Float16Array` where
+ * the runtime has it, else `Uint16Array` (raw bits).
+ */
+export type TypedArray = Float32Array | Int32Array | Uint16Array | Uint8Array | Float16ArrayIfAny;
+
+type Float16ArrayConstructor = new (buffer: ArrayBuffer) => Float16ArrayIfAny;
+
+/** The typed array of `dtype` over all of `buffer`. */
+export function typedArrayOver(dtype: DType, buffer: ArrayBuffer): TypedArray {
+  switch (dtype) {
+    case 'float32':
+      return new Float32Array(buffer);
+    case 'float16': {
+      const { Float16Array } = globalThis as { Float16Array?: Float16ArrayConstructor };
+      return Float16Array ? new Float16Array(buffer) : new Uint16Array(buffer);
+    }
+    case 'bfloat16':
+      return new Uint16Array(buffer);
+    case 'int32':
+      return new Int32Array(buffer);
+    case 'bool':
+      return new Uint8Array(buffer);
+  }
+}

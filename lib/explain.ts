@@ -1,0 +1,70 @@
+import { call } from './errors.js';
+import { native } from './native.js';
+import type { AttentionOptions, PagedAttentionOptions, VarlenAttentionOptions } from './options.js';
+import { denseProblem, type Problem, pagedProblem, release, varlenProblem } from './problem.js';
+import type { Tensor } from './tensor.js';
+
+/** How a call would run and what it would cost. */
+export interface Plan {
+  /** The device of q. */
+  readonly device: string;
+  /** The kernel chosen, such as `'cpu.forward'`. */
+  readonly kernel: string;
+  /** Instruction set it is compiled for, such as `'x86-64-v3'`. */
+  readonly isa: string;
+  readonly threads: number;
+  /** Query rows of one register tile. */
+  readonly tileQ: number;
+  /** Keys of one tile. */
+  readonly tileK: number;
+  /** Register tiles that share one pass over the keys. */
+  readonly panels: number;
+  /** Key ranges worked on side by side and merged. */
+  readonly numSplits: number;
+  /** Units of work the threads share out. */
+  readonly workItems: number;
+  /** Tiles over all heads in which every pair is visible: computed without a mask. */
+  readonly tilesFull: number;
+  /** Tiles in which some pairs are visible: computed with masks. */
+  readonly tilesPartial: number;
+  /** Tiles in which no pair is visible: never touched. */
+  readonly tilesSkipped: number;
+  /** 2 (headDim + headDimV) per visible (query, key) pair. */
+  readonly flops: number;
+  /** Bytes the kernel reads and writes. */
+  readonly bytes: number;
+  /** Bytes that standard attention would read and write, scores and weights included. */
+  readonly standardBytes: number;
+  /** Bytes of scores and weights that standard attention would store. */
+  readonly standardMemory: number;
+  /** Scratch memory of the call, in bytes. */
+  readonly scratchBytes: number;
+}
+
+/** Options of {@link explain}: those of the function that would be called. */
+export type ExplainOptions = AttentionOptions | VarlenAttentionOptions | PagedAttentionOptions;
+
+/**
+ * What a call with these arguments would do, without doing it: kernel, tiles, splits, FLOPs, bytes
+ * moved, and what standard attention would have cost instead (the IO argument of Dao et al. 2022).
+ *
+ * @param q, k, v As for {@link flashAttention}; with `cuSeqlensQ` in options as for
+ * {@link flashAttentionVarlen}, with `pageTable` as for {@link flashAttentionPaged}.
+ * @throws {@link FlashAttentionError} as the function that would be called.
+ */
+export function explain(q: Tensor, k: Tensor, v: Tensor, options?: ExplainOptions): Plan {
+  const problem = anyProblem(q, k, v, options);
+  try {
+    return { device: problem.q.device, ...call(() => native().plan(problem.args)) };
+  } finally {
+    release(problem.temporaries);
+  }
+}
+
+function anyProblem(q: Tensor, k: Tensor, v: Tensor, options?: ExplainOptions): Problem {
+  if (typeof options === 'object' && options !== null) {
+    if ('cuSeqlensQ' in options) return varlenProblem(q, k, v, options);
+    if ('pageTable' in options) return pagedProblem(q, k, v, options);
+  }
+  return denseProblem(q, k, v, options);
+}

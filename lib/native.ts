@@ -1,0 +1,166 @@
+/**
+ * The raw addon, as TypeScript sees it. Nothing here is public: the classes and functions of this package check
+ * and translate arguments, the native side checks everything again.
+ */
+import { createRequire } from 'node:module';
+
+import { fromNative } from './errors.js';
+
+/** Opaque: a view of native memory. Its contents never change once its task has run. */
+export interface NativeTensor {
+  readonly __nativeTensor: never;
+}
+
+export interface NativeDeviceInfo {
+  readonly name: string;
+  readonly available: boolean;
+  /** Why it is not available. */
+  readonly reason?: string;
+  readonly model?: string;
+  /** Total memory in bytes. */
+  readonly memory?: number;
+  /** "x86-64-v3", "sm_90" */
+  readonly capability?: string;
+  readonly threads?: number;
+  readonly kernels: string[];
+}
+
+export interface NativeInfo {
+  readonly version: string;
+  readonly napiVersion: number;
+  readonly compiler: string;
+  /** "release" | "debug", sanitizers included in the name. */
+  readonly build: string;
+  readonly cuda: boolean;
+  readonly isa: string;
+  readonly isaLevels: string[];
+  readonly threads: number;
+}
+
+export interface NativeMemory {
+  /** Native tensor handles alive in this environment (disposed or collected ones not counted). */
+  readonly tensors: number;
+  /** Storages those handles hold, and their bytes; shared storages count once. */
+  readonly storages: number;
+  readonly bytes: number;
+}
+
+/** Fields that are undefined are absent. Integers may be Infinity / -Infinity where "unbounded" makes sense (window). */
+export interface NativeAttentionArgs {
+  q: NativeTensor;
+  k: NativeTensor;
+  v: NativeTensor;
+  /** Dense and paged q: 0 = [B, S, H, D] (bshd), 1 = [B, H, S, D] (bhsd). k and v likewise unless paged. Varlen: always [total, H, D]. */
+  layout: 0 | 1;
+  returnLse: boolean;
+  scale?: number;
+  causal?: boolean;
+  windowLeft?: number;
+  windowRight?: number;
+  sinkTokens?: number;
+  softcap?: number;
+  seqlensK?: NativeTensor;
+  alibiSlopes?: NativeTensor;
+  /** Right-aligned broadcastable to [B, H, Sq, Sk], rank 1..4. */
+  mask?: NativeTensor;
+  blockTable?: NativeTensor;
+  blockBits?: NativeTensor;
+  blockQ?: number;
+  blockK?: number;
+  sinks?: NativeTensor;
+  dropoutP?: number;
+  dropoutSeed?: bigint;
+  dropoutOffset?: bigint;
+  /** 0 = automatic */
+  numSplits?: number;
+  cuSeqlensQ?: NativeTensor;
+  cuSeqlensK?: NativeTensor;
+  maxSeqlenQ?: number;
+  maxSeqlenK?: number;
+  pageTable?: NativeTensor;
+}
+
+export interface NativePlan {
+  readonly kernel: string;
+  readonly isa: string;
+  readonly threads: number;
+  readonly tileQ: number;
+  readonly tileK: number;
+  readonly panels: number;
+  readonly numSplits: number;
+  readonly workItems: number;
+  readonly tilesFull: number;
+  readonly tilesPartial: number;
+  readonly tilesSkipped: number;
+  readonly flops: number;
+  readonly bytes: number;
+  readonly standardBytes: number;
+  readonly standardMemory: number;
+  readonly scratchBytes: number;
+}
+
+export interface NativeDescription {
+  readonly dtype: number;
+  readonly device: string;
+  readonly shape: number[];
+  readonly strides: number[];
+  readonly byteLength: number;
+}
+
+/**
+ * Every function throws an Error with `code` and `argument` properties when an argument is wrong. dtype numbers are those of
+ * csrc/core/dtype.h: 0 float32, 1 float16, 2 bfloat16, 3 int32, 4 bool.
+ */
+export interface NativeAddon {
+  info(): NativeInfo;
+  devices(): NativeDeviceInfo[];
+  memory(): NativeMemory;
+  empty(device: string, dtype: number, shape: number[]): NativeTensor;
+  zeros(device: string, dtype: number, shape: number[]): NativeTensor;
+  randn(device: string, dtype: number, shape: number[], seed: bigint): NativeTensor;
+  /** Copies before it returns. `data`: Float32Array (0), Uint16Array (1, 2), Int32Array (3), Uint8Array (4), of `dataDtype`; converted to `dtype`. */
+  fromData(
+    device: string,
+    dtype: number,
+    shape: number[],
+    data: ArrayBufferView,
+    dataDtype: number,
+  ): NativeTensor;
+  /** Strides and offset in elements, the offset relative to the first element of `tensor`. */
+  view(tensor: NativeTensor, shape: number[], strides: number[], offset: number): NativeTensor;
+  /** Contiguous copy in another dtype or on another device. */
+  convert(tensor: NativeTensor, device: string, dtype: number): NativeTensor;
+  describe(tensor: NativeTensor): NativeDescription;
+  /** Contiguous row-major contents as `dtype` (the tensor's own, or 0). */
+  read(tensor: NativeTensor, dtype: number): Promise<ArrayBuffer>;
+  /** Idempotent. */
+  dispose(tensor: NativeTensor): void;
+  attention(args: NativeAttentionArgs): [out: NativeTensor, lse: NativeTensor | null];
+  plan(args: NativeAttentionArgs): NativePlan;
+  /** outs [B, S, H, D] (layout 0) or [B, H, S, D] (1), lses [B, H, S] float32. */
+  mergeStates(
+    outs: NativeTensor[],
+    lses: NativeTensor[],
+    layout: 0 | 1,
+  ): [out: NativeTensor, lse: NativeTensor];
+  synchronize(device: string): Promise<void>;
+}
+
+let addon: NativeAddon | undefined;
+
+/**
+ * The addon, loaded on first use: importing the package touches no binary and cannot fail. binding.cjs
+ * lies one folder up from lib/ and from the flat dist/ alike.
+ */
+export function native(): NativeAddon {
+  addon ??= load();
+  return addon;
+}
+
+function load(): NativeAddon {
+  try {
+    return createRequire(import.meta.url)('../binding.cjs') as NativeAddon;
+  } catch (error) {
+    throw fromNative(error);
+  }
+}

@@ -1,0 +1,115 @@
+import { mapHeadsBackward } from './backward.js';
+import { checkLse, checkOut, checkProblem, checkTile } from './check.js';
+import type { TileOptions } from './flash-attention-2.js';
+import { gather } from './layout.js';
+import { addScaled, copyRows, dot, zeros } from './matrix.js';
+import {
+  completeShape,
+  type Numbers,
+  type ReferenceGradients,
+  type ReferenceProblem,
+} from './problem.js';
+
+/** What the backward pass needs of the forward pass, and the gradient it starts from. */
+export interface BackwardInputs {
+  /** The gradient of `out`, in its shape. */
+  readonly dOut: Numbers;
+  /** [batch, seqlenQ, heads, headDimV], of the forward pass. */
+  readonly out: Numbers;
+  /** [batch, heads, seqlenQ], of the forward pass. */
+  readonly lse: Numbers;
+}
+
+/**
+ * The gradients of attention without an N x N matrix: the scores are computed again, tile by tile.
+ *
+ * Storing P would cost N^2 memory; computing it again costs one more matrix product, and lse is all it takes:
+ * `P_ij = e^(s_ij - lse_i)` comes out normalised at once. The sum over a whole row that the softmax's Jacobian asks for
+ * needs no second pass either, because
+ *
+ *     sum_k P_ik dP_ik = sum_k P_ik (dO_i . v_k) = dO_i . O_i = delta_i
+ *
+ * Tiles of keys are the outer loop, so that dK and dV stay in registers; dQ is gathered across them.
+ *
+ * Algorithm 2 of Dao, "FlashAttention-2", 2023, arXiv 2307.08691; the identity for delta is equation 4 in appendix B.2
+ * of Dao et al. 2022, arXiv 2205.14135. Dropout: algorithm 4 there. Soft cap, sinks: see `standardAttentionBackward`.
+ *
+ * @throws FlashAttentionError ERR_SHAPE, ERR_DTYPE or ERR_OPTION, naming the field
+ */
+export function flashAttentionBackward(
+  problem: ReferenceProblem,
+  { dOut, out, lse }: BackwardInputs,
+  options: TileOptions = {},
+): ReferenceGradients {
+  const { blockQ = 64, blockK = 64 } = options;
+  checkTile('blockQ', blockQ);
+  checkTile('blockK', blockK);
+
+  checkProblem(problem);
+  checkOut('out', out, problem);
+  checkLse('lse', lse, problem);
+
+  const { heads, headDimV, seqlenQ } = completeShape(problem.shape);
+  const resultRows = problem.queryRows?.length ?? seqlenQ;
+
+  return mapHeadsBackward(problem, dOut, (head, dO) => {
+    const { q, k, v, headDim, place } = head;
+    const N = q.length;
+    const Nk = k.length;
+    const O = gather(out, [resultRows, heads, headDimV], place.batch, place.head, place.rows);
+    const L = place.rows.map((r) => lse[(place.batch * heads + place.head) * resultRows + r]);
+
+    // delta = rowsum(dO * O). A sink has probability e^(sink - lse) and dP = 0, and is done with that.
+    const delta = O.map((row, i) => dot(dO[i], row));
+    let dSink = 0;
+    for (let i = 0; i < N; i++) {
+      if (L[i] > -Infinity) dSink -= Math.exp(head.sink - L[i]) * delta[i];
+    }
+
+    const dQ = zeros(N, headDim);
+    const dK = zeros(Nk, headDim);
+    const dV = zeros(Nk, headDimV);
+
+    for (let j0 = 0; j0 < Nk; j0 += blockK) {
+      const Kj = copyRows(k, j0, j0 + blockK);
+      const Vj = copyRows(v, j0, j0 + blockK);
+      const dKj = zeros(Kj.length, headDim);
+      const dVj = zeros(Kj.length, headDimV);
+
+      for (let i0 = 0; i0 < N; i0 += blockQ) {
+        const Qi = copyRows(q, i0, i0 + blockQ);
+        const dOi = copyRows(dO, i0, i0 + blockQ);
+        const dQi = copyRows(dQ, i0, i0 + blockQ);
+
+        for (let r = 0; r < Qi.length; r++) {
+          for (let c = 0; c < Kj.length; c++) {
+            const i = i0 + r;
+            const j = j0 + c;
+            if (!head.sees(i, j)) continue;
+            const z = head.keep(i, j);
+            const x = dot(Qi[r], Kj[c]);
+
+            const P = Math.exp(head.score(x, i, j) - L[i]); // P_ij = e^(S_ij - lse_i)
+            addScaled(dVj[c], P * z, dOi[r]); //                dV_j += P_ij dO_i
+            const dP = z * dot(dOi[r], Vj[c]); //               dP_ij = dO_i . v_j
+            const dS = P * (dP - delta[i]); //                  dS_ij = P_ij (dP_ij - delta_i)
+            const dX = dS * head.slope(x);
+            addScaled(dQi[r], dX, Kj[c]); //                    dQ_i += scale dS_ij k_j
+            addScaled(dKj[c], dX, Qi[r]); //                    dK_j += scale dS_ij q_i
+          }
+        }
+        dQi.forEach((row, r) => {
+          dQ[i0 + r].set(row);
+        });
+      }
+
+      dKj.forEach((row, c) => {
+        dK[j0 + c].set(row);
+      });
+      dVj.forEach((row, c) => {
+        dV[j0 + c].set(row);
+      });
+    }
+    return { dq: dQ, dk: dK, dv: dV, dSink };
+  });
+}

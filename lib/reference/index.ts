@@ -1,0 +1,51 @@
+/**
+ * The algorithms of the FlashAttention literature, written to be read: plain TypeScript in float64, one page each, and
+ * the oracle that the rest of this package is tested against. Nothing here touches the native addon.
+ *
+ * Where to start: `safeSoftmax`, `onlineSoftmax` (the idea everything rests on), `standardAttention` (what is to be
+ * computed), then `memoryEfficientAttention`, `flashAttention1`, `flashAttention2`, `flashDecoding` (ways to compute it
+ * without the N x N matrix) and `flashAttentionBackward`.
+ *
+ * @module
+ */
+export { type FlashAttention1Options, flashAttention1 } from './flash-attention-1.js';
+export { flashAttention2, type TileOptions } from './flash-attention-2.js';
+export { type BackwardInputs, flashAttentionBackward } from './flash-attention-backward.js';
+export { type FlashDecodingOptions, flashDecoding } from './flash-decoding.js';
+export {
+  bfloat16Bits,
+  bfloat16FromBits,
+  float16Bits,
+  float16FromBits,
+  fromBfloat16Array,
+  fromFloat16Array,
+  roundToBfloat16,
+  roundToFloat16,
+  toBfloat16Array,
+  toFloat16Array,
+} from './float.js';
+export type { IoCounter } from './io.js';
+export type { Matrix } from './matrix.js';
+export {
+  type MemoryEfficientAttentionOptions,
+  memoryEfficientAttention,
+} from './memory-efficient-attention.js';
+export { type AttentionState, mergeStates } from './merge.js';
+export { EMPTY_SOFTMAX, mergeSoftmax, onlineSoftmax, type SoftmaxState } from './online-softmax.js';
+export { type Dropout, dropoutFactor, philox4x32 } from './philox.js';
+export type { Precision } from './precision.js';
+export type {
+  Numbers,
+  ReferenceGradients,
+  ReferenceMask,
+  ReferenceOptions,
+  ReferenceProblem,
+  ReferenceResult,
+  ReferenceShape,
+} from './problem.js';
+export { type SoftmaxResult, safeSoftmax } from './safe-softmax.js';
+export { type StandardAttentionOptions, standardAttention } from './standard-attention.js';
+export {
+  type StandardAttentionBackwardOptions,
+  standardAttentionBackward,
+} from './standard-attention-backward.js';

@@ -1,0 +1,82 @@
+// Every check of the project, one after the other; a failing one does not keep the rest from running.
+// The last line sums up all runners: "N passed, N failed, N skipped". A jest step counts its tests,
+// any other step counts as one.
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { root } from './ensure-built.mjs';
+
+const stepLimitMs = 15 * 60 * 1000;
+const reports = mkdtempSync(path.join(tmpdir(), 'flash-attention-ci-'));
+process.on('exit', () => rmSync(reports, { recursive: true, force: true }));
+
+const steps = [
+  { name: 'install and build', command: ['node', 'scripts/ensure-built.mjs'] },
+  { name: 'types', command: ['npm', 'run', '--silent', 'typecheck'] },
+  { name: 'lint', command: ['npm', 'run', '--silent', 'lint'] },
+  { name: 'format', command: ['npm', 'run', '--silent', 'format:check'] },
+  { name: 'unit tests', command: ['node', 'scripts/test.mjs', '--ci'], jest: true },
+  { name: 'package', command: ['npm', 'run', '--silent', 'check:package'] },
+  { name: 'pack test', command: ['npm', 'run', '--silent', 'test:pack', '--', '--ci'], jest: true },
+  { name: 'binary', command: ['npm', 'run', '--silent', 'check:binary'] },
+  { name: 'address sanitizer', command: ['npm', 'run', '--silent', 'test:asan'] },
+  { name: 'thread sanitizer', command: ['npm', 'run', '--silent', 'test:tsan'] },
+];
+
+/** Resolves to whether the command succeeded in time. */
+function succeeds([command, ...args]) {
+  return new Promise((resolve) => {
+    // A process group of its own, so that a hanging step goes with all its children.
+    const options = { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], detached: true };
+    const child = spawn(command, args, options);
+    const timer = setTimeout(() => {
+      console.error(`ci: no end after ${stepLimitMs / 60000} minutes`);
+      process.kill(-child.pid, 'SIGKILL');
+    }, stepLimitMs);
+    const done = (ok) => {
+      clearTimeout(timer);
+      resolve(ok);
+    };
+    child.on('error', (error) => {
+      console.error(`ci: ${command}: ${error.message}`);
+      done(false);
+    });
+    child.on('exit', (status) => done(status === 0));
+  });
+}
+
+/** What jest says it ran; a file that could not run, and a report that is not there, is a failure. */
+function countTests(report, ok) {
+  if (!existsSync(report)) return { passed: 0, failed: 1, skipped: 0 };
+  const result = JSON.parse(readFileSync(report, 'utf8'));
+  const failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
+  return {
+    passed: result.numPassedTests,
+    failed: ok ? failed : Math.max(failed, 1),
+    skipped: result.numPendingTests + result.numTodoTests,
+  };
+}
+
+const total = { passed: 0, failed: 0, skipped: 0 };
+const lines = [];
+for (const [index, { name, command, jest }] of steps.entries()) {
+  console.log(`\n── ${name}: ${command.join(' ')}`);
+  const report = path.join(reports, `${index}.json`);
+  const started = Date.now();
+  const ok = await succeeds(jest ? [...command, '--json', `--outputFile=${report}`] : command);
+  const counts = jest
+    ? countTests(report, ok)
+    : { passed: ok ? 1 : 0, failed: ok ? 0 : 1, skipped: 0 };
+  for (const key of Object.keys(total)) total[key] += counts[key];
+  const seconds = ((Date.now() - started) / 1000).toFixed(0);
+  const { passed, failed, skipped } = counts;
+  const verdict = failed > 0 ? 'FAILED' : 'ok    ';
+  lines.push(
+    `${verdict} ${name}: ${passed} passed, ${failed} failed, ${skipped} skipped (${seconds} s)`,
+  );
+}
+
+console.log(`\n${lines.join('\n')}`);
+console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+process.exitCode = total.failed > 0 ? 1 : 0;

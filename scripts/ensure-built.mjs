@@ -1,0 +1,69 @@
+// Brings a clone to the state in which its code can run: dependencies installed, addon and
+// TypeScript built. Does only what is out of date. Plain Node: it runs before `npm ci` did.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
+
+/** Files below `folder` (relative to the package) whose path matches, relative to the package. */
+export function globFiles(folder, pattern) {
+  if (!existsSync(path.join(root, folder))) return [];
+  return readdirSync(path.join(root, folder), { recursive: true })
+    .map((name) => path.join(folder, name))
+    .filter((name) => pattern.test(name))
+    .sort();
+}
+
+const modified = (name) => statSync(path.join(root, name), { throwIfNoEntry: false })?.mtimeMs;
+
+/** Whether a file of `outputs` is missing or older than any of `sources`. */
+function isStale(outputs, sources) {
+  const oldest = Math.min(...outputs.map((name) => modified(name) ?? 0));
+  return sources.some((name) => (modified(name) ?? 0) > oldest);
+}
+
+/** Runs a command in the package folder; ends this process with its status when it fails. */
+export function run(command, args, options = {}) {
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });
+  if (error) console.error(`${command}: ${error.message}`);
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+/** Runs the npm that runs us, else the one on PATH. */
+export function npm(...args) {
+  const cli = process.env.npm_execpath;
+  if (cli?.endsWith('npm-cli.js')) run(process.execPath, [cli, ...args]);
+  else run('npm', args);
+}
+
+/** `npm ci` when node_modules is missing or older than the lockfile. */
+export function ensureInstalled() {
+  if (!isStale(['node_modules/.package-lock.json'], ['package-lock.json'])) return;
+  // No package here needs its install script, and our own would compile what ensureBuilt() builds.
+  npm('ci', '--ignore-scripts');
+}
+
+/** The addon that binding.cjs would load, if it was made by the latest build. */
+function builtAddon(stamp) {
+  const prebuilds = `prebuilds/${process.platform}-${process.arch}`;
+  const found = ['build/Release/flash_attention.node', ...globFiles(prebuilds, /\.node$/)];
+  // prebuildify moves the addon, so that a build may have left it in either place.
+  return found.find((name) => modified(name) >= modified(stamp));
+}
+
+/** Installs and builds what is missing or older than its sources. */
+export function ensureBuilt() {
+  ensureInstalled();
+  const native = ['CMakeLists.txt', 'scripts/cmake-build.cjs', ...globFiles('csrc', /\.\w+$/)];
+  const stamp = 'build-cmake/Release/built';
+  if (isStale([stamp], native) || !builtAddon(stamp)) npm('run', 'build:native');
+
+  const outputs = ['index.js', 'index.cjs', 'index.d.ts', 'index.d.cts', 'cli.js'];
+  const typescript = ['tsup.config.ts', 'tsconfig.json', ...globFiles('lib', /\.ts$/)];
+  const built = outputs.map((name) => `dist/${name}`);
+  if (isStale(built, ['package.json', ...typescript])) npm('run', 'build:ts');
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) ensureBuilt();

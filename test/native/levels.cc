@@ -1,0 +1,158 @@
+// Every instruction-set level this machine can run, and the 16-lane kernels on machines without
+// AVX-512, against a float64 reference. Each level runs in a child process of its own, because a
+// process chooses once.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cpu/ops.h"
+
+namespace {
+
+using fa::DType;
+
+struct Shape {
+  int64_t batch, seqlen_q, seqlen_k, heads, kv_heads, head_dim, head_dim_v;
+  bool causal;
+  int64_t window_left;
+  float softcap;
+};
+
+const Shape kShapes[] = {
+    {1, 1, 1, 1, 1, 1, 1, false, fa::kUnbounded, 0},
+    {2, 1, 147, 4, 2, 40, 40, false, fa::kUnbounded, 0},
+    {1, 3, 799, 6, 2, 111, 64, true, fa::kUnbounded, 0},
+    {1, 64, 128, 2, 2, 64, 64, true, 40, 0},
+    {1, 113, 203, 6, 1, 96, 33, true, fa::kUnbounded, 5},
+    {1, 200, 33, 2, 2, 128, 128, true, fa::kUnbounded, 0},
+    {1, 100, 150, 1, 1, 17, 256, false, 20, 1.5f},
+};
+
+float decode(const char* bytes, DType dtype, int64_t i) {
+  if (dtype == DType::kFloat32) {
+    float x;
+    std::memcpy(&x, bytes + i * 4, 4);
+    return x;
+  }
+  uint16_t half;
+  std::memcpy(&half, bytes + i * 2, 2);
+  return dtype == DType::kFloat16 ? fa::float16_to_float(half) : fa::bfloat16_to_float(half);
+}
+
+/** Normal numbers in `dtype`, read back as float64. */
+struct Numbers {
+  std::vector<char> bytes;
+  DType dtype;
+  int64_t width;  // of the last axis
+
+  Numbers(int64_t count, int64_t last_axis, DType of, unsigned seed)
+      : bytes(static_cast<size_t>(count) * fa::dtype_size(of)), dtype(of), width(last_axis) {
+    std::mt19937 generator(seed);
+    std::normal_distribution<float> normal;
+    for (int64_t i = 0; i < count; ++i) {
+      const float x = normal(generator);
+      const uint16_t half = of == DType::kFloat16 ? fa::float_to_float16(x) : fa::float_to_bfloat16(x);
+      char* const at = bytes.data() + i * static_cast<int64_t>(fa::dtype_size(of));
+      std::memcpy(at, of == DType::kFloat32 ? static_cast<const void*>(&x) : &half, fa::dtype_size(of));
+    }
+  }
+
+  double at(int64_t row, int64_t d) const { return decode(bytes.data(), dtype, row * width + d); }
+};
+
+bool check(const Shape& s, DType dtype) {
+  Numbers q(s.batch * s.seqlen_q * s.heads * s.head_dim, s.head_dim, dtype, 1);
+  Numbers k(s.batch * s.seqlen_k * s.kv_heads * s.head_dim, s.head_dim, dtype, 2);
+  Numbers v(s.batch * s.seqlen_k * s.kv_heads * s.head_dim_v, s.head_dim_v, dtype, 3);
+  const int64_t rows = s.batch * s.seqlen_q * s.heads;
+  std::vector<char> out(static_cast<size_t>(rows * s.head_dim_v) * fa::dtype_size(dtype));
+  std::vector<float> lse(static_cast<size_t>(rows));
+
+  fa::AttentionProblem p;
+  p.q = fa::contiguous_view(q.bytes.data(), dtype, {s.batch, s.seqlen_q, s.heads, s.head_dim});
+  p.k = fa::contiguous_view(k.bytes.data(), dtype, {s.batch, s.seqlen_k, s.kv_heads, s.head_dim});
+  p.v = fa::contiguous_view(v.bytes.data(), dtype, {s.batch, s.seqlen_k, s.kv_heads, s.head_dim_v});
+  p.out = fa::contiguous_view(out.data(), dtype, {s.batch, s.seqlen_q, s.heads, s.head_dim_v});
+  p.lse = fa::contiguous_view(lse.data(), DType::kFloat32, {s.batch, s.heads, s.seqlen_q});
+  p.max_seqlen_q = s.seqlen_q;
+  p.max_seqlen_k = s.seqlen_k;
+  p.scale = 1 / std::sqrt(static_cast<float>(s.head_dim));
+  p.softcap = s.softcap;
+  p.window_left = s.window_left;
+  if (s.causal) p.window_right = 0;
+  fa::validate(p);
+  fa::cpu::attention_forward(p, nullptr);
+
+  // A few units of the type's rounding, for values of size 1 to 4.
+  const double unit = dtype == DType::kFloat32 ? 1e-5 : dtype == DType::kFloat16 ? 1.5e-3 : 1.2e-2;
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t h = row % s.heads, i = row / s.heads % s.seqlen_q, b = row / s.heads / s.seqlen_q;
+    const int64_t position = i + s.seqlen_k - s.seqlen_q;
+    const auto key_row = [&](int64_t j) {
+      return (b * s.seqlen_k + j) * s.kv_heads + h / (s.heads / s.kv_heads);
+    };
+    std::vector<double> weight(static_cast<size_t>(s.seqlen_k), 0);
+    double sum = 0;
+    for (int64_t j = 0; j < s.seqlen_k; ++j) {
+      if (j < position - s.window_left || (s.causal && j > position)) continue;
+      double score = 0;
+      for (int64_t d = 0; d < s.head_dim; ++d) score += q.at(row, d) * k.at(key_row(j), d);
+      score *= p.scale;
+      if (s.softcap > 0) score = s.softcap * std::tanh(score / s.softcap);
+      sum += weight[static_cast<size_t>(j)] = std::exp(score);
+    }
+    const double got = lse[static_cast<size_t>((b * s.heads + h) * s.seqlen_q + i)];
+    if (sum == 0 ? got != -INFINITY : !(std::fabs(std::log(sum) - got) < 1e-5)) return false;
+    for (int64_t d = 0; d < s.head_dim_v; ++d) {
+      double truth = 0;
+      for (int64_t j = 0; j < s.seqlen_k && sum > 0; ++j) {
+        truth += weight[static_cast<size_t>(j)] / sum * v.at(key_row(j), d);
+      }
+      if (!(std::fabs(decode(out.data(), dtype, row * s.head_dim_v + d) - truth) < unit)) return false;
+    }
+  }
+  return true;
+}
+
+int run_level(const std::string& level) {
+  setenv("FLASH_ATTENTION_CPU_ISA", level.c_str(), 1);
+  int failures = fa::cpu::isa() == level ? 0 : 1;
+  for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+    for (const Shape& s : kShapes) {
+      if (check(s, dtype)) continue;
+      ++failures;
+      std::printf("%s: wrong result, %s, %lld queries, %lld keys, head dim %lld\n", level.c_str(),
+                  fa::dtype_name(dtype), static_cast<long long>(s.seqlen_q),
+                  static_cast<long long>(s.seqlen_k), static_cast<long long>(s.head_dim));
+    }
+  }
+  return failures;
+}
+
+}  // namespace
+
+int main() {
+  const std::vector<std::string> levels = fa::cpu::isa_levels();
+  int failed = levels.empty() ? 1 : 0;
+  for (const std::string& level : levels) {
+    std::fflush(nullptr);
+    const pid_t child = fork();
+    if (child == 0) {
+      const int failures = run_level(level);
+      std::fflush(nullptr);
+      _exit(failures == 0 ? 0 : 1);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    const bool ok = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    std::printf("%s: %s\n", level.c_str(), ok ? "ok" : "FAILED");
+    failed += !ok;
+  }
+  return failed == 0 ? 0 : 1;
+}

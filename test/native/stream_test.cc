@@ -1,0 +1,262 @@
+// The CPU stream: order, lifetimes, failures, shutdown with work in flight. Meant for ThreadSanitizer.
+#include "cpu/stream.h"
+
+#include <ctime>
+#include <cmath>
+#include <chrono>
+#include <future>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+
+namespace {
+
+using namespace fa;
+using fa::cpu::CpuStream;
+using Clock = std::chrono::steady_clock;
+
+/** Float32 memory of a stream with a row-major view. */
+TensorRef new_tensor(CpuStream& stream, std::initializer_list<int64_t> shape,
+                     DType dtype = DType::kFloat32) {
+  View view = contiguous_view(nullptr, dtype, shape);
+  TensorRef tensor;
+  tensor.storage = stream.allocate(static_cast<size_t>(view.size()) * dtype_size(dtype));
+  view.data = tensor.storage->data();
+  tensor.view = view;
+  return tensor;
+}
+
+TensorRef int32_tensor(CpuStream& stream, const std::vector<int32_t>& values) {
+  TensorRef tensor = new_tensor(stream, {static_cast<int64_t>(values.size())}, DType::kInt32);
+  stream.upload(values.data(), DType::kInt32, tensor.view);
+  return tensor;
+}
+
+const float* floats(const TensorRef& tensor) {
+  return static_cast<const float*>(tensor.storage->data());
+}
+
+void fill_normal(CpuStream& stream, const TensorRef& tensor, uint64_t seed) {
+  stream.fill_normal(tensor.view, seed, {{}, {tensor.storage}});
+}
+
+void convert(CpuStream& stream, const TensorRef& source, const TensorRef& target) {
+  stream.convert(source.view, target.view, {{source.storage}, {target.storage}});
+}
+
+/** Holds up a stream: its thread runs the notification and waits there. */
+class Gate {
+ public:
+  explicit Gate(CpuStream& stream) {
+    stream.notify([opened = opened_.get_future().share()] { opened.wait(); });
+  }
+  void open() { opened_.set_value(); }
+
+ private:
+  std::promise<void> opened_;
+};
+
+/** Standard causal attention of batch 1; q, k and v are random. */
+struct Attention {
+  Attention(CpuStream& stream, int64_t seqlen, int64_t heads)
+      : q(new_tensor(stream, {1, seqlen, heads, 64})),
+        k(new_tensor(stream, {1, seqlen, heads, 64})),
+        v(new_tensor(stream, {1, seqlen, heads, 64})),
+        out(new_tensor(stream, {1, seqlen, heads, 64})) {
+    fill_normal(stream, q, 1);
+    fill_normal(stream, k, 2);
+    fill_normal(stream, v, 3);
+    problem.q = q.view;
+    problem.k = k.view;
+    problem.v = v.view;
+    problem.out = out.view;
+    problem.max_seqlen_q = problem.max_seqlen_k = seqlen;
+    problem.scale = 0.125f;
+    validate(problem);
+  }
+
+  void enqueue(CpuStream& stream, std::vector<std::shared_ptr<Storage>> more_reads = {},
+               bool check_contents = false) {
+    std::vector<std::shared_ptr<Storage>> reads = {q.storage, k.storage, v.storage};
+    reads.insert(reads.end(), more_reads.begin(), more_reads.end());
+    stream.attention(problem, {std::move(reads), {out.storage}}, check_contents);
+  }
+
+  TensorRef q, k, v, out;
+  AttentionProblem problem;
+};
+
+void unused_stream_needs_nothing() {
+  CpuStream stream;
+  CHECK(stream.device() == "cpu");
+  CHECK(stream.last_enqueued() == 0);
+  CHECK(stream.completed(0));
+  stream.wait(0);
+}
+
+void tasks_run_in_order() {
+  CpuStream stream;
+  constexpr int kSteps = 50;
+  std::vector<int> order;  // written by the stream's thread, read after the last notification
+  std::promise<void> all;
+  TensorRef previous = new_tensor(stream, {1000});
+  const TensorRef first = previous;
+  fill_normal(stream, previous, 7);
+  for (int step = 0; step < kSteps; ++step) {
+    const TensorRef next = new_tensor(stream, {1000});
+    convert(stream, previous, next);
+    CHECK(next.storage->written_by == stream.last_enqueued());
+    stream.notify([&order, step] { order.push_back(step); });
+    previous = next;
+  }
+  stream.notify([&all] { all.set_value(); });
+  all.get_future().wait();
+  CHECK(stream.completed(stream.last_enqueued()));
+  CHECK(order.size() == kSteps);
+  for (int step = 0; step < kSteps; ++step) CHECK(order[static_cast<size_t>(step)] == step);
+  for (int i = 0; i < 1000; ++i) CHECK(floats(previous)[i] == floats(first)[i]);
+  CHECK(floats(first)[0] != 0 && std::isfinite(floats(first)[0]));
+}
+
+void calls_return_before_the_work_runs() {
+  CpuStream stream;
+  Gate gate(stream);
+  const TensorRef a = new_tensor(stream, {16}), b = new_tensor(stream, {16});
+  stream.fill_zero(a.view, {{}, {a.storage}});
+  const uint64_t filled = stream.last_enqueued();
+  convert(stream, a, b);
+  CHECK(!stream.completed(filled));
+  CHECK(!stream.completed(b.storage->written_by));
+  gate.open();
+  stream.wait(filled);
+  CHECK(stream.completed(filled));
+  CHECK(floats(a)[15] == 0);
+  stream.wait(b.storage->written_by);
+  CHECK(floats(b)[15] == 0);
+}
+
+void storages_live_until_their_task_has_run() {
+  CpuStream stream;
+  Gate gate(stream);
+  TensorRef a = new_tensor(stream, {16}), b = new_tensor(stream, {16});
+  stream.fill_zero(a.view, {{}, {a.storage}});
+  convert(stream, a, b);
+  const std::weak_ptr<Storage> source = a.storage, target = b.storage;
+  a.storage.reset();
+  b.storage.reset();
+  CHECK(!source.expired() && !target.expired());
+  gate.open();
+  stream.wait(stream.last_enqueued());
+  CHECK(source.expired() && target.expired());
+}
+
+void failures_spread_along_reads_only() {
+  CpuStream stream;
+  const TensorRef lengths = int32_tensor(stream, {9999});
+  Attention broken(stream, 32, 2), sound(stream, 32, 2);
+  broken.problem.seqlens_k = lengths.view;
+  broken.enqueue(stream, {lengths.storage}, true);
+  sound.enqueue(stream);
+  const TensorRef copy = new_tensor(stream, {1, 32, 2, 64}), both = new_tensor(stream, {1, 32, 2, 64});
+  convert(stream, broken.out, copy);
+  stream.convert(sound.out.view, both.view,
+                 {{sound.out.storage, copy.storage}, {both.storage}});
+  stream.wait(stream.last_enqueued());
+  const auto failure = broken.out.storage->failure();
+  CHECK(failure && failure->code() == ErrorCode::kShape && failure->argument() == "seqlensK");
+  CHECK(copy.storage->failure() == failure);
+  CHECK(both.storage->failure() == failure);
+  CHECK(!broken.q.storage->failure());
+  CHECK(!sound.out.storage->failure());
+}
+
+void shutdown_drops_what_waits() {
+  CpuStream stream;
+  const TensorRef before = new_tensor(stream, {16}), after = new_tensor(stream, {16});
+  stream.fill_zero(before.view, {{}, {before.storage}});
+  stream.wait(stream.last_enqueued());
+  Gate gate(stream);
+  stream.fill_zero(after.view, {{}, {after.storage}});
+  std::atomic<bool> notified{false};
+  stream.notify([&] { notified = true; });
+  std::thread opener([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    gate.open();
+  });
+  stream.shutdown();
+  opener.join();
+  CHECK(notified);
+  CHECK(!before.storage->failure());
+  const auto failure = after.storage->failure();
+  CHECK(failure && failure->code() == ErrorCode::kCancelled);
+  CHECK(stream.completed(stream.last_enqueued()));
+  stream.wait(stream.last_enqueued());
+
+  CHECK(throws(ErrorCode::kCancelled, [&] { fill_normal(stream, before, 1); }));
+  bool inline_call = false;
+  stream.notify([&] { inline_call = true; });
+  CHECK(inline_call);
+  stream.shutdown();
+}
+
+void shutdown_interrupts_what_runs() {
+  CpuStream stream;
+  Attention slow(stream, 8192, 32);  // a minute and more with a sanitizer
+  slow.enqueue(stream);
+  stream.wait(stream.last_enqueued() - 1);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const auto begin = Clock::now();
+  stream.shutdown();
+  CHECK(Clock::now() - begin < std::chrono::seconds(20));
+  const auto failure = slow.out.storage->failure();
+  CHECK(failure && failure->code() == ErrorCode::kCancelled);
+}
+
+void streams_share_the_pool() {
+  std::vector<std::thread> environments;
+  std::vector<float> results(8);
+  for (size_t i = 0; i < results.size(); ++i) {
+    environments.emplace_back([&results, i] {
+      CpuStream stream;
+      Attention attention(stream, 96, 3);
+      for (int round = 0; round < 5; ++round) attention.enqueue(stream);
+      std::promise<void> done;
+      stream.notify([&done] { done.set_value(); });
+      done.get_future().wait();
+      CHECK(!attention.out.storage->failure());
+      results[i] = floats(attention.out)[96 * 3 * 64 - 1];
+      attention.enqueue(stream);  // in flight when the stream goes
+    });
+  }
+  for (auto& environment : environments) environment.join();
+  for (float result : results) CHECK(result == results[0] && result != 0);
+}
+
+void idle_stream_rests() {
+  CpuStream stream;
+  const TensorRef a = new_tensor(stream, {16});
+  stream.fill_zero(a.view, {{}, {a.storage}});
+  stream.wait(stream.last_enqueued());
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const std::clock_t begin = std::clock();  // processor time of all threads
+  std::this_thread::sleep_for(std::chrono::milliseconds(400));
+  CHECK(std::clock() - begin < CLOCKS_PER_SEC / 20);
+}
+
+}  // namespace
+
+int main() {
+  setenv("FLASH_ATTENTION_NUM_THREADS", "4", 0);
+  unused_stream_needs_nothing();
+  tasks_run_in_order();
+  calls_return_before_the_work_runs();
+  storages_live_until_their_task_has_run();
+  failures_spread_along_reads_only();
+  shutdown_drops_what_waits();
+  shutdown_interrupts_what_runs();
+  streams_share_the_pool();
+  idle_stream_rests();
+  std::puts("stream: ok");
+  return 0;
+}

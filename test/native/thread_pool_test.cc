@@ -1,0 +1,172 @@
+// The thread pool: every item once, several callers, exceptions, cancelling. Meant for ThreadSanitizer.
+#include "cpu/thread_pool.h"
+
+#include <chrono>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+#include "cpu/cgroup.h"
+#include "cpu/system.h"
+
+namespace {
+
+using fa::ErrorCode;
+using fa::cpu::num_threads;
+using fa::cpu::ThreadPool;
+
+ThreadPool& pool() { return ThreadPool::shared(); }
+
+void nap(int microseconds) {
+  std::this_thread::sleep_for(std::chrono::microseconds(microseconds));
+}
+
+void settings_are_checked() {
+  for (const char* wrong : {"0", "1025", "-1", "4x", "x", " 4", "+4", "1.5", "99999999999999999999"}) {
+    setenv("FLASH_ATTENTION_NUM_THREADS", wrong, 1);
+    CHECK(throws(ErrorCode::kOption, [] { num_threads(); }));
+    CHECK(throws(ErrorCode::kOption, [] { pool().size(); }));
+  }
+  setenv("FLASH_ATTENTION_NUM_THREADS", "4", 1);
+  CHECK(num_threads() == 4);
+  CHECK(pool().size() == 4);
+  setenv("FLASH_ATTENTION_NUM_THREADS", "2", 1);
+  CHECK(num_threads() == 4);  // settled at first use
+  CHECK(fa::cpu::usable_cores() >= 1);
+  CHECK(fa::cpu::cgroup_cpu_quota() >= 0);
+  CHECK(fa::cpu::usable_memory() > 0);
+}
+
+void every_item_runs_once() {
+  for (int64_t count : {-1, 0, 1, 2, 3, 4, 5, 100, 10000}) {
+    std::vector<int> runs(count > 0 ? static_cast<size_t>(count) : 0);  // not atomic: TSan watches
+    pool().parallel_for(count, [&](int64_t item) { ++runs[static_cast<size_t>(item)]; });
+    for (int n : runs) CHECK(n == 1);
+  }
+}
+
+void items_are_handed_out_in_order() {
+  // When an item starts, all before it have been taken; only those that the three other threads have
+  // just taken may not have started.
+  std::atomic<int64_t> started{0};
+  pool().parallel_for(2000, [&](int64_t item) {
+    CHECK(item <= started.fetch_add(1) + 3);
+    nap(static_cast<int>(item % 7));
+  });
+  CHECK(started == 2000);
+}
+
+void helpers_take_part() {
+  std::atomic<int> inside{0}, most{0};
+  pool().parallel_for(40, [&](int64_t) {
+    const int now = ++inside;
+    int seen = most.load();
+    while (seen < now && !most.compare_exchange_weak(seen, now)) {
+    }
+    nap(2000);
+    --inside;
+  });
+  CHECK(most > 1 && most <= 4);
+}
+
+void many_callers_share_it() {
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 8; ++caller) {
+    callers.emplace_back([caller] {
+      for (int round = 0; round < 200; ++round) {
+        const int64_t count = 1 + (round * 7 + caller * 13) % 50;
+        std::vector<int64_t> squares(static_cast<size_t>(count));
+        pool().parallel_for(count, [&](int64_t i) { squares[static_cast<size_t>(i)] = i * i; });
+        const int64_t sum = std::accumulate(squares.begin(), squares.end(), int64_t{0});
+        CHECK(sum == (count - 1) * count * (2 * count - 1) / 6);
+        if (round % 16 == caller) nap(200);  // so that helpers fall asleep now and then
+      }
+    });
+  }
+  for (auto& caller : callers) caller.join();
+}
+
+void loops_nest() {
+  std::atomic<int> runs{0};
+  pool().parallel_for(8, [&](int64_t) {
+    pool().parallel_for(8, [&](int64_t) { pool().parallel_for(4, [&](int64_t) { ++runs; }); });
+  });
+  CHECK(runs == 8 * 8 * 4);
+}
+
+void exceptions_reach_the_caller() {
+  for (int64_t thrower : {0, 1, 17, 999}) {
+    std::atomic<int> runs{0};
+    std::string message;
+    try {
+      pool().parallel_for(1000, [&](int64_t item) {
+        if (item == thrower) throw std::runtime_error("item " + std::to_string(item));
+        ++runs;
+        nap(1);
+      });
+    } catch (const std::runtime_error& error) {
+      message = error.what();
+    }
+    CHECK(message == "item " + std::to_string(thrower));
+    CHECK(runs >= thrower && (runs < 999 || thrower == 999));
+  }
+  int caught = 0;
+  for (int round = 0; round < 50; ++round) {
+    try {
+      pool().parallel_for(8, [](int64_t item) { throw item; });
+    } catch (int64_t item) {
+      CHECK(item >= 0 && item < 8);
+      ++caught;
+    }
+  }
+  CHECK(caught == 50);
+  every_item_runs_once();
+}
+
+void cancelling_stops_it() {
+  std::atomic<bool> cancel{true};
+  std::atomic<int> runs{0};
+  for (int64_t count : {1, 2, 100}) {
+    CHECK(throws(ErrorCode::kCancelled,
+                 [&] { pool().parallel_for(count, [&](int64_t) { ++runs; }, &cancel); }));
+  }
+  CHECK(runs == 0);
+
+  cancel = false;
+  std::thread canceller([&] {
+    while (runs < 20) nap(10);
+    cancel = true;
+  });
+  CHECK(throws(ErrorCode::kCancelled, [&] {
+    pool().parallel_for(
+        1000000,
+        [&](int64_t) {
+          ++runs;
+          nap(10);
+        },
+        &cancel);
+  }));
+  canceller.join();
+  CHECK(runs >= 20 && runs < 1000000);
+
+  cancel = false;
+  pool().parallel_for(100, [&](int64_t item) { cancel = item == 99; }, &cancel);  // none was left
+}
+
+}  // namespace
+
+int main() {
+  settings_are_checked();
+  every_item_runs_once();
+  items_are_handed_out_in_order();
+  helpers_take_part();
+  many_callers_share_it();
+  loops_nest();
+  exceptions_reach_the_caller();
+  cancelling_stops_it();
+  std::puts("thread pool: ok");
+  return 0;
+}

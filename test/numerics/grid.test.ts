@@ -1,0 +1,59 @@
+import { expectWithin, floatDTypes, measure } from '../support/numerics.js';
+
+const seqlens: readonly (readonly [number, number])[] = [
+  [1, 1],
+  [1, 147],
+  [3, 799],
+  [64, 128],
+  [113, 203],
+  [128, 217],
+  [200, 33],
+  [256, 512],
+  [1023, 1024],
+  [2048, 2048],
+];
+const headDims = [8, 16, 32, 40, 64, 80, 96, 111, 128, 160, 192, 224, 256];
+const groupings = { MHA: [4, 4], GQA: [6, 2], MQA: [4, 1] } as const;
+
+describe.each(floatDTypes)('forward, %s', (dtype) => {
+  describe.each(Object.entries(groupings))('%s', (_name, [heads, kvHeads]) => {
+    test.each(seqlens.map((pair, i) => [...pair, headDims[(i * 5 + heads) % headDims.length]]))(
+      '%i queries, %i keys, head dim %i',
+      async (seqlenQ, seqlenK, headDim) => {
+        const long = seqlenQ * seqlenK > 1e6;
+        const shape = { batch: long ? 1 : 2, seqlenQ, seqlenK, heads, kvHeads, headDim };
+        for (const causal of [false, true]) {
+          expectWithin(await measure(shape, { causal }, { dtype, mostRows: long ? 8 : 32 }));
+        }
+      },
+    );
+  });
+
+  test.each(headDims)('head dim %i', async (headDim) => {
+    const shape = { batch: 1, seqlenQ: 53, seqlenK: 150, heads: 2, headDim };
+    expectWithin(await measure(shape, { causal: true }, { dtype }));
+  });
+
+  test.each([1, 2, 3, 5, 7, 9, 15, 17, 31, 33, 63, 65, 127, 129, 255, 257, 300, 384, 512, 575, 576])(
+    'odd head dim %i, another for V',
+    async (headDim) => {
+      const shape = { batch: 1, seqlenQ: 29, seqlenK: 70, heads: 2, kvHeads: 1, headDim };
+      const headDimV = ((headDim * 7) % 576) + 1;
+      expectWithin(await measure({ ...shape, headDimV }, {}, { dtype }));
+    },
+  );
+});
+
+test('a batch of many short sequences', async () => {
+  const shape = { batch: 33, seqlenQ: 5, seqlenK: 9, heads: 3, headDim: 24 };
+  expectWithin(await measure(shape, { causal: true }));
+});
+
+test('scores in the thousands', async () => {
+  const shape = { batch: 1, seqlenQ: 40, seqlenK: 300, heads: 2, headDim: 64 };
+  for (const scale of [30, -30, 0, 1e-3]) {
+    const errors = await measure(shape, { scale, causal: true });
+    // float32 scores near 1000 are only known to 1e-4, in any algorithm.
+    expectWithin(errors);
+  }
+});

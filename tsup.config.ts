@@ -1,0 +1,25 @@
+import { defineConfig } from 'tsup';
+
+// Flat output, so that '../binding.cjs' is right from lib/ (jest) and from dist/ alike.
+const library = { index: 'lib/index.ts', reference: 'lib/reference/index.ts' };
+
+export default defineConfig([
+  {
+    entry: library,
+    format: ['esm', 'cjs'],
+    target: 'node20',
+    shims: true, // import.meta.url in the CommonJS output
+    splitting: true, // one copy of each class, whichever entry point it came through
+    // tsup passes the deprecated baseUrl to the compiler.
+    dts: { compilerOptions: { ignoreDeprecations: '6.0' } },
+  },
+  {
+    entry: { cli: 'lib/cli/main.ts' },
+    format: ['esm'],
+    target: 'node20',
+    // Development dependencies are bundled here, and the CommonJS ones among them call require().
+    banner: {
+      js: "import { createRequire as cliRequire } from 'node:module';\nconst require = cliRequire(import.meta.url);",
+    },
+  },
+]);
