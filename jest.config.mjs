@@ -1,6 +1,8 @@
 /** @type {import('jest').Config} */
 export default {
   testEnvironment: 'node',
+  // The float64 reference takes its time, more so on a busy machine.
+  testTimeout: 120_000,
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   testPathIgnorePatterns: ['/node_modules/', '/test/pack\\.test\\.ts$'],
   extensionsToTreatAsEsm: ['.ts'],

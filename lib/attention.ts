@@ -1,5 +1,14 @@
-import type { AttentionOptions, AttentionResult } from './options.js';
-import { denseProblem, run } from './problem.js';
+import { checkOptions } from './check.js';
+import { seqlensHandle } from './int-vector.js';
+import { applyCommon, applyMasks, checkLayout } from './modifiers.js';
+import {
+  type AttentionOptions,
+  type AttentionResult,
+  type ReturnLse,
+  denseKeys,
+} from './options.js';
+import { newArgs, type Problem, run } from './problem.js';
+import { checkHeads, checkTensors, failShape, type Names } from './qkv.js';
 import type { Tensor } from './tensor.js';
 
 /**
@@ -36,19 +45,60 @@ export function flashAttention(
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  options?: AttentionOptions & { returnLse?: false },
+  options?: AttentionOptions & ReturnLse<false>,
 ): Tensor;
 export function flashAttention(
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  options?: AttentionOptions,
+  options?: AttentionOptions & ReturnLse,
 ): Tensor | AttentionResult;
 export function flashAttention(
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  options?: AttentionOptions,
+  options?: AttentionOptions & ReturnLse,
 ): Tensor | AttentionResult {
   return run(denseProblem(q, k, v, options));
+}
+
+const plainNames: Names = { q: 'q', k: 'k', v: 'v' };
+
+/** Checks and translates a call. */
+export function denseProblem(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: (AttentionOptions & ReturnLse) | undefined,
+  names: Names = plainNames,
+): Problem {
+  checkTensors(q, k, v, 4, names);
+  const given = checkOptions(options, denseKeys);
+  const layout = given === undefined ? 0 : checkLayout(given.layout);
+  const [seqAxis, headAxis] = layout === 0 ? [1, 2] : [2, 1];
+  const batch = q.shape[0];
+  const seqlenQ = q.shape[seqAxis];
+  const heads = q.shape[headAxis];
+  const headDim = q.shape[3];
+  const seqlenK = k.shape[seqAxis];
+  const kvHeads = k.shape[headAxis];
+  if (k.shape[0] !== batch || k.shape[3] !== headDim) {
+    const middle = layout === 0 ? 'seqlenK, kvHeads' : 'kvHeads, seqlenK';
+    failShape(names.k, `[${batch}, ${middle}, ${headDim}]`, k);
+  }
+  if (v.shape[0] !== batch || v.shape[1] !== k.shape[1] || v.shape[2] !== k.shape[2]) {
+    failShape(names.v, `[${batch}, ${k.shape[1]}, ${k.shape[2]}, headDimV]`, v);
+  }
+  checkHeads(q, v, heads, kvHeads, headDim, names);
+  const args = newArgs(q, k, v, layout);
+  const temporaries: Tensor[] = [];
+  if (given !== undefined) {
+    applyCommon(args, given, batch, heads, q.device);
+    applyMasks(args, given, { batch, heads, seqlenQ, seqlenK }, q.device);
+    if (given.seqlensK !== undefined) {
+      args.seqlensK = seqlensHandle(given.seqlensK, batch, q.device, temporaries);
+    }
+  }
+  const outShape = [batch, q.shape[1], q.shape[2], v.shape[3]];
+  return { args, q, outShape, lseShape: [batch, heads, seqlenQ], temporaries };
 }

@@ -45,13 +45,22 @@ export function checkTensorShape(
   argument: string,
 ): void {
   if (!sameShape(tensor.shape, shape)) {
-    fail('ERR_SHAPE', argument, `${showShape(shape)}, ${meaning},`, showShape(tensor.shape));
+    fail(
+      'ERR_SHAPE',
+      argument,
+      `of shape ${showShape(shape)}, ${meaning},`,
+      showShape(tensor.shape),
+    );
   }
 }
 
+const maxFloat32 = 3.4028234663852886e38;
+
 export function checkNumber(value: unknown, argument: string): number {
   if (typeof value !== 'number') fail('ERR_TYPE', argument, 'a number', show(value));
-  if (!Number.isFinite(value)) fail('ERR_OPTION', argument, 'a finite number', show(value));
+  if (!(Math.abs(value) <= maxFloat32)) {
+    fail('ERR_OPTION', argument, 'a finite float32 number', show(value));
+  }
   return value;
 }
 
@@ -60,6 +69,16 @@ export function checkInteger(value: unknown, min: number, max: number, argument:
     const bounds = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
     const code = typeof value === 'number' ? 'ERR_OPTION' : 'ERR_TYPE';
     fail(code, argument, `an integer ${bounds}`, show(value));
+  }
+  return value as number;
+}
+
+/** A window bound: an integer or Infinity. */
+export function checkWindowBound(value: unknown, argument: string): number {
+  if (!Number.isSafeInteger(value) && value !== Number.POSITIVE_INFINITY) {
+    const code = typeof value === 'number' ? 'ERR_OPTION' : 'ERR_TYPE';
+    const hint = value === Number.NEGATIVE_INFINITY ? 'Infinity stands for no bound.' : '';
+    fail(code, argument, 'an integer or Infinity', show(value), hint);
   }
   return value as number;
 }
@@ -161,10 +180,10 @@ function editDistance(a: string, b: string): number {
   for (let i = 1; i <= a.length; i++) {
     const next = [i];
     for (let j = 1; j <= b.length; j++) {
-      const substitute = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min((row[j] as number) + 1, (next[j - 1] as number) + 1, substitute));
+      const substitute = row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(row[j] + 1, next[j - 1] + 1, substitute));
     }
     row = next;
   }
-  return row[b.length] as number;
+  return row[b.length];
 }

@@ -55,10 +55,10 @@ export function resolveDevice(name: unknown, argument: string): DeviceName {
     known.find((device) => device.name === full) ??
     known.find((device) => !device.available && full.startsWith(`${device.name}:`));
   if (!found?.available) {
-    const reason = found?.reason ?? `There is ${known.map((device) => device.name).join(', ')}.`;
+    const reason = found?.reason ?? `there is ${known.map((device) => device.name).join(', ')}`;
     throw new FlashAttentionError(
       'ERR_DEVICE_UNAVAILABLE',
-      `Expected ${argument} to be a usable device but received '${name}'. ${reason}`,
+      `Expected ${argument} to be a usable device but received '${name}': ${reason}.`,
       { argument },
     );
   }

@@ -45,7 +45,7 @@ export class FlashAttentionError extends Error {
   /** Stable, see {@link ErrorCode}. */
   readonly code: ErrorCode;
   /** The argument as the caller wrote it, such as `'k'` or `'options.dropout.seed'`. */
-  readonly argument?: string;
+  declare readonly argument?: string;
 
   static {
     FlashAttentionError.prototype.name = 'FlashAttentionError';

@@ -1,8 +1,16 @@
+import { denseProblem } from './attention.js';
 import { call } from './errors.js';
 import { native } from './native.js';
-import type { AttentionOptions, PagedAttentionOptions, VarlenAttentionOptions } from './options.js';
-import { denseProblem, type Problem, pagedProblem, release, varlenProblem } from './problem.js';
+import type {
+  AttentionOptions,
+  PagedAttentionOptions,
+  ReturnLse,
+  VarlenAttentionOptions,
+} from './options.js';
+import { pagedProblem } from './paged.js';
+import { type Problem, release } from './problem.js';
 import type { Tensor } from './tensor.js';
+import { varlenProblem } from './varlen.js';
 
 /** How a call would run and what it would cost. */
 export interface Plan {
@@ -42,7 +50,8 @@ export interface Plan {
 }
 
 /** Options of {@link explain}: those of the function that would be called. */
-export type ExplainOptions = AttentionOptions | VarlenAttentionOptions | PagedAttentionOptions;
+export type ExplainOptions = (AttentionOptions | VarlenAttentionOptions | PagedAttentionOptions) &
+  ReturnLse;
 
 /**
  * What a call with these arguments would do, without doing it: kernel, tiles, splits, FLOPs, bytes

@@ -32,6 +32,7 @@ export type {
   IntVector,
   Layout,
   PagedAttentionOptions,
+  ReturnLse,
   VarlenAttentionOptions,
 } from './options.js';
 export { flashAttentionKvPacked, flashAttentionQkvPacked } from './packed.js';

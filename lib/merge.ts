@@ -1,7 +1,13 @@
-import { checkOptions, checkSameDevice, checkTensor, checkTensorDType, checkTensorShape } from './check.js';
+import {
+  checkOptions,
+  checkSameDevice,
+  checkTensor,
+  checkTensorDType,
+  checkTensorShape,
+} from './check.js';
 import { call, fail } from './errors.js';
 import { checkLayout, floating } from './modifiers.js';
-import { native } from './native.js';
+import { type NativeTensor, native } from './native.js';
 import type { AttentionResult, Layout } from './options.js';
 import { show, showShape } from './show.js';
 import { liveHandle, Tensor } from './tensor.js';
@@ -42,8 +48,8 @@ export function mergeAttentionStates(
   }
   const [batch, second, third] = first.shape as [number, number, number, number];
   const lseShape = layout === 0 ? [batch, third, second] : [batch, second, third];
-  const outs = [];
-  const lses = [];
+  const outs: NativeTensor[] = [];
+  const lses: NativeTensor[] = [];
   for (let i = 0; i < states.length; i++) {
     const out = checkTensor(states[i]?.out, `states[${i}].out`);
     const lse = checkTensor(states[i]?.lse, `states[${i}].lse`);

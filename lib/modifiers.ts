@@ -10,7 +10,9 @@ import {
   checkTensorDType,
   checkTensorShape,
   checkUint64,
+  checkWindowBound,
 } from './check.js';
+import type { DeviceName } from './device.js';
 import type { DType } from './dtype.js';
 import { fail } from './errors.js';
 import type { NativeAttentionArgs } from './native.js';
@@ -19,6 +21,7 @@ import {
   type CommonAttentionOptions,
   type DropoutOptions,
   dropoutKeys,
+  type ReturnLse,
 } from './options.js';
 import { show, showShape } from './show.js';
 import { liveHandle, type Tensor } from './tensor.js';
@@ -44,10 +47,10 @@ export function checkLayout(value: unknown, argument = 'options.layout'): 0 | 1 
 /** Options that need nothing but the number of sequences and heads. */
 export function applyCommon(
   args: NativeAttentionArgs,
-  options: CommonAttentionOptions,
+  options: CommonAttentionOptions & ReturnLse,
   batch: number,
   heads: number,
-  device: string,
+  device: DeviceName,
 ): void {
   const { scale, causal, window, sinkTokens, softcap, numSplits, dropout } = options;
   const { alibiSlopes, sinks, returnLse } = options;
@@ -87,16 +90,6 @@ function applyWindow(args: NativeAttentionArgs, window: unknown): void {
   args.windowRight = checkWindowBound(window[1], 'options.window[1]');
 }
 
-/** A window bound: an integer or Infinity. */
-export function checkWindowBound(value: unknown, argument: string): number {
-  if (!Number.isSafeInteger(value) && value !== Number.POSITIVE_INFINITY) {
-    const code = typeof value === 'number' ? 'ERR_OPTION' : 'ERR_TYPE';
-    const hint = value === Number.NEGATIVE_INFINITY ? 'Infinity stands for no bound.' : '';
-    fail(code, argument, 'an integer or Infinity', show(value), hint);
-  }
-  return value as number;
-}
-
 function applyDropout(args: NativeAttentionArgs, dropout: DropoutOptions): void {
   checkOptions(dropout, dropoutKeys, 'options.dropout');
   args.dropoutP = checkProbability(dropout.p, 'options.dropout.p');
@@ -117,7 +110,7 @@ function applyAlibi(
   slopes: Tensor,
   batch: number,
   heads: number,
-  device: string,
+  device: DeviceName,
 ): void {
   checkTensor(slopes, 'options.alibiSlopes');
   checkTensorDType(slopes, ['float32'], 'options.alibiSlopes');
@@ -127,7 +120,7 @@ function applyAlibi(
       ? first === heads
       : slopes.shape.length === 2 && first === batch && second === heads;
   if (!fits) {
-    const expected = `[${heads}] or [${batch}, ${heads}], [heads] or [batch, heads],`;
+    const expected = `of shape [${heads}] or [${batch}, ${heads}], [heads] or [batch, heads],`;
     fail('ERR_SHAPE', 'options.alibiSlopes', expected, showShape(slopes.shape));
   }
   checkSameDevice(slopes, device, 'options.alibiSlopes');
@@ -139,7 +132,7 @@ export function applyMasks(
   args: NativeAttentionArgs,
   options: AttentionOptions,
   dims: Dims,
-  device: string,
+  device: DeviceName,
 ): void {
   const { mask, blockMask } = options;
   if (mask !== undefined) args.mask = liveHandle(checkMask(mask, dims, device, 'options.mask'));
@@ -157,7 +150,7 @@ export function applyMasks(
     (batch === 1 || batch === dims.batch) &&
     (heads === 1 || heads === dims.heads);
   if (!fits) {
-    const expected = `for ${dims.seqlenQ} queries, ${dims.seqlenK} keys, batch 1 or ${dims.batch}, heads 1 or ${dims.heads}`;
+    const expected = `made for ${dims.seqlenQ} queries, ${dims.seqlenK} keys, batch 1 or ${dims.batch}, heads 1 or ${dims.heads}`;
     const received = `one for ${seqlenQ} queries, ${seqlenK} keys, batch ${batch}, heads ${heads}`;
     fail('ERR_SHAPE', 'options.blockMask', expected, received);
   }
@@ -169,7 +162,12 @@ export function applyMasks(
 }
 
 /** A bool or floating tensor that broadcasts, from the right, to [batch, heads, seqlenQ, seqlenK]. */
-export function checkMask(value: unknown, dims: Dims, device: string, argument: string): Tensor {
+export function checkMask(
+  value: unknown,
+  dims: Dims,
+  device: DeviceName,
+  argument: string,
+): Tensor {
   const mask = checkTensor(value, argument);
   checkTensorDType(mask, maskDTypes, argument);
   const target = [dims.batch, dims.heads, dims.seqlenQ, dims.seqlenK];

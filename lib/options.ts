@@ -52,8 +52,11 @@ export interface CommonAttentionOptions {
    * independent of what else is in the batch.
    */
   numSplits?: number | 'auto';
-  /** Return `{ out, lse }` and not `out` alone. Default false. */
-  returnLse?: boolean;
+}
+
+/** Whether to return `{ out, lse }` and not `out` alone. Default false. */
+export interface ReturnLse<Value extends boolean = boolean> {
+  returnLse?: Value;
 }
 
 /** Options of {@link flashAttention} and of the packed forms. */

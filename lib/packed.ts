@@ -1,8 +1,14 @@
+import { denseProblem } from './attention.js';
 import { checkOptions, checkTensor } from './check.js';
 import { fail } from './errors.js';
 import { checkLayout } from './modifiers.js';
-import { type AttentionOptions, type AttentionResult, denseKeys } from './options.js';
-import { denseProblem, run } from './problem.js';
+import {
+  type AttentionOptions,
+  type AttentionResult,
+  type ReturnLse,
+  denseKeys,
+} from './options.js';
+import { run } from './problem.js';
 import { showShape } from './show.js';
 import { type Tensor, view } from './tensor.js';
 
@@ -22,15 +28,15 @@ export function flashAttentionQkvPacked(
 ): AttentionResult;
 export function flashAttentionQkvPacked(
   qkv: Tensor,
-  options?: AttentionOptions & { returnLse?: false },
+  options?: AttentionOptions & ReturnLse<false>,
 ): Tensor;
 export function flashAttentionQkvPacked(
   qkv: Tensor,
-  options?: AttentionOptions,
+  options?: AttentionOptions & ReturnLse,
 ): Tensor | AttentionResult;
 export function flashAttentionQkvPacked(
   qkv: Tensor,
-  options?: AttentionOptions,
+  options?: AttentionOptions & ReturnLse,
 ): Tensor | AttentionResult {
   const axis = packedAxis(qkv, 3, 'qkv', options);
   using q = member(qkv, axis, 0);
@@ -58,17 +64,17 @@ export function flashAttentionKvPacked(
 export function flashAttentionKvPacked(
   q: Tensor,
   kv: Tensor,
-  options?: AttentionOptions & { returnLse?: false },
+  options?: AttentionOptions & ReturnLse<false>,
 ): Tensor;
 export function flashAttentionKvPacked(
   q: Tensor,
   kv: Tensor,
-  options?: AttentionOptions,
+  options?: AttentionOptions & ReturnLse,
 ): Tensor | AttentionResult;
 export function flashAttentionKvPacked(
   q: Tensor,
   kv: Tensor,
-  options?: AttentionOptions,
+  options?: AttentionOptions & ReturnLse,
 ): Tensor | AttentionResult {
   checkTensor(q, 'q');
   const axis = packedAxis(kv, 2, 'kv', options);
@@ -101,5 +107,5 @@ function packedAxis(
 function member(packed: Tensor, axis: number, index: number): Tensor {
   const shape = packed.shape.filter((_, i) => i !== axis);
   const strides = packed.strides.filter((_, i) => i !== axis);
-  return view(packed, shape, strides, index * (packed.strides[axis] as number));
+  return view(packed, shape, strides, index * packed.strides[axis]);
 }

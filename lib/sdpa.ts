@@ -1,8 +1,9 @@
+import { denseProblem } from './attention.js';
 import { checkBoolean, checkOptions, checkUint64 } from './check.js';
 import { FlashAttentionError, fail } from './errors.js';
 import { checkMask, checkProbability } from './modifiers.js';
 import type { AttentionOptions } from './options.js';
-import { denseProblem, run } from './problem.js';
+import { run } from './problem.js';
 import { liveHandle, type Tensor } from './tensor.js';
 
 /** Options of {@link scaledDotProductAttention}. */
@@ -66,7 +67,7 @@ export function scaledDotProductAttention(
 
   const problem = denseProblem(query, key, value, dense, sdpaNames);
   const [batch, heads, seqlenQ] = query.shape as [number, number, number, number];
-  const seqlenK = key.shape[2] as number;
+  const seqlenK = key.shape[2];
   if (!gqa && key.shape[1] !== heads) {
     const hint = 'Grouped-query attention needs enableGqa: true.';
     fail('ERR_SHAPE', 'key', `of ${heads} heads, like query,`, `${key.shape[1]}`, hint);

@@ -6,7 +6,7 @@ const maxRank = 6;
 
 export function sizeOf(shape: readonly number[]): number {
   let size = 1;
-  for (let i = 0; i < shape.length; i++) size *= shape[i] as number;
+  for (let i = 0; i < shape.length; i++) size *= shape[i];
   return size;
 }
 
@@ -16,7 +16,7 @@ export function contiguousStrides(shape: readonly number[]): number[] {
   let stride = 1;
   for (let i = shape.length - 1; i >= 0; i--) {
     strides[i] = stride;
-    stride *= shape[i] as number;
+    stride *= shape[i];
   }
   return strides;
 }
@@ -25,7 +25,7 @@ export function isContiguous(shape: readonly number[], strides: readonly number[
   let expected = 1;
   for (let i = shape.length - 1; i >= 0; i--) {
     if (shape[i] !== 1 && strides[i] !== expected) return false;
-    expected *= shape[i] as number;
+    expected *= shape[i];
   }
   return true;
 }
@@ -92,8 +92,8 @@ export function reshapeStrides(
   if (sizeOf(shape) === 0) return contiguousStrides(target);
   const runs: { length: number; stride: number }[] = []; // innermost first
   for (let axis = shape.length - 1; axis >= 0; axis--) {
-    const length = shape[axis] as number;
-    const stride = strides[axis] as number;
+    const length = shape[axis];
+    const stride = strides[axis];
     const inner = runs.at(-1);
     if (length === 1) continue;
     if (inner && stride === inner.stride * inner.length) inner.length *= length;
@@ -103,7 +103,7 @@ export function reshapeStrides(
   let run = { length: 1, stride: 1 };
   let next = 0;
   for (let axis = target.length - 1; axis >= 0; axis--) {
-    const length = target[axis] as number;
+    const length = target[axis];
     if (length === 1) continue;
     if (run.length === 1) run = runs[next++] as { length: number; stride: number };
     if (run.length % length !== 0) return undefined;

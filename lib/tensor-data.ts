@@ -38,10 +38,11 @@ export function hostData(data: unknown, shape: readonly number[], dtype?: DType)
     return convert(flat, dtype ?? (typeof flat[0] === 'boolean' ? 'bool' : 'float32'));
   }
   if (!ArrayBuffer.isView(data)) fail('ERR_TYPE', 'data', kinds, show(data));
-  // The tag and not instanceof: an array may come from another realm (vm contexts, Jest).
+  // By the tag and not instanceof: an array may come from another realm (vm contexts, Jest).
   const tag = (data as unknown as { [Symbol.toStringTag]: string })[Symbol.toStringTag];
-  checkAttached(data);
   const view = data as Float32Array;
+  if (view.length === undefined) fail('ERR_TYPE', 'data', kinds, show(data));
+  checkAttached(view);
   if (view.length !== size) {
     fail(
       'ERR_SHAPE',

@@ -10,7 +10,7 @@ import {
   type TypedArray,
   typedArrayOver,
 } from './dtype.js';
-import { call, FlashAttentionError, fail, wait } from './errors.js';
+import { call, fail, wait } from './errors.js';
 import { type NativeTensor, native } from './native.js';
 import { checkReshape, contiguousStrides, isContiguous, reshapeStrides, sizeOf } from './shape.js';
 import { kHandle, show, showShape } from './show.js';
@@ -44,16 +44,13 @@ export class Tensor {
     dtype: DType,
     device: DeviceName,
     shape: readonly number[],
-    strides: readonly number[] = contiguousStrides(shape),
+    strides?: readonly number[],
   ) {
     if (!Array.isArray(shape)) {
-      throw new FlashAttentionError(
-        'ERR_TYPE',
-        'Expected Tensor to be made by tensor(), empty(), zeros() or randn() but received new.',
-      );
+      fail('ERR_TYPE', 'Tensor', 'made by tensor(), empty(), zeros() or randn()', 'new Tensor()');
     }
     this.shape = Object.freeze(shape);
-    this.strides = Object.freeze(strides);
+    this.strides = Object.freeze(strides ?? contiguousStrides(shape));
     this.dtype = dtype;
     this.device = device;
     this[kHandle] = handle;
@@ -172,8 +169,8 @@ export class Tensor {
     if (axes.length !== rank || sorted.some((axis, i) => axis !== i)) {
       fail('ERR_SHAPE', 'axes', `every axis from 0 to ${rank - 1} once`, show(axes));
     }
-    const shape = axes.map((axis) => this.shape[axis] as number);
-    const strides = axes.map((axis) => this.strides[axis] as number);
+    const shape = axes.map((axis) => this.shape[axis]);
+    const strides = axes.map((axis) => this.strides[axis]);
     return view(this, shape, strides, 0);
   }
 
@@ -194,10 +191,10 @@ export class Tensor {
     let offset = 0;
     ranges.forEach((range, axis) => {
       if (range === null) return;
-      const length = this.shape[axis] as number;
+      const length = this.shape[axis];
       const [start, end] = checkRange(range, length, `ranges[${axis}]`);
       shape[axis] = end - start;
-      offset += start * (this.strides[axis] as number);
+      offset += start * this.strides[axis];
     });
     // An empty view may start past the end of the storage; it has no element that could tell.
     return view(this, shape, this.strides, sizeOf(shape) === 0 ? 0 : offset);

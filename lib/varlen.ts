@@ -1,5 +1,14 @@
-import type { AttentionResult, VarlenAttentionOptions } from './options.js';
-import { run, varlenProblem } from './problem.js';
+import { checkInteger, checkOptions } from './check.js';
+import { checkIntVector, intHandle } from './int-vector.js';
+import { applyCommon } from './modifiers.js';
+import {
+  type AttentionResult,
+  type ReturnLse,
+  type VarlenAttentionOptions,
+  varlenKeys,
+} from './options.js';
+import { newArgs, type Problem, run } from './problem.js';
+import { checkHeads, checkTensors, failShape, maxSeqlen, requireOptions } from './qkv.js';
 import type { Tensor } from './tensor.js';
 
 /**
@@ -27,19 +36,58 @@ export function flashAttentionVarlen(
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  options: VarlenAttentionOptions & { returnLse?: false },
+  options: VarlenAttentionOptions & ReturnLse<false>,
 ): Tensor;
 export function flashAttentionVarlen(
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  options: VarlenAttentionOptions,
+  options: VarlenAttentionOptions & ReturnLse,
 ): Tensor | AttentionResult;
 export function flashAttentionVarlen(
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  options: VarlenAttentionOptions,
+  options: VarlenAttentionOptions & ReturnLse,
 ): Tensor | AttentionResult {
   return run(varlenProblem(q, k, v, options));
+}
+
+const names = { q: 'q', k: 'k', v: 'v' };
+
+/** Checks and translates a call. */
+export function varlenProblem(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: VarlenAttentionOptions & ReturnLse,
+): Problem {
+  checkTensors(q, k, v, 3, names);
+  const given = requireOptions(checkOptions(options, varlenKeys), 'cuSeqlensQ and cuSeqlensK');
+  const [totalQ, heads, headDim] = q.shape as [number, number, number];
+  const [totalK, kvHeads] = k.shape as [number, number, number];
+  if (k.shape[2] !== headDim) failShape('k', `[totalK, kvHeads, ${headDim}]`, k);
+  if (v.shape[0] !== totalK || v.shape[1] !== kvHeads) {
+    failShape('v', `[${totalK}, ${kvHeads}, headDimV]`, v);
+  }
+  checkHeads(q, v, heads, kvHeads, headDim, names);
+  const args = newArgs(q, k, v, 0);
+  const { cuSeqlensQ, cuSeqlensK, maxSeqlenQ, maxSeqlenK } = given;
+  const ends = checkIntVector(cuSeqlensQ, 'options.cuSeqlensQ');
+  if (ends < 1) failShape('options.cuSeqlensQ', '[batch + 1]', cuSeqlensQ);
+  if (checkIntVector(cuSeqlensK, 'options.cuSeqlensK') !== ends) {
+    failShape('options.cuSeqlensK', `[${ends}], like cuSeqlensQ,`, cuSeqlensK);
+  }
+  if (maxSeqlenQ !== undefined) {
+    args.maxSeqlenQ = checkInteger(maxSeqlenQ, 0, maxSeqlen, 'options.maxSeqlenQ');
+  }
+  if (maxSeqlenK !== undefined) {
+    args.maxSeqlenK = checkInteger(maxSeqlenK, 0, maxSeqlen, 'options.maxSeqlenK');
+  }
+  applyCommon(args, given, ends - 1, heads, q.device);
+  const temporaries: Tensor[] = [];
+  args.cuSeqlensQ = intHandle(cuSeqlensQ, q.device, 'options.cuSeqlensQ', temporaries);
+  args.cuSeqlensK = intHandle(cuSeqlensK, q.device, 'options.cuSeqlensK', temporaries);
+  const outShape = [totalQ, heads, v.shape[2]];
+  return { args, q, outShape, lseShape: [heads, totalQ], temporaries };
 }

@@ -2,7 +2,9 @@
 import { spawnSync } from 'node:child_process';
 import { globFiles, root } from './ensure-built.mjs';
 
-const files = [...globFiles('csrc', /\.(h|cpp)$/), ...globFiles('test/native', /\.(h|cc)$/)];
+const files = ['csrc', 'test/native', 'bench/native'].flatMap((folder) =>
+  globFiles(folder, /\.(h|cpp|cc)$/),
+);
 const mode = process.argv.includes('--check') ? ['--dry-run', '-Werror'] : ['-i'];
 const cli = `${root}/node_modules/clang-format/index.js`;
 const { status } = spawnSync(process.execPath, [cli, '--style=file', ...mode, ...files], {

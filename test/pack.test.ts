@@ -184,8 +184,8 @@ describe('installed where no prebuilt binary fits', () => {
     rmSync(path.join(installed, 'prebuilds'), { recursive: true });
   }, 5 * minutes);
 
-  test('says what to do when it is loaded', () => {
-    const source = `try { require('flash-attention') } catch (e) { console.log(e.code, e.message) }`;
+  test('says what to do when it is used', () => {
+    const source = `try { require('flash-attention').tensor([1], [1]) } catch (e) { console.log(e.code, e.message) }`;
     const output = run(consumer, ['node', '-e', source]);
     expect(output).toContain('ERR_NATIVE_BINARY');
     expect(output).toContain(`${process.platform}-${process.arch}`);

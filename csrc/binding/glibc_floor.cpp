@@ -31,6 +31,8 @@ FA_OLDER(pthread_join, FA_GLIBC_FIRST);
 FA_OLDER(pthread_mutex_trylock, FA_GLIBC_FIRST);
 FA_OLDER(pthread_once, FA_GLIBC_FIRST);
 FA_OLDER(__pthread_key_create, FA_GLIBC_FIRST);
+FA_OLDER(exp, FA_GLIBC_FIRST);
+FA_OLDER(log, FA_GLIBC_FIRST);
 
 int older_pthread_create(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
 int older_pthread_detach(pthread_t);
@@ -38,6 +40,8 @@ int older_pthread_join(pthread_t, void**);
 int older_pthread_mutex_trylock(pthread_mutex_t*);
 int older_pthread_once(pthread_once_t*, void (*)());
 int older___pthread_key_create(pthread_key_t*, void (*)(void*));
+double older_exp(double);
+double older_log(double);
 
 int __wrap_pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
                           void* (*start)(void*), void* argument) {
@@ -61,6 +65,10 @@ int __wrap_pthread_once(pthread_once_t* control, void (*routine)()) {
 int __wrap___pthread_key_create(pthread_key_t* key, void (*destroy)(void*)) {
   return older___pthread_key_create(key, destroy);
 }
+
+// 2.29 only stopped reporting errors the SVID way.
+double __wrap_exp(double x) { return older_exp(x); }
+double __wrap_log(double x) { return older_log(x); }
 
 // The static libstdc++ skips atomic instructions while this 2.32 variable says that there is only
 // one thread. With Node there never is only one.

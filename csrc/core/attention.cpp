@@ -24,7 +24,8 @@ Sequence sequence(const AttentionProblem& problem, int64_t batch) {
   s.q_batch = batch;
   s.k_batch = batch;
   s.seqlen_q = problem.q.shape[1];
-  s.seqlen_k = problem.seqlens_k.present() ? int32_at(problem.seqlens_k, batch) : problem.max_seqlen_k;
+  s.seqlen_k =
+      problem.seqlens_k.present() ? int32_at(problem.seqlens_k, batch) : problem.max_seqlen_k;
   return s;
 }
 

@@ -14,7 +14,8 @@ constexpr int64_t kUnbounded = int64_t{1} << 60;
 /** Block-sparse pattern: cell (bq, bk) is 0 = skip, 1 = full, n >= 2 = partial with bitmap n - 2. */
 struct BlockMaskView {
   View table;  // int32 [batch or 1, heads or 1, ceil(seqlen_q / block_q), ceil(seqlen_k / block_k)]
-  View bits;   // int32 [bitmaps, block_q, ceil(block_k / 32)]: bit t of word w is key 32 w + t. May have 0 bitmaps.
+  View
+      bits;  // int32 [bitmaps, block_q, ceil(block_k / 32)]: bit t of word w is key 32 w + t. May have 0 bitmaps.
   int64_t block_q = 0;
   int64_t block_k = 0;
   bool present() const { return table.present(); }
@@ -34,30 +35,29 @@ struct AttentionProblem {
   //   paged   q [B, Sq, H, D]       k [pages, pageSize, Hkv, D]     v [pages, pageSize, Hkv, Dv]  + page_table, seqlens_k
   View q, k, v;
   View out;  // like q, with dim Dv
-  View lse;  // float32, natural log: dense and paged [B, H, Sq], varlen [1, H, totalQ]; absent when not wanted
+  View
+      lse;  // float32, natural log: dense and paged [B, H, Sq], varlen [1, H, totalQ]; absent when not wanted
 
-  View cu_seqlens_q;  // int32 [batch + 1], varlen only
-  View cu_seqlens_k;  // int32 [batch + 1], varlen only
-  View page_table;    // int32 [batch, pagesPerSequence], paged only
-  View seqlens_k;     // int32 [batch]: dense (optional) and paged (required)
+  View cu_seqlens_q;         // int32 [batch + 1], varlen only
+  View cu_seqlens_k;         // int32 [batch + 1], varlen only
+  View page_table;           // int32 [batch, pagesPerSequence], paged only
+  View seqlens_k;            // int32 [batch]: dense (optional) and paged (required)
   int64_t max_seqlen_q = 0;  // varlen: upper bound of any sequence's length; else Sq
   int64_t max_seqlen_k = 0;  // varlen: likewise; dense Sk; paged pagesPerSequence * pageSize
 
   float scale = 1;
-  int64_t window_left = kUnbounded;   // causal caps window_right at 0
+  int64_t window_left = kUnbounded;  // causal caps window_right at 0
   int64_t window_right = kUnbounded;
   int64_t sink_tokens = 0;
   float softcap = 0;  // 0: none
   View alibi_slopes;  // float32 [H] or [B, H], as [1 or B, H]
-  View mask;          // bool or float32/float16/bfloat16, [B, H, Sq, Sk] with strides 0 where broadcast
+  View mask;  // bool or float32/float16/bfloat16, [B, H, Sq, Sk] with strides 0 where broadcast
   BlockMaskView block_mask;
   View sinks;  // float32/float16/bfloat16 [H]
   Dropout dropout;
   int num_splits = 0;  // 0: chosen by the device
 
-  int64_t batch() const {
-    return cu_seqlens_q.present() ? cu_seqlens_q.shape[0] - 1 : q.shape[0];
-  }
+  int64_t batch() const { return cu_seqlens_q.present() ? cu_seqlens_q.shape[0] - 1 : q.shape[0]; }
   int64_t heads() const { return q.shape[2]; }
   int64_t kv_heads() const { return k.shape[2]; }
   int64_t group() const { return heads() / kv_heads(); }
@@ -70,8 +70,11 @@ struct AttentionProblem {
 /** Where one sequence of the batch lies. */
 struct Sequence {
   int64_t q_batch, q_begin, seqlen_q;  // rows q_begin .. q_begin + seqlen_q of q[q_batch]
-  int64_t k_batch, k_begin, seqlen_k;  // likewise of k and v; paged: k_begin is 0, rows go through the page table
-  int64_t offset() const { return seqlen_k - seqlen_q; }  // bottom-right alignment: query i stands at i + offset
+  int64_t k_batch, k_begin,
+      seqlen_k;  // likewise of k and v; paged: k_begin is 0, rows go through the page table
+  int64_t offset() const {
+    return seqlen_k - seqlen_q;
+  }  // bottom-right alignment: query i stands at i + offset
 };
 
 Sequence sequence(const AttentionProblem& problem, int64_t batch);

@@ -52,11 +52,14 @@ static inline float float_from_bits(uint32_t bits) {
   return value;
 }
 
-static inline float bfloat16_to_float(uint16_t bits) { return float_from_bits(uint32_t{bits} << 16); }
+static inline float bfloat16_to_float(uint16_t bits) {
+  return float_from_bits(uint32_t{bits} << 16);
+}
 
 static inline uint16_t float_to_bfloat16(float value) {
   const uint32_t bits = float_bits(value);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);  // stays NaN
+  if ((bits & 0x7fffffffu) > 0x7f800000u)
+    return static_cast<uint16_t>((bits >> 16) | 0x40u);  // stays NaN
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
@@ -74,7 +77,8 @@ static inline uint16_t float_to_float16(float value) {
   const uint32_t bits = float_bits(value);
   const uint16_t sign = static_cast<uint16_t>((bits >> 16) & 0x8000u);
   const uint32_t magnitude = bits & 0x7fffffffu;
-  if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u | ((magnitude >> 13) & 0x3ffu));
+  if (magnitude > 0x7f800000u)
+    return static_cast<uint16_t>(sign | 0x7e00u | ((magnitude >> 13) & 0x3ffu));
   if (magnitude >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);  // rounds to infinity
   if (magnitude < 0x38800000u) {
     // Below 2^-14: adding 0.5 aligns the last kept bit (2^-24) with the last bit of the sum, so the

@@ -12,10 +12,11 @@ enum class TileKind { kSkip, kPartial, kFull };
 
 /** What causal, window, sink tokens and the sequence's length make of a row: an interval of keys, and the first few. */
 struct WindowMask {
-  int64_t left, right;   // kept on either side of the diagonal; kUnbounded when all are
-  int64_t sink_tokens;   // the first keys, exempt from the left bound (StreamingLLM, Xiao et al. 2023)
+  int64_t left, right;  // kept on either side of the diagonal; kUnbounded when all are
+  int64_t
+      sink_tokens;  // the first keys, exempt from the left bound (StreamingLLM, Xiao et al. 2023)
   int64_t seqlen_k;
-  int64_t offset;        // seqlen_k - seqlen_q
+  int64_t offset;  // seqlen_k - seqlen_q
 
   /** First key that query i sees by the window alone. */
   FA_INLINE int64_t begin(int64_t i) const {
@@ -51,7 +52,9 @@ struct BlockTable {
   int64_t row_stride, column_stride;
   int64_t block_q, block_k;
 
-  FA_INLINE int32_t cell(int64_t bq, int64_t bk) const { return cells[bq * row_stride + bk * column_stride]; }
+  FA_INLINE int32_t cell(int64_t bq, int64_t bk) const {
+    return cells[bq * row_stride + bk * column_stride];
+  }
 
   FA_INLINE TileKind classify(int64_t i0, int64_t i1, int64_t j0, int64_t j1) const {
     bool any = false, all = true;

@@ -41,10 +41,11 @@ class Stream {
   virtual void upload(const void* host, DType host_dtype, const View& target) = 0;
 
   // Enqueued.
-  virtual void attention(const AttentionProblem& problem, TaskStorages storages, bool check_contents) = 0;
+  virtual void attention(const AttentionProblem& problem, TaskStorages storages,
+                         bool check_contents) = 0;
   /** outs [B, S, H, D] and lses (float32, [B, H, S]), one pair per state -> out, lse. */
-  virtual void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, const View& out,
-                            const View& lse, TaskStorages storages) = 0;
+  virtual void merge_states(const std::vector<View>& outs, const std::vector<View>& lses,
+                            const View& out, const View& lse, TaskStorages storages) = 0;
   /** Element-wise conversion of any view into a contiguous one of the same shape. */
   virtual void convert(const View& source, const View& target, TaskStorages storages) = 0;
   virtual void fill_zero(const View& target, TaskStorages storages) = 0;

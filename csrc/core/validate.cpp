@@ -11,7 +11,8 @@ namespace fa {
 
 namespace {
 
-constexpr int64_t kMaxSeqlen = std::numeric_limits<int32_t>::max() / 2;  // positions are int32 in kernels
+constexpr int64_t kMaxSeqlen =
+    std::numeric_limits<int32_t>::max() / 2;  // positions are int32 in kernels
 constexpr int64_t kMaxHeadDim = 576;
 constexpr int kMaxSplits = 256;
 
@@ -27,47 +28,56 @@ __attribute__((format(printf, 3, 4))) [[noreturn]] void fail(ErrorCode code, con
 
 void expect_rank(const View& view, int rank, const char* argument, const char* axes) {
   if (view.rank != rank) {
-    fail(ErrorCode::kShape, argument, "Expected %s of rank %d, %s, but received shape %s", argument, rank, axes,
-         shape_text(view).c_str());
+    fail(ErrorCode::kShape, argument, "Expected %s of rank %d, %s, but received shape %s", argument,
+         rank, axes, shape_text(view).c_str());
   }
 }
 
 void expect_floating(const View& view, const char* argument) {
   if (!is_floating(view.dtype)) {
-    fail(ErrorCode::kDType, argument, "Expected %s to be float32, float16 or bfloat16 but received %s", argument,
+    fail(ErrorCode::kDType, argument,
+         "Expected %s to be float32, float16 or bfloat16 but received %s", argument,
          dtype_name(view.dtype));
   }
 }
 
 void expect_same_dtype(const View& view, const View& q, const char* argument) {
   if (view.dtype != q.dtype) {
-    fail(ErrorCode::kDType, argument, "Expected %s to have the dtype of q, %s, but received %s", argument,
-         dtype_name(q.dtype), dtype_name(view.dtype));
+    fail(ErrorCode::kDType, argument, "Expected %s to have the dtype of q, %s, but received %s",
+         argument, dtype_name(q.dtype), dtype_name(view.dtype));
   }
 }
 
 void expect_dtype(const View& view, DType dtype, const char* argument) {
   if (view.dtype != dtype) {
-    fail(ErrorCode::kDType, argument, "Expected %s to be %s but received %s", argument, dtype_name(dtype),
-         dtype_name(view.dtype));
+    fail(ErrorCode::kDType, argument, "Expected %s to be %s but received %s", argument,
+         dtype_name(dtype), dtype_name(view.dtype));
   }
 }
 
-void expect_extent(const View& view, int axis, int64_t extent, const char* argument, const char* meaning) {
+void expect_extent(const View& view, int axis, int64_t extent, const char* argument,
+                   const char* meaning) {
   if (view.shape[axis] != extent) {
-    fail(ErrorCode::kShape, argument, "Expected axis %d of %s to be %s, %lld, but received shape %s", axis, argument,
-         meaning, static_cast<long long>(extent), shape_text(view).c_str());
+    fail(ErrorCode::kShape, argument,
+         "Expected axis %d of %s to be %s, %lld, but received shape %s", axis, argument, meaning,
+         static_cast<long long>(extent), shape_text(view).c_str());
   }
 }
 
 void expect_option(bool ok, const char* argument, const char* expected, double given) {
-  if (!ok) fail(ErrorCode::kOption, argument, "Expected %s to be %s but received %g", argument, expected, given);
+  if (!ok)
+    fail(ErrorCode::kOption, argument, "Expected %s to be %s but received %g", argument, expected,
+         given);
 }
 
 void validate_qkv(const AttentionProblem& p) {
   expect_rank(p.q, 4, "q", "batch, seqlen, heads, headDim");
-  expect_rank(p.k, 4, "k", p.paged() ? "numPages, pageSize, kvHeads, headDim" : "batch, seqlen, kvHeads, headDim");
-  expect_rank(p.v, 4, "v", p.paged() ? "numPages, pageSize, kvHeads, headDim" : "batch, seqlen, kvHeads, headDim");
+  expect_rank(
+      p.k, 4, "k",
+      p.paged() ? "numPages, pageSize, kvHeads, headDim" : "batch, seqlen, kvHeads, headDim");
+  expect_rank(
+      p.v, 4, "v",
+      p.paged() ? "numPages, pageSize, kvHeads, headDim" : "batch, seqlen, kvHeads, headDim");
   expect_floating(p.q, "q");
   expect_same_dtype(p.k, p.q, "k");
   expect_same_dtype(p.v, p.q, "v");
@@ -81,10 +91,13 @@ void validate_qkv(const AttentionProblem& p) {
          static_cast<long long>(kMaxHeadDim), shape_text(p.v).c_str());
   }
   expect_extent(p.k, 3, head_dim, "k", "the head dim of q");
-  if (p.kv_heads() < 1) fail(ErrorCode::kShape, "k", "Expected k to have at least one head but received shape %s", shape_text(p.k).c_str());
+  if (p.kv_heads() < 1)
+    fail(ErrorCode::kShape, "k", "Expected k to have at least one head but received shape %s",
+         shape_text(p.k).c_str());
   expect_extent(p.v, 2, p.kv_heads(), "v", "the heads of k");
   if (p.heads() < 1 || p.heads() % p.kv_heads() != 0) {
-    fail(ErrorCode::kShape, "q", "Expected the heads of q to be a multiple of the %lld heads of k but received %lld",
+    fail(ErrorCode::kShape, "q",
+         "Expected the heads of q to be a multiple of the %lld heads of k but received %lld",
          static_cast<long long>(p.kv_heads()), static_cast<long long>(p.heads()));
   }
   if (!p.paged()) expect_extent(p.k, 0, p.q.shape[0], "k", "the batch of q");
@@ -94,42 +107,58 @@ void validate_qkv(const AttentionProblem& p) {
   const char* names[] = {"q", "k"};
   for (int i = 0; i < 2; ++i) {
     if (views[i]->shape[1] > kMaxSeqlen || views[i]->shape[0] > kMaxSeqlen) {
-      fail(ErrorCode::kShape, names[i], "Expected the axes of %s to be at most %lld but received shape %s", names[i],
+      fail(ErrorCode::kShape, names[i],
+           "Expected the axes of %s to be at most %lld but received shape %s", names[i],
            static_cast<long long>(kMaxSeqlen), shape_text(*views[i]).c_str());
     }
   }
   // Counters of the dropout generator, and work items, are products of these.
   if (p.batch() * p.heads() > std::numeric_limits<int32_t>::max()) {
-    fail(ErrorCode::kShape, "q", "Expected batch * heads of q to be below 2^31 but received shape %s",
+    fail(ErrorCode::kShape, "q",
+         "Expected batch * heads of q to be below 2^31 but received shape %s",
          shape_text(p.q).c_str());
   }
 }
 
 void validate_indices(const AttentionProblem& p) {
   if (p.varlen()) {
-    if (!p.cu_seqlens_k.present()) fail(ErrorCode::kOption, "cuSeqlensK", "Expected cuSeqlensK beside cuSeqlensQ but received none");
-    if (p.paged()) fail(ErrorCode::kOption, "pageTable", "Expected pageTable or cuSeqlensQ but received both");
-    if (p.seqlens_k.present()) fail(ErrorCode::kOption, "seqlensK", "Expected cuSeqlensK to give the lengths but received seqlensK too");
+    if (!p.cu_seqlens_k.present())
+      fail(ErrorCode::kOption, "cuSeqlensK",
+           "Expected cuSeqlensK beside cuSeqlensQ but received none");
+    if (p.paged())
+      fail(ErrorCode::kOption, "pageTable", "Expected pageTable or cuSeqlensQ but received both");
+    if (p.seqlens_k.present())
+      fail(ErrorCode::kOption, "seqlensK",
+           "Expected cuSeqlensK to give the lengths but received seqlensK too");
     expect_rank(p.cu_seqlens_q, 1, "cuSeqlensQ", "batch + 1");
     expect_rank(p.cu_seqlens_k, 1, "cuSeqlensK", "batch + 1");
     expect_dtype(p.cu_seqlens_q, DType::kInt32, "cuSeqlensQ");
     expect_dtype(p.cu_seqlens_k, DType::kInt32, "cuSeqlensK");
-    if (p.cu_seqlens_q.shape[0] < 1) fail(ErrorCode::kShape, "cuSeqlensQ", "Expected cuSeqlensQ to hold at least the 0 it starts with but received shape [0]");
+    if (p.cu_seqlens_q.shape[0] < 1)
+      fail(ErrorCode::kShape, "cuSeqlensQ",
+           "Expected cuSeqlensQ to hold at least the 0 it starts with but received shape [0]");
     expect_extent(p.cu_seqlens_k, 0, p.cu_seqlens_q.shape[0], "cuSeqlensK", "batch + 1");
     expect_extent(p.q, 0, 1, "q", "one packed batch");
-    expect_option(p.max_seqlen_q >= 0 && p.max_seqlen_q <= kMaxSeqlen, "maxSeqlenQ", "a length", static_cast<double>(p.max_seqlen_q));
-    expect_option(p.max_seqlen_k >= 0 && p.max_seqlen_k <= kMaxSeqlen, "maxSeqlenK", "a length", static_cast<double>(p.max_seqlen_k));
+    expect_option(p.max_seqlen_q >= 0 && p.max_seqlen_q <= kMaxSeqlen, "maxSeqlenQ", "a length",
+                  static_cast<double>(p.max_seqlen_q));
+    expect_option(p.max_seqlen_k >= 0 && p.max_seqlen_k <= kMaxSeqlen, "maxSeqlenK", "a length",
+                  static_cast<double>(p.max_seqlen_k));
   } else if (p.cu_seqlens_k.present()) {
-    fail(ErrorCode::kOption, "cuSeqlensQ", "Expected cuSeqlensQ beside cuSeqlensK but received none");
+    fail(ErrorCode::kOption, "cuSeqlensQ",
+         "Expected cuSeqlensQ beside cuSeqlensK but received none");
   }
   if (p.paged()) {
     expect_rank(p.page_table, 2, "pageTable", "batch, pages per sequence");
     expect_dtype(p.page_table, DType::kInt32, "pageTable");
     expect_extent(p.page_table, 0, p.batch(), "pageTable", "the batch of q");
-    if (!p.seqlens_k.present()) fail(ErrorCode::kOption, "seqlensK", "Expected seqlensK beside pageTable but received none");
-    if (p.k.shape[1] < 1) fail(ErrorCode::kShape, "k", "Expected a page size of at least 1 but received shape %s", shape_text(p.k).c_str());
+    if (!p.seqlens_k.present())
+      fail(ErrorCode::kOption, "seqlensK", "Expected seqlensK beside pageTable but received none");
+    if (p.k.shape[1] < 1)
+      fail(ErrorCode::kShape, "k", "Expected a page size of at least 1 but received shape %s",
+           shape_text(p.k).c_str());
     if (p.page_table.shape[1] > kMaxSeqlen / p.k.shape[1]) {
-      fail(ErrorCode::kShape, "pageTable", "Expected pages per sequence * page size to be at most %lld but received shape %s",
+      fail(ErrorCode::kShape, "pageTable",
+           "Expected pages per sequence * page size to be at most %lld but received shape %s",
            static_cast<long long>(kMaxSeqlen), shape_text(p.page_table).c_str());
     }
   }
@@ -142,16 +171,23 @@ void validate_indices(const AttentionProblem& p) {
 
 void validate_modifiers(const AttentionProblem& p) {
   expect_option(std::isfinite(p.scale), "scale", "finite", p.scale);
-  expect_option(std::isfinite(p.softcap) && p.softcap >= 0, "softcap", "finite and at least 0", p.softcap);
-  expect_option(p.sink_tokens >= 0 && p.sink_tokens <= kUnbounded, "sinkTokens", "at least 0", static_cast<double>(p.sink_tokens));
-  expect_option(p.window_left >= -kUnbounded && p.window_left <= kUnbounded, "window", "integers", static_cast<double>(p.window_left));
-  expect_option(p.window_right >= -kUnbounded && p.window_right <= kUnbounded, "window", "integers", static_cast<double>(p.window_right));
-  expect_option(p.dropout.p >= 0 && p.dropout.p < 1, "dropout.p", "at least 0 and below 1", p.dropout.p);
-  expect_option(p.num_splits >= 0 && p.num_splits <= kMaxSplits, "numSplits", "0 (automatic) to 256", p.num_splits);
+  expect_option(std::isfinite(p.softcap) && p.softcap >= 0, "softcap", "finite and at least 0",
+                p.softcap);
+  expect_option(p.sink_tokens >= 0 && p.sink_tokens <= kUnbounded, "sinkTokens", "at least 0",
+                static_cast<double>(p.sink_tokens));
+  expect_option(p.window_left >= -kUnbounded && p.window_left <= kUnbounded, "window", "integers",
+                static_cast<double>(p.window_left));
+  expect_option(p.window_right >= -kUnbounded && p.window_right <= kUnbounded, "window", "integers",
+                static_cast<double>(p.window_right));
+  expect_option(p.dropout.p >= 0 && p.dropout.p < 1, "dropout.p", "at least 0 and below 1",
+                p.dropout.p);
+  expect_option(p.num_splits >= 0 && p.num_splits <= kMaxSplits, "numSplits",
+                "0 (automatic) to 256", p.num_splits);
   if (p.alibi_slopes.present()) {
     expect_rank(p.alibi_slopes, 2, "alibiSlopes", "1 or batch, heads");
     expect_dtype(p.alibi_slopes, DType::kFloat32, "alibiSlopes");
-    if (p.alibi_slopes.shape[0] != 1) expect_extent(p.alibi_slopes, 0, p.batch(), "alibiSlopes", "1 or the batch");
+    if (p.alibi_slopes.shape[0] != 1)
+      expect_extent(p.alibi_slopes, 0, p.batch(), "alibiSlopes", "1 or the batch");
     expect_extent(p.alibi_slopes, 1, p.heads(), "alibiSlopes", "the heads of q");
   }
   if (p.sinks.present()) {
@@ -163,7 +199,9 @@ void validate_modifiers(const AttentionProblem& p) {
 
 void validate_masks(const AttentionProblem& p) {
   if (p.mask.present()) {
-    if (p.varlen()) fail(ErrorCode::kOption, "mask", "Expected no mask with cuSeqlensQ (its sequences have no common rows) but received one");
+    if (p.varlen())
+      fail(ErrorCode::kOption, "mask",
+           "Expected no mask with cuSeqlensQ (its sequences have no common rows) but received one");
     expect_rank(p.mask, 4, "mask", "batch, heads, seqlenQ, seqlenK");
     if (p.mask.dtype != DType::kBool) expect_floating(p.mask, "mask");
     expect_extent(p.mask, 0, p.batch(), "mask", "the batch of q");
@@ -173,15 +211,20 @@ void validate_masks(const AttentionProblem& p) {
   }
   if (!p.block_mask.present()) return;
   const BlockMaskView& b = p.block_mask;
-  if (p.varlen()) fail(ErrorCode::kOption, "blockMask", "Expected no blockMask with cuSeqlensQ but received one");
+  if (p.varlen())
+    fail(ErrorCode::kOption, "blockMask", "Expected no blockMask with cuSeqlensQ but received one");
   expect_rank(b.table, 4, "blockMask", "1 or batch, 1 or heads, block rows, block columns");
   expect_dtype(b.table, DType::kInt32, "blockMask");
-  expect_option(b.block_q >= 1 && b.block_q <= kMaxSeqlen, "blockMask.blockSize", "at least 1", static_cast<double>(b.block_q));
-  expect_option(b.block_k >= 1 && b.block_k <= kMaxSeqlen, "blockMask.blockSize", "at least 1", static_cast<double>(b.block_k));
+  expect_option(b.block_q >= 1 && b.block_q <= kMaxSeqlen, "blockMask.blockSize", "at least 1",
+                static_cast<double>(b.block_q));
+  expect_option(b.block_k >= 1 && b.block_k <= kMaxSeqlen, "blockMask.blockSize", "at least 1",
+                static_cast<double>(b.block_k));
   if (b.table.shape[0] != 1) expect_extent(b.table, 0, p.batch(), "blockMask", "1 or the batch");
   if (b.table.shape[1] != 1) expect_extent(b.table, 1, p.heads(), "blockMask", "1 or the heads");
-  expect_extent(b.table, 2, (p.q.shape[1] + b.block_q - 1) / b.block_q, "blockMask", "ceil(seqlenQ / blockSize)");
-  expect_extent(b.table, 3, (p.max_seqlen_k + b.block_k - 1) / b.block_k, "blockMask", "ceil(seqlenK / blockSize)");
+  expect_extent(b.table, 2, (p.q.shape[1] + b.block_q - 1) / b.block_q, "blockMask",
+                "ceil(seqlenQ / blockSize)");
+  expect_extent(b.table, 3, (p.max_seqlen_k + b.block_k - 1) / b.block_k, "blockMask",
+                "ceil(seqlenK / blockSize)");
   if (b.bits.present()) {
     expect_rank(b.bits, 3, "blockMask", "bitmaps, block rows, words");
     expect_dtype(b.bits, DType::kInt32, "blockMask");
@@ -196,7 +239,8 @@ void validate_outputs(const AttentionProblem& p) {
   if (p.out.present()) {
     expect_rank(p.out, 4, "out", "batch, seqlen, heads, headDim of v");
     expect_same_dtype(p.out, p.q, "out");
-    for (int axis = 0; axis < 3; ++axis) expect_extent(p.out, axis, p.q.shape[axis], "out", "that of q");
+    for (int axis = 0; axis < 3; ++axis)
+      expect_extent(p.out, axis, p.q.shape[axis], "out", "that of q");
     expect_extent(p.out, 3, p.head_dim_v(), "out", "the head dim of v");
   }
   if (p.lse.present()) {
@@ -208,24 +252,31 @@ void validate_outputs(const AttentionProblem& p) {
   }
 }
 
-void validate_cu_seqlens(const View& cu, int64_t total, int64_t longest, const char* argument, const char* longest_name) {
+void validate_cu_seqlens(const View& cu, int64_t total, int64_t longest, const char* argument,
+                         const char* longest_name) {
   const int32_t* data = static_cast<const int32_t*>(cu.data);
   const int64_t n = cu.shape[0], stride = cu.strides[0];
-  if (data[0] != 0) fail(ErrorCode::kShape, argument, "Expected %s to start with 0 but received %d", argument, data[0]);
+  if (data[0] != 0)
+    fail(ErrorCode::kShape, argument, "Expected %s to start with 0 but received %d", argument,
+         data[0]);
   for (int64_t i = 1; i < n; ++i) {
     const int64_t previous = data[(i - 1) * stride], current = data[i * stride];
     if (current < previous) {
-      fail(ErrorCode::kShape, argument, "Expected %s to be ascending but received %lld after %lld at index %lld", argument,
-           static_cast<long long>(current), static_cast<long long>(previous), static_cast<long long>(i));
+      fail(ErrorCode::kShape, argument,
+           "Expected %s to be ascending but received %lld after %lld at index %lld", argument,
+           static_cast<long long>(current), static_cast<long long>(previous),
+           static_cast<long long>(i));
     }
     if (current - previous > longest) {
-      fail(ErrorCode::kOption, longest_name, "Expected %s to be at least the longest sequence, %lld, but received %lld",
-           longest_name, static_cast<long long>(current - previous), static_cast<long long>(longest));
+      fail(ErrorCode::kOption, longest_name,
+           "Expected %s to be at least the longest sequence, %lld, but received %lld", longest_name,
+           static_cast<long long>(current - previous), static_cast<long long>(longest));
     }
   }
   const int64_t last = data[(n - 1) * stride];
   if (last > total) {
-    fail(ErrorCode::kShape, argument, "Expected %s to end at most at the %lld packed tokens but received %lld", argument,
+    fail(ErrorCode::kShape, argument,
+         "Expected %s to end at most at the %lld packed tokens but received %lld", argument,
          static_cast<long long>(total), static_cast<long long>(last));
   }
 }
@@ -250,8 +301,9 @@ void validate_contents(const AttentionProblem& p) {
     for (int64_t b = 0; b < p.batch(); ++b) {
       const int64_t length = data[b * p.seqlens_k.strides[0]];
       if (length < 0 || length > p.max_seqlen_k) {
-        fail(ErrorCode::kShape, "seqlensK", "Expected seqlensK[%lld] to be 0 to %lld but received %lld",
-             static_cast<long long>(b), static_cast<long long>(p.max_seqlen_k), static_cast<long long>(length));
+        fail(ErrorCode::kShape, "seqlensK",
+             "Expected seqlensK[%lld] to be 0 to %lld but received %lld", static_cast<long long>(b),
+             static_cast<long long>(p.max_seqlen_k), static_cast<long long>(length));
       }
     }
   }
@@ -259,12 +311,15 @@ void validate_contents(const AttentionProblem& p) {
     const int32_t* table = static_cast<const int32_t*>(p.page_table.data);
     const int64_t page_size = p.k.shape[1], pages = p.k.shape[0];
     for (int64_t b = 0; b < p.batch(); ++b) {
-      const int64_t used = (sequence(p, b).seqlen_k + page_size - 1) / page_size;  // entries past these are never looked at
+      const int64_t used = (sequence(p, b).seqlen_k + page_size - 1) /
+                           page_size;  // entries past these are never looked at
       for (int64_t i = 0; i < used; ++i) {
         const int64_t page = table[b * p.page_table.strides[0] + i * p.page_table.strides[1]];
         if (page < 0 || page >= pages) {
-          fail(ErrorCode::kShape, "pageTable", "Expected pageTable[%lld][%lld] to be a page, 0 to %lld, but received %lld",
-               static_cast<long long>(b), static_cast<long long>(i), static_cast<long long>(pages - 1), static_cast<long long>(page));
+          fail(ErrorCode::kShape, "pageTable",
+               "Expected pageTable[%lld][%lld] to be a page, 0 to %lld, but received %lld",
+               static_cast<long long>(b), static_cast<long long>(i),
+               static_cast<long long>(pages - 1), static_cast<long long>(page));
         }
       }
     }
@@ -277,9 +332,11 @@ void validate_contents(const AttentionProblem& p) {
       for (int64_t h = 0; h < t.shape[1]; ++h)
         for (int64_t r = 0; r < t.shape[2]; ++r)
           for (int64_t c = 0; c < t.shape[3]; ++c) {
-            const int64_t cell = cells[b * t.strides[0] + h * t.strides[1] + r * t.strides[2] + c * t.strides[3]];
+            const int64_t cell =
+                cells[b * t.strides[0] + h * t.strides[1] + r * t.strides[2] + c * t.strides[3]];
             if (cell < 0 || cell > 1 + bitmaps) {
-              fail(ErrorCode::kShape, "blockMask", "Expected cells of the block table to be 0 to %lld but received %lld",
+              fail(ErrorCode::kShape, "blockMask",
+                   "Expected cells of the block table to be 0 to %lld but received %lld",
                    static_cast<long long>(1 + bitmaps), static_cast<long long>(cell));
             }
           }

@@ -21,8 +21,8 @@ std::vector<float> sink_logits(const AttentionProblem& p) {
   if (!p.sinks.present()) return logits;
   for (int64_t h = 0; h < p.heads(); ++h) {
     float logit = 0;
-    kernels().convert_row(p.sinks.at(h * p.sinks.strides[0]), static_cast<int>(p.sinks.dtype), 1, 1, reinterpret_cast<char*>(&logit),
-                          static_cast<int>(DType::kFloat32));
+    kernels().convert_row(p.sinks.at(h * p.sinks.strides[0]), static_cast<int>(p.sinks.dtype), 1, 1,
+                          reinterpret_cast<char*>(&logit), static_cast<int>(DType::kFloat32));
     logits.push_back(logit);
   }
   return logits;
@@ -32,13 +32,16 @@ std::vector<float> sink_logits(const AttentionProblem& p) {
 void clear_uncovered_rows(const AttentionProblem& p) {
   if (!p.varlen()) return;
   const int64_t batch = p.batch();
-  const int64_t covered = batch == 0 ? 0 : sequence(p, batch - 1).q_begin + sequence(p, batch - 1).seqlen_q;
+  const int64_t covered =
+      batch == 0 ? 0 : sequence(p, batch - 1).q_begin + sequence(p, batch - 1).seqlen_q;
   const size_t size = dtype_size(p.out.dtype);
   for (int64_t i = covered; i < p.q.shape[1]; ++i) {
     for (int64_t h = 0; h < p.heads(); ++h) {
       char* const row = p.out.at(i * p.out.strides[1] + h * p.out.strides[2]);
-      for (int64_t d = 0; d < p.head_dim_v(); ++d) std::memset(row + d * p.out.strides[3] * static_cast<int64_t>(size), 0, size);
-      if (p.lse.present()) static_cast<float*>(p.lse.data)[h * p.lse.strides[1] + i * p.lse.strides[2]] = -kInfinity;
+      for (int64_t d = 0; d < p.head_dim_v(); ++d)
+        std::memset(row + d * p.out.strides[3] * static_cast<int64_t>(size), 0, size);
+      if (p.lse.present())
+        static_cast<float*>(p.lse.data)[h * p.lse.strides[1] + i * p.lse.strides[2]] = -kInfinity;
     }
   }
 }
@@ -66,7 +69,8 @@ void attention_forward(const AttentionProblem& p, Cancel cancel) {
     static thread_local Arena workspace;  // one per stream: its thread runs this
     const int64_t rows = p.q.shape[0] * p.q.shape[1] * p.heads();
     const int64_t floats = rows * (p.head_dim_v() + 1);
-    float* const data = reinterpret_cast<float*>(workspace.reserve(static_cast<size_t>(floats * splits) * sizeof(float)));
+    float* const data = reinterpret_cast<float*>(
+        workspace.reserve(static_cast<size_t>(floats * splits) * sizeof(float)));
     for (int s = 0; s < splits; ++s) {
       float* const out = data + floats * s;
       partials.push_back(with_partial_outputs(p, out, out + rows * p.head_dim_v()));
@@ -78,7 +82,8 @@ void attention_forward(const AttentionProblem& p, Cancel cancel) {
       plan.work_items(),
       [&](int64_t index) {
         const WorkItem item = work_item(p, plan, index);
-        ForwardArgs args = forward_args(splits > 1 ? partials[static_cast<size_t>(item.split)] : p, plan, item.batch, item.kv_head, sink_data);
+        ForwardArgs args = forward_args(splits > 1 ? partials[static_cast<size_t>(item.split)] : p,
+                                        plan, item.batch, item.kv_head, sink_data);
         args.row_begin = item.row_begin;
         args.row_end = item.row_end;
         set_split(args, item.split, splits);

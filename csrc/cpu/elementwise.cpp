@@ -26,8 +26,10 @@ RowWalk rows_of(const View& view) {
   while (last > 0) {
     const int64_t extent = view.shape[last - 1], stride = view.strides[last - 1];
     if (extent != 1) {
-      if (walk.length == 1) walk.stride = stride;
-      else if (stride != walk.stride * walk.length) break;
+      if (walk.length == 1)
+        walk.stride = stride;
+      else if (stride != walk.stride * walk.length)
+        break;
       walk.length *= extent;
     }
     --last;
@@ -60,8 +62,9 @@ void convert(const View& source, const View& target, Cancel cancel) {
         for (int64_t at = chunk * kChunk; at < end;) {
           const int64_t row = at / walk.length, column = at % walk.length;
           const int64_t n = std::min(walk.length - column, end - at);
-          table.convert_row(source.at(outer_offset(walk.outer, row) + column * walk.stride), static_cast<int>(source.dtype), walk.stride,
-                            static_cast<int>(n), target.at(at), static_cast<int>(target.dtype));
+          table.convert_row(source.at(outer_offset(walk.outer, row) + column * walk.stride),
+                            static_cast<int>(source.dtype), walk.stride, static_cast<int>(n),
+                            target.at(at), static_cast<int>(target.dtype));
           at += n;
         }
       },
@@ -91,7 +94,8 @@ void fill_normal(const View& target, uint64_t seed, Cancel cancel) {
         const int64_t begin = chunk * kChunk, end = std::min(size, begin + kChunk);
         for (int64_t at = begin; at < end; at += 4) {
           const uint64_t draw = static_cast<uint64_t>(at / 4);
-          uint32_t words[4] = {static_cast<uint32_t>(draw), static_cast<uint32_t>(draw >> 32), 0, 0};
+          uint32_t words[4] = {static_cast<uint32_t>(draw), static_cast<uint32_t>(draw >> 32), 0,
+                               0};
           philox(words, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
           float values[4];
           for (int pair = 0; pair < 4; pair += 2) {
@@ -101,8 +105,10 @@ void fill_normal(const View& target, uint64_t seed, Cancel cancel) {
             values[pair] = static_cast<float>(radius * std::cos(angle));
             values[pair + 1] = static_cast<float>(radius * std::sin(angle));
           }
-          table.convert_row(reinterpret_cast<const char*>(values), static_cast<int>(DType::kFloat32), 1, static_cast<int>(std::min<int64_t>(4, end - at)),
-                            target.at(at), static_cast<int>(target.dtype));
+          table.convert_row(reinterpret_cast<const char*>(values),
+                            static_cast<int>(DType::kFloat32), 1,
+                            static_cast<int>(std::min<int64_t>(4, end - at)), target.at(at),
+                            static_cast<int>(target.dtype));
         }
       },
       cancel);

@@ -11,9 +11,11 @@ namespace fa::cpu {
 namespace {
 
 /** Pairs that query i of one head sees. A dense mask is not looked into: its pairs are computed all the same. */
-int64_t visible_pairs(const WindowMask& window, const BlockMaskArgs& blocks, int64_t head, int64_t i) {
+int64_t visible_pairs(const WindowMask& window, const BlockMaskArgs& blocks, int64_t head,
+                      int64_t i) {
   if (blocks.cells == nullptr) return window.count(i);
-  const int32_t* const row = blocks.cells + head * blocks.head_stride + i / blocks.block_q * blocks.row_stride;
+  const int32_t* const row =
+      blocks.cells + head * blocks.head_stride + i / blocks.block_q * blocks.row_stride;
   const int64_t begin = window.begin(i), end = window.end(i);
   const auto seen = [&](int64_t j) { return j < end && (j >= begin || j < window.sink_tokens); };
   int64_t pairs = 0;
@@ -23,12 +25,16 @@ int64_t visible_pairs(const WindowMask& window, const BlockMaskArgs& blocks, int
     if (cell == 0) continue;
     if (cell == 1) {
       const int64_t from = std::max(j0, begin);
-      pairs += std::max<int64_t>(0, j1 - from) + std::max<int64_t>(0, std::min({j1, begin, window.sink_tokens}) - j0);
+      pairs += std::max<int64_t>(0, j1 - from) +
+               std::max<int64_t>(0, std::min({j1, begin, window.sink_tokens}) - j0);
       continue;
     }
-    const int32_t* const bits = blocks.bits + (cell - 2) * blocks.bitmap_stride + i % blocks.block_q * blocks.bit_row_stride;
+    const int32_t* const bits = blocks.bits + (cell - 2) * blocks.bitmap_stride +
+                                i % blocks.block_q * blocks.bit_row_stride;
     for (int64_t j = j0; j < j1; ++j) {
-      pairs += seen(j) && (static_cast<uint32_t>(bits[(j - j0) / 32 * blocks.bit_word_stride]) >> ((j - j0) % 32) & 1u);
+      pairs += seen(j) && (static_cast<uint32_t>(bits[(j - j0) / 32 * blocks.bit_word_stride]) >>
+                               ((j - j0) % 32) &
+                           1u);
     }
   }
   return pairs;
@@ -63,13 +69,15 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
     const WindowMask window{p.window_left, p.window_right, p.sink_tokens, s.seqlen_k, s.offset()};
     rows += static_cast<double>(s.seqlen_q * p.heads());
     keys += static_cast<double>(s.seqlen_k * p.kv_heads());
-    scores += static_cast<double>(s.seqlen_q) * static_cast<double>(s.seqlen_k) * static_cast<double>(p.heads());
+    scores += static_cast<double>(s.seqlen_q) * static_cast<double>(s.seqlen_k) *
+              static_cast<double>(p.heads());
     for (int64_t kv_head = 0; kv_head < p.kv_heads(); ++kv_head) {
       const ForwardArgs args = forward_args(p, forward, b, kv_head, nullptr);
       const bool alike = args.block_mask.cells == nullptr || args.block_mask.head_stride == 0;
       for (int64_t head = 0; head < (alike ? 1 : group); ++head) {
         double of_head = 0;
-        for (int64_t i = 0; i < s.seqlen_q; ++i) of_head += static_cast<double>(visible_pairs(window, args.block_mask, head, i));
+        for (int64_t i = 0; i < s.seqlen_q; ++i)
+          of_head += static_cast<double>(visible_pairs(window, args.block_mask, head, i));
         pairs += alike ? of_head * static_cast<double>(group) : of_head;
       }
       for (int64_t item = 0; item < args.row_end; item += forward.rows_per_item) {
@@ -79,7 +87,8 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
           bool read = false;
           for (int64_t row = item; row < item_end; row += plan.tile_q) {
             const int64_t row_end = std::min(item_end, row + plan.tile_q);
-            const auto kind = static_cast<TileKind>(forward.kernels->classify(args, row / group, (row_end - 1) / group + 1, j, j_end));
+            const auto kind = static_cast<TileKind>(
+                forward.kernels->classify(args, row / group, (row_end - 1) / group + 1, j, j_end));
             plan.tiles_full += kind == TileKind::kFull;
             plan.tiles_partial += kind == TileKind::kPartial;
             plan.tiles_skipped += kind == TileKind::kSkip;
@@ -93,7 +102,8 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
   const double in_and_out = rows * dims * element;
   plan.flops = 2 * dims * pairs;
   plan.bytes = in_and_out + keys_read * dims * element + (p.lse.present() ? rows * 4 : 0);
-  if (forward.num_splits > 1) plan.bytes += 2 * forward.num_splits * rows * static_cast<double>(p.head_dim_v() + 1) * 4;
+  if (forward.num_splits > 1)
+    plan.bytes += 2 * forward.num_splits * rows * static_cast<double>(p.head_dim_v() + 1) * 4;
   plan.standard_bytes = in_and_out + keys * dims * element + 4 * scores * element;
   plan.standard_memory = 2 * scores * element;
 
@@ -102,8 +112,11 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
   args.head_dim_v = static_cast<int>(p.head_dim_v());
   args.panels = forward.panels;
   args.tile_k = forward.tile_k;
-  plan.scratch_bytes = static_cast<int64_t>(forward.kernels->forward_scratch(args)) * forward.threads;
-  if (forward.num_splits > 1) plan.scratch_bytes += forward.num_splits * p.q.shape[0] * p.q.shape[1] * p.heads() * (p.head_dim_v() + 1) * 4;
+  plan.scratch_bytes =
+      static_cast<int64_t>(forward.kernels->forward_scratch(args)) * forward.threads;
+  if (forward.num_splits > 1)
+    plan.scratch_bytes +=
+        forward.num_splits * p.q.shape[0] * p.q.shape[1] * p.heads() * (p.head_dim_v() + 1) * 4;
   return plan;
 }
 

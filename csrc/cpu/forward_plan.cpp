@@ -14,17 +14,19 @@ namespace {
 
 // Tiles and panels, by what fits: a tile of scores in L1, packed panels and a packed K/V tile in L2.
 constexpr int kTileKeys = 128;
-constexpr int kTileKeysWide = 64;     // head dims above kWideHeadDim
+constexpr int kTileKeysWide = 64;  // head dims above kWideHeadDim
 constexpr int64_t kWideHeadDim = 256;
-constexpr int64_t kItemRows = 192;    // rows that share a packed tile, so that packing is a small part
+constexpr int64_t kItemRows =
+    192;  // rows that share a packed tile, so that packing is a small part
 constexpr int64_t kPanelBytes = 192 * 1024;
-constexpr int64_t kItemsPerThread = 4;   // enough for the last items to even out
-constexpr int64_t kMinSplitKeys = 512;   // below this a split's merge costs more than it spreads
+constexpr int64_t kItemsPerThread = 4;  // enough for the last items to even out
+constexpr int64_t kMinSplitKeys = 512;  // below this a split's merge costs more than it spreads
 constexpr int64_t kMaxAutoSplits = 64;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-int64_t count_items(const AttentionProblem& p, int64_t rows_per_item, std::vector<int64_t>* first_item) {
+int64_t count_items(const AttentionProblem& p, int64_t rows_per_item,
+                    std::vector<int64_t>* first_item) {
   int64_t items = 0;
   for (int64_t b = 0; b < p.batch(); ++b) {
     if (first_item != nullptr) first_item->push_back(items);
@@ -44,8 +46,11 @@ ForwardPlan plan_forward(const AttentionProblem& p) {
   const int64_t dims = p.head_dim() + p.head_dim_v();
   plan.tile_k = std::max(p.head_dim(), p.head_dim_v()) > kWideHeadDim ? kTileKeysWide : kTileKeys;
   const int64_t fitting = kPanelBytes / (dims * panel_rows * 4);
-  plan.panels = static_cast<int>(std::clamp<int64_t>(std::min(fitting, kItemRows / panel_rows), 1, 64));
-  while (plan.panels > 1 && count_items(p, plan.panels * panel_rows, nullptr) < kItemsPerThread * plan.threads) --plan.panels;
+  plan.panels =
+      static_cast<int>(std::clamp<int64_t>(std::min(fitting, kItemRows / panel_rows), 1, 64));
+  while (plan.panels > 1 &&
+         count_items(p, plan.panels * panel_rows, nullptr) < kItemsPerThread * plan.threads)
+    --plan.panels;
   plan.rows_per_item = plan.panels * panel_rows;
 
   const int64_t items = count_items(p, plan.rows_per_item, nullptr);
@@ -56,7 +61,8 @@ ForwardPlan plan_forward(const AttentionProblem& p) {
     plan.num_splits = 1;
   } else {
     const int64_t wanted = ceil_div(kItemsPerThread * plan.threads, items);
-    plan.num_splits = static_cast<int>(std::clamp<int64_t>(std::min(wanted, p.max_seqlen_k / kMinSplitKeys), 1, kMaxAutoSplits));
+    plan.num_splits = static_cast<int>(
+        std::clamp<int64_t>(std::min(wanted, p.max_seqlen_k / kMinSplitKeys), 1, kMaxAutoSplits));
     if (plan.threads == 1) plan.num_splits = 1;
   }
   count_items(p, plan.rows_per_item, &plan.first_item);
@@ -80,7 +86,8 @@ WorkItem work_item(const AttentionProblem& p, const ForwardPlan& plan, int64_t i
   return item;
 }
 
-ForwardArgs forward_args(const AttentionProblem& p, const ForwardPlan& plan, int64_t batch, int64_t kv_head, const float* sinks) {
+ForwardArgs forward_args(const AttentionProblem& p, const ForwardPlan& plan, int64_t batch,
+                         int64_t kv_head, const float* sinks) {
   const Sequence s = sequence(p, batch);
   const int64_t group = p.group(), head = kv_head * group;
   ForwardArgs a{};
@@ -105,7 +112,8 @@ ForwardArgs forward_args(const AttentionProblem& p, const ForwardPlan& plan, int
     a.v = rows(p.v, s.k_batch, s.k_begin, kv_head);
   }
   if (p.lse.present()) {
-    a.lse = static_cast<float*>(p.lse.data) + s.q_batch * p.lse.strides[0] + head * p.lse.strides[1] + s.q_begin * p.lse.strides[2];
+    a.lse = static_cast<float*>(p.lse.data) + s.q_batch * p.lse.strides[0] +
+            head * p.lse.strides[1] + s.q_begin * p.lse.strides[2];
     a.lse_head_stride = p.lse.strides[1];
     a.lse_row_stride = p.lse.strides[2];
   }
@@ -122,19 +130,22 @@ ForwardArgs forward_args(const AttentionProblem& p, const ForwardPlan& plan, int
   if (p.alibi_slopes.present()) {
     const View& slopes = p.alibi_slopes;
     const int64_t b = slopes.shape[0] == 1 ? 0 : batch;
-    a.alibi_slopes = static_cast<const float*>(slopes.data) + b * slopes.strides[0] + head * slopes.strides[1];
+    a.alibi_slopes =
+        static_cast<const float*>(slopes.data) + b * slopes.strides[0] + head * slopes.strides[1];
     a.alibi_stride = slopes.strides[1];
   }
   a.sink_logits = sinks == nullptr ? nullptr : sinks + head;
   if (p.mask.present()) {
     const View& mask = p.mask;
-    a.mask = {mask.at(batch * mask.strides[0] + head * mask.strides[1]), static_cast<int>(mask.dtype), mask.strides[1], mask.strides[2], mask.strides[3]};
+    a.mask = {mask.at(batch * mask.strides[0] + head * mask.strides[1]),
+              static_cast<int>(mask.dtype), mask.strides[1], mask.strides[2], mask.strides[3]};
   }
   if (p.block_mask.present()) {
     const View& table = p.block_mask.table;
     const View& bits = p.block_mask.bits;
     const int64_t b = table.shape[0] == 1 ? 0 : batch, h = table.shape[1] == 1 ? 0 : head;
-    a.block_mask.cells = static_cast<const int32_t*>(table.data) + b * table.strides[0] + h * table.strides[1];
+    a.block_mask.cells =
+        static_cast<const int32_t*>(table.data) + b * table.strides[0] + h * table.strides[1];
     a.block_mask.head_stride = table.shape[1] == 1 ? 0 : table.strides[1];
     a.block_mask.row_stride = table.strides[2];
     a.block_mask.column_stride = table.strides[3];

@@ -48,7 +48,10 @@ const KernelTable& choose() {
     if (!pinned || std::strcmp(level.table->name, wanted) == 0) return *level.table;
     names += names.empty() ? level.table->name : std::string(", ") + level.table->name;
   }
-  if (names.empty()) throw Error(ErrorCode::kDeviceUnavailable, "device", "Expected a processor with at least the instructions of x86-64-v2 but this one lacks some");
+  if (names.empty())
+    throw Error(
+        ErrorCode::kDeviceUnavailable, "device",
+        "Expected a processor with at least the instructions of x86-64-v2 but this one lacks some");
   throw Error(ErrorCode::kOption, "FLASH_ATTENTION_CPU_ISA",
               "Expected FLASH_ATTENTION_CPU_ISA to be one of " + names + " but received " + wanted);
 }

@@ -33,7 +33,8 @@ float merge_weights(float* weights, size_t states) {
 
 }  // namespace
 
-void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, const View& out, const View& lse, Cancel cancel) {
+void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, const View& out,
+                  const View& lse, Cancel cancel) {
   const int64_t batch = out.shape[0], seqlen = out.shape[1], heads = out.shape[2];
   const size_t states = outs.size();
   const KernelTable& table = kernels();
@@ -44,7 +45,8 @@ void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, 
         const int padded = static_cast<int>((out.shape[3] + 15) / 16 * 16);
         static thread_local Arena arena;
         const size_t row_bytes = 2 * static_cast<size_t>(padded) * sizeof(float);
-        char* at = arena.reserve(row_bytes + states * (sizeof(float) + sizeof(int64_t) + sizeof(char*)) + 16);
+        char* at = arena.reserve(row_bytes +
+                                 states * (sizeof(float) + sizeof(int64_t) + sizeof(char*)) + 16);
         MergeRowArgs args{};
         args.scratch = reinterpret_cast<float*>(at);
         const char** const rows = reinterpret_cast<const char**>(at + row_bytes);
@@ -64,10 +66,13 @@ void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, 
             const View& l = lses[s];
             rows[s] = o.at(b * o.strides[0] + i * o.strides[1] + h * o.strides[2]);
             dim_strides[s] = o.strides[3];
-            weights[s] = static_cast<const float*>(l.data)[b * l.strides[0] + h * l.strides[1] + i * l.strides[2]];
+            weights[s] = static_cast<const float*>(
+                l.data)[b * l.strides[0] + h * l.strides[1] + i * l.strides[2]];
           }
           const float merged = merge_weights(weights, states);
-          if (lse.present()) static_cast<float*>(lse.data)[b * lse.strides[0] + h * lse.strides[1] + i * lse.strides[2]] = merged;
+          if (lse.present())
+            static_cast<float*>(
+                lse.data)[b * lse.strides[0] + h * lse.strides[1] + i * lse.strides[2]] = merged;
           args.out = out.at(b * out.strides[0] + i * out.strides[1] + h * out.strides[2]);
           table.merge_row(args);
         }

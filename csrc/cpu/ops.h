@@ -20,7 +20,8 @@ std::vector<std::string> isa_levels();
 
 AttentionPlan plan_attention(const AttentionProblem& problem);
 void attention_forward(const AttentionProblem& problem, Cancel cancel);
-void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, const View& out, const View& lse, Cancel cancel);
+void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, const View& out,
+                  const View& lse, Cancel cancel);
 void convert(const View& source, const View& target, Cancel cancel);
 void fill_zero(const View& target, Cancel cancel);
 void fill_normal(const View& target, uint64_t seed, Cancel cancel);

@@ -37,12 +37,18 @@ export function bigBirdGrid(options: BigBirdOptions): BlockGrid {
   const seqlen = checkSeqlen(given.seqlen, 'options.seqlen');
   const window = checkInteger(given.window, 0, Number.MAX_SAFE_INTEGER, 'options.window');
   const size = checkBlockSize(given.blockSize, 'options.blockSize');
-  const heads = given.heads === undefined ? 1 : checkInteger(given.heads, 1, 65536, 'options.heads');
+  const heads =
+    given.heads === undefined ? 1 : checkInteger(given.heads, 1, 65536, 'options.heads');
   const grid = new BlockGrid(geometry(seqlen, seqlen, size, heads), 1, heads);
   const { rows, cols, blockQ, blockK } = grid.geometry;
   // Global blocks are blocks of keys; with oblong blocks a row is global when its keys' blocks are.
   const isGlobal = checkIndexSet(given.globalBlocks, cols, 'options.globalBlocks');
-  const draws = checkInteger(given.randomBlocks, 0, Number.MAX_SAFE_INTEGER, 'options.randomBlocks');
+  const draws = checkInteger(
+    given.randomBlocks,
+    0,
+    Number.MAX_SAFE_INTEGER,
+    'options.randomBlocks',
+  );
   const random = randomIntegers(checkUint64(given.seed, 'options.seed'));
   for (let head = 0; head < heads; head++) {
     for (let row = 0; row < rows; row++) {
@@ -57,7 +63,7 @@ export function bigBirdGrid(options: BigBirdOptions): BlockGrid {
       }
       for (let n = Math.min(draws, unseen.length); n > 0; n--) {
         const pick = random(unseen.length);
-        grid.set(head, row, unseen[pick] as number, kFull);
+        grid.set(head, row, unseen[pick], kFull);
         unseen[pick] = unseen.at(-1) as number;
         unseen.pop();
       }

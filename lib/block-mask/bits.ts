@@ -27,7 +27,7 @@ export function setRange(
 }
 
 export function getBit(bits: Int32Array, start: number, key: number): boolean {
-  return (((bits[start + (key >> 5)] as number) >>> (key & 31)) & 1) === 1;
+  return ((bits[start + (key >> 5)] >>> (key & 31)) & 1) === 1;
 }
 
 /** Number of set bits among the first `rows` rows and `keys` keys of the bitmap at `start`. */
@@ -41,7 +41,7 @@ export function countBits(
   let count = 0;
   for (let row = 0; row < rows; row++) {
     for (let word = 0; word * 32 < keys; word++) {
-      const value = bits[start + row * words + word] as number;
+      const value = bits[start + row * words + word];
       count += popCount(value & lowBits(keys - word * 32));
     }
   }
@@ -57,7 +57,7 @@ function popCount(word: number): number {
 /** FNV-1a over words. */
 export function hashBits(bits: Int32Array): number {
   let hash = 0x811c9dc5;
-  for (let i = 0; i < bits.length; i++) hash = Math.imul(hash ^ (bits[i] as number), 0x01000193);
+  for (let i = 0; i < bits.length; i++) hash = Math.imul(hash ^ bits[i], 0x01000193);
   return hash;
 }
 

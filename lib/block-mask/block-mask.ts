@@ -8,7 +8,12 @@ import type { Tensor } from '../tensor.js';
 import { type BigBirdOptions, bigBirdGrid } from './big-bird.js';
 import { countBits, getBit, wordsPerRow } from './bits.js';
 import { type Blocks, type BlocksOptions, blocksGrid } from './blocks.js';
-import { type DocumentIds, type DocumentOptions, type DocumentPair, documentGrid } from './document.js';
+import {
+  type DocumentIds,
+  type DocumentOptions,
+  type DocumentPair,
+  documentGrid,
+} from './document.js';
 import type { BlockSize, Geometry } from './geometry.js';
 import { type BlockGrid, blockExtent, kFirstBitmap, kFull, kSkip } from './grid.js';
 import { type LongformerOptions, longformerGrid } from './longformer.js';
@@ -141,7 +146,7 @@ export class BlockMask {
     const whole = new Map<number, number>();
     let visible = 0;
     for (let i = 0; i < this.table.length; i++) {
-      const cell = this.table[i] as number;
+      const cell = this.table[i];
       if (cell === kSkip) continue;
       const { queries, keys } = blockExtent(this.geometry, Math.floor(i / cols) % rows, i % cols);
       if (cell === kFull) {
@@ -174,7 +179,7 @@ export class BlockMask {
     const { rows, cols, blockQ, blockK } = this.geometry;
     const plane = ofBatch * this.heads + ofHead;
     const row = Math.floor(i / blockQ);
-    const cell = this.table[(plane * rows + row) * cols + Math.floor(j / blockK)] as number;
+    const cell = this.table[(plane * rows + row) * cols + Math.floor(j / blockK)];
     if (cell < kFirstBitmap) return cell === kFull;
     const start = ((cell - kFirstBitmap) * blockQ + (i % blockQ)) * this.words;
     return getBit(this.bits, start, j % blockK);

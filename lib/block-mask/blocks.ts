@@ -30,13 +30,22 @@ export interface BlocksOptions {
 const blocksKeys: ReadonlySet<string> = new Set(['seqlenQ', 'seqlenK']);
 const flatKeys: ReadonlySet<string> = new Set(['data', 'shape']);
 
-export function blocksGrid(blocks: Blocks, blockSize: BlockSize, options?: BlocksOptions): BlockGrid {
+export function blocksGrid(
+  blocks: Blocks,
+  blockSize: BlockSize,
+  options?: BlocksOptions,
+): BlockGrid {
   const { data, shape } = Array.isArray(blocks) ? fromNested(blocks) : checkFlat(blocks);
   if (shape.length < 2 || shape.length > 4) {
     const expected = '[rows, cols], [heads, rows, cols] or [batch, heads, rows, cols]';
     fail('ERR_SHAPE', 'blocks', expected, showShape(shape));
   }
-  const [batch, heads, rows, cols] = [1, 1, 1, ...shape].slice(-4) as [number, number, number, number];
+  const [batch, heads, rows, cols] = [1, 1, 1, ...shape].slice(-4) as [
+    number,
+    number,
+    number,
+    number,
+  ];
   if (blockSize === undefined) fail('ERR_TYPE', 'blockSize', 'a number', 'undefined');
   const size = checkBlockSize(blockSize, 'blockSize');
   const given = checkOptions(options, blocksKeys);
@@ -76,7 +85,8 @@ function checkFlat(blocks: unknown): { data: ArrayLike<unknown>; shape: number[]
 
 function fromNested(blocks: readonly unknown[]): { data: unknown[]; shape: number[] } {
   const shape: number[] = [];
-  for (let level: unknown = blocks; Array.isArray(level); level = level[0]) shape.push(level.length);
+  for (let level: unknown = blocks; Array.isArray(level); level = level[0])
+    shape.push(level.length);
   const data: unknown[] = [];
   const walk = (level: unknown, depth: number, where: string): void => {
     if (!Array.isArray(level) || level.length !== shape[depth]) {

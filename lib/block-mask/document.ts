@@ -38,7 +38,7 @@ export function documentGrid(
   const grid = new BlockGrid(geometry(seqlenQ, seqlenK, size, idsQ.length), idsQ.length);
   const interner = new Map<string, number>();
   idsQ.forEach((queryIds, sequence) => {
-    fillSequence(grid, sequence, queryIds, idsK[sequence] as DocumentIds, interner);
+    fillSequence(grid, sequence, queryIds, idsK[sequence], interner);
   });
   return grid;
 }
@@ -65,7 +65,7 @@ function fillSequence(
     const single = queries.distinct.size === 1;
     for (const id of queries.distinct) {
       for (const col of colsWith.get(id) ?? []) {
-        const keys = cols[col] as Block;
+        const keys = cols[col];
         if (single && keys.distinct.size === 1) {
           grid.set(sequence, row, col, kFull);
           continue;

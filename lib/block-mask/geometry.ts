@@ -29,7 +29,8 @@ export function checkSeqlen(value: unknown, argument: string): number {
 export function checkBlockSize(value: unknown, argument: string): [number, number] {
   if (value === undefined) return [defaultBlockSize, defaultBlockSize];
   if (Array.isArray(value)) {
-    if (value.length !== 2) fail('ERR_SHAPE', argument, 'a number or [blockQ, blockK]', show(value));
+    if (value.length !== 2)
+      fail('ERR_SHAPE', argument, 'a number or [blockQ, blockK]', show(value));
     return [checkSeqlen(value[0], `${argument}[0]`), checkSeqlen(value[1], `${argument}[1]`)];
   }
   const size = checkSeqlen(value, argument);

@@ -36,9 +36,9 @@ export function longformerGrid(options: LongformerOptions): BlockGrid {
   const rowGlobals = globalsByBlock(isGlobal, blockQ);
   const colGlobals = globalsByBlock(isGlobal, blockK);
   for (let row = 0; row < rows; row++) {
-    const queries = rowGlobals[row] as BlockGlobals;
+    const queries = rowGlobals[row];
     for (let col = 0; col < cols; col++) {
-      const keys = colGlobals[col] as BlockGlobals;
+      const keys = colGlobals[col];
       const state = band.classify(row, col);
       if (queries.all || keys.all || state === 'full') {
         grid.set(0, row, col, kFull);

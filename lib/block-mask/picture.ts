@@ -13,7 +13,14 @@ export function picture(table: Int32Array, rows: number, cols: number): string {
   for (let row = 0; row < rows; row += rowStep) {
     let line = '';
     for (let col = 0; col < cols; col += colStep) {
-      line += symbol(table, cols, row, Math.min(row + rowStep, rows), col, Math.min(col + colStep, cols));
+      line += symbol(
+        table,
+        cols,
+        row,
+        Math.min(row + rowStep, rows),
+        col,
+        Math.min(col + colStep, cols),
+      );
     }
     lines.push(line);
   }
@@ -28,7 +35,7 @@ function symbol(
   colBegin: number,
   colEnd: number,
 ): string {
-  const first = table[rowBegin * cols + colBegin] as number;
+  const first = table[rowBegin * cols + colBegin];
   if (first > kFull) return '+';
   for (let row = rowBegin; row < rowEnd; row++) {
     for (let col = colBegin; col < colEnd; col++) {

@@ -1,7 +1,12 @@
-import { checkOptions } from '../check.js';
-import { checkWindowBound } from '../modifiers.js';
+import { checkOptions, checkWindowBound } from '../check.js';
 import { setRange } from './bits.js';
-import { type BlockSize, checkBlockSize, checkSeqlen, type Geometry, geometry } from './geometry.js';
+import {
+  type BlockSize,
+  checkBlockSize,
+  checkSeqlen,
+  type Geometry,
+  geometry,
+} from './geometry.js';
 import { BlockGrid, blockExtent, kFull, kSkip } from './grid.js';
 
 /** Options of {@link BlockMask.slidingWindow}. */
@@ -71,7 +76,9 @@ export class Band {
     const last = first + blockExtent(this.geometry, row, 0).queries - 1;
     const low = Math.max(first - this.left, 0);
     const high = Math.min(last + this.right, seqlenK - 1);
-    return low > high ? [0, 0] : [Math.floor(low / blockK), Math.min(Math.floor(high / blockK) + 1, cols)];
+    return low > high
+      ? [0, 0]
+      : [Math.floor(low / blockK), Math.min(Math.floor(high / blockK) + 1, cols)];
   }
 
   /** Exact: bands are convex, so the first and the last query decide. */

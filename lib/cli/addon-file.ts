@@ -49,7 +49,9 @@ export function systemGlibc(): string | undefined {
  * Undefined when it asks for none, as a musl binary.
  */
 export function requiredGlibc(file: string): string | undefined {
-  const names = readFileSync(file).toString('latin1').matchAll(/GLIBC_(\d+(?:\.\d+)+)\0/g);
+  const names = readFileSync(file)
+    .toString('latin1')
+    .matchAll(/GLIBC_(\d+(?:\.\d+)+)\0/g);
   const versions = Array.from(names, ([, version]) => version);
   return versions.sort(compareVersions).at(-1);
 }

@@ -11,7 +11,7 @@ import { runProbe } from './run-probe.js';
 export async function build({ debug }: { debug?: boolean }): Promise<number> {
   const script = path.join(packageRoot, 'scripts', 'cmake-build.cjs');
   const config = debug ? 'Debug' : 'Release';
-  console.error(`Compiling in ${packageRoot}: this takes about a minute.`);
+  console.error(`Compiling in ${packageRoot}`);
   const { status, error } = spawnSync(process.execPath, [script, config], {
     stdio: ['ignore', 2, 2],
   });
@@ -27,7 +27,9 @@ export async function build({ debug }: { debug?: boolean }): Promise<number> {
   }
   console.log(addon.path);
   if (addon.kind === 'FLASH_ATTENTION_ADDON') {
-    console.error('Note: FLASH_ATTENTION_ADDON makes this process load another binary than was built.');
+    console.error(
+      'Note: FLASH_ATTENTION_ADDON makes this process load another binary than was built.',
+    );
   }
   return 0;
 }

@@ -19,7 +19,8 @@ export interface Deviation {
 export interface CheckResult {
   /** The query rows compared, of every head and sequence. */
   readonly rows: readonly number[];
-  readonly allRows: boolean;
+  /** How many there are. */
+  readonly seqlenQ: number;
   readonly out: Deviation;
   readonly lse: Deviation;
   readonly ok: boolean;
@@ -79,7 +80,7 @@ export async function checkResult(
   });
   return {
     rows,
-    allRows: rows.length === seqlenQ,
+    seqlenQ,
     out: outError.deviation,
     lse: lseError.deviation,
     ok: outError.ok && lseError.ok,
@@ -87,9 +88,7 @@ export async function checkResult(
 }
 
 function dropUndefined<T extends object>(fields: T): T {
-  return Object.fromEntries(
-    Object.entries(fields).filter(([, value]) => value !== undefined),
-  ) as T;
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T;
 }
 
 /** The elements of a view, which is disposed. */

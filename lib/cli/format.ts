@@ -19,7 +19,8 @@ export function paint(style: Style, text: string): string {
 
 /** Three significant digits: 0.00123, 12.3, 1230. */
 function digits(value: number): string {
-  const places = value === 0 ? 0 : 2 - Math.floor(Math.log10(Math.abs(value)));
+  const rounded = Number(value.toPrecision(3)); // 9.996 has one place less than it seems
+  const places = rounded === 0 ? 0 : 2 - Math.floor(Math.log10(Math.abs(rounded)));
   return value.toFixed(Math.min(Math.max(places, 0), 20));
 }
 

@@ -26,7 +26,7 @@ export function collectInfo(): Info {
     package: packageJson.name,
     version: packageJson.version,
     node: process.versions.node,
-    napi: process.versions.napi,
+    napi: process.versions.napi ?? 'none',
     platform: `${process.platform}-${process.arch}`,
     glibc: systemGlibc(),
   };
@@ -61,7 +61,10 @@ function showInfo({ addon, ...found }: Info): string {
   const rows: [string, string][] = [
     [found.package, found.version],
     ['node', `${found.node}, Node-API ${found.napi}`],
-    ['platform', found.platform.startsWith('linux') ? `${found.platform}, ${libc}` : found.platform],
+    [
+      'platform',
+      found.platform.startsWith('linux') ? `${found.platform}, ${libc}` : found.platform,
+    ],
     ['addon', addon?.path ? `${addon.path} (${addon.kind})` : 'none'],
   ];
   if (addon?.build) {

@@ -88,7 +88,7 @@ function parseDictionary(file: InputFile, text: string): { descr: string; shape:
       `${file.path}: is in Fortran order. Save it with np.save(path, np.ascontiguousarray(x)).`,
     );
   }
-  return { descr: descr[2] as string, shape: axes };
+  return { descr: descr[2], shape: axes };
 }
 
 function elementType(

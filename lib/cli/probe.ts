@@ -41,9 +41,10 @@ export async function probe(wanted: string | undefined): Promise<void> {
     randn([1], { seed: 0n, device }).dispose();
     print({ stage, device });
     stage = 'attention';
-    for (const dtype of floatDTypes) print({ stage, dtype, ...(await tinyAttention(device, dtype)) });
+    for (const dtype of floatDTypes)
+      print({ stage, dtype, ...(await tinyAttention(device, dtype)) });
   } catch (error) {
-    print({ stage, error: messageOf(error) });
+    print({ stage, error: messageOf(rootCause(error)) });
   }
 }
 
@@ -59,4 +60,10 @@ async function tinyAttention(
   const result = flashAttention(q, k, v, { ...options, returnLse: true });
   const { ok, out } = await checkResult([q, k, v], result, options);
   return { ok, out };
+}
+
+/** What went wrong first: the loader's own words, below the advice that binding.cjs wraps them in. */
+function rootCause(error: unknown): unknown {
+  const { cause, code } = (error ?? {}) as { cause?: unknown; code?: string };
+  return code === 'ERR_NATIVE_BINARY' && cause !== undefined ? rootCause(cause) : error;
 }

@@ -75,9 +75,10 @@ export function addRunOptions(command: Command): Command {
     .option('--num-splits <n>', 'key ranges computed side by side, or auto', splits)
     .option('--device <name>', 'cpu, cuda or cuda:<number> (default: the best there is)')
     .addOption(
-      new Option('--dtype <dtype>', 'compute in it; says what uint16 .npy files are bits of').choices(
-        floatDTypes,
-      ),
+      new Option(
+        '--dtype <dtype>',
+        'compute in it; says what uint16 .npy files are bits of',
+      ).choices(floatDTypes),
     )
     .option('--q-name <name>', 'tensor of a .safetensors file', 'q')
     .option('--k-name <name>', 'tensor of a .safetensors file', 'k')

@@ -26,7 +26,7 @@ export function showRun(report: RunReport): string {
     ['speed', showRate(plan.flops, medianSeconds)],
     [
       'memory',
-      `${showBytes(report.peakMemoryBytes)} at most, of which ${showBytes(report.tensorBytes)} tensors`,
+      `peak ${showBytes(report.peakMemoryBytes)}, of which ${showBytes(report.tensorBytes)} tensors`,
     ],
   ];
   if (check) rows.push(['check', showCheck(check)]);
@@ -49,7 +49,7 @@ function showTensor({ dtype, shape }: TensorReport): string {
 
 /** Kernel, tiles and splits; the second line counts tiles. */
 export function showPlan(plan: Plan): string {
-  const { kernel, isa, tileQ, tileK, numSplits, workItems } = plan;
+  const { kernel, tileQ, tileK, numSplits, workItems } = plan;
   const splits = numSplits === 1 ? 'keys not split' : `keys in ${numSplits} splits`;
   const tiles = [
     `${showCount(plan.tilesFull)} full`,
@@ -57,17 +57,17 @@ export function showPlan(plan: Plan): string {
     `${showCount(plan.tilesSkipped)} skipped`,
   ];
   return [
-    `${kernel} (${isa}), ${tileQ} x ${tileK} tiles, ${splits}, ${showCount(workItems)} work items`,
+    `${kernel}, ${tileQ} x ${tileK} tiles, ${splits}, ${showCount(workItems)} work items`,
     `tiles: ${tiles.join(', ')}`,
   ].join('\n');
 }
 
 /** FLOPs and bytes, and what standard attention would need. */
 export function showWork(plan: Plan): string {
-  const standard = `${showBytes(plan.standardBytes)}, ${showBytes(plan.standardMemory)} of it`;
+  const { standardBytes, standardMemory } = plan;
   return [
-    `${showFlops(plan.flops)}, ${showBytes(plan.bytes)} moved`,
-    `standard attention would move ${standard} the N x N matrices it stores`,
+    `${showFlops(plan.flops)}, ${showBytes(plan.bytes)} moved, ${showBytes(plan.scratchBytes)} of scratch`,
+    `standard attention: ${showBytes(standardBytes)} moved, ${showBytes(standardMemory)} of N x N matrices`,
   ].join('\n');
 }
 
@@ -77,16 +77,19 @@ function showTimes(seconds: readonly number[], median: number): string {
   return `${showSeconds(median)}, the median of ${seconds.length} (best ${best})`;
 }
 
-function showCheck({ rows, allRows, out, lse, ok }: CheckResult): string {
-  const shown = rows.length > 12 ? `${rows.slice(0, 6).join(', ')}, … ${rows.at(-1)}` : rows.join(', ');
-  const verdict = ok ? paint('green', 'ok') : paint('red', 'TOO LARGE');
+function showCheck({ rows, seqlenQ, out, lse, ok }: CheckResult): string {
+  const some = rows.length > 8 ? [...rows.slice(0, 4), '…', rows.at(-1)] : rows;
+  const where =
+    rows.length === seqlenQ
+      ? `all ${showCount(seqlenQ)} rows`
+      : `${rows.length} of ${showCount(seqlenQ)} rows (${some.join(', ')})`;
   return [
-    `${verdict}, against float64, in every head, ${allRows ? 'all rows' : `rows ${shown}`}`,
+    `${ok ? paint('green', 'ok') : paint('red', 'TOO LARGE')}: ${where} of every head, against float64`,
     `out: ${showDeviation(out)}`,
     `lse: ${showDeviation(lse)}`,
   ].join('\n');
 }
 
 function showDeviation({ error, standardError, allowed }: Deviation): string {
-  return `error ${showError(error)}; standard attention's ${showError(standardError)}; allowed ${showError(allowed)}`;
+  return `error ${showError(error)}, standard attention's ${showError(standardError)}, allowed ${showError(allowed)}`;
 }

@@ -13,7 +13,7 @@ import {
   type Tensor,
 } from '../index.js';
 import { type CheckResult, checkResult } from './check-result.js';
-import { readInputs, toDevice } from './inputs.js';
+import { loadInputs } from './inputs.js';
 import { toJson } from './json.js';
 import { peakMemory } from './memory.js';
 import { planOutputs, writeOutputs } from './outputs.js';
@@ -50,10 +50,9 @@ export interface TensorReport {
 export async function run(paths: readonly string[], options: RunOptions): Promise<number> {
   const outputs = planOutputs(options.out, options.lse);
   const { qName, kName, vName, dtype } = options;
-  const hosts = await readInputs(paths, { names: [qName, kName, vName], dtype });
-  const batched = hosts[0].shape.length === 4;
   const device = (options.device ?? defaultDevice()) as DeviceName;
-  const [q, k, v] = hosts.map((host, i) => toDevice(host, 'qkv'[i], device, dtype));
+  const names = [qName, kName, vName] as const;
+  const { q, k, v, batched } = await loadInputs(paths, { names, dtype, device });
 
   const attention = attentionOptions(options);
   const plan = explain(q, k, v, attention);

@@ -25,21 +25,18 @@ interface Entry {
   readonly data_offsets: [begin: number, end: number];
 }
 
-/** Reads the tensors `names` and nothing else: the file may be far larger than memory. */
-export async function readSafetensors(
+/** Reads the header. The result reads one tensor, and no more of the file, which may exceed memory. */
+export async function openSafetensors(
   file: InputFile,
-  names: readonly string[],
-): Promise<HostTensor[]> {
+): Promise<(name: string) => Promise<HostTensor>> {
   const { entries, dataOffset } = await readHeader(file);
-  const tensors: HostTensor[] = [];
-  for (const name of names) {
+  return async (name) => {
     const entry = checkEntry(file, entries, name, file.size - dataOffset);
-    const dtype = dtypes[entry.dtype] as FloatDType;
+    const dtype = dtypes[entry.dtype];
     const [begin, end] = entry.data_offsets;
     const bytes = await file.read(dataOffset + begin, end - begin);
-    tensors.push({ dtype, shape: entry.shape, data: elementsOf(bytes, dtype) });
-  }
-  return tensors;
+    return { dtype, shape: entry.shape, data: elementsOf(bytes, dtype) };
+  };
 }
 
 async function readHeader(
@@ -81,7 +78,11 @@ function checkEntry(
     return wrong(`is not there. There is: ${found}. --q-name, --k-name and --v-name choose.`);
   }
   const entry = (entries[name] ?? {}) as Partial<Record<keyof Entry, unknown>>;
-  if (typeof entry.dtype !== 'string' || !isLengths(entry.shape) || !isLengths(entry.data_offsets)) {
+  if (
+    typeof entry.dtype !== 'string' ||
+    !isLengths(entry.shape) ||
+    !isLengths(entry.data_offsets)
+  ) {
     return wrong('is described wrongly: expected dtype, shape and data_offsets');
   }
   if (!Object.hasOwn(dtypes, entry.dtype)) {
@@ -94,7 +95,7 @@ function checkEntry(
     );
   }
   const size = entry.shape.reduce((product, length) => product * length, 1);
-  const expected = size * bytesPerElement(dtypes[entry.dtype] as FloatDType);
+  const expected = size * bytesPerElement(dtypes[entry.dtype]);
   if (expected !== end - begin) {
     return wrong(
       `of shape [${entry.shape.join(', ')}] and type ${entry.dtype} takes ${expected} bytes but has ${end - begin}`,
@@ -107,22 +108,27 @@ function isLengths(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0);
 }
 
-/** The contents of a safetensors file: header and elements. */
-export function safetensorsParts(
-  tensors: Readonly<Record<string, HostTensor>>,
-): ArrayBufferView[] {
-  const names: Record<string, string> = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' };
+const names: Readonly<Record<FloatDType, string>> = {
+  float32: 'F32',
+  float16: 'F16',
+  bfloat16: 'BF16',
+};
+
+/** The contents of a safetensors file: header and elements, the wider types first to keep all aligned. */
+export function safetensorsParts(tensors: Readonly<Record<string, HostTensor>>): ArrayBufferView[] {
   const entries: Record<string, Entry> = {};
   const parts: ArrayBufferView[] = [];
   let offset = 0;
-  for (const [name, { dtype, shape, data }] of Object.entries(tensors)) {
+  const widestFirst = Object.entries(tensors).sort(
+    ([, a], [, b]) => bytesPerElement(b.dtype) - bytesPerElement(a.dtype),
+  );
+  for (const [name, { dtype, shape, data }] of widestFirst) {
     const end = offset + data.byteLength;
-    entries[name] = { dtype: names[dtype] as string, shape: [...shape], data_offsets: [offset, end] };
+    entries[name] = { dtype: names[dtype], shape: [...shape], data_offsets: [offset, end] };
     parts.push(littleEndian(data, bytesPerElement(dtype)));
     offset = end;
   }
   const text = Buffer.from(JSON.stringify(entries));
-  // Spaces up to a multiple of eight keep the elements aligned.
   const header = Buffer.alloc(8 + Math.ceil(text.length / 8) * 8, ' ');
   header.writeBigUInt64LE(BigInt(header.length - 8));
   header.set(text, 8);

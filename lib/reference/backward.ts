@@ -21,8 +21,8 @@ export interface HeadGradients {
 }
 
 /**
- * Solves the backward pass head by head. Query heads that share a kv head add to the same dk and dv, and the sink of a
- * head gets a share from every sequence of the batch.
+ * Solves the backward pass head by head. Query heads that share a kv head add to the same dk and
+ * dv, and the sink of a head gets a share from every sequence of the batch.
  */
 export function mapHeadsBackward(
   problem: ReferenceProblem,

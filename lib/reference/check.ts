@@ -146,8 +146,11 @@ function checkFields(problem: ReferenceProblem): void {
   for (const field of Object.keys(problem)) {
     if (field in PROBLEM_FIELDS) continue;
     const known = Object.keys(PROBLEM_FIELDS).join(', ');
-    const message = `Expected the problem to hold known fields but received '${field}'. Known: ${known}.`;
-    throw new FlashAttentionError('ERR_OPTION', message, { argument: field });
+    throw new FlashAttentionError(
+      'ERR_OPTION',
+      `Expected the problem to hold known fields but received '${field}'. Known: ${known}.`,
+      { argument: field },
+    );
   }
 }
 

@@ -11,17 +11,19 @@ export interface TileOptions {
 }
 
 /**
- * FlashAttention with the loops exchanged: each tile of queries walks over all keys (outer loop over i, inner over j).
+ * FlashAttention with the loops exchanged: each tile of queries walks over all keys (outer loop
+ * over i, inner over j).
  *
- * Output, maximum and denominator of a tile of queries then stay in registers from the first key to the last and are
- * written once; tiles of queries are independent and can run anywhere. Two savings on the arithmetic that is not a
- * matrix product:
+ * Output, maximum and denominator of a tile of queries then stay in registers from the first key to
+ * the last and are written once; tiles of queries are independent and can run anywhere. Two savings
+ * on the arithmetic that is not a matrix product:
  *
- * - the output stays unnormalised, `O = sum_j e^(s_j - m) v_j`, and is divided by l once, at the end;
+ * - the output stays unnormalised, `O = sum_j e^(s_j - m) v_j`, and is divided by l once, at the
+ *   end;
  * - one number per row is kept for the backward pass, `lse = m + log l`, instead of m and l.
  *
- * Algorithm 1 of Dao, "FlashAttention-2: Faster Attention with Better Parallelism and Work Partitioning", 2023,
- * arXiv 2307.08691. The line numbers below are the paper's.
+ * Algorithm 1 of Dao, "FlashAttention-2: Faster Attention with Better Parallelism and Work
+ * Partitioning", 2023, arXiv 2307.08691. The line numbers below are the paper's.
  *
  * @throws FlashAttentionError ERR_SHAPE, ERR_DTYPE or ERR_OPTION, naming the field
  */

@@ -23,16 +23,17 @@ export interface BackwardInputs {
 /**
  * The gradients of attention without an N x N matrix: the scores are computed again, tile by tile.
  *
- * Storing P would cost N^2 memory; computing it again costs one more matrix product, and lse is all it takes:
- * `P_ij = e^(s_ij - lse_i)` comes out normalised at once. The sum over a whole row that the softmax's Jacobian asks for
- * needs no second pass either, because
+ * Storing P would cost N^2 memory; computing it again costs one more matrix product, and lse is all
+ * it takes: `P_ij = e^(s_ij - lse_i)` comes out normalised at once. The sum over a whole row that
+ * the softmax's Jacobian asks for needs no second pass either, because
  *
  *     sum_k P_ik dP_ik = sum_k P_ik (dO_i . v_k) = dO_i . O_i = delta_i
  *
- * Tiles of keys are the outer loop, so that dK and dV stay in registers; dQ is gathered across them.
+ * Tiles of keys are the outer loop: their dK and dV stay in registers, dQ is gathered across them.
  *
- * Algorithm 2 of Dao, "FlashAttention-2", 2023, arXiv 2307.08691; the identity for delta is equation 4 in appendix B.2
- * of Dao et al. 2022, arXiv 2205.14135. Dropout: algorithm 4 there. Soft cap, sinks: see `standardAttentionBackward`.
+ * Algorithm 2 of Dao, "FlashAttention-2", 2023, arXiv 2307.08691; the identity for delta is
+ * equation 4 in appendix B.2 of Dao et al. 2022, arXiv 2205.14135. Dropout: algorithm 4 there. Soft
+ * cap, sinks: see `standardAttentionBackward`.
  *
  * @throws FlashAttentionError ERR_SHAPE, ERR_DTYPE or ERR_OPTION, naming the field
  */
@@ -59,7 +60,7 @@ export function flashAttentionBackward(
     const O = gather(out, [resultRows, heads, headDimV], place.batch, place.head, place.rows);
     const L = place.rows.map((r) => lse[(place.batch * heads + place.head) * resultRows + r]);
 
-    // delta = rowsum(dO * O). A sink has probability e^(sink - lse) and dP = 0, and is done with that.
+    // delta = rowsum(dO * O). A sink has probability e^(sink - lse) and dP = 0.
     const delta = O.map((row, i) => dot(dO[i], row));
     let dSink = 0;
     for (let i = 0; i < N; i++) {

@@ -6,7 +6,10 @@ import type { ReferenceProblem, ReferenceResult } from './problem.js';
 import { safeSoftmax } from './safe-softmax.js';
 
 export interface FlashDecodingOptions {
-  /** Pieces the keys are cut into. Default 4. More than there are keys is allowed: some pieces are empty. */
+  /**
+   * Pieces the keys are cut into. Default 4. More than there are keys is allowed: some pieces are
+   * empty.
+   */
   readonly numSplits?: number;
 }
 
@@ -32,11 +35,13 @@ function attendSplit(head: Head, from: number, to: number): AttentionState {
 /**
  * Attention with the keys split over workers ("split-KV").
  *
- * When a model generates text there is one query per sequence and a long cache of keys. Tiles of queries would leave
- * all but a few processors idle, so the keys are cut instead: every piece gives an output and its lse, as if its keys
- * were all there are, and a short second step merges the pieces exactly.
+ * When a model generates text there is one query per sequence and a long cache of keys. Tiles of
+ * queries would leave all but a few processors idle, so the keys are cut instead: every piece gives
+ * an output and its lse, as if its keys were all there are, and a short second step merges the
+ * pieces exactly.
  *
- * Dao, Haziza, Massa and Sizov, "Flash-Decoding for long-context inference", 2023 (PyTorch and Stanford CRFM blogs).
+ * Dao, Haziza, Massa and Sizov, "Flash-Decoding for long-context inference", 2023 (PyTorch and
+ * Stanford CRFM blogs).
  *
  * @throws FlashAttentionError ERR_SHAPE, ERR_DTYPE or ERR_OPTION, naming the field
  */
@@ -56,7 +61,8 @@ export function flashDecoding(
       states.push(attendSplit(head, split * length, (split + 1) * length));
     }
 
-    // A sink is a key with the value 0: one more state, whose output is 0 and whose lse is the sink's logit.
+    // A sink is a key with the value 0: one more state, whose output is 0 and whose lse is the
+    // sink's logit.
     const N = head.q.length;
     states.push({ out: zeros(N, head.headDimV), lse: new Float64Array(N).fill(head.sink) });
 

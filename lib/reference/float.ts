@@ -1,7 +1,7 @@
 /**
- * The 16-bit floating point formats on plain numbers: what a value becomes when it is stored in float16 or
- * bfloat16, and the bits it is stored as. Used to imitate attention computed in lower precision and to
- * prepare test data; the library itself converts natively.
+ * The 16-bit floating point formats on plain numbers: what a value becomes when it is stored in
+ * float16 or bfloat16, and the bits it is stored as. Used to imitate attention computed in lower
+ * precision and to prepare test data; the library itself converts natively.
  *
  * | format   | bits: sign, exponent, fraction | smallest normal | largest          |
  * |----------|--------------------------------|-----------------|------------------|
@@ -11,7 +11,10 @@
 
 interface Format {
   readonly fractionBits: number;
-  /** Exponent of the smallest normal number; below it lie the subnormals, all with this exponent's spacing. */
+  /**
+   * Exponent of the smallest normal number; below it lie the subnormals, all with this exponent's
+   * spacing.
+   */
   readonly minExponent: number;
   readonly largest: number;
   /** What to add to round, for each exponent field of a float64: see `roundTo`. */
@@ -42,8 +45,8 @@ function exponentField(x: number): number {
 /**
  * Rounds to the nearest multiple of the spacing of `format` at x, ties to even.
  *
- * Next to 1.5 * 2^52 spacings a float64 has no room for anything finer than one spacing, so adding them rounds, in the
- * way IEEE 754 prescribes; subtracting them again is exact.
+ * Next to 1.5 * 2^52 spacings a float64 has no room for anything finer than one spacing, so adding
+ * them rounds, in the way IEEE 754 prescribes; subtracting them again is exact.
  */
 function roundTo({ push, largest }: Format, x: number): number {
   if (!Number.isFinite(x) || x === 0) return x;
@@ -61,8 +64,8 @@ function toBits(format: Format, x: number): number {
   const magnitude = Math.abs(roundTo(format, x));
   if (magnitude === Infinity) return sign | (exponentMask << fractionBits);
   const exponent = Math.max(exponentField(magnitude) - 1023, minExponent);
-  // A normal number has its leading 1 at 2^fractionBits; adding it to the field of (exponent - 1) carries into it.
-  // A subnormal has no leading 1 and lands on field 0.
+  // A normal number has its leading 1 at 2^fractionBits; adding it to the field of (exponent - 1)
+  // carries into it. A subnormal has no leading 1 and lands on field 0.
   const significand = magnitude / 2 ** (exponent - fractionBits);
   return sign | (((exponent - minExponent) << fractionBits) + significand);
 }
@@ -83,7 +86,9 @@ export function roundToFloat16(x: number): number {
   return roundTo(FLOAT16, x);
 }
 
-/** The bfloat16 value nearest to x, ties to even; beyond the largest, an infinity. NaN stays NaN. */
+/**
+ * The bfloat16 value nearest to x, ties to even; beyond the largest, an infinity. NaN stays NaN.
+ */
 export function roundToBfloat16(x: number): number {
   return roundTo(BFLOAT16, x);
 }

@@ -6,8 +6,8 @@ import { completeShape, type ReferenceProblem, type ReferenceResult } from './pr
 import { type Scoring, scoringOf } from './score.js';
 
 /**
- * Attention of one head of one sequence: the problem the papers write about, and the pages of this folder solve.
- * Padding is cut off, so `k.length` is the actual number of keys.
+ * Attention of one head of one sequence: the problem the papers write about, and the pages of this
+ * folder solve. Padding is cut off, so `k.length` is the actual number of keys.
  */
 export interface Head extends Scoring {
   /** N x d */
@@ -27,7 +27,10 @@ export interface Head extends Scoring {
 export interface Place {
   readonly batch: number;
   readonly head: number;
-  /** The kv head that query head `head` reads: floor(head / (heads / kvHeads)) (GQA, Ainslie et al. 2023, arXiv 2305.13245). */
+  /**
+   * The kv head that query head `head` reads: floor(head / (heads / kvHeads)) (GQA, Ainslie et al.
+   * 2023, arXiv 2305.13245).
+   */
   readonly kvHead: number;
   /** For each row of the head, its row in the result. */
   readonly rows: readonly number[];
@@ -82,8 +85,8 @@ export function mapHeads(
 }
 
 /**
- * The scores of a tile of queries against a tile of keys, `S = score(Q K^T)`; -Infinity where a query does not see
- * a key.
+ * The scores of a tile of queries against a tile of keys, `S = score(Q K^T)`; -Infinity where a
+ * query does not see a key.
  *
  * @param i0,j0 the rows of the head that the tiles begin with
  * @param product the inner product to use, for arithmetic other than float64

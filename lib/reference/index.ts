@@ -1,10 +1,12 @@
 /**
- * The algorithms of the FlashAttention literature, written to be read: plain TypeScript in float64, one page each, and
- * the oracle that the rest of this package is tested against. Nothing here touches the native addon.
+ * The algorithms of the FlashAttention literature, written to be read: plain TypeScript in float64,
+ * one page each, and the oracle that the rest of this package is tested against. Nothing here
+ * touches the native addon.
  *
- * Where to start: `safeSoftmax`, `onlineSoftmax` (the idea everything rests on), `standardAttention` (what is to be
- * computed), then `memoryEfficientAttention`, `flashAttention1`, `flashAttention2`, `flashDecoding` (ways to compute it
- * without the N x N matrix) and `flashAttentionBackward`.
+ * Where to start: `safeSoftmax`, `onlineSoftmax` (the idea everything rests on),
+ * `standardAttention` (what is to be computed), then `memoryEfficientAttention`, `flashAttention1`,
+ * `flashAttention2`, `flashDecoding` (ways to compute it without the N x N matrix) and
+ * `flashAttentionBackward`.
  *
  * @module
  */

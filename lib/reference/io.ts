@@ -11,8 +11,8 @@ function elements(x: Matrix | Float64Array): number {
 }
 
 /**
- * The border of the slow memory in the two-level model of the FlashAttention paper (arXiv 2205.14135, section 2.1):
- * what crosses it is counted, what happens in SRAM is free.
+ * The border of the slow memory in the two-level model of the FlashAttention paper (arXiv
+ * 2205.14135, section 2.1): what crosses it is counted, what happens in SRAM is free.
  */
 export class Hbm {
   constructor(private readonly counter: IoCounter = { loads: 0, stores: 0 }) {}

@@ -1,6 +1,7 @@
 /**
- * The little linear algebra the pages of this folder are written in. A matrix is an array of rows, `m[i][c]`;
- * everything is float64 unless an algorithm asks for the arithmetic of a narrower type (see precision.ts).
+ * The little linear algebra the pages of this folder are written in. A matrix is an array of rows,
+ * `m[i][c]`; everything is float64 unless an algorithm asks for the arithmetic of a narrower type
+ * (see precision.ts).
  */
 
 /** Rows of equal length. */
@@ -17,7 +18,10 @@ export function copyRows(matrix: Matrix, from: number, to: number): Matrix {
   return matrix.slice(from, to).map((row) => row.slice());
 }
 
-/** sum_c a_c b_c. Four partial sums, because one would wait for every addition before it can start the next. */
+/**
+ * sum_c a_c b_c. Four partial sums, because one would wait for every addition before it can start
+ * the next.
+ */
 export function dot(a: Float64Array, b: Float64Array): number {
   const n = a.length;
   let s0 = 0;

@@ -6,11 +6,17 @@ import type { ReferenceProblem, ReferenceResult } from './problem.js';
 export interface MemoryEfficientAttentionOptions {
   /** Queries per chunk. Default 1024, as in the paper. */
   readonly queryChunkSize?: number;
-  /** Keys per chunk. Default ceil(sqrt(number of keys)): the number of chunks and their size are then both sqrt(N). */
+  /**
+   * Keys per chunk. Default ceil(sqrt(number of keys)): the number of chunks and their size are
+   * then both sqrt(N).
+   */
   readonly keyChunkSize?: number;
 }
 
-/** One query chunk against one key chunk, per query. Nothing is divided yet: that is what makes the softmax lazy. */
+/**
+ * One query chunk against one key chunk, per query. Nothing is divided yet: that is what makes the
+ * softmax lazy.
+ */
 interface Summary {
   /** sum_j e^(s_j - max) v_j */
   readonly values: Matrix;
@@ -43,12 +49,13 @@ function summarizeChunk(head: Head, q: Matrix, i0: number, j0: number, j1: numbe
  *
  *     v* = sum_j e^(s_j) v_j      s* = sum_j e^(s_j)      out = v* / s*
  *
- * Both sums can be gathered in any order, so keys can come in chunks and no chunk needs to be kept: O(sqrt N) memory
- * with sqrt(N) chunks. So that e^(s_j) does not overflow, each chunk is summed relative to its own maximum, and the
- * summaries are brought to the common maximum when they are added up (sections 3 and 4).
+ * Both sums can be gathered in any order, so keys can come in chunks and no chunk needs to be kept:
+ * O(sqrt N) memory with sqrt(N) chunks. So that e^(s_j) does not overflow, each chunk is summed
+ * relative to its own maximum, and the summaries are brought to the common maximum when they are
+ * added up (sections 3 and 4).
  *
- * Rabe and Staats, "Self-attention Does Not Need O(n^2) Memory", 2021, arXiv 2112.05682: sections 2 and 3, and figure 1
- * for the chunks.
+ * Rabe and Staats, "Self-attention Does Not Need O(n^2) Memory", 2021, arXiv 2112.05682: sections 2
+ * and 3, and figure 1 for the chunks.
  *
  * @throws FlashAttentionError ERR_SHAPE, ERR_DTYPE or ERR_OPTION, naming the field
  */

@@ -1,6 +1,9 @@
 import type { Matrix } from './matrix.js';
 
-/** Attention of some queries over a set of keys: normalised output and log of the denominator, per query. */
+/**
+ * Attention of some queries over a set of keys: normalised output and log of the denominator, per
+ * query.
+ */
 export interface AttentionState {
   readonly out: Matrix;
   readonly lse: Float64Array;
@@ -12,9 +15,10 @@ export interface AttentionState {
  *     lse = log(e^lse_a + e^lse_b)
  *     out = e^(lse_a - lse) out_a + e^(lse_b - lse) out_b
  *
- * Exact, because out_a e^lse_a is the numerator of the softmax over the first set and e^lse_a its denominator, and both
- * just add up. Associative and commutative, up to rounding. Section 2.2 of Ye et al., "FlashInfer", 2025,
- * arXiv 2501.01005; the same identity combines the blocks of Rabe and Staats, arXiv 2112.05682.
+ * Exact, because out_a e^lse_a is the numerator of the softmax over the first set and e^lse_a its
+ * denominator, and both just add up. Associative and commutative, up to rounding. Section 2.2 of Ye
+ * et al., "FlashInfer", 2025, arXiv 2501.01005; the same identity combines the blocks of Rabe and
+ * Staats, arXiv 2112.05682.
  */
 export function mergeStates(a: AttentionState, b: AttentionState): AttentionState {
   const lse = new Float64Array(a.lse.length);

@@ -1,6 +1,9 @@
 import type { SoftmaxResult } from './safe-softmax.js';
 
-/** What a softmax has to remember of the inputs it has seen: a set of inputs, summed up in two numbers. */
+/**
+ * What a softmax has to remember of the inputs it has seen: a set of inputs, summed up in two
+ * numbers.
+ */
 export interface SoftmaxState {
   /** The largest input: max_j x_j. */
   readonly m: number;
@@ -16,8 +19,9 @@ export const EMPTY_SOFTMAX: SoftmaxState = { m: -Infinity, l: 0 };
  *
  *     (m_a, l_a) + (m_b, l_b) = (m, l_a e^(m_a - m) + l_b e^(m_b - m))   with m = max(m_a, m_b)
  *
- * Equation 4 of Milakov and Gimelshein (arXiv 1805.02867). It is associative and commutative, so inputs may come in
- * any order, in tiles, or be reduced as a tree over threads: everything FlashAttention does rests on this.
+ * Equation 4 of Milakov and Gimelshein (arXiv 1805.02867). It is associative and commutative, so
+ * inputs may come in any order, in tiles, or be reduced as a tree over threads: everything
+ * FlashAttention does rests on this.
  */
 export function mergeSoftmax(a: SoftmaxState, b: SoftmaxState): SoftmaxState {
   const m = Math.max(a.m, b.m);
@@ -26,10 +30,12 @@ export function mergeSoftmax(a: SoftmaxState, b: SoftmaxState): SoftmaxState {
 }
 
 /**
- * Softmax in two passes over the input instead of three: maximum and denominator are found together. Whenever a
- * larger input turns up, what was summed so far is corrected by e^(old maximum - new maximum).
+ * Softmax in two passes over the input instead of three: maximum and denominator are found
+ * together. Whenever a larger input turns up, what was summed so far is corrected by e^(old maximum
+ * - new maximum).
  *
- * Algorithm 3 of Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018, arXiv 1805.02867.
+ * Algorithm 3 of Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018, arXiv
+ * 1805.02867.
  *
  * @param x any length, also 0; -Infinity takes no part
  * @param sink a logit that takes part in the denominator only; -Infinity = none

@@ -1,10 +1,10 @@
 /**
- * Philox4x32-10, the counter-based random number generator of
- * Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011 (section 3.3, table 2).
+ * Philox4x32-10, the counter-based random number generator of Salmon, Moraes, Dror and Shaw,
+ * "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011 (section 3.3, table 2).
  *
- * A counter-based generator is a function, not a state: the number for (seed, position) comes from its inputs
- * alone. That is what dropout in attention needs. The backward pass asks again for the mask of the forward pass,
- * in another order and with other tiles, and no mask is ever stored.
+ * A counter-based generator is a function, not a state: the number for (seed, position) comes from
+ * its inputs alone. That is what dropout in attention needs. The backward pass asks again for the
+ * mask of the forward pass, in another order and with other tiles, and no mask is ever stored.
  */
 
 const MULTIPLIER_0 = 0xd2511f53;
@@ -28,8 +28,8 @@ function multiplyHigh(a: number, b: number): number {
 /**
  * Four random 32-bit words for a 128-bit counter and a 64-bit key.
  *
- * Each round replaces the counter (c0, c1, c2, c3) by
- * `(high(M1 c2) ^ c1 ^ k0, low(M1 c2), high(M0 c0) ^ c3 ^ k1, low(M0 c0))` and then advances the key.
+ * Each round replaces the counter (c0, c1, c2, c3) by `(high(M1 c2) ^ c1 ^ k0, low(M1 c2), high(M0
+ * c0) ^ c3 ^ k1, low(M0 c0))` and then advances the key.
  *
  * @param counter four unsigned 32-bit words, least significant first
  * @param key two unsigned 32-bit words, least significant first
@@ -62,16 +62,20 @@ export interface Dropout {
   readonly p: number;
   /** 64 bits that select the stream of random numbers. */
   readonly seed: bigint;
-  /** 64 bits that select a place in the stream, so that the layers of a model can share a seed. Default 0. */
+  /**
+   * 64 bits that select a place in the stream, so that the layers of a model can share a seed.
+   * Default 0.
+   */
   readonly offset?: bigint;
 }
 
 /**
- * What the probability of the pair (query i, key j) is multiplied by: 0 if the pair is dropped, else 1 / (1 - p).
+ * What the probability of the pair (query i, key j) is multiplied by: 0 if the pair is dropped,
+ * else 1 / (1 - p).
  *
- * Random word of a pair: key (seed low, seed high ^ offset high), counter (floor(j / 4), i,
- * batch * heads + head, offset low), word j mod 4. The pair is kept iff word >= floor(p * 2^32). So the mask
- * depends on the position in the sequence only, not on tiles, threads or the device.
+ * Random word of a pair: key (seed low, seed high ^ offset high), counter (floor(j / 4), i, batch *
+ * heads + head, offset low), word j mod 4. The pair is kept iff word >= floor(p * 2^32). So the
+ * mask depends on the position in the sequence only, not on tiles, threads or the device.
  *
  * @param plane batch * heads + head, with the query head
  */

@@ -7,9 +7,9 @@ import { addScaled, dot } from './matrix.js';
 export type Precision = 'float64' | 'float32' | 'float16' | 'bfloat16';
 
 /**
- * Arithmetic as a machine with tensors of one type does it: every matrix that goes to memory is rounded to that
- * type (`store`), while matrix products are accumulated in registers, in float32 for float32 and for both 16-bit
- * types.
+ * Arithmetic as a machine with tensors of one type does it: every matrix that goes to memory is
+ * rounded to that type (`store`), while matrix products are accumulated in registers, in float32
+ * for float32 and for both 16-bit types.
  */
 export interface Arithmetic {
   store(x: number): number;

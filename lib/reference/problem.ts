@@ -1,6 +1,6 @@
 import type { Dropout } from './philox.js';
 
-/** Numbers in one flat, row-major array. The algorithms compute in float64 whichever they are given. */
+/** A flat, row-major array. The algorithms compute in float64 whichever they are given. */
 export type Numbers = Float32Array | Float64Array;
 
 /** The sizes of one attention problem. */
@@ -20,7 +20,9 @@ export interface ReferenceShape {
 
 /** A mask, broadcastable (aligned at the last dimension) to [batch, heads, seqlenQ, seqlenK]. */
 export interface ReferenceMask {
-  /** Uint8Array: non-zero = attend. Floating point: added to the score; -Infinity excludes the pair. */
+  /**
+   * Uint8Array: non-zero = attend. Floating point: added to the score; -Infinity excludes the pair.
+   */
   readonly data: Uint8Array | Numbers;
   readonly shape: readonly number[];
 }
@@ -28,26 +30,32 @@ export interface ReferenceMask {
 /**
  * What is computed: `softmax(score) v` per query, with
  *
- *     s_ij = scale q_i . k_j                 scaled dot product         Vaswani et al. 2017, arXiv 1706.03762, eq. 1
- *     s_ij = softcap tanh(s_ij / softcap)    soft capping               Gemma 2, arXiv 2408.00118, section 2
- *     s_ij = s_ij - slope |p_i - j|          ALiBi                      Press et al. 2021, arXiv 2108.12409
- *     s_ij = s_ij + mask_ij                  float mask
- *     s_ij = -infinity                       where i may not see j
+ *     s_ij = scale q_i . k_j                 arXiv 1706.03762 (Vaswani et al. 2017), equation 1
+ *     s_ij = softcap tanh(s_ij / softcap)    arXiv 2408.00118 (Gemma 2), section 2
+ *     s_ij = s_ij - slope |p_i - j|          arXiv 2108.12409 (Press et al. 2021, ALiBi)
+ *     s_ij = s_ij + mask_ij                  a float mask
+ *     s_ij = -infinity                       where query i may not see key j
  *
- * in this order. Query i stands at position `p_i = i + seqlenK - seqlenQ`, the last query beside the last key
- * ("bottom-right"), and sees key j iff `p_i - left <= j <= p_i + right` and no mask forbids it. A pair that is
- * not seen is left out of every sum, so NaN or infinities there cannot spread.
+ * in this order. Query i stands at position `p_i = i + seqlenK - seqlenQ`, the last query beside
+ * the last key ("bottom-right"), and sees key j iff `p_i - left <= j <= p_i + right` and no mask
+ * forbids it. A pair that is not seen is left out of every sum, so NaN or infinities there cannot
+ * spread.
  */
 export interface ReferenceOptions {
   /** Default 1 / sqrt(headDim). */
   readonly scale?: number;
   /** No query sees a later key: caps `right` at 0. */
   readonly causal?: boolean;
-  /** Keys seen to the left and to the right of the diagonal: integers, also negative; Infinity = all. */
+  /** Keys seen on either side of the diagonal: integers, also negative; Infinity = all. */
   readonly window?: readonly [left: number, right: number];
-  /** The first keys are exempt from the left bound of the window (StreamingLLM, Xiao et al. 2023, arXiv 2309.17453). */
+  /**
+   * The first keys are exempt from the left bound of the window (StreamingLLM, Xiao et al. 2023,
+   * arXiv 2309.17453).
+   */
   readonly sinkTokens?: number;
-  /** [batch]: queries from there on are padding, with out = 0, lse = -Infinity and zero gradients. */
+  /**
+   * [batch]: queries from there on are padding, with out = 0, lse = -Infinity and zero gradients.
+   */
   readonly seqlensQ?: ArrayLike<number>;
   /** [batch]: keys from there on are padding. Positions are counted with this length. */
   readonly seqlensK?: ArrayLike<number>;
@@ -56,15 +64,16 @@ export interface ReferenceOptions {
   /** [heads] or [batch, heads]. */
   readonly alibiSlopes?: ArrayLike<number>;
   readonly mask?: ReferenceMask;
-  /** A further mask, as a predicate on (batch, query head, query, key): what block masks are tested with. */
+  /** A further mask, as a predicate on (batch, query head, query, key), such as a block mask. */
   readonly visible?: (batch: number, head: number, i: number, j: number) => boolean;
-  /** [heads]: a logit that takes part in the denominator of the softmax and has no value (attention sink). */
+  /** [heads]: a learned logit that takes part in the denominator of the softmax, with no value. */
   readonly sinks?: ArrayLike<number>;
-  /** The probabilities are dropped after they were normalised: denominator and lse do not know of it. */
+  /** Acts on the normalised probabilities: neither their denominator nor lse knows of it. */
   readonly dropout?: Dropout;
   /**
-   * Compute these queries only, in this order: results have `queryRows.length` in place of seqlenQ. Gradients of
-   * keys, values and sinks are then those of these queries alone. For spot checks of problems too large to recompute.
+   * Compute these queries only, in this order: results have `queryRows.length` in place of seqlenQ.
+   * Gradients of keys, values and sinks are then those of these queries alone. For spot checks of
+   * problems too large to recompute.
    */
   readonly queryRows?: ArrayLike<number>;
 }
@@ -85,8 +94,8 @@ export interface ReferenceResult {
   /** [batch, seqlenQ, heads, headDimV]. Zero in rows that see nothing. */
   readonly out: Float64Array;
   /**
-   * [batch, heads, seqlenQ]: natural logarithm of each row's softmax denominator, `log(sum_j exp(s_ij))`, the sink
-   * included. -Infinity in rows that see nothing and have no sink.
+   * [batch, heads, seqlenQ]: natural logarithm of each row's softmax denominator, `log(sum_j
+   * exp(s_ij))`, the sink included. -Infinity in rows that see nothing and have no sink.
    */
   readonly lse: Float64Array;
 }

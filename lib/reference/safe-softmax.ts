@@ -13,8 +13,9 @@ export interface SoftmaxResult {
  *     l   = sum_j e^(x_j - m)
  *     p_j = e^(x_j - m) / l
  *
- * "Safe softmax", algorithm 2 of Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018,
- * arXiv 1805.02867. Every exponent is at most 0, and at least one is 0, so l lies between 1 and the length.
+ * "Safe softmax", algorithm 2 of Milakov and Gimelshein, "Online normalizer calculation for
+ * softmax", 2018, arXiv 1805.02867. Every exponent is at most 0, and at least one is 0, so l lies
+ * between 1 and the length.
  *
  * An input of -Infinity takes no part; if all are, every probability is 0 (not NaN, and not 1/n).
  *

@@ -1,7 +1,10 @@
 import { dropoutFactor } from './philox.js';
 import { completeShape, type ReferenceMask, type ReferenceProblem } from './problem.js';
 
-/** Everything that happens between `q_i . k_j` and the softmax, for one head. Rows i count from its first query. */
+/**
+ * Everything that happens between `q_i . k_j` and the softmax, for one head. Rows i count from its
+ * first query.
+ */
 export interface Scoring {
   /** Whether query i may look at key j. If not, the pair takes part in nothing. */
   sees(i: number, j: number): boolean;
@@ -9,13 +12,17 @@ export interface Scoring {
   score(dot: number, i: number, j: number): number;
   /** The derivative of the score by the dot product. */
   slope(dot: number): number;
-  /** What dropout multiplies the probability of the pair by: 0 or 1 / (1 - p); 1 without dropout. */
+  /**
+   * What dropout multiplies the probability of the pair by: 0 or 1 / (1 - p); 1 without dropout.
+   */
   keep(i: number, j: number): number;
   /** The sink's logit; -Infinity without one. */
   readonly sink: number;
 }
 
-/** Reads a mask at (i, j) of one head: a dimension that is 1, or not there, is the same everywhere. */
+/**
+ * Reads a mask at (i, j) of one head: a dimension that is 1, or not there, is the same everywhere.
+ */
 function maskReader(
   mask: ReferenceMask,
   batch: number,
@@ -34,7 +41,7 @@ function maskReader(
 }
 
 /** By name and not by `instanceof`, which a Buffer or an array of another realm would fail. */
-export function isBoolean(mask: ReferenceMask | undefined): boolean {
+function isBoolean(mask: ReferenceMask | undefined): boolean {
   return mask?.data[Symbol.toStringTag] === 'Uint8Array';
 }
 

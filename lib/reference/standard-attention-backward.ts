@@ -7,27 +7,31 @@ import { safeSoftmax } from './safe-softmax.js';
 
 export interface StandardAttentionBackwardOptions {
   /**
-   * The type P, dP, dS and the gradients are stored in; products are accumulated in float32 unless it is float64.
-   * Default float64. The inputs are taken as they are.
+   * The type P, dP, dS and the gradients are stored in; products are accumulated in float32 unless
+   * it is float64. Default float64. The inputs are taken as they are.
    */
   readonly precision?: Precision;
 }
 
 /**
- * The gradients of attention by the chain rule, with the N x N matrices in memory. From dO, the gradient of the output:
+ * The gradients of attention by the chain rule, with the N x N matrices in memory. From dO, the
+ * gradient of the output:
  *
  *     dV = P^T dO        dP = dO V^T
  *     dS_ij = P_ij (dP_ij - sum_k P_ik dP_ik)            the Jacobian of softmax, diag(p) - p p^T
  *     dQ = scale dS K    dK = scale dS^T Q
  *
- * Algorithm 3 of Dao et al. 2022, arXiv 2205.14135, appendix B; derived in its section B.2. In addition:
+ * Algorithm 3 of Dao et al. 2022, arXiv 2205.14135, appendix B; derived in its section B.2.
+ * In addition:
  *
  * - soft cap: s = cap tanh(x / cap) has the derivative 1 - tanh^2(x / cap), which joins `scale`;
- * - dropout with factors Z in {0, 1 / (1 - p)}: O = (P * Z) V, so dV = (P * Z)^T dO and dP = (dO V^T) * Z;
+ * - dropout with factors Z in {0, 1 / (1 - p)}: O = (P * Z) V, so dV = (P * Z)^T dO and
+ *   dP = (dO V^T) * Z;
  * - sink: a key with probability e^(sink - lse) and the value 0, so dP = 0 there and
  *   dSink = -sum_i e^(sink - lse_i) sum_k P_ik dP_ik.
  *
- * This is the oracle of backward passes. It shares neither tiles nor the delta trick with the algorithms it checks.
+ * This is the oracle of backward passes. It shares neither tiles nor the delta trick with the
+ * algorithms it checks.
  *
  * @param dOut the gradient of `out`, in its shape
  * @throws FlashAttentionError ERR_SHAPE, ERR_DTYPE or ERR_OPTION, naming the field

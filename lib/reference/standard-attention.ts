@@ -7,8 +7,8 @@ import { safeSoftmax } from './safe-softmax.js';
 
 export interface StandardAttentionOptions {
   /**
-   * The type S, P and O are stored in; products are accumulated in float32 unless it is float64. Default float64.
-   * The inputs are taken as they are.
+   * The type S, P and O are stored in; products are accumulated in float32 unless it is float64.
+   * Default float64. The inputs are taken as they are.
    */
   readonly precision?: Precision;
   /** Traffic is added to it. */
@@ -20,15 +20,27 @@ export interface StandardAttentionOptions {
  *
  *     S = scale Q K^T      P = softmax(S), row by row      O = P V
  *
- * Algorithm 0 of Dao et al., "FlashAttention: Fast and Memory-Efficient Exact Attention with IO-Awareness", 2022,
- * arXiv 2205.14135; Vaswani et al., "Attention Is All You Need", 2017, arXiv 1706.03762, equation 1.
+ * Algorithm 0 of Dao et al., "FlashAttention: Fast and Memory-Efficient Exact Attention with
+ * IO-Awareness", 2022, arXiv 2205.14135; Vaswani et al., "Attention Is All You Need", 2017, arXiv
+ * 1706.03762, equation 1.
  *
- * Traffic per head, for N queries and N keys of length d: `3Nd + 2N^2` elements loaded and `Nd + 2N^2` stored, so
- * Theta(Nd + N^2) (theorem 2 of arXiv 2205.14135). All of the quadratic part carries S and P out and back in.
+ * Traffic per head, for N queries and N keys of length d: `3Nd + 2N^2` elements loaded and `Nd +
+ * 2N^2` stored, so Theta(Nd + N^2) (theorem 2 of arXiv 2205.14135). All of the quadratic part
+ * carries S and P out and back in.
  *
- * With every option of {@link ReferenceProblem}, in float64, this is the oracle the rest of the package is tested
- * against. With a lower `precision` it is the yardstick of the tolerance: an exact algorithm may not be worse than
- * twice as far from the truth as standard attention in the same type.
+ * With every option of {@link ReferenceProblem}, in float64, this is the oracle the rest of the
+ * package is tested against. With a lower `precision` it is the yardstick of the tolerance: an
+ * exact algorithm may not be worse than twice as far from the truth as standard attention in the
+ * same type.
+ *
+ * @example
+ * const { out, lse } = standardAttention({
+ *   shape: { batch: 1, seqlenQ: 2, seqlenK: 3, heads: 1, headDim: 4 },
+ *   q: new Float64Array(8).fill(1),
+ *   k: new Float64Array(12).fill(1),
+ *   v: Float64Array.from({ length: 12 }, (_, n) => n),
+ *   causal: true,
+ * });
  *
  * @throws FlashAttentionError ERR_SHAPE, ERR_DTYPE or ERR_OPTION, naming the field of the problem
  */

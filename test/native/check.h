@@ -6,12 +6,12 @@
 
 #include "core/error.h"
 
-#define CHECK(condition)                                                            \
-  do {                                                                              \
-    if (!(condition)) {                                                             \
+#define CHECK(condition)                                                             \
+  do {                                                                               \
+    if (!(condition)) {                                                              \
       std::fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition); \
-      std::_Exit(1);                                                                \
-    }                                                                               \
+      std::_Exit(1);                                                                 \
+    }                                                                                \
   } while (false)
 
 /** True when `body` throws fa::Error with that code. */

@@ -57,9 +57,11 @@ struct Numbers {
     std::normal_distribution<float> normal;
     for (int64_t i = 0; i < count; ++i) {
       const float x = normal(generator);
-      const uint16_t half = of == DType::kFloat16 ? fa::float_to_float16(x) : fa::float_to_bfloat16(x);
+      const uint16_t half =
+          of == DType::kFloat16 ? fa::float_to_float16(x) : fa::float_to_bfloat16(x);
       char* const at = bytes.data() + i * static_cast<int64_t>(fa::dtype_size(of));
-      std::memcpy(at, of == DType::kFloat32 ? static_cast<const void*>(&x) : &half, fa::dtype_size(of));
+      std::memcpy(at, of == DType::kFloat32 ? static_cast<const void*>(&x) : &half,
+                  fa::dtype_size(of));
     }
   }
 
@@ -114,7 +116,8 @@ bool check(const Shape& s, DType dtype) {
       for (int64_t j = 0; j < s.seqlen_k && sum > 0; ++j) {
         truth += weight[static_cast<size_t>(j)] / sum * v.at(key_row(j), d);
       }
-      if (!(std::fabs(decode(out.data(), dtype, row * s.head_dim_v + d) - truth) < unit)) return false;
+      if (!(std::fabs(decode(out.data(), dtype, row * s.head_dim_v + d) - truth) < unit))
+        return false;
     }
   }
   return true;

@@ -39,8 +39,8 @@ bool mapped(uintptr_t address) {
 }
 
 void memory_is_aligned_and_whole() {
-  for (size_t bytes : {size_t{0}, size_t{1}, size_t{63}, size_t{65}, size_t{4097}, 2 * kMiB - 1, 2 * kMiB,
-                       2 * kMiB + 1, 5 * kMiB + 12345}) {
+  for (size_t bytes : {size_t{0}, size_t{1}, size_t{63}, size_t{65}, size_t{4097}, 2 * kMiB - 1,
+                       2 * kMiB, 2 * kMiB + 1, 5 * kMiB + 12345}) {
     const auto storage = allocate_storage(nullptr, bytes);
     CHECK(storage->bytes() == bytes);
     CHECK(storage->data() != nullptr);

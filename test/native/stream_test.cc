@@ -1,9 +1,9 @@
 // The CPU stream: order, lifetimes, failures, shutdown with work in flight. Meant for ThreadSanitizer.
 #include "cpu/stream.h"
 
-#include <ctime>
-#include <cmath>
 #include <chrono>
+#include <cmath>
+#include <ctime>
 #include <future>
 #include <thread>
 #include <vector>
@@ -158,10 +158,10 @@ void failures_spread_along_reads_only() {
   broken.problem.seqlens_k = lengths.view;
   broken.enqueue(stream, {lengths.storage}, true);
   sound.enqueue(stream);
-  const TensorRef copy = new_tensor(stream, {1, 32, 2, 64}), both = new_tensor(stream, {1, 32, 2, 64});
+  const TensorRef copy = new_tensor(stream, {1, 32, 2, 64}),
+                  both = new_tensor(stream, {1, 32, 2, 64});
   convert(stream, broken.out, copy);
-  stream.convert(sound.out.view, both.view,
-                 {{sound.out.storage, copy.storage}, {both.storage}});
+  stream.convert(sound.out.view, both.view, {{sound.out.storage, copy.storage}, {both.storage}});
   stream.wait(stream.last_enqueued());
   const auto failure = broken.out.storage->failure();
   CHECK(failure && failure->code() == ErrorCode::kShape && failure->argument() == "seqlensK");

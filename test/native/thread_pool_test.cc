@@ -20,12 +20,11 @@ using fa::cpu::ThreadPool;
 
 ThreadPool& pool() { return ThreadPool::shared(); }
 
-void nap(int microseconds) {
-  std::this_thread::sleep_for(std::chrono::microseconds(microseconds));
-}
+void nap(int microseconds) { std::this_thread::sleep_for(std::chrono::microseconds(microseconds)); }
 
 void settings_are_checked() {
-  for (const char* wrong : {"0", "1025", "-1", "4x", "x", " 4", "+4", "1.5", "99999999999999999999"}) {
+  for (const char* wrong :
+       {"0", "1025", "-1", "4x", "x", " 4", "+4", "1.5", "99999999999999999999"}) {
     setenv("FLASH_ATTENTION_NUM_THREADS", wrong, 1);
     CHECK(throws(ErrorCode::kOption, [] { num_threads(); }));
     CHECK(throws(ErrorCode::kOption, [] { pool().size(); }));
@@ -130,8 +129,10 @@ void cancelling_stops_it() {
   std::atomic<bool> cancel{true};
   std::atomic<int> runs{0};
   for (int64_t count : {1, 2, 100}) {
-    CHECK(throws(ErrorCode::kCancelled,
-                 [&] { pool().parallel_for(count, [&](int64_t) { ++runs; }, &cancel); }));
+    CHECK(throws(ErrorCode::kCancelled, [&] {
+      pool().parallel_for(
+          count, [&](int64_t) { ++runs; }, &cancel);
+    }));
   }
   CHECK(runs == 0);
 
@@ -153,7 +154,8 @@ void cancelling_stops_it() {
   CHECK(runs >= 20 && runs < 1000000);
 
   cancel = false;
-  pool().parallel_for(100, [&](int64_t item) { cancel = item == 99; }, &cancel);  // none was left
+  pool().parallel_for(
+      100, [&](int64_t item) { cancel = item == 99; }, &cancel);  // none was left
 }
 
 }  // namespace

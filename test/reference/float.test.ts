@@ -16,7 +16,10 @@ import {
 const words = new Uint32Array(1);
 const float32 = new Float32Array(words.buffer);
 
-/** bfloat16 of a float32 on its bits: an independent formula, add half of the last place and cut off. */
+/**
+ * bfloat16 of a float32 on its bits: an independent formula, add half of the last place and cut
+ * off.
+ */
 function bfloat16OfFloat32(x: number): number {
   float32[0] = x;
   words[0] += 0x7fff + ((words[0] >>> 16) & 1);

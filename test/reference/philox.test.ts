@@ -71,6 +71,14 @@ describe('dropoutFactor', () => {
     }
   });
 
+  it('keeps a pair whose word is exactly the threshold', () => {
+    const [word] = philox4x32([0, 2, 5, 0], [9, 0]);
+    const at = (threshold: number) =>
+      dropoutFactor({ p: threshold / 2 ** 32, seed: 9n }, 5)(2, 0) > 0;
+    expect(at(word)).toBe(true);
+    expect(at(word + 1)).toBe(false);
+  });
+
   it('does not depend on the order of the questions', () => {
     const factor = dropoutFactor({ p: 0.5, seed }, 0);
     const forwards: number[] = [];
@@ -102,7 +110,8 @@ describe('dropoutFactor', () => {
       const factor = dropoutFactor({ p, seed }, 3);
       let kept = 0;
       for (let j = 0; j < n; j++) if (factor(1, j) > 0) kept++;
-      // The seed is fixed, so this cannot fail by chance; 5 standard deviations is what a fair generator stays in.
+      // The seed is fixed, so this cannot fail by chance; 5 standard deviations is what a fair
+      // generator stays in.
       const deviation = Math.sqrt(n * p * (1 - p));
       expect(Math.abs(kept - n * (1 - p))).toBeLessThanOrEqual(5 * deviation);
     }

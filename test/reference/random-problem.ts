@@ -50,7 +50,10 @@ export function shapeOf(sizes: Partial<FullShape>): FullShape {
   };
 }
 
-/** Every sequence length from 0 to `maxSeqlen`, MHA, GQA and MQA, values of another length than keys. */
+/**
+ * Every sequence length from 0 to `maxSeqlen`, MHA, GQA and MQA, values of another length than
+ * keys.
+ */
 function shapes(maxSeqlen: number): fc.Arbitrary<FullShape> {
   const sizes = fc.record({
     batch: fc.integer({ min: 1, max: 2 }),

@@ -9,8 +9,8 @@ import {
 import { maxDifference, normal, randomInputs, randomProblems, shapeOf } from './random-problem.js';
 
 /**
- * The definition of attention, pair by pair and without any concern for overflow: written from the semantics of the
- * package, sharing nothing with the pages under test but the dropout mask.
+ * The definition of attention, pair by pair and without any concern for overflow: written from the
+ * semantics of the package, sharing nothing with the pages under test but the dropout mask.
  */
 function definition(problem: ReferenceProblem) {
   const { shape, q, k, v } = problem;
@@ -98,7 +98,10 @@ it('computes in float64 also from float32 inputs', () => {
 });
 
 describe('positions', () => {
-  /** Which keys each query sees, found by making the values unit vectors: "110" = the first two of three. */
+  /**
+   * Which keys each query sees, found by making the values unit vectors: "110" = the first two of
+   * three.
+   */
   function seen(seqlenQ: number, seqlenK: number, options: object): string[] {
     const shape = shapeOf({ seqlenQ, seqlenK, headDim: 2, headDimV: seqlenK });
     const { q, k } = randomInputs(shape, 5);
@@ -196,8 +199,8 @@ describe('precision', () => {
 
   it('makes the error that rounding to the type must make', () => {
     expect(errorOf('float64')).toBe(0);
-    // Outputs are of the order of 1, so half a unit in their last place is the least that can be hoped for, and S and P
-    // add a few units more.
+    // Outputs are of the order of 1, so half a unit in their last place is the least that can be
+    // hoped for, and S and P add a few units more.
     for (const [precision, unit] of [
       ['float32', 2 ** -24],
       ['float16', 2 ** -11],

@@ -194,7 +194,7 @@ function pick(
 export async function measure(
   shape: ReferenceShape,
   options: SharedOptions = {},
-  { dtype = 'float32' as FloatDType, seed = 1, mostRows = 48, device = undefined as DeviceName | undefined } = {},
+  { dtype = 'float32' as FloatDType, seed = 1, mostRows = 16, device = undefined as DeviceName | undefined } = {},
 ): Promise<Errors> {
   const problem = randomProblem(shape, options, seed, dtype);
   const layout = options.layout ?? 'bshd';
@@ -215,7 +215,7 @@ export function compare(
   dtype: FloatDType,
   out: ArrayLike<number>,
   lse: ArrayLike<number>,
-  mostRows = 48,
+  mostRows = 16,
 ): Errors {
   const { batch, seqlenQ, heads, headDim } = problem.shape;
   const headDimV = problem.shape.headDimV ?? headDim;

@@ -32,10 +32,10 @@ struct BlockMaskArgs {
 
 struct DropoutArgs {
   bool enabled;
-  uint32_t threshold;    // words below it are dropped
-  float keep_scale;      // 1 / (1 - p)
+  uint32_t threshold;  // words below it are dropped
+  float keep_scale;    // 1 / (1 - p)
   uint32_t key0, key1;
-  uint32_t stream0;      // batch * heads + first query head of the group
+  uint32_t stream0;  // batch * heads + first query head of the group
   uint32_t offset_lo;
 };
 
@@ -45,15 +45,17 @@ struct DropoutArgs {
  * each key and value is read once for all of them (GQA packing).
  */
 struct ForwardArgs {
-  Rows q;                    // row i; head g at q_head_stride
+  Rows q;  // row i; head g at q_head_stride
   int64_t q_head_stride;
-  Rows k, v;                 // row j of the sequence
-  const int32_t* pages;      // null: rows are contiguous in `k.row_stride`; else page of keys j / page_size
+  Rows k, v;  // row j of the sequence
+  const int32_t*
+      pages;  // null: rows are contiguous in `k.row_stride`; else page of keys j / page_size
   int64_t pages_stride;
   int64_t page_size, k_page_stride, v_page_stride;
-  Rows out;                  // row i; head g at out_head_stride
+  Rows out;  // row i; head g at out_head_stride
   int64_t out_head_stride;
-  float* lse;                // null: not wanted; row i of head g at lse + i * lse_row_stride + g * lse_head_stride
+  float*
+      lse;  // null: not wanted; row i of head g at lse + i * lse_row_stride + g * lse_head_stride
   int64_t lse_row_stride, lse_head_stride;
 
   int64_t seqlen_q, seqlen_k;
@@ -61,19 +63,19 @@ struct ForwardArgs {
   int head_dim, head_dim_v, group;
 
   float scale;
-  float softcap;                         // 0: none
-  const float* alibi_slopes;             // [group] or null
+  float softcap;              // 0: none
+  const float* alibi_slopes;  // [group] or null
   int64_t alibi_stride;
-  const float* sink_logits;              // [group] or null
+  const float* sink_logits;  // [group] or null
   DenseMask mask;
   BlockMaskArgs block_mask;
   DropoutArgs dropout;
 
-  int64_t row_begin, row_end;            // packed rows of this work item
-  int64_t key_begin, key_end;            // keys of this split
-  bool first_split;                      // the one that counts the sink logit
-  int panels;                            // register tiles that share a pass over the keys
-  int tile_k;                            // keys per tile
+  int64_t row_begin, row_end;  // packed rows of this work item
+  int64_t key_begin, key_end;  // keys of this split
+  bool first_split;            // the one that counts the sink logit
+  int panels;                  // register tiles that share a pass over the keys
+  int tile_k;                  // keys per tile
 };
 
 }  // namespace fa::cpu

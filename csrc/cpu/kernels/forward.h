@@ -40,9 +40,11 @@ FA_ALWAYS_INLINE char* take(char*& at, size_t bytes) {
 /** Lays the workspace out from `at` on; returns the bytes it takes (at may be null to measure). */
 size_t layout(const ForwardArgs& a, char* at, Workspace& w) {
   char* const begin = at;
-  const size_t dim = static_cast<size_t>(padded_dim(a.head_dim)), dim_v = static_cast<size_t>(padded_dim(a.head_dim_v));
+  const size_t dim = static_cast<size_t>(padded_dim(a.head_dim)),
+               dim_v = static_cast<size_t>(padded_dim(a.head_dim_v));
   const size_t keys = static_cast<size_t>(round_up(a.tile_k, 16));
-  const size_t widest = static_cast<size_t>(larger(larger(padded_dim(a.head_dim), padded_dim(a.head_dim_v)), round_up(a.tile_k, 16)));
+  const size_t widest = static_cast<size_t>(
+      larger(larger(padded_dim(a.head_dim), padded_dim(a.head_dim_v)), round_up(a.tile_k, 16)));
   w.panels = reinterpret_cast<Panel*>(take(at, sizeof(Panel) * static_cast<size_t>(a.panels)));
   for (int i = 0; i < a.panels; ++i) {
     char* const q = take(at, dim * kPanelRows * sizeof(float));
@@ -60,18 +62,23 @@ size_t layout(const ForwardArgs& a, char* at, Workspace& w) {
   return static_cast<size_t>(at - begin);
 }
 
-FA_ALWAYS_INLINE const char* key_row(const ForwardArgs& a, const Rows& rows, int64_t page_stride, int64_t j) {
+FA_ALWAYS_INLINE const char* key_row(const ForwardArgs& a, const Rows& rows, int64_t page_stride,
+                                     int64_t j) {
   const int64_t size = element_size(rows.dtype);
   if (a.pages == nullptr) return rows.base + j * rows.row_stride * size;
-  return rows.base + (a.pages[j / a.page_size * a.pages_stride] * page_stride + j % a.page_size * rows.row_stride) * size;
+  return rows.base + (a.pages[j / a.page_size * a.pages_stride] * page_stride +
+                      j % a.page_size * rows.row_stride) *
+                         size;
 }
 
 /** Floats with unit stride can be multiplied where they lie; rows far apart only pay when one panel alone reads them. */
 FA_ALWAYS_INLINE bool in_place(const ForwardArgs& a, const Rows& rows, int dim, int panels) {
-  return rows.dtype == kFloat32 && rows.dim_stride == 1 && a.pages == nullptr && (panels == 1 || rows.row_stride == dim);
+  return rows.dtype == kFloat32 && rows.dim_stride == 1 && a.pages == nullptr &&
+         (panels == 1 || rows.row_stride == dim);
 }
 
-const float* load_rows(const ForwardArgs& a, const Rows& rows, int64_t page_stride, int dim, bool direct, int64_t key, int keys, float* packed, int64_t* stride) {
+const float* load_rows(const ForwardArgs& a, const Rows& rows, int64_t page_stride, int dim,
+                       bool direct, int64_t key, int keys, float* packed, int64_t* stride) {
   if (direct) {
     *stride = rows.row_stride;
     return reinterpret_cast<const float*>(key_row(a, rows, page_stride, key));
@@ -93,7 +100,8 @@ bool all_finite(const Tile& t, int dim) {
     VecI bad = VecI{};
     int d = 0;
     for (; d + kLanes <= dim; d += kLanes) bad |= (load<VecI>(row + d) & exponent) == exponent;
-    for (; d < dim; ++d) bad[0] |= -static_cast<int32_t>((float_bits(row[d]) & 0x7f800000u) == 0x7f800000u);
+    for (; d < dim; ++d)
+      bad[0] |= -static_cast<int32_t>((float_bits(row[d]) & 0x7f800000u) == 0x7f800000u);
     for (int lane = 0; lane < kLanes; ++lane) {
       if (bad[lane] != 0) return false;
     }
@@ -103,7 +111,8 @@ bool all_finite(const Tile& t, int dim) {
 
 /** Vectors of rows first .. first + Groups - 1 of the panel against keys [key, key + keys) of the tile. */
 template <int Groups>
-void step(const ForwardArgs& a, const Workspace& w, Panel& panel, int first, Tile& tile, int64_t key, int keys, bool masked) {
+void step(const ForwardArgs& a, const Workspace& w, Panel& panel, int first, Tile& tile,
+          int64_t key, int keys, bool masked) {
   const int from = static_cast<int>(key - tile.key);
   const float* const k = tile.k + from * tile.k_stride;
   const float* const v = tile.v + from * tile.v_stride;
@@ -114,11 +123,13 @@ void step(const ForwardArgs& a, const Workspace& w, Panel& panel, int first, Til
   Vec before[kGroups];
   for (int g = 0; g < kGroups; ++g) before[g] = panel.max[g];
   if (modified) {
-    scores<Groups, false>(k, tile.k_stride, keys, a.head_dim, panel.q + first * kLanes, w.s + first * kLanes, panel.max + first);
+    scores<Groups, false>(k, tile.k_stride, keys, a.head_dim, panel.q + first * kLanes,
+                          w.s + first * kLanes, panel.max + first);
     if (biased) load_bias(a, panel, key, keys, w.rows, w.bias);
     modify_scores(a, panel, first, masked, key, keys, biased ? w.bias : nullptr, w.s, panel.max);
   } else {
-    scores<Groups, true>(k, tile.k_stride, keys, a.head_dim, panel.q + first * kLanes, w.s + first * kLanes, panel.max + first);
+    scores<Groups, true>(k, tile.k_stride, keys, a.head_dim, panel.q + first * kLanes,
+                         w.s + first * kLanes, panel.max + first);
   }
   Vec alpha[kGroups];
   for (int g = first; g < first + Groups; ++g) {
@@ -137,7 +148,8 @@ void step(const ForwardArgs& a, const Workspace& w, Panel& panel, int first, Til
   panel.started = true;
   if (!modified && !a.dropout.enabled) {
     Vec sum[Groups] = {};
-    values<Groups, true>(v, tile.v_stride, keys, columns, s, o, alpha + first, began, panel.max + first, sum);
+    values<Groups, true>(v, tile.v_stride, keys, columns, s, o, alpha + first, began,
+                         panel.max + first, sum);
     for (int g = 0; g < Groups; ++g) panel.sum[first + g] += sum[g];
     return;
   }
@@ -150,7 +162,8 @@ void step(const ForwardArgs& a, const Workspace& w, Panel& panel, int first, Til
   if (tile.v_checked && !tile.v_finite) {
     values_excluding_masked<Groups>(v, tile.v_stride, keys, columns, s, o, alpha + first, began);
   } else {
-    values<Groups, false>(v, tile.v_stride, keys, columns, s, o, alpha + first, began, panel.max + first, panel.sum + first);
+    values<Groups, false>(v, tile.v_stride, keys, columns, s, o, alpha + first, began,
+                          panel.max + first, panel.sum + first);
   }
 }
 
@@ -162,13 +175,15 @@ TileKind classify(const ForwardArgs& a, int64_t i0, int64_t i1, int64_t j0, int6
     const int heads = b.head_stride == 0 ? 1 : a.group;
     TileKind blocks = TileKind::kSkip;
     for (int head = 0; head < heads; ++head) {
-      const BlockTable table{b.cells + head * b.head_stride, b.row_stride, b.column_stride, b.block_q, b.block_k};
+      const BlockTable table{b.cells + head * b.head_stride, b.row_stride, b.column_stride,
+                             b.block_q, b.block_k};
       const TileKind one = table.classify(i0, i1, j0, j1);
       blocks = head == 0 || one == blocks ? one : TileKind::kPartial;
     }
     kind = both(kind, blocks);
   }
-  if (a.mask.base != nullptr && a.mask.dtype == kBool && kind == TileKind::kFull) kind = TileKind::kPartial;
+  if (a.mask.base != nullptr && a.mask.dtype == kBool && kind == TileKind::kFull)
+    kind = TileKind::kPartial;
   return kind;
 }
 
@@ -187,9 +202,12 @@ void advance(const ForwardArgs& a, const Workspace& w, Panel& panel, Tile& tile)
       const bool masked = kind == TileKind::kPartial;
       const int keys = static_cast<int>(stop - key);
       const int groups = panel.groups - first;
-      if (groups == 1) step<1>(a, w, panel, first, tile, key, keys, masked);
-      else if (groups == 2) step<2>(a, w, panel, first, tile, key, keys, masked);
-      else if constexpr (kGroups >= 3) step<3>(a, w, panel, first, tile, key, keys, masked);
+      if (groups == 1)
+        step<1>(a, w, panel, first, tile, key, keys, masked);
+      else if (groups == 2)
+        step<2>(a, w, panel, first, tile, key, keys, masked);
+      else if constexpr (kGroups >= 3)
+        step<3>(a, w, panel, first, tile, key, keys, masked);
     }
     key = stop;
   }
@@ -214,14 +232,17 @@ void forward(const ForwardArgs& a, char* scratch) {
     const int keys = static_cast<int>(smaller(key + a.tile_k, end) - tile_begin);
     bool wanted = false;
     for (int i = 0; i < panels && !wanted; ++i) {
-      wanted = classify(a, w.panels[i].i_begin, w.panels[i].i_end, tile_begin, tile_begin + keys) != TileKind::kSkip;
+      wanted = classify(a, w.panels[i].i_begin, w.panels[i].i_end, tile_begin, tile_begin + keys) !=
+               TileKind::kSkip;
     }
     if (!wanted) continue;
     Tile tile{};
     tile.key = tile_begin;
     tile.keys = keys;
-    tile.k = load_rows(a, a.k, a.k_page_stride, a.head_dim, k_direct, tile_begin, keys, w.k, &tile.k_stride);
-    tile.v = load_rows(a, a.v, a.v_page_stride, a.head_dim_v, v_direct, tile_begin, keys, w.v, &tile.v_stride);
+    tile.k = load_rows(a, a.k, a.k_page_stride, a.head_dim, k_direct, tile_begin, keys, w.k,
+                       &tile.k_stride);
+    tile.v = load_rows(a, a.v, a.v_page_stride, a.head_dim_v, v_direct, tile_begin, keys, w.v,
+                       &tile.v_stride);
     for (int i = 0; i < panels; ++i) advance(a, w, w.panels[i], tile);
   }
   for (int i = 0; i < panels; ++i) store_panel(a, w.rows, w.panels[i]);

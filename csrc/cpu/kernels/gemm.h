@@ -14,14 +14,17 @@ constexpr int kPanelRows = kGroups * kLanes;
 
 /** Keys (first product) or columns of V (second) per register tile: groups * step accumulators, with room for groups + 1 operands. */
 template <int Groups>
-constexpr int kStep = kRegisters == 32 ? 8 : Groups == 1 ? 8 : 4;
+constexpr int kStep = kRegisters == 32 ? 8
+                      : Groups == 1    ? 8
+                                       : 4;
 
 /** V tiles are padded to a multiple of this many columns. */
 constexpr int kColumnStep = 8;
 
 /** Keys [0, Keys) at `k`: scores of `Groups` vectors of queries, and their running maximum. */
 template <int Groups, int Keys, bool Max>
-FA_ALWAYS_INLINE void score_tile(const float* k, int64_t k_stride, int head_dim, const float* q, float* s, Vec (&maximum)[Groups]) {
+FA_ALWAYS_INLINE void score_tile(const float* k, int64_t k_stride, int head_dim, const float* q,
+                                 float* s, Vec (&maximum)[Groups]) {
   Vec acc[Keys][Groups];
   FA_UNROLL
   for (int r = 0; r < Keys; ++r) {
@@ -52,13 +55,16 @@ FA_ALWAYS_INLINE void score_tile(const float* k, int64_t k_stride, int head_dim,
 }
 
 template <int Groups, bool Max>
-__attribute__((noinline)) void scores(const float* k, int64_t k_stride, int keys, int head_dim, const float* q, float* s, Vec* maximum) {
+__attribute__((noinline)) void scores(const float* k, int64_t k_stride, int keys, int head_dim,
+                                      const float* q, float* s, Vec* maximum) {
   constexpr int step = kStep<Groups>;
   Vec m[Groups];
   for (int g = 0; g < Groups; ++g) m[g] = maximum[g];
   int j = 0;
-  for (; j + step <= keys; j += step) score_tile<Groups, step, Max>(k + j * k_stride, k_stride, head_dim, q, s + j * kPanelRows, m);
-  for (; j < keys; ++j) score_tile<Groups, 1, Max>(k + j * k_stride, k_stride, head_dim, q, s + j * kPanelRows, m);
+  for (; j + step <= keys; j += step)
+    score_tile<Groups, step, Max>(k + j * k_stride, k_stride, head_dim, q, s + j * kPanelRows, m);
+  for (; j < keys; ++j)
+    score_tile<Groups, 1, Max>(k + j * k_stride, k_stride, head_dim, q, s + j * kPanelRows, m);
   for (int g = 0; g < Groups; ++g) maximum[g] = m[g];
 }
 
@@ -67,8 +73,8 @@ __attribute__((noinline)) void scores(const float* k, int64_t k_stride, int keys
  * exp2(s - m) in place, and `sum` gets the row sums of this tile.
  */
 template <int Groups, int Columns, bool Exp>
-FA_ALWAYS_INLINE void value_tile(const float* v, int64_t v_stride, int keys, float* p, float* o, const Vec* alpha,
-                                 bool first, const Vec* m, Vec* sum) {
+FA_ALWAYS_INLINE void value_tile(const float* v, int64_t v_stride, int keys, float* p, float* o,
+                                 const Vec* alpha, bool first, const Vec* m, Vec* sum) {
   Vec acc[Columns][Groups];
   FA_UNROLL
   for (int c = 0; c < Columns; ++c) {
@@ -109,8 +115,9 @@ FA_ALWAYS_INLINE void value_tile(const float* v, int64_t v_stride, int keys, flo
 
 /** `columns` is a multiple of kColumnStep. */
 template <int Groups, bool Exp>
-__attribute__((noinline)) void values(const float* v, int64_t v_stride, int keys, int columns, float* p, float* o, const Vec* alpha,
-                                      bool first, const Vec* m, Vec* sum) {
+__attribute__((noinline)) void values(const float* v, int64_t v_stride, int keys, int columns,
+                                      float* p, float* o, const Vec* alpha, bool first,
+                                      const Vec* m, Vec* sum) {
   constexpr int step = kStep<Groups>;
   Vec s[Groups], max[Groups];
   for (int g = 0; g < Groups; ++g) {
@@ -119,7 +126,8 @@ __attribute__((noinline)) void values(const float* v, int64_t v_stride, int keys
   }
   value_tile<Groups, step, Exp>(v, v_stride, keys, p, o, alpha, first, max, s);
   for (int c = step; c < columns; c += step) {
-    value_tile<Groups, step, false>(v + c, v_stride, keys, p, o + c * kPanelRows, alpha, first, nullptr, nullptr);
+    value_tile<Groups, step, false>(v + c, v_stride, keys, p, o + c * kPanelRows, alpha, first,
+                                    nullptr, nullptr);
   }
   for (int g = 0; g < Groups; ++g) sum[g] = s[g];
 }
@@ -129,7 +137,8 @@ __attribute__((noinline)) void values(const float* v, int64_t v_stride, int keys
  * because 0 * NaN would leak into rows that do not see the key.
  */
 template <int Groups>
-__attribute__((noinline)) void values_excluding_masked(const float* v, int64_t v_stride, int keys, int columns, const float* p, float* o,
+__attribute__((noinline)) void values_excluding_masked(const float* v, int64_t v_stride, int keys,
+                                                       int columns, const float* p, float* o,
                                                        const Vec* alpha, bool first) {
   for (int c = 0; c < columns; ++c) {
     Vec acc[Groups] = {};

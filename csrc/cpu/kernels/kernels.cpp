@@ -31,7 +31,8 @@ FA_ALWAYS_INLINE int32_t to_int32(float x) {
   return x >= 2147483648.f ? std::numeric_limits<int32_t>::max() : static_cast<int32_t>(x);
 }
 
-void convert_row(const char* source, int source_dtype, int64_t source_stride, int n, char* target, int target_dtype) {
+void convert_row(const char* source, int source_dtype, int64_t source_stride, int n, char* target,
+                 int target_dtype) {
   const int64_t source_size = element_size(source_dtype), target_size = element_size(target_dtype);
   const bool floats = source_dtype <= kBFloat16 && target_dtype <= kBFloat16;
   if (source_dtype == target_dtype && source_dtype != kBool) {
@@ -39,7 +40,9 @@ void convert_row(const char* source, int source_dtype, int64_t source_stride, in
       std::memcpy(target, source, static_cast<size_t>(n * source_size));
       return;
     }
-    for (int i = 0; i < n; ++i) std::memcpy(target + i * target_size, source + i * source_stride * source_size, static_cast<size_t>(source_size));
+    for (int i = 0; i < n; ++i)
+      std::memcpy(target + i * target_size, source + i * source_stride * source_size,
+                  static_cast<size_t>(source_size));
     return;
   }
   if (floats) {
@@ -56,7 +59,8 @@ void convert_row(const char* source, int source_dtype, int64_t source_stride, in
     const char* const from = source + i * source_stride * source_size;
     char* const to = target + i * target_size;
     if (target_dtype == kBool) {
-      *to = source_dtype == kInt32 ? load<int32_t>(from) != 0 : load_scalar(from, source_dtype) != 0;
+      *to =
+          source_dtype == kInt32 ? load<int32_t>(from) != 0 : load_scalar(from, source_dtype) != 0;
     } else if (target_dtype == kInt32) {
       store(to, to_int32(load_scalar(from, source_dtype)));
     } else {
@@ -86,8 +90,14 @@ void convert_row(const char* source, int source_dtype, int64_t source_stride, in
 
 extern const KernelTable FA_CONCAT(FA_TABLE_, FA_ISA);
 const KernelTable FA_CONCAT(FA_TABLE_, FA_ISA) = {
-    FA_ISA_PREFIX FA_STRING(FA_ISA), FA_ISA::kLanes, FA_ISA::kPanelRows, FA_ISA::forward_scratch, FA_ISA::forward,
-    FA_ISA::classify_tile, FA_ISA::merge_row, FA_ISA::convert_row,
+    FA_ISA_PREFIX FA_STRING(FA_ISA),
+    FA_ISA::kLanes,
+    FA_ISA::kPanelRows,
+    FA_ISA::forward_scratch,
+    FA_ISA::forward,
+    FA_ISA::classify_tile,
+    FA_ISA::merge_row,
+    FA_ISA::convert_row,
 };
 
 }  // namespace fa::cpu

@@ -40,8 +40,8 @@ FA_ALWAYS_INLINE Vec absolute(Vec x) { return (Vec)((VecI)x & 0x7fffffff); }
 
 // (tanh(x) / x - 1) / x^2 as a polynomial in x^2 on [0, 0.625^2]: Chebyshev interpolation, relative error of tanh 1.6e-8.
 constexpr int kTanhTerms = 5;
-constexpr float kTanh[kTanhTerms] = {-0.33333328736f, 0.13332748907f, -0.05384775770f, 0.02098229760f,
-                                     -0.00607516659f};
+constexpr float kTanh[kTanhTerms] = {-0.33333328736f, 0.13332748907f, -0.05384775770f,
+                                     0.02098229760f, -0.00607516659f};
 
 /** tanh: an odd polynomial below 0.625 (no cancellation), 1 - 2 / (e^2x + 1) above. */
 FA_ALWAYS_INLINE Vec tanh(Vec x) {
@@ -68,7 +68,8 @@ FA_ALWAYS_INLINE void multiply_wide(uint32_t m, VecU x, VecU& high, VecU& low) {
   low = x * m;
 }
 
-FA_ALWAYS_INLINE PhiloxWords philox(VecU c0, VecU c1, VecU c2, VecU c3, uint32_t key0, uint32_t key1) {
+FA_ALWAYS_INLINE PhiloxWords philox(VecU c0, VecU c1, VecU c2, VecU c3, uint32_t key0,
+                                    uint32_t key1) {
   for (int round = 0; round < kPhiloxRounds; ++round) {
     VecU high0, low0, high1, low1;
     multiply_wide(kPhiloxM0, c0, high0, low0);

@@ -16,8 +16,8 @@ constexpr float kLowest = -std::numeric_limits<float>::max();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 struct Panel {
-  float* q;       // [head_dim][kGroups][kLanes], times scale * log2(e)
-  float* o;       // [columns][kGroups][kLanes]
+  float* q;  // [head_dim][kGroups][kLanes], times scale * log2(e)
+  float* o;  // [columns][kGroups][kLanes]
   Vec max[kGroups];
   Vec sum[kGroups];
   int64_t row_begin, row_end;  // packed rows; lanes past the end repeat the last row
@@ -28,8 +28,8 @@ struct Panel {
   bool started;                // o holds something
 
   // Per lane.
-  alignas(64) int32_t query[kPanelRows];      // i
-  alignas(64) int32_t head[kPanelRows];       // head within the group
+  alignas(64) int32_t query[kPanelRows];  // i
+  alignas(64) int32_t head[kPanelRows];   // head within the group
   alignas(64) int32_t window_begin[kPanelRows];
   alignas(64) int32_t window_end[kPanelRows];
 };
@@ -42,7 +42,8 @@ FA_ALWAYS_INLINE WindowMask window_of(const ForwardArgs& a) {
 }
 
 /** Loads rows [row_begin, row_end) of Q, transposed. `rows` has room for kLanes rows of head_dim rounded up to kLanes. */
-void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, float* rows, Panel& panel) {
+void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, float* rows,
+                Panel& panel) {
   const WindowMask window = window_of(a);
   panel.row_begin = row_begin;
   panel.row_end = row_end;
@@ -69,7 +70,9 @@ void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, float*
       panel.window_begin[at] = static_cast<int32_t>(smaller(window.begin(i), a.seqlen_k));
       panel.window_end[at] = static_cast<int32_t>(window.end(i));
       panel.group_end[g] = larger(panel.group_end[g], panel.window_end[at]);
-      if (g < panel.groups) load_row(a.q.base + (i * a.q.row_stride + head * a.q_head_stride) * size, a.q.dtype, a.q.dim_stride, a.head_dim, rows + lane * padded);
+      if (g < panel.groups)
+        load_row(a.q.base + (i * a.q.row_stride + head * a.q_head_stride) * size, a.q.dtype,
+                 a.q.dim_stride, a.head_dim, rows + lane * padded);
       if (a.sink_logits != nullptr && a.first_split) {
         // The sink takes part in the denominator like one more key without a value.
         panel.max[g][lane] = a.sink_logits[head] * kLog2E;
@@ -83,7 +86,8 @@ void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, float*
       for (int lane = 0; lane < kLanes; ++lane) block[lane] = load<Vec>(rows + lane * padded + d);
       transpose(block);
       FA_UNROLL
-      for (int c = 0; c < kLanes; ++c) store(panel.q + ((d + c) * kGroups + g) * kLanes, block[c] * scale);
+      for (int c = 0; c < kLanes; ++c)
+        store(panel.q + ((d + c) * kGroups + g) * kLanes, block[c] * scale);
     }
   }
 }
@@ -113,7 +117,8 @@ void store_panel(const ForwardArgs& a, float* rows, const Panel& panel) {
       const int at = g * kLanes + lane;
       if (panel.row_begin + at >= panel.row_end) break;
       const int64_t i = panel.query[at], head = panel.head[at];
-      store_row(a.out.base + (i * a.out.row_stride + head * a.out_head_stride) * size, a.out.dtype, a.out.dim_stride, a.head_dim_v, rows + lane * padded);
+      store_row(a.out.base + (i * a.out.row_stride + head * a.out_head_stride) * size, a.out.dtype,
+                a.out.dim_stride, a.head_dim_v, rows + lane * padded);
       if (a.lse != nullptr) {
         a.lse[i * a.lse_row_stride + head * a.lse_head_stride] =
             empty[lane] != 0 ? -kInfinity : panel.max[g][lane] * kLn2 + std::log(sum[lane]);

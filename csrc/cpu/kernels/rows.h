@@ -15,9 +15,13 @@ constexpr int kBFloat16 = static_cast<int>(DType::kBFloat16);
 constexpr int kInt32 = static_cast<int>(DType::kInt32);
 constexpr int kBool = static_cast<int>(DType::kBool);
 
-FA_ALWAYS_INLINE int64_t element_size(int dtype) { return static_cast<int64_t>(dtype_size(static_cast<DType>(dtype))); }
+FA_ALWAYS_INLINE int64_t element_size(int dtype) {
+  return static_cast<int64_t>(dtype_size(static_cast<DType>(dtype)));
+}
 
-FA_ALWAYS_INLINE int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
+FA_ALWAYS_INLINE int round_up(int n, int multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
 
 template <int Dtype>
 FA_ALWAYS_INLINE Vec load_floats(const char* p) {
@@ -28,9 +32,12 @@ FA_ALWAYS_INLINE Vec load_floats(const char* p) {
 
 template <int Dtype>
 FA_ALWAYS_INLINE void store_floats(char* p, Vec x) {
-  if constexpr (Dtype == kFloat16) store(p, to_float16(x));
-  else if constexpr (Dtype == kBFloat16) store(p, to_bfloat16(x));
-  else store(p, x);
+  if constexpr (Dtype == kFloat16)
+    store(p, to_float16(x));
+  else if constexpr (Dtype == kBFloat16)
+    store(p, to_bfloat16(x));
+  else
+    store(p, x);
 }
 
 template <int Dtype>
@@ -45,18 +52,23 @@ FA_ALWAYS_INLINE float load_scalar(const char* p, int dtype) {
 }
 
 FA_ALWAYS_INLINE void store_scalar(char* p, int dtype, float x) {
-  if (dtype == kFloat32) store(p, x);
-  else if (dtype == kFloat16) store(p, float_to_float16(x));
-  else store(p, float_to_bfloat16(x));
+  if (dtype == kFloat32)
+    store(p, x);
+  else if (dtype == kFloat16)
+    store(p, float_to_float16(x));
+  else
+    store(p, float_to_bfloat16(x));
 }
 
 template <int Dtype>
 void load_unit_stride(const char* source, int n, float* target) {
   int i = 0;
-  for (; i + kLanes <= n; i += kLanes) store(target + i, load_floats<Dtype>(source + i * kElementSize<Dtype>));
+  for (; i + kLanes <= n; i += kLanes)
+    store(target + i, load_floats<Dtype>(source + i * kElementSize<Dtype>));
   if (i < n) {
     char tail[kLanes * 4] = {};
-    std::memcpy(tail, source + i * kElementSize<Dtype>, static_cast<size_t>((n - i) * kElementSize<Dtype>));
+    std::memcpy(tail, source + i * kElementSize<Dtype>,
+                static_cast<size_t>((n - i) * kElementSize<Dtype>));
     store(target + i, load_floats<Dtype>(tail));
   }
 }
@@ -75,11 +87,13 @@ void load_row(const char* source, int dtype, int64_t stride, int n, float* targe
 template <int Dtype>
 void store_unit_stride(char* target, int n, const float* source) {
   int i = 0;
-  for (; i + kLanes <= n; i += kLanes) store_floats<Dtype>(target + i * kElementSize<Dtype>, load<Vec>(source + i));
+  for (; i + kLanes <= n; i += kLanes)
+    store_floats<Dtype>(target + i * kElementSize<Dtype>, load<Vec>(source + i));
   if (i < n) {
     char tail[kLanes * 4];
     store_floats<Dtype>(tail, load<Vec>(source + i));
-    std::memcpy(target + i * kElementSize<Dtype>, tail, static_cast<size_t>((n - i) * kElementSize<Dtype>));
+    std::memcpy(target + i * kElementSize<Dtype>, tail,
+                static_cast<size_t>((n - i) * kElementSize<Dtype>));
   }
 }
 

@@ -158,7 +158,8 @@ template <int Step>
 FA_ALWAYS_INLINE void butterfly(Vec (&r)[kLanes]) {
   FA_UNROLL
   for (int i = 0; i < kLanes; ++i) {
-    if ((i & Step) == 0) exchange<Step>(r[i], r[i + Step], std::make_integer_sequence<int, kLanes>{});
+    if ((i & Step) == 0)
+      exchange<Step>(r[i], r[i + Step], std::make_integer_sequence<int, kLanes>{});
   }
 }
 

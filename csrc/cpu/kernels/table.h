@@ -33,7 +33,8 @@ struct KernelTable {
   int (*classify)(const ForwardArgs& args, int64_t i0, int64_t i1, int64_t j0, int64_t j1);
   void (*merge_row)(const MergeRowArgs& args);
   /** n elements, each converted; strides in elements. Floats round to nearest even, int32 truncates and saturates, bool is x != 0. */
-  void (*convert_row)(const char* source, int source_dtype, int64_t source_stride, int n, char* target, int target_dtype);
+  void (*convert_row)(const char* source, int source_dtype, int64_t source_stride, int n,
+                      char* target, int target_dtype);
 };
 
 #if defined(FA_ISA_V2)

@@ -17,7 +17,8 @@ FA_ALWAYS_INLINE VecU bits_below(VecI n) {
 }
 
 /** Words of the window and of the sequence's end: [kPanelRows] for the 32 keys from `key` on. */
-FA_ALWAYS_INLINE void window_words(const ForwardArgs& a, const Panel& panel, int64_t key, uint32_t* words) {
+FA_ALWAYS_INLINE void window_words(const ForwardArgs& a, const Panel& panel, int64_t key,
+                                   uint32_t* words) {
   const VecI first = splat(static_cast<int32_t>(key));
   const VecI sinks = splat(static_cast<int32_t>(smaller(a.sink_tokens, a.seqlen_k)));
   for (int g = 0; g < panel.groups; ++g) {
@@ -38,10 +39,13 @@ uint32_t block_word(const BlockMaskArgs& b, int64_t head, int64_t i, int64_t key
     if (cell == 1) {
       word |= static_cast<uint32_t>((uint64_t{1} << (end - j)) - 1) << (j - key);
     } else if (cell > 1) {
-      const int32_t* bits = b.bits + (cell - 2) * b.bitmap_stride + (i % b.block_q) * b.bit_row_stride;
-      const int64_t from = j - column * b.block_k;  // within the block; at most two words hold these bits
+      const int32_t* bits =
+          b.bits + (cell - 2) * b.bitmap_stride + (i % b.block_q) * b.bit_row_stride;
+      const int64_t from =
+          j - column * b.block_k;  // within the block; at most two words hold these bits
       uint64_t run = static_cast<uint32_t>(bits[from / 32 * b.bit_word_stride]);
-      if (from % 32 + (end - j) > 32) run |= uint64_t{static_cast<uint32_t>(bits[(from / 32 + 1) * b.bit_word_stride])} << 32;
+      if (from % 32 + (end - j) > 32)
+        run |= uint64_t{static_cast<uint32_t>(bits[(from / 32 + 1) * b.bit_word_stride])} << 32;
       run = (run >> (from % 32)) & ((uint64_t{1} << (end - j)) - 1);
       word |= static_cast<uint32_t>(run) << (j - key);
     }
@@ -66,7 +70,8 @@ uint32_t bool_word(const char* row, int64_t stride, int64_t keys) {
 }
 
 /** The bits of every mask for up to 32 keys from `key` on: [kPanelRows]. */
-void mask_words(const ForwardArgs& a, const Panel& panel, int64_t key, int64_t keys, uint32_t* words) {
+void mask_words(const ForwardArgs& a, const Panel& panel, int64_t key, int64_t keys,
+                uint32_t* words) {
   window_words(a, panel, key, words);
   const bool dense = a.mask.base != nullptr && a.mask.dtype == kBool;
   if (a.block_mask.cells == nullptr && !dense) return;
@@ -74,7 +79,8 @@ void mask_words(const ForwardArgs& a, const Panel& panel, int64_t key, int64_t k
     const int64_t i = panel.query[at], head = panel.head[at];
     if (a.block_mask.cells != nullptr) words[at] &= block_word(a.block_mask, head, i, key, keys);
     if (dense) {
-      const char* row = a.mask.base + head * a.mask.head_stride + i * a.mask.row_stride + key * a.mask.key_stride;
+      const char* row =
+          a.mask.base + head * a.mask.head_stride + i * a.mask.row_stride + key * a.mask.key_stride;
       words[at] &= bool_word(row, a.mask.key_stride, keys);
     }
   }
@@ -87,13 +93,17 @@ FA_ALWAYS_INLINE Vec bias_in_base_2(Vec bias) {
 }
 
 /** The float mask of a tile, transposed to [keys][kGroups][kLanes] and in base 2. `rows`: kLanes rows of `keys` rounded up to kLanes. */
-void load_bias(const ForwardArgs& a, const Panel& panel, int64_t key, int keys, float* rows, float* bias) {
+void load_bias(const ForwardArgs& a, const Panel& panel, int64_t key, int keys, float* rows,
+               float* bias) {
   const int64_t size = element_size(a.mask.dtype);
   const int padded = round_up(keys, kLanes);
   for (int g = 0; g < panel.groups; ++g) {
     for (int lane = 0; lane < kLanes; ++lane) {
       const int at = g * kLanes + lane;
-      const char* row = a.mask.base + (panel.head[at] * a.mask.head_stride + panel.query[at] * a.mask.row_stride + key * a.mask.key_stride) * size;
+      const char* row =
+          a.mask.base + (panel.head[at] * a.mask.head_stride + panel.query[at] * a.mask.row_stride +
+                         key * a.mask.key_stride) *
+                            size;
       load_row(row, a.mask.dtype, a.mask.key_stride, keys, rows + lane * padded);
     }
     for (int j = 0; j < padded; j += kLanes) {
@@ -102,7 +112,8 @@ void load_bias(const ForwardArgs& a, const Panel& panel, int64_t key, int keys, 
       for (int lane = 0; lane < kLanes; ++lane) block[lane] = load<Vec>(rows + lane * padded + j);
       transpose(block);
       FA_UNROLL
-      for (int c = 0; c < kLanes; ++c) store(bias + ((j + c) * kGroups + g) * kLanes, bias_in_base_2(block[c]));
+      for (int c = 0; c < kLanes; ++c)
+        store(bias + ((j + c) * kGroups + g) * kLanes, bias_in_base_2(block[c]));
     }
   }
 }
@@ -111,13 +122,15 @@ void load_bias(const ForwardArgs& a, const Panel& panel, int64_t key, int keys, 
  * Softcap, ALiBi, float mask, then masks set -infinity; raises `maximum`. `bias` is null without a float mask. Vectors
  * before `first_group` are left alone.
  */
-void modify_scores(const ForwardArgs& a, const Panel& panel, int first_group, bool masked, int64_t key, int keys, const float* bias, float* s, Vec* maximum) {
+void modify_scores(const ForwardArgs& a, const Panel& panel, int first_group, bool masked,
+                   int64_t key, int keys, const float* bias, float* s, Vec* maximum) {
   const float cap = a.softcap * kLog2E;
   const Vec to_cap = splat(a.softcap > 0 ? 1.f / cap : 0.f);
   const int32_t offset = static_cast<int32_t>(a.seqlen_k - a.seqlen_q);
   Vec slope[kGroups] = {};
   if (a.alibi_slopes != nullptr) {
-    for (int at = 0; at < panel.groups * kLanes; ++at) slope[at / kLanes][at % kLanes] = a.alibi_slopes[panel.head[at] * a.alibi_stride] * kLog2E;
+    for (int at = 0; at < panel.groups * kLanes; ++at)
+      slope[at / kLanes][at % kLanes] = a.alibi_slopes[panel.head[at] * a.alibi_stride] * kLog2E;
   }
   alignas(64) uint32_t words[kPanelRows];
   for (int j0 = 0; j0 < keys; j0 += kWordKeys) {
@@ -149,7 +162,8 @@ void modify_scores(const ForwardArgs& a, const Panel& panel, int first_group, bo
 }
 
 /** Keeps or drops each probability: Philox words by position, four keys a draw. Sums must have been taken before. */
-void drop_out(const ForwardArgs& a, const Panel& panel, int first_group, int64_t key, int keys, float* p) {
+void drop_out(const ForwardArgs& a, const Panel& panel, int first_group, int64_t key, int keys,
+              float* p) {
   const DropoutArgs& d = a.dropout;
   for (int g = first_group; g < panel.groups; ++g) {
     const VecU query = load<VecU>(panel.query + g * kLanes);
@@ -158,11 +172,13 @@ void drop_out(const ForwardArgs& a, const Panel& panel, int first_group, int64_t
     for (int j = 0; j < keys; ++j) {
       const int64_t at_key = key + j;
       if (j == 0 || (at_key & 3) == 0) {
-        words = philox(splat(static_cast<uint32_t>(at_key >> 2)), query, stream, splat(d.offset_lo), d.key0, d.key1);
+        words = philox(splat(static_cast<uint32_t>(at_key >> 2)), query, stream, splat(d.offset_lo),
+                       d.key0, d.key1);
       }
       float* at = p + (j * kGroups + g) * kLanes;
       const VecI keep = (VecI)(words.word[at_key & 3] >= d.threshold);
-      store(at, select(keep, load<Vec>(at) * d.keep_scale, (Vec)((VecI)load<Vec>(at) & (VecI)splat(-0.f))));
+      store(at, select(keep, load<Vec>(at) * d.keep_scale,
+                       (Vec)((VecI)load<Vec>(at) & (VecI)splat(-0.f))));
     }
   }
 }

@@ -1,0 +1,98 @@
+// Everyone who computes attention here, as entrants of one shape.
+import { flashAttention, type Layout, synchronize, type Tensor } from '../lib/index.js';
+import type { FloatDType } from './context.js';
+import type { Entrant } from './entrant.js';
+import { disposeInputs, type Inputs } from './inputs.js';
+import type { Numbers } from './oracle.js';
+import { naiveAttention } from './peers/javascript.js';
+import type { OrtProblem } from './peers/onnx-graphs.js';
+import type { OnnxRuntime } from './peers/onnxruntime.js';
+import { nativeStandard } from './peers/standard.js';
+import type { AttentionShape } from './shape.js';
+import { ours } from './suite.js';
+
+/** What a time is judged by; see Entrant. */
+export type Work = Pick<Entrant, 'flops' | 'bytes' | 'limit'>;
+
+export const dtypeSize: Readonly<Record<FloatDType, number>> = {
+  float32: 4,
+  float16: 2,
+  bfloat16: 2,
+};
+
+/** flashAttention through the public API; owns `inputs`. */
+export function flashEntrant(
+  shape: AttentionShape,
+  inputs: Inputs,
+  work: Work,
+  { read, note = '' }: { read: boolean; note?: string },
+): Entrant {
+  const { q, k, v, layout } = inputs;
+  const start = (): Tensor => flashAttention(q, k, v, { causal: shape.causal, layout });
+  const dtype = q.dtype as FloatDType;
+  return {
+    name: `${ours} ${dtype}${note}`,
+    dtype,
+    layout,
+    ...work,
+    async call() {
+      const out = start();
+      await (read ? out.data() : synchronize('cpu'));
+      out.dispose();
+    },
+    result: () => start().toFloat32(),
+    dispose: () => disposeInputs(inputs),
+  };
+}
+
+/** An onnxruntime graph in float32. */
+export async function ortEntrant(
+  name: string,
+  onnxRuntime: OnnxRuntime,
+  { graph, feeds }: OrtProblem,
+  layout: Layout,
+  work: Work,
+): Promise<Entrant> {
+  const model = await onnxRuntime.load(graph, feeds);
+  return {
+    name: `onnxruntime ${name}`,
+    dtype: 'float32',
+    layout,
+    ...work,
+    call: () => model.run(),
+    result: () => model.run(),
+    dispose: () => model.dispose(),
+  };
+}
+
+/** This package's micro-kernels with the N x N matrices in memory. */
+export function standardEntrant(
+  shape: AttentionShape,
+  numbers: Numbers,
+  threads: number,
+  work: Work,
+): Entrant {
+  const run = nativeStandard(shape, numbers, threads);
+  return {
+    name: 'standard attention, our kernels',
+    dtype: 'float32',
+    layout: 'bhsd',
+    ...work,
+    call: async () => run(),
+    result: async () => run(),
+  };
+}
+
+/** Three loops in JavaScript. */
+export function javascriptEntrant(shape: AttentionShape, numbers: Numbers, work: Work): Entrant {
+  const run = async () => naiveAttention(shape, numbers);
+  return {
+    name: 'plain JavaScript',
+    dtype: 'float32',
+    layout: 'bhsd',
+    ...work,
+    rounds: 1,
+    call: run,
+    result: run,
+  };
+}

@@ -1,0 +1,87 @@
+import type { Layout } from '../lib/index.js';
+import type { Context, FloatDType } from './context.js';
+import { alternate, type Contestant, type Probe } from './measure.js';
+import type { Oracle } from './oracle.js';
+import type { LimitKind, Row } from './suite.js';
+
+/** A contestant together with what is needed to check it and to judge its time. */
+export interface Entrant extends Contestant {
+  readonly dtype: FloatDType;
+  /** Of the result. */
+  readonly layout: Layout;
+  /** One call's result as float32. */
+  result(): Promise<Float32Array>;
+  /** Of one call. */
+  readonly flops: number;
+  readonly bytes: number;
+  /** What bounds it: a rate of operations, or reading so many bytes over and over. */
+  readonly limit: { readonly kind: LimitKind; readonly readBytes?: number };
+  dispose?(): Promise<void> | void;
+}
+
+export interface EntrantCase {
+  readonly suite: string;
+  readonly group: string;
+  readonly x: number;
+  readonly oracle: Oracle;
+}
+
+/** Largest deviation from float64, in units of the outputs' root mean square: rounding, not mistakes. */
+const tolerance: Readonly<Record<FloatDType, number>> = {
+  float32: 1e-4,
+  float16: 1e-2,
+  bfloat16: 8e-2,
+};
+
+/** Checks all entrants against the oracle, then times them against each other. */
+export async function compete(
+  context: Context,
+  { suite, group, x, oracle }: EntrantCase,
+  entrants: readonly Entrant[],
+): Promise<Row[]> {
+  try {
+    const errors = new Map<string, number>();
+    for (const { name, dtype, layout, result } of entrants) {
+      const error = oracle.deviation(await result(), layout);
+      if (!(error <= tolerance[dtype])) {
+        throw new Error(
+          `${name} is wrong at ${group}, ${x}: it deviates from float64 by ${error} of the ` +
+            `outputs' root mean square; ${tolerance[dtype]} is allowed`,
+        );
+      }
+      errors.set(name, error);
+    }
+    const measured = await alternate(entrants, probesOf(context, entrants), context.pace);
+    return entrants.map((entrant) => {
+      const { name, flops, bytes, limit } = entrant;
+      const perSecond = measured.probes.get(probeName(entrant)) as number;
+      return {
+        suite,
+        group,
+        x,
+        who: name,
+        time: measured.times.get(name),
+        flops,
+        bytes,
+        limit: { kind: limit.kind, perSecond },
+        error: errors.get(name),
+        disturbance: measured.disturbance,
+      };
+    });
+  } finally {
+    for (const entrant of entrants) await entrant.dispose?.();
+  }
+}
+
+const probeName = ({ limit }: Entrant): string => `${limit.kind} ${limit.readBytes ?? ''}`;
+
+/** The limits that the entrants are bound by, each once. */
+function probesOf({ limits }: Context, entrants: readonly Entrant[]): Probe[] {
+  const probes = new Map<string, Probe>();
+  for (const entrant of entrants) {
+    const { kind, readBytes } = entrant.limit;
+    const name = probeName(entrant);
+    probes.set(name, { name, measure: () => limits.probe(kind, readBytes) });
+  }
+  return [...probes.values()];
+}

@@ -1,0 +1,100 @@
+import type { Layout } from '../lib/index.js';
+import type { AttentionShape } from './shape.js';
+
+/** q, k and v as plain numbers. */
+export interface Numbers {
+  readonly q: Float32Array;
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+  readonly layout: Layout;
+}
+
+interface SampledRow {
+  readonly batch: number;
+  readonly head: number;
+  readonly query: number;
+  readonly out: Float64Array;
+}
+
+const sampledRows = 12;
+
+/** Where row `i` of a head begins. */
+function rowOffset(
+  layout: Layout,
+  [seqlen, heads, headDim]: readonly [number, number, number],
+  batch: number,
+  head: number,
+  i: number,
+): number {
+  return layout === 'bshd'
+    ? ((batch * seqlen + i) * heads + head) * headDim
+    : ((batch * heads + head) * seqlen + i) * headDim;
+}
+
+/** A few rows of the right answer, in float64, that every contestant must agree with before it is timed. */
+export class Oracle {
+  readonly #shape: AttentionShape;
+  readonly #rows: readonly SampledRow[];
+  readonly #rms: number;
+
+  constructor(shape: AttentionShape, numbers: Numbers) {
+    const { batch, heads, seqlenQ, headDim } = shape;
+    this.#shape = shape;
+    this.#rows = Array.from({ length: sampledRows }, (_, n) => {
+      // The first and the last row, and some between, all over batch and heads.
+      const row = {
+        batch: n % batch,
+        head: (n * 7) % heads,
+        query: n === 1 ? seqlenQ - 1 : Math.floor((n * 0.381966 * seqlenQ) % seqlenQ),
+      };
+      return { ...row, out: exactRow(shape, numbers, row.batch, row.head, row.query) };
+    });
+    const squares = this.#rows.flatMap(({ out }) => [...out]).reduce((sum, x) => sum + x * x, 0);
+    this.#rms = Math.sqrt(squares / (sampledRows * headDim));
+  }
+
+  /** The largest deviation over the sampled rows, as a multiple of their root mean square. */
+  deviation(out: Float32Array, layout: Layout): number {
+    const { seqlenQ, heads, headDim } = this.#shape;
+    let largest = 0;
+    for (const row of this.#rows) {
+      const sizes = [seqlenQ, heads, headDim] as const;
+      const at = rowOffset(layout, sizes, row.batch, row.head, row.query);
+      for (let d = 0; d < headDim; d++) {
+        const error = Math.abs(out[at + d] - row.out[d]);
+        // NaN must not pass.
+        if (!(error <= largest)) largest = error;
+      }
+    }
+    return largest / this.#rms;
+  }
+}
+
+function exactRow(
+  { seqlenQ, seqlenK, heads, kvHeads, headDim, causal }: AttentionShape,
+  { q, k, v, layout }: Numbers,
+  batch: number,
+  head: number,
+  query: number,
+): Float64Array {
+  const kvHead = Math.floor(head / (heads / kvHeads));
+  const qAt = rowOffset(layout, [seqlenQ, heads, headDim], batch, head, query);
+  const keyAt = (j: number) => rowOffset(layout, [seqlenK, kvHeads, headDim], batch, kvHead, j);
+  const keys = causal ? query + seqlenK - seqlenQ + 1 : seqlenK;
+  const scores = new Float64Array(keys);
+  for (let j = 0; j < keys; j++) {
+    const at = keyAt(j);
+    for (let d = 0; d < headDim; d++) scores[j] += q[qAt + d] * k[at + d];
+    scores[j] /= Math.sqrt(headDim);
+  }
+  const maximum = scores.reduce((a, b) => Math.max(a, b), -Infinity);
+  const out = new Float64Array(headDim);
+  let sum = 0;
+  for (let j = 0; j < keys; j++) {
+    const p = Math.exp(scores[j] - maximum);
+    const at = keyAt(j);
+    sum += p;
+    for (let d = 0; d < headDim; d++) out[d] += p * v[at + d];
+  }
+  return out.map((x) => x / sum);
+}

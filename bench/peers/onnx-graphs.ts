@@ -1,0 +1,164 @@
+// The ways to compute attention with onnxruntime's CPU provider that are worth comparing with.
+import type { AttentionShape } from '../shape.js';
+import type { OnnxGraph } from './onnx-model.js';
+import type { Feed } from './onnxruntime.js';
+
+export interface OrtProblem {
+  readonly graph: OnnxGraph;
+  readonly feeds: Readonly<Record<string, Feed>>;
+}
+
+/** float32 arrays in the order of axes that the operator wants. */
+export interface Arrays {
+  readonly q: Float32Array;
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+}
+
+/** MultiHeadAttention over [batch, seqlen, heads * headDim]: a flash kernel when nothing is masked. */
+export function multiHeadAttention(shape: AttentionShape, { q, k, v }: Arrays): OrtProblem {
+  const { batch, heads, seqlenQ, seqlenK, headDim } = shape;
+  const hidden = heads * headDim;
+  const graph: OnnxGraph = {
+    inputs: [
+      { name: 'q', type: 'float', shape: [batch, seqlenQ, hidden] },
+      { name: 'k', type: 'float', shape: [batch, seqlenK, hidden] },
+      { name: 'v', type: 'float', shape: [batch, seqlenK, hidden] },
+    ],
+    outputs: [{ name: 'out', type: 'float', shape: [batch, seqlenQ, hidden] }],
+    nodes: [
+      {
+        op: 'MultiHeadAttention',
+        domain: 'com.microsoft',
+        inputs: ['q', 'k', 'v'],
+        outputs: ['out'],
+        attributes: { num_heads: heads, unidirectional: shape.causal ? 1 : 0 },
+      },
+    ],
+  };
+  return { graph, feeds: { q, k, v } };
+}
+
+/** ONNX's own Attention (operator set 23), over [batch, seqlen, heads * headDim]. */
+export function onnxAttention(shape: AttentionShape, { q, k, v }: Arrays): OrtProblem {
+  const { batch, heads, kvHeads, seqlenQ, seqlenK, headDim, causal } = shape;
+  const graph: OnnxGraph = {
+    inputs: [
+      { name: 'q', type: 'float', shape: [batch, seqlenQ, heads * headDim] },
+      { name: 'k', type: 'float', shape: [batch, seqlenK, kvHeads * headDim] },
+      { name: 'v', type: 'float', shape: [batch, seqlenK, kvHeads * headDim] },
+    ],
+    outputs: [{ name: 'out', type: 'float', shape: [batch, seqlenQ, heads * headDim] }],
+    nodes: [
+      {
+        op: 'Attention',
+        inputs: ['q', 'k', 'v'],
+        outputs: ['out'],
+        attributes: { q_num_heads: heads, kv_num_heads: kvHeads, is_causal: causal ? 1 : 0 },
+      },
+    ],
+  };
+  return { graph, feeds: { q, k, v } };
+}
+
+/**
+ * GroupQueryAttention, causal, over [batch, seqlen, heads * headDim] without a past. Its present key
+ * and value are no outputs of the graph: the binding would copy them.
+ */
+export function groupQueryAttention(shape: AttentionShape, { q, k, v }: Arrays): OrtProblem {
+  const { batch, heads, kvHeads, seqlenQ, seqlenK, headDim } = shape;
+  const graph: OnnxGraph = {
+    inputs: [
+      { name: 'q', type: 'float', shape: [batch, seqlenQ, heads * headDim] },
+      { name: 'k', type: 'float', shape: [batch, seqlenK, kvHeads * headDim] },
+      { name: 'v', type: 'float', shape: [batch, seqlenK, kvHeads * headDim] },
+      { name: 'last', type: 'int32', shape: [batch] },
+      { name: 'total', type: 'int32', shape: [1] },
+    ],
+    outputs: [{ name: 'out', type: 'float', shape: [batch, seqlenQ, heads * headDim] }],
+    nodes: [
+      {
+        op: 'GroupQueryAttention',
+        domain: 'com.microsoft',
+        inputs: ['q', 'k', 'v', '', '', 'last', 'total'],
+        outputs: ['out', 'present_k', 'present_v'],
+        attributes: { num_heads: heads, kv_num_heads: kvHeads },
+      },
+    ],
+  };
+  const last = new Int32Array(batch).fill(seqlenK - 1);
+  return { graph, feeds: { q, k, v, last, total: Int32Array.of(seqlenK) } };
+}
+
+/**
+ * The same for one new token: q [batch, 1, heads * headDim] against a cache [batch, kvHeads, seqlenK,
+ * headDim] whose last key and value come in by `newK` and `newV`.
+ */
+export function groupQueryDecode(
+  shape: AttentionShape,
+  arrays: Arrays,
+  newK: Float32Array,
+  newV: Float32Array,
+): OrtProblem {
+  const { batch, heads, kvHeads, seqlenK, headDim } = shape;
+  const past = [batch, kvHeads, seqlenK - 1, headDim];
+  const graph: OnnxGraph = {
+    inputs: [
+      { name: 'q', type: 'float', shape: [batch, 1, heads * headDim] },
+      { name: 'k', type: 'float', shape: [batch, 1, kvHeads * headDim] },
+      { name: 'v', type: 'float', shape: [batch, 1, kvHeads * headDim] },
+      { name: 'past_k', type: 'float', shape: past },
+      { name: 'past_v', type: 'float', shape: past },
+      { name: 'last', type: 'int32', shape: [batch] },
+      { name: 'total', type: 'int32', shape: [1] },
+    ],
+    outputs: [{ name: 'out', type: 'float', shape: [batch, 1, heads * headDim] }],
+    nodes: [
+      {
+        op: 'GroupQueryAttention',
+        domain: 'com.microsoft',
+        inputs: ['q', 'k', 'v', 'past_k', 'past_v', 'last', 'total'],
+        outputs: ['out', 'present_k', 'present_v'],
+        attributes: { num_heads: heads, kv_num_heads: kvHeads },
+      },
+    ],
+  };
+  const feeds = {
+    q: arrays.q,
+    k: newK,
+    v: newV,
+    past_k: arrays.k,
+    past_v: arrays.v,
+    last: new Int32Array(batch).fill(seqlenK - 1),
+    total: Int32Array.of(seqlenK),
+  };
+  return { graph, feeds };
+}
+
+/**
+ * MatMul, Softmax, MatMul over [batch, kvHeads, group * seqlenQ, headDim]: standard attention, the
+ * query heads of a group folded into rows. Not causal.
+ */
+export function standardGraph(shape: AttentionShape, { q, k, v }: Arrays): OrtProblem {
+  const { batch, heads, kvHeads, seqlenQ, seqlenK, headDim } = shape;
+  const rows = (heads / kvHeads) * seqlenQ;
+  const queries = [batch, kvHeads, rows, headDim];
+  const keys = [batch, kvHeads, seqlenK, headDim];
+  const graph: OnnxGraph = {
+    inputs: [
+      { name: 'q', type: 'float', shape: queries },
+      { name: 'k', type: 'float', shape: keys },
+      { name: 'v', type: 'float', shape: keys },
+    ],
+    outputs: [{ name: 'out', type: 'float', shape: queries }],
+    nodes: [
+      { op: 'Transpose', inputs: ['k'], outputs: ['kt'], attributes: { perm: [0, 1, 3, 2] } },
+      { op: 'Mul', inputs: ['q', 'scale'], outputs: ['scaled'] },
+      { op: 'MatMul', inputs: ['scaled', 'kt'], outputs: ['s'] },
+      { op: 'Softmax', inputs: ['s'], outputs: ['p'], attributes: { axis: -1 } },
+      { op: 'MatMul', inputs: ['p', 'v'], outputs: ['out'] },
+    ],
+    scalars: { scale: 1 / Math.sqrt(headDim) },
+  };
+  return { graph, feeds: { q, k, v } };
+}

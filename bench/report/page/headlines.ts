@@ -1,0 +1,73 @@
+// The few figures a reader takes away, each straight from a row.
+import { isOurs, ours, type Row } from '../../suite.js';
+import { medianOf } from '../../spread.js';
+import { beyond, shareOf, slowdownOf } from '../figures.js';
+import { showBytes, showFactor, showLength, showPercent, showTime } from '../units.js';
+
+export interface Headline {
+  readonly figure: string;
+  readonly meaning: string;
+}
+
+const isPeer = ({ who }: Row): boolean => who.startsWith('onnxruntime');
+
+/** The row with the highest `value`. */
+function best(rows: readonly Row[], value: (row: Row) => number | undefined): Row | undefined {
+  return rows.reduce<Row | undefined>(
+    (a, b) => ((value(b) ?? -Infinity) > (a ? (value(a) ?? -Infinity) : -Infinity) ? b : a),
+    undefined,
+  );
+}
+
+/** Speed-up over the fastest onnxruntime operator at each point; the median of those. */
+function speedup(rows: readonly Row[]): number | undefined {
+  const points = new Map<string, number>();
+  for (const row of rows.filter(isPeer)) {
+    const slowdown = slowdownOf(rows, row);
+    const key = `${row.group} ${row.x}`;
+    if (slowdown !== undefined) points.set(key, Math.min(points.get(key) ?? Infinity, slowdown));
+  }
+  return points.size > 0 ? medianOf([...points.values()]) : undefined;
+}
+
+export function headlinesOf(rows: readonly Row[]): Headline[] {
+  const found: Headline[] = [];
+  const add = (figure: string | undefined, meaning: string) => {
+    if (figure !== undefined) found.push({ figure, meaning });
+  };
+  const of = (suite: string) => rows.filter((row) => row.suite === suite);
+  const own = of('forward').filter(({ who }) => who === `${ours} float32`);
+  const top = best(own, shareOf);
+  const share = top && shareOf(top);
+  if (top && share !== undefined) {
+    add(
+      showPercent(share),
+      `of this machine's FMA peak (${top.group}, ${showLength(top.x)} tokens)`,
+    );
+  }
+  for (const kind of ['full', 'causal']) {
+    const factor = speedup(of('forward').filter(({ group }) => group.startsWith(kind)));
+    add(
+      factor === undefined ? undefined : showFactor(factor),
+      `as fast as the best onnxruntime operator, ${kind} (median)`,
+    );
+  }
+  const decoding = speedup(of('decode'));
+  add(
+    decoding && showFactor(decoding),
+    'as fast as the best onnxruntime graph at decoding (median)',
+  );
+  const longest = best(of('memory').filter(isOurs), ({ x }) => x);
+  if (longest) {
+    const meaning = `of memory beyond inputs and output at ${showLength(longest.x)} keys`;
+    add(showBytes(Math.max(beyond(longest) ?? 0, 0)), meaning);
+  }
+  const enqueue = of('overhead').find(({ who }) => who.includes('in a row'));
+  add(enqueue?.time && showTime(enqueue.time.median), 'to enqueue a call');
+  const calm = of('responsiveness').find(isOurs);
+  add(
+    calm?.lateness && showTime(calm.lateness.max),
+    'at most: delay of a 1 ms timer during a 2 s call',
+  );
+  return found;
+}

@@ -1,0 +1,17 @@
+// One colour per contestant all over the page, as CSS classes that style.ts gives colours by theme.
+import { ours } from '../../suite.js';
+
+const classes: readonly [pattern: RegExp, name: string][] = [
+  [new RegExp(`^${ours} float16`), 'c-half'],
+  [new RegExp(`^${ours} bfloat16`), 'c-brain'],
+  [new RegExp(`^${ours} float32, bshd`), 'c-alternative'],
+  [new RegExp(`^${ours}`), 'c-ours'],
+  [/MultiHeadAttention/, 'c-peer'],
+  [/GroupQueryAttention/, 'c-group'],
+  [/onnxruntime Attention/, 'c-onnx'],
+  [/MatMul/, 'c-matmul'],
+  [/standard attention/, 'c-standard'],
+];
+
+export const colorClass = (who: string): string =>
+  classes.find(([pattern]) => pattern.test(who))?.[1] ?? 'c-other';

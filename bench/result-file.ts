@@ -1,0 +1,43 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import type { Machine } from './machine.js';
+import type { Row } from './suite.js';
+
+/** What a run leaves behind. */
+export interface Result {
+  readonly format: 1;
+  /** Of the start, ISO 8601. */
+  readonly date: string;
+  readonly seconds: number;
+  /** The command line after `npm run bench --`. */
+  readonly command: string;
+  readonly machine: Machine;
+  readonly rows: readonly Row[];
+}
+
+/** `2026-11-21-amd-epyc` */
+export function resultName({ date, machine }: Result): string {
+  const cpu = machine.cpu.toLowerCase().replace(/\([^)]*\)|\d+-core|processor|cpu|@.*/g, '');
+  return `${date.slice(0, 10)}-${cpu.trim().replace(/[^a-z0-9]+/g, '-')}`;
+}
+
+/** Six significant digits are more than any of them deserves. */
+const rounded = (_: string, value: unknown): unknown =>
+  typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value;
+
+/** A row a line, so that two results can be compared by eye, too. */
+export function writeResult(file: string, result: Result): void {
+  const { rows, ...rest } = result;
+  const head = JSON.stringify(rest, rounded, 2).replace(/\n\}$/, '');
+  const lines = rows.map((row) => `    ${JSON.stringify(row, rounded)}`);
+  mkdirSync(path.dirname(file), { recursive: true });
+  writeFileSync(file, `${head},\n  "rows": [\n${lines.join(',\n')}\n  ]\n}\n`);
+}
+
+export function readResult(file: string): Result {
+  const result = JSON.parse(readFileSync(file, 'utf8')) as Result;
+  if (result.format !== 1 || !Array.isArray(result.rows)) {
+    throw new Error(`${file} is no result of this benchmark`);
+  }
+  return result;
+}

@@ -1,0 +1,84 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { flashAttention } from '../../lib/index.js';
+import type { Context } from '../context.js';
+import { disposeInputs, randomInputs } from '../inputs.js';
+import { multiHeadAttention } from '../peers/onnx-graphs.js';
+import type { AttentionShape } from '../shape.js';
+import { type Spread, spreadOf } from '../spread.js';
+import { type BenchCase, ours, type Row, type Suite } from '../suite.js';
+
+const wantedSeconds = 2;
+const periodMs = 1;
+const small: AttentionShape = {
+  batch: 1,
+  heads: 16,
+  kvHeads: 16,
+  seqlenQ: 2048,
+  seqlenK: 2048,
+  headDim: 64,
+  causal: false,
+};
+
+/** How late, in seconds, the ticks of a 1 ms timer came while `work` ran. */
+async function latenessDuring(work: () => Promise<unknown>): Promise<Spread> {
+  const lateness: number[] = [];
+  let last = performance.now();
+  const timer = setInterval(() => {
+    const now = performance.now();
+    lateness.push(Math.max(0, now - last - periodMs) / 1000);
+    last = now;
+  }, periodMs);
+  await work();
+  // A blocked timer shows only once it ticks again.
+  await sleep(5 * periodMs);
+  clearInterval(timer);
+  return spreadOf(lateness);
+}
+
+async function run({ onnxRuntime }: Context): Promise<Row[]> {
+  const rows: Row[] = [];
+  const add = (who: string, lateness: Spread) =>
+    rows.push({
+      suite: 'responsiveness',
+      group: `a 1 ms timer during a call of ${wantedSeconds} s`,
+      x: wantedSeconds,
+      who,
+      lateness,
+    });
+  add('no call: the timer alone', await latenessDuring(() => sleep(wantedSeconds * 1000)));
+
+  const attend = async (shape: AttentionShape): Promise<Spread & { seconds: number }> => {
+    const inputs = randomInputs(shape, 'bshd');
+    let seconds = 0;
+    const lateness = await latenessDuring(async () => {
+      const begin = performance.now();
+      const out = flashAttention(inputs.q, inputs.k, inputs.v);
+      await out.data();
+      seconds = (performance.now() - begin) / 1000;
+      out.dispose();
+    });
+    disposeInputs(inputs);
+    return { ...lateness, seconds };
+  };
+  await attend(small);
+  const { seconds } = await attend(small);
+  const long = { ...small, batch: Math.ceil(wantedSeconds / seconds) };
+  add(ours, await attend(long));
+
+  if (onnxRuntime) {
+    const floats = () => new Float32Array(long.batch * 2048 * 16 * 64).fill(0.1);
+    const arrays = { q: floats(), k: floats(), v: floats() };
+    const { graph, feeds } = multiHeadAttention(long, arrays);
+    const model = await onnxRuntime.load(graph, feeds);
+    add('onnxruntime MultiHeadAttention', await latenessDuring(() => model.run()));
+    await model.dispose();
+  }
+  return rows;
+}
+
+export const suite: Suite = {
+  name: 'responsiveness',
+  summary: 'how late a 1 ms timer ticks while a 2 s attention call runs',
+  rank: 5,
+  cases: (): BenchCase[] => [{ label: 'responsiveness', run }],
+};
