@@ -10,6 +10,7 @@ import {
   qkvTensors,
   randomProblem,
 } from './support/numerics.js';
+import { settledMemory } from './support/gc.js';
 
 const shape = {
   batch: 2,
@@ -203,7 +204,7 @@ test.each([
 });
 
 test('returns at once; results come in the order of calls, whatever is disposed meanwhile', async () => {
-  const before = memory();
+  const before = await settledMemory();
   const q = randn([1, 1024, 8, 64], { seed: 1n });
   const begin = performance.now();
   const outs: Tensor[] = [];

@@ -193,7 +193,7 @@ describe('the parts of doctor', () => {
       ['FLASH_ATTENTION_CUDA', 'auto', 'note'],
       ['FLASH_ATTENTION_CUDA', 'yes', 'warning'],
       ['FLASH_ATTENTION', '1', 'warning'],
-      ['FLASH_ATTENTION_PREBUILD', '/tmp', 'warning'],
+      ['FLASH_ATTENTION_PREBUILD', 'elsewhere', 'warning'],
       ['FLASH_ATTENTION_THREADS', '4', 'warning'],
       ['FLASHATTENTION_DEVICE', 'cpu', 'warning'],
       ['PREBUILDS_ONLY', '1', 'note'],

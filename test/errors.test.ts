@@ -22,6 +22,7 @@ import {
 import { call, fromNative } from '../lib/errors.js';
 import { kHandle } from '../lib/show.js';
 import { errorOf, expectThrow, thrownBy, wrong } from './support/expect-error.js';
+import { settledMemory } from './support/gc.js';
 
 describe('FlashAttentionError', () => {
   test('is an Error with code, argument and cause', () => {
@@ -349,8 +350,8 @@ describe('options of dense attention', () => {
     expect((flashAttention(q, k, v, undefined) as Tensor).shape).toEqual([2, 6, 4, 3]);
   });
 
-  test('a failed call leaves nothing behind', () => {
-    const before = memory();
+  test('a failed call leaves nothing behind', async () => {
+    const before = await settledMemory();
     for (const options of [{ seqlensK: [5, 6] }, { scale: 1e300 }, { seqlensK: [1, 1], mask: q }]) {
       thrownBy(() => flashAttention(q, k, v, wrong(options)));
     }
@@ -411,8 +412,8 @@ describe('packed', () => {
     },
   );
 
-  test('errors free the views', () => {
-    const before = memory();
+  test('errors free the views', async () => {
+    const before = await settledMemory();
     thrownBy(() => flashAttentionQkvPacked(qkv, wrong({ scale: 'x' })));
     thrownBy(() => flashAttentionKvPacked(q, kv, wrong({ mask: gone })));
     expect(memory()).toEqual(before);
@@ -463,13 +464,19 @@ describe('varlen', () => {
   ];
   test.each(table.map((row, i) => ({ i, name: row[2], row })))('$i: $name', ({ row }) => {
     const [options, code, argument, message] = row;
-    const before = memory();
     expectThrow(() => flashAttentionVarlen(vq, vk, vv, wrong(options)), code, argument, message);
-    expect(memory()).toEqual(before);
     const told = options as object | null | undefined;
     if (typeof told === 'object' && told && 'cuSeqlensQ' in told) {
       expectThrow(() => explain(vq, vk, vv, wrong(options)), code, argument, message);
     }
+  });
+
+  test('errors free the temporaries', async () => {
+    const before = await settledMemory();
+    for (const bad of [{ cuSeqlensK: [0, 6, 5] }, { maxSeqlenQ: 1 }, { numSplits: 'x' }]) {
+      thrownBy(() => flashAttentionVarlen(vq, vk, vv, wrong({ ...lengths, ...bad })));
+    }
+    expect(memory()).toEqual(before);
   });
 
   test('shapes', () => {

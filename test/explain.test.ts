@@ -1,4 +1,5 @@
 import { BlockMask, explain, memory, tensor, zeros } from '../lib/index.js';
+import { settledMemory } from './support/gc.js';
 
 const [B, S, H, Hkv, D] = [2, 512, 4, 2, 64];
 const q = zeros([B, S, H, D]);
@@ -52,8 +53,8 @@ test('honours block masks, splits and dtypes', () => {
   expect(half.standardBytes).toBe(explain(q, kv, kv).standardBytes / 2);
 });
 
-test('explains varlen and paged calls by their options', () => {
-  const before = memory();
+test('explains varlen and paged calls by their options', async () => {
+  const before = await settledMemory();
   const flat = (t: typeof q) => t.reshape([B * S, ...t.shape.slice(2)]);
   using fq = flat(q);
   using fkv = flat(kv);
@@ -70,8 +71,8 @@ test('explains varlen and paged calls by their options', () => {
   expect(memory()).toEqual(before);
 });
 
-test('runs nothing and keeps nothing', () => {
-  const before = memory();
+test('runs nothing and keeps nothing', async () => {
+  const before = await settledMemory();
   explain(q, kv, kv, { seqlensK: [1, 2] });
   expect(memory()).toEqual(before);
 });

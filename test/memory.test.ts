@@ -10,7 +10,9 @@ test.each([
   ['16384 x 16384, causal', { seqlenQ: 16384, seqlenK: 16384, causal: true }],
 ])('%s: inputs, outputs and at most 64 MiB', (_name, lengths) => {
   const problem = { ...lengths, heads: 16, headDim: 64 };
-  const printed = execFileSync(process.execPath, [fixture, JSON.stringify(problem)], { encoding: 'utf8' });
+  const printed = execFileSync(process.execPath, [fixture, JSON.stringify(problem)], {
+    encoding: 'utf8',
+  });
   const { rise, outputs } = JSON.parse(printed);
   expect(outputs).toBe((lengths.seqlenQ * 16 * 64 + lengths.seqlenQ * 16) * 4);
   expect(rise).toBeGreaterThan(0);

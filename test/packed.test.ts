@@ -7,6 +7,7 @@ import {
   randn,
   type Tensor,
 } from '../lib/index.js';
+import { settledMemory } from './support/gc.js';
 
 const optionSets: AttentionOptions[] = [{}, { causal: true }, { window: [5, 2], softcap: 3 }];
 
@@ -59,8 +60,8 @@ describe.each(['float32', 'bfloat16'] as const)('%s', (dtype) => {
   });
 });
 
-test('leaves no views behind', () => {
-  const before = memory();
+test('leaves no views behind', async () => {
+  const before = await settledMemory();
   using qkv = randn([1, 8, 3, 2, 16], { seed: 1n });
   flashAttentionQkvPacked(qkv).dispose();
   expect(memory().tensors).toBe(before.tensors + 1);

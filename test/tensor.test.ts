@@ -10,6 +10,7 @@ import {
 } from '../lib/reference/index.js';
 import { kHandle } from '../lib/show.js';
 import { errorOf, expectThrow, wrong } from './support/expect-error.js';
+import { settledMemory } from './support/gc.js';
 
 /** What the native side thinks a tensor is. */
 function expectNativeAgrees(t: Tensor): void {
@@ -317,7 +318,7 @@ describe('views', () => {
   });
 
   test('share storage but not life', async () => {
-    const before = memory();
+    const before = await settledMemory();
     const t = tensor([1, 2, 3, 4], [2, 2]);
     const row = t.slice([1, 2]);
     expect(memory()).toEqual({
@@ -332,8 +333,8 @@ describe('views', () => {
     expect(memory()).toEqual(before);
   });
 
-  test('contiguous is a view where it can be', () => {
-    const before = memory();
+  test('contiguous is a view where it can be', async () => {
+    const before = await settledMemory();
     using t = zeros([4, 8]);
     using same = t.contiguous();
     expect(memory().storages).toBe(before.storages + 1);
@@ -373,7 +374,7 @@ describe('to()', () => {
 
 describe('dispose', () => {
   test('is idempotent, ends use, and `using` calls it', async () => {
-    const before = memory();
+    const before = await settledMemory();
     let kept: Tensor;
     {
       using t = zeros([4]);

@@ -10,6 +10,7 @@ import {
 import { native } from '../lib/native.js';
 import { kHandle } from '../lib/show.js';
 import { maxError } from './support/numerics.js';
+import { settledMemory } from './support/gc.js';
 
 const lengthsQ = [5, 0, 70, 1, 12];
 const lengthsK = [9, 4, 70, 33, 0];
@@ -82,7 +83,7 @@ test('ALiBi slopes per sequence', async () => {
 });
 
 test('lengths as numbers, Int32Array and Tensor, and temporaries are freed', async () => {
-  const before = memory();
+  const before = await settledMemory();
   const expected = flashAttentionVarlen(q, k, v, { cuSeqlensQ, cuSeqlensK });
   const arrays = flashAttentionVarlen(q, k, v, {
     cuSeqlensQ: Int32Array.from(cuSeqlensQ),

@@ -19,9 +19,8 @@ export function shareOf(row: Row): number | undefined {
 }
 
 /** Our row that others at the same point are held against: float32, in the usual order of axes. */
-export function ownAt(rows: readonly Row[], { group, x }: Row): Row | undefined {
-  const here = rows.filter((row) => row.group === group && row.x === x && isOurs(row));
-  return here.find(({ who }) => who === `${ours} float32`) ?? here[0];
+function ownAt(rows: readonly Row[], { group, x }: Row): Row | undefined {
+  return rows.find((row) => row.group === group && row.x === x && row.who === `${ours} float32`);
 }
 
 /** How many times longer `row` takes than our own row beside it. */

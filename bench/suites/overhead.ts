@@ -15,7 +15,8 @@ const tiny: AttentionShape = {
   causal: false,
 };
 const callsAtOnce = 200;
-const copiedBytes = 64 * 2 ** 20;
+const copiedMiB = 64;
+const copiedBytes = copiedMiB * 2 ** 20;
 
 const seconds = (since: number): number => (performance.now() - since) / 1000;
 
@@ -96,8 +97,8 @@ async function copies({ choice }: Context): Promise<Row[]> {
   const times = choice.quick ? 3 : 15;
   const row = (who: string, measured: number[]): Row => ({
     suite: 'overhead',
-    group: 'copies of 64 MiB',
-    x: copiedBytes,
+    group: 'copies, by MiB',
+    x: copiedMiB,
     who,
     time: spreadOf(measured),
     bytes: copiedBytes,

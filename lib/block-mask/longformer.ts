@@ -1,7 +1,7 @@
 import { checkInteger, checkOptions } from '../check.js';
 import { setRange } from './bits.js';
 import { type BlockSize, checkBlockSize, checkSeqlen, geometry } from './geometry.js';
-import { BlockGrid, kFull, kSkip } from './grid.js';
+import { BlockGrid, kFull } from './grid.js';
 import { checkIndexSet, type IndexSet } from './indices.js';
 import { Band } from './window.js';
 
@@ -37,15 +37,14 @@ export function longformerGrid(options: LongformerOptions): BlockGrid {
   const colGlobals = globalsByBlock(isGlobal, blockK);
   for (let row = 0; row < rows; row++) {
     const queries = rowGlobals[row];
+    const [bandBegin, bandEnd] = band.columns(row);
     for (let col = 0; col < cols; col++) {
       const keys = colGlobals[col];
-      const state = band.classify(row, col);
+      const inBand = col >= bandBegin && col < bandEnd;
+      if (!inBand && queries.pattern === '' && keys.pattern === '') continue; // stays skipped
+      const state = inBand ? band.classify(row, col) : 'skip';
       if (queries.all || keys.all || state === 'full') {
         grid.set(0, row, col, kFull);
-        continue;
-      }
-      if (state === 'skip' && queries.pattern === '' && keys.pattern === '') {
-        grid.set(0, row, col, kSkip);
         continue;
       }
       const offset = state === 'skip' ? '' : band.offset(row, col);

@@ -7,7 +7,7 @@ import {
   type Geometry,
   geometry,
 } from './geometry.js';
-import { BlockGrid, blockExtent, kFull, kSkip } from './grid.js';
+import { BlockGrid, blockExtent, kFull } from './grid.js';
 
 /** Options of {@link BlockMask.slidingWindow}. */
 export interface SlidingWindowOptions {
@@ -41,15 +41,13 @@ export function slidingWindowGrid(options: SlidingWindowOptions): BlockGrid {
   for (let row = 0; row < grid.geometry.rows; row++) {
     const [begin, end] = band.columns(row);
     for (let col = begin; col < end; col++) {
-      const state = band.classify(row, col);
-      const cell =
-        state === 'partial'
-          ? grid.cellByKey(row, col, `${band.offset(row, col)}`, (bits) => {
-              band.fill(bits, grid.words, row, col);
-            })
-          : state === 'full'
-            ? kFull
-            : kSkip;
+      if (band.classify(row, col) === 'full') {
+        grid.set(0, row, col, kFull);
+        continue;
+      }
+      const cell = grid.cellByKey(row, col, `${band.offset(row, col)}`, (bits) => {
+        band.fill(bits, grid.words, row, col);
+      });
       grid.set(0, row, col, cell);
     }
   }
@@ -68,7 +66,7 @@ export class Band {
     this.shift = geometry.seqlenK - geometry.seqlenQ;
   }
 
-  /** The range of columns that the band may touch in a row of blocks. */
+  /** The range of columns that the band touches in a row of blocks. */
   columns(row: number): [begin: number, end: number] {
     const { blockQ, blockK, seqlenK, cols } = this.geometry;
     if (this.left + this.right < 0) return [0, 0];

@@ -4,7 +4,7 @@ import type { FloatDType } from './host-tensor.js';
 import { withProgress } from './progress.js';
 
 /** Products that the reference computes in about a second. */
-const productBudget = 4e8;
+const productBudget = 2e8;
 /** First, middle and last. */
 const minRows = 3;
 

@@ -46,6 +46,9 @@ export interface TensorReport {
   readonly shape: readonly number[];
 }
 
+/** What a call gave. */
+type RunResult = { out: Tensor; lse?: Tensor };
+
 /** Reads q, k, v, runs attention, reports. Resolves to the exit code: 1 when a check found too large an error. */
 export async function run(paths: readonly string[], options: RunOptions): Promise<number> {
   const outputs = planOutputs(options.out, options.lse);
@@ -57,7 +60,11 @@ export async function run(paths: readonly string[], options: RunOptions): Promis
   const attention = attentionOptions(options);
   const plan = explain(q, k, v, attention);
   const returnLse = outputs.wantsLse || options.check === true;
-  const { result, seconds } = await timed([q, k, v], { ...attention, returnLse }, options.repeat);
+  const call = (): RunResult =>
+    returnLse
+      ? flashAttention(q, k, v, { ...attention, returnLse })
+      : { out: flashAttention(q, k, v, attention) };
+  const { result, seconds } = await timed(call, device, options.repeat);
   const medianSeconds = median(seconds);
   const tensorBytes = memory().bytes;
   const peakMemoryBytes = peakMemory();
@@ -86,26 +93,25 @@ export async function run(paths: readonly string[], options: RunOptions): Promis
 
 /** Runs the call `repeat` times, one after the other; the last result is kept. */
 async function timed(
-  [q, k, v]: readonly Tensor[],
-  options: AttentionOptions,
+  call: () => RunResult,
+  device: DeviceName,
   repeat: number,
-): Promise<{ result: { out: Tensor; lse?: Tensor }; seconds: number[] }> {
+): Promise<{ result: RunResult; seconds: number[] }> {
   const seconds: number[] = [];
-  let result: { out: Tensor; lse?: Tensor } | undefined;
-  await synchronize(q.device);
+  let result: RunResult | undefined;
+  await synchronize(device);
   await withProgress('attention', repeat > 1 ? repeat : undefined, async (progress) => {
     for (let n = 0; n < repeat; n++) {
       result?.out.dispose();
       result?.lse?.dispose();
       const started = performance.now();
-      const returned = flashAttention(q, k, v, options);
-      await synchronize(q.device);
+      result = call();
+      await synchronize(device);
       seconds.push((performance.now() - started) / 1000);
-      result = 'out' in returned ? returned : { out: returned };
       progress.update(n + 1);
     }
   });
-  return { result: result as { out: Tensor; lse?: Tensor }, seconds };
+  return { result: result as RunResult, seconds };
 }
 
 function median(values: readonly number[]): number {

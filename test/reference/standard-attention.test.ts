@@ -211,6 +211,16 @@ describe('precision', () => {
     }
   });
 
+  it('stores scores in the type, the product and then its sum with a bias', () => {
+    // With a single key, lse is the score.
+    const single = randomInputs(shapeOf({ seqlenQ: 8, seqlenK: 1, headDim: 16 }), 14);
+    const mask = { data: normal(8, 15), shape: [8, 1] };
+    const product = standardAttention(single, { precision: 'float16' }).lse;
+    expect(product).toEqual(standardAttention(single).lse.map(roundToFloat16));
+    const sum = standardAttention({ ...single, mask }, { precision: 'float16' }).lse;
+    expect(sum).toEqual(product.map((s, i) => roundToFloat16(s + mask.data[i])));
+  });
+
   it('stores the output in the type', () => {
     for (const [precision, roundTo] of [
       ['float32', Math.fround],

@@ -1,25 +1,37 @@
-import { spawnSync } from 'node:child_process';
+/** Runs a script of test/fixtures in a Node process of its own, so that its end can be looked at. */
+import { execFile } from 'node:child_process';
+import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const root = new URL('../../', import.meta.url);
-
-/** The built package (`npm test` builds it first), as an import specifier and as a path. */
-export const builtEsm = new URL('dist/index.js', root).href;
-export const builtCjs = fileURLToPath(new URL('dist/index.cjs', root));
+const fixtures = fileURLToPath(new URL('../fixtures/', import.meta.url));
 
 export interface ChildResult {
+  /** Exit status; null when a signal ended it. */
   readonly status: number | null;
+  /** The signal that ended it, `SIGKILL` when it ran out of time. */
+  readonly signal: string | null;
   readonly stdout: string;
   readonly stderr: string;
+  readonly milliseconds: number;
 }
 
-/** Runs module code in a process of its own; `fa` is the built package. */
-export function runChild(code: string, env: NodeJS.ProcessEnv = {}): ChildResult {
-  const source = `import * as fa from ${JSON.stringify(builtEsm)};\n${code}`;
-  const { status, stdout, stderr } = spawnSync(
-    process.execPath,
-    ['--expose-gc', '--input-type=module', '-e', source],
-    { env: { ...process.env, NODE_OPTIONS: '', ...env }, encoding: 'utf8', timeout: 60_000 },
-  );
-  return { status, stdout, stderr };
+export function runChild(
+  script: string,
+  args: (string | number)[] = [],
+  options: { flags?: string[]; env?: Record<string, string>; timeout?: number } = {},
+): Promise<ChildResult> {
+  const { flags = [], env = {}, timeout = 60_000 } = options;
+  const started = performance.now();
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      [...flags, path.join(fixtures, script), ...args.map(String)],
+      { env: { ...process.env, ...env }, timeout, killSignal: 'SIGKILL' },
+      (error, stdout, stderr) => {
+        const status = error === null ? 0 : typeof error.code === 'number' ? error.code : null;
+        const milliseconds = performance.now() - started;
+        resolve({ status, signal: error?.signal ?? null, stdout, stderr, milliseconds });
+      },
+    );
+  });
 }

@@ -54,7 +54,7 @@ export function headlinesOf(rows: readonly Row[]): Headline[] {
   }
   const decoding = speedup(of('decode'));
   add(
-    decoding && showFactor(decoding),
+    decoding === undefined ? undefined : showFactor(decoding),
     'as fast as the best onnxruntime graph at decoding (median)',
   );
   const longest = best(of('memory').filter(isOurs), ({ x }) => x);
@@ -63,11 +63,10 @@ export function headlinesOf(rows: readonly Row[]): Headline[] {
     add(showBytes(Math.max(beyond(longest) ?? 0, 0)), meaning);
   }
   const enqueue = of('overhead').find(({ who }) => who.includes('in a row'));
-  add(enqueue?.time && showTime(enqueue.time.median), 'to enqueue a call');
+  if (enqueue?.time) add(showTime(enqueue.time.median), 'to enqueue a call');
   const calm = of('responsiveness').find(isOurs);
-  add(
-    calm?.lateness && showTime(calm.lateness.max),
-    'at most: delay of a 1 ms timer during a 2 s call',
-  );
+  if (calm?.lateness) {
+    add(showTime(calm.lateness.max), 'at most: delay of a 1 ms timer during a 2 s call');
+  }
   return found;
 }

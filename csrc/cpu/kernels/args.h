@@ -78,4 +78,16 @@ struct ForwardArgs {
   int tile_k;                  // keys per tile
 };
 
+/** Gradients of a work item: rows [row_begin, row_end) of `forward`, whose out and lse are read, against all keys. */
+struct BackwardArgs {
+  ForwardArgs forward;
+  Rows dout;  // row i; head g at dout_head_stride
+  int64_t dout_head_stride;
+  Rows dq;
+  int64_t dq_head_stride;
+  float* dk;      // [seqlen_k][head_dim rounded up to 16]: sum over this item's rows, without the scale
+  float* dv;      // [seqlen_k][head_dim_v rounded up to 16]
+  float* dsinks;  // [group], sum over this item's rows; null: not wanted
+};
+
 }  // namespace fa::cpu

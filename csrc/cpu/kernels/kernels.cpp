@@ -1,6 +1,6 @@
 // One instruction set's kernels: this file is compiled once per level, with that level's flags and
 // FA_ISA set to its name.
-#include "cpu/kernels/forward.h"
+#include "cpu/kernels/backward.h"
 #include "cpu/kernels/table.h"
 
 namespace fa::cpu {
@@ -95,6 +95,8 @@ const KernelTable FA_CONCAT(FA_TABLE_, FA_ISA) = {
     FA_ISA::kPanelRows,
     FA_ISA::forward_scratch,
     FA_ISA::forward,
+    FA_ISA::backward_scratch,
+    FA_ISA::backward,
     FA_ISA::classify_tile,
     FA_ISA::merge_row,
     FA_ISA::convert_row,

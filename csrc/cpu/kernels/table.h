@@ -29,6 +29,9 @@ struct KernelTable {
   size_t (*forward_scratch)(const ForwardArgs& args);
   /** One work item: rows [row_begin, row_end) against keys [key_begin, key_end). `scratch` is 64-byte aligned. */
   void (*forward)(const ForwardArgs& args, char* scratch);
+  /** Likewise for gradients. */
+  size_t (*backward_scratch)(const BackwardArgs& args);
+  void (*backward)(const BackwardArgs& args, char* scratch);
   /** core TileKind of queries [i0, i1) x keys [j0, j1) over all heads of the group. */
   int (*classify)(const ForwardArgs& args, int64_t i0, int64_t i1, int64_t j0, int64_t j1);
   void (*merge_row)(const MergeRowArgs& args);

@@ -1,0 +1,61 @@
+import { BlockMask, empty, flashAttention, memory, randn, zeros } from '../lib/index.js';
+import { settledMemory } from './support/gc.js';
+
+test('counts handles, storages and bytes', async () => {
+  const before = await settledMemory();
+  const t = zeros([256, 4]);
+  const row = t.slice([0, 1]);
+  const half = t.to('float16');
+  const { tensors, storages, bytes } = memory();
+  expect(tensors - before.tensors).toBe(3);
+  expect(storages - before.storages).toBe(2);
+  expect(bytes - before.bytes).toBe(256 * 4 * (4 + 2));
+  t.dispose();
+  expect(memory().bytes).toBe(bytes); // the row still holds all of it
+  row.dispose();
+  half.dispose();
+  expect(memory()).toEqual(before);
+});
+
+test('tensors and block masks that nobody holds are collected', async () => {
+  const before = await settledMemory();
+  await (async () => {
+    const q = randn([1, 64, 2, 16], { seed: 1n });
+    const blockMask = BlockMask.document(new Int32Array(64), { blockSize: 16 });
+    await flashAttention(q, q, q, { blockMask }).data();
+    q.transpose(0, 2, 1, 3).slice(null, [0, 1]);
+    expect(memory().tensors).toBeGreaterThan(before.tensors + 3);
+  })();
+  expect(await settledMemory()).toEqual(before);
+});
+
+test('dropped tensors do not pile up: their bytes press on the garbage collector', async () => {
+  const before = await settledMemory();
+  const MiB = 2 ** 20;
+  let most = 0;
+  for (let i = 0; i < 400; i++) {
+    empty([16 * MiB]);
+    if (i % 10 === 0) await new Promise(setImmediate); // finalizers run between turns
+    most = Math.max(most, memory().bytes - before.bytes);
+  }
+  expect(most).toBeLessThan(200 * 64 * MiB);
+  expect(await settledMemory()).toEqual(before);
+});
+
+test('a thousand attention calls leave nothing behind', async () => {
+  const before = await settledMemory();
+  {
+    using q = randn([1, 8, 2, 16], { seed: 1n });
+    for (let i = 0; i < 1000; i++) {
+      const { out, lse } = flashAttention(q, q, q, {
+        causal: true,
+        seqlensK: [8],
+        returnLse: true,
+      });
+      if (i % 100 === 0) await out.data();
+      out.dispose();
+      lse.dispose();
+    }
+  }
+  expect(memory()).toEqual(before);
+});

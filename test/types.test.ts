@@ -1,0 +1,143 @@
+/**
+ * What the compiler promises about the public API. `tsc` is what checks it; running the file shows
+ * that the module has these exports and no others.
+ */
+import * as fa from '../lib/index.js';
+import type {
+  AttentionOptions,
+  AttentionResult,
+  DeviceInfo,
+  DeviceName,
+  DType,
+  ErrorCode,
+  IntVector,
+  Plan,
+  Tensor,
+  TypedArray,
+} from '../lib/index.js';
+
+/** Compiles only if A and B are the same type. */
+type Same<A, B> =
+  (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+const same = <A, B>(_: Same<A, B>): void => {};
+
+declare const q: Tensor;
+declare const options: AttentionOptions;
+declare const flag: boolean;
+
+/** Never called: only its types matter. */
+export function promises(): void {
+  same<ReturnType<typeof fa.tensor>, Tensor>(true);
+  same<Tensor['dtype'], DType>(true);
+  same<DType, 'float32' | 'float16' | 'bfloat16' | 'int32' | 'bool'>(true);
+  same<DeviceName, 'cpu' | 'cuda' | `cuda:${number}`>(true);
+  same<Tensor['shape'], readonly number[]>(true);
+  same<ReturnType<Tensor['data']>, Promise<TypedArray>>(true);
+  same<ReturnType<Tensor['toFloat32']>, Promise<Float32Array<ArrayBuffer>>>(true);
+  same<ReturnType<typeof fa.devices>, DeviceInfo[]>(true);
+  same<ReturnType<typeof fa.explain>, Plan>(true);
+  same<InstanceType<typeof fa.FlashAttentionError>['code'], ErrorCode>(true);
+
+  // The result's type follows `returnLse`.
+  const alone = fa.flashAttention(q, q, q);
+  same<typeof alone, Tensor>(true);
+  const plain = fa.flashAttention(q, q, q, options);
+  same<typeof plain, Tensor>(true);
+  const both = fa.flashAttention(q, q, q, { ...options, returnLse: true });
+  same<typeof both, AttentionResult>(true);
+  const off = fa.flashAttention(q, q, q, { causal: true, returnLse: false });
+  same<typeof off, Tensor>(true);
+  const either = fa.flashAttention(q, q, q, { returnLse: flag });
+  same<typeof either, Tensor | AttentionResult>(true);
+  const lengths = { cuSeqlensQ: [0, 1], cuSeqlensK: Int32Array.of(0, 1) };
+  const varlen = fa.flashAttentionVarlen(q, q, q, { ...lengths, returnLse: true });
+  same<typeof varlen, AttentionResult>(true);
+  const packed = fa.flashAttentionQkvPacked(q);
+  same<typeof packed, Tensor>(true);
+  const kvPacked = fa.flashAttentionKvPacked(q, q, { returnLse: true });
+  same<typeof kvPacked, AttentionResult>(true);
+  const paged = fa.flashAttentionPaged(q, q, q, { pageTable: q, seqlensK: [1] });
+  same<typeof paged, Tensor>(true);
+  const merged = fa.mergeAttentionStates([both, { out: q, lse: q }]);
+  same<typeof merged, AttentionResult>(true);
+  const sdpa = fa.scaledDotProductAttention(q, q, q, { isCausal: true });
+  same<typeof sdpa, Tensor>(true);
+
+  // What is accepted.
+  fa.tensor([1, 2], [2]);
+  fa.tensor(
+    [
+      [1, 2],
+      [3, 4],
+    ],
+    [2, 2],
+  );
+  fa.tensor([true, false], [2]);
+  fa.tensor(new Float64Array(2), [2] as const, { dtype: 'bfloat16', device: 'cuda:1' });
+  fa.tensor(new Uint16Array(2), [2], { dtype: 'float16' });
+  fa.randn([2], { seed: 1n });
+  const vectors: IntVector[] = [[1, 2], Int32Array.of(1), q];
+  fa.flashAttention(q, q, q, { seqlensK: vectors[0], window: [1, Infinity], numSplits: 'auto' });
+  fa.explain(q, q, q, { ...lengths, causal: true });
+  fa.BlockMask.document([
+    [0, 0],
+    [1, 2],
+  ]);
+  fa.BlockMask.from([[true]], [64, 128]);
+  fa.BlockMask.from([[[[true]]]], 64);
+
+  // What is refused.
+  // @ts-expect-error: not a tensor
+  fa.flashAttention([1], q, q);
+  // @ts-expect-error: an unknown option
+  fa.flashAttention(q, q, q, { isCausal: true });
+  // @ts-expect-error: a number as seed
+  fa.flashAttention(q, q, q, { dropout: { p: 0.1, seed: 1 } });
+  // @ts-expect-error: an unknown layout
+  fa.flashAttention(q, q, q, { layout: 'sbhd' });
+  // @ts-expect-error: a window of one bound
+  fa.flashAttention(q, q, q, { window: [128] });
+  // @ts-expect-error: layout has no meaning here
+  fa.flashAttentionVarlen(q, q, q, { ...lengths, layout: 'bshd' });
+  // @ts-expect-error: lengths are required
+  fa.flashAttentionVarlen(q, q, q, {});
+  // @ts-expect-error: a page table is required
+  fa.flashAttentionPaged(q, q, q, { seqlensK: [1] });
+  // @ts-expect-error: an unknown dtype
+  fa.zeros([1], { dtype: 'float64' });
+  // @ts-expect-error: an unknown device
+  fa.zeros([1], { device: 'gpu' });
+  // @ts-expect-error: a seed is required
+  fa.randn([1], {});
+  // @ts-expect-error: tensors do not change
+  q.shape = [1];
+  // @ts-expect-error: nor do their shapes
+  q.shape[0] = 1;
+  // @ts-expect-error: masks are made by the static functions
+  new fa.BlockMask();
+}
+
+test('the module exports what the design lists, and nothing else', () => {
+  expect(Object.keys(fa).sort()).toEqual([
+    'BlockMask',
+    'FlashAttentionError',
+    'Tensor',
+    'defaultDevice',
+    'devices',
+    'empty',
+    'explain',
+    'flashAttention',
+    'flashAttentionKvPacked',
+    'flashAttentionPaged',
+    'flashAttentionQkvPacked',
+    'flashAttentionVarlen',
+    'memory',
+    'mergeAttentionStates',
+    'randn',
+    'scaledDotProductAttention',
+    'synchronize',
+    'tensor',
+    'version',
+    'zeros',
+  ]);
+});
