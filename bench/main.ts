@@ -10,6 +10,7 @@ import { type Options, parseCommandLine } from './options.js';
 import { findOnnxRuntime } from './peers/onnxruntime.js';
 import { ProgressBar } from './progress-bar.js';
 import { compareResults } from './report/compare.js';
+import { markdownOf } from './report/markdown.js';
 import { writePage } from './report/page.js';
 import { showMachine, showSuite } from './report/terminal.js';
 import { readResult, type Result, resultName, writeResult } from './result-file.js';
@@ -82,6 +83,13 @@ async function measure(
   };
 }
 
+/** Where this run's files went is nothing that repeating it needs. */
+const withoutFiles = (args: readonly string[]): string[] =>
+  args.filter((arg, at) => {
+    const isValue = /^--(json|html)$/.test(args[at - 1] ?? '') && !arg.startsWith('-');
+    return !isValue && !/^--(json|html|install-peers)\b/.test(arg);
+  });
+
 async function main(args: string[]): Promise<void> {
   const all = await loadSuites();
   const { suites, options } = parseCommandLine(args, all);
@@ -90,6 +98,8 @@ async function main(args: string[]): Promise<void> {
     console.log(compareResults(before, after));
     return;
   }
+  // Read when the addon is loaded, which has not happened yet.
+  if (options.threads) process.env.FLASH_ATTENTION_NUM_THREADS = String(options.threads);
   let result: Result;
   if (options.from) {
     result = readResult(options.from);
@@ -99,8 +109,9 @@ async function main(args: string[]): Promise<void> {
       if (rows.length > 0) console.log(showSuite(suite, rows));
     }
   } else {
-    result = await measure(suites, contextOf(options), args);
+    result = await measure(suites, contextOf(options), withoutFiles(args));
   }
+  if (options.markdown) console.log(markdownOf(result));
   const root = path.dirname(here);
   if (options.json && !options.from) {
     const usual = path.join(root, 'bench', 'results', `${resultName(result)}.json`);

@@ -37,8 +37,8 @@ const tolerableDisturbance = 0.05;
 const secondChances = 3;
 /** Calls that take longer find nothing of their last turn in a cache, warmed up or not. */
 const warmUpSeconds = 0.25;
-/** onnxruntime's threads go on spinning for a while after a call; they must not spin into ours. */
-const pauseMs = 20;
+const idleProbeMs = 10;
+const idleProbes = 50;
 
 /** Gives every contestant its turn, round after round, each round beginning with another one. */
 export async function alternate(
@@ -49,17 +49,21 @@ export async function alternate(
   const times = new Map(contestants.map(({ name }) => [name, [] as number[]]));
   const rates = new Map(probes.map(({ name }) => [name, [] as number[]]));
   const shares: number[] = [];
+  const lastSeconds = new Map<string, number>();
   let chances = secondChances;
   for (let round = 0; round < pace.rounds; ) {
     const meter = new DisturbanceMeter();
     const measured = new Map<string, number[]>();
     for (let i = 0; i < contestants.length; i++) {
       const contestant = contestants[(i + round) % contestants.length];
-      if (round >= (contestant.rounds ?? pace.rounds)) continue;
-      const last = times.get(contestant.name)?.at(-1) ?? 0;
-      const warmUp = round === 0 ? chances === secondChances : last < warmUpSeconds;
-      measured.set(contestant.name, await turn(contestant, pace.turnSeconds, warmUp));
+      const { name, rounds = pace.rounds } = contestant;
+      if (round >= rounds) continue;
+      const warmUp = (lastSeconds.get(name) ?? 0) < warmUpSeconds;
+      const seconds = await turn(contestant, pace.turnSeconds, warmUp);
+      measured.set(name, seconds);
+      lastSeconds.set(name, seconds[seconds.length - 1]);
     }
+    await untilIdle();
     const limits = probes.map((probe) => probe.measure());
     const share = meter.lap();
     if (share !== undefined && share > tolerableDisturbance && chances-- > 0) continue;
@@ -78,7 +82,7 @@ export async function alternate(
 }
 
 async function turn(contestant: Contestant, seconds: number, warmUp: boolean): Promise<number[]> {
-  await sleep(pauseMs);
+  await untilIdle();
   if (warmUp) await contestant.call();
   const times: number[] = [];
   const end = performance.now() + seconds * 1000;
@@ -88,4 +92,18 @@ async function turn(contestant: Contestant, seconds: number, warmUp: boolean): P
     times.push((performance.now() - begin) / 1000);
   } while (performance.now() < end);
   return times;
+}
+
+/**
+ * Waits until no thread of this process is busy: those of onnxruntime go on spinning for tens of
+ * milliseconds after a call, and must not spin into the next contestant's turn.
+ */
+async function untilIdle(): Promise<void> {
+  for (let i = 0; i < idleProbes; i++) {
+    const begin = performance.now();
+    const before = process.cpuUsage();
+    await sleep(idleProbeMs);
+    const { user, system } = process.cpuUsage(before);
+    if ((user + system) / 1000 < 0.1 * (performance.now() - begin)) return;
+  }
 }

@@ -14,6 +14,7 @@ export interface Options {
   readonly peers: boolean;
   readonly json?: string | true;
   readonly html?: string | true;
+  readonly markdown?: boolean;
   readonly from?: string;
   readonly compare?: readonly string[];
 }
@@ -76,6 +77,7 @@ export function parseCommandLine(args: readonly string[], all: readonly Suite[])
     )
     .option('--json [file]', 'write the result (default bench/results/<date>-<cpu>.json)')
     .option('--html [file]', 'write a page with charts (default build-bench/<date>-<cpu>.html)')
+    .option('--markdown', 'end with the figures as Markdown tables')
     .option('--from <file>', 'measure nothing: report the result in this JSON file')
     .option('--compare <files...>', 'measure nothing: compare two JSON files')
     .addHelpText('after', `\nSuites:\n${helpOf(all)}`)

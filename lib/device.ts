@@ -58,7 +58,7 @@ export function resolveDevice(name: unknown, argument: string): DeviceName {
     const reason = found?.reason ?? `there is ${known.map((device) => device.name).join(', ')}`;
     throw new FlashAttentionError(
       'ERR_DEVICE_UNAVAILABLE',
-      `Expected ${argument} to be a usable device but received '${name}': ${reason}.`,
+      `Expected ${argument} to be a usable device but received '${name}': ${reason.replace(/\.$/, '')}.`,
       { argument },
     );
   }

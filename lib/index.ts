@@ -4,6 +4,8 @@
  * @packageDocumentation
  */
 export { flashAttention } from './attention.js';
+export type { AttentionGradients, ForwardState } from './backward.js';
+export { flashAttentionBackward, flashAttentionVarlenBackward } from './backward.js';
 export type { BigBirdOptions } from './block-mask/big-bird.js';
 export { BlockMask } from './block-mask/block-mask.js';
 export type { Blocks, BlocksOptions, FlatBlocks } from './block-mask/blocks.js';

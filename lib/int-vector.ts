@@ -9,21 +9,21 @@ import { failShape, maxSeqlen } from './qkv.js';
 import { show } from './show.js';
 import { isTensor, liveHandle, type Tensor } from './tensor.js';
 
-/** The length of a vector of integers. */
-export function checkIntVector(value: IntVector, argument: string): number {
+/** Checks a vector of non-negative integers and tells its length. */
+export function checkIntVector(value: IntVector, device: DeviceName, argument: string): number {
   if (isTensor(value)) {
     checkTensor(value, argument);
     checkTensorDType(value, ['int32'], argument);
     if (value.shape.length !== 1) failShape(argument, '[length]', value);
+    checkSameDevice(value, device, argument);
     return value.shape[0];
   }
   if (!Array.isArray(value) && !isInt32Array(value)) {
-    fail(
-      'ERR_TYPE',
-      argument,
-      'an int32 Tensor, an Int32Array or an array of integers',
-      show(value),
-    );
+    const expected = 'an int32 Tensor, an Int32Array or an array of integers';
+    fail('ERR_TYPE', argument, expected, show(value));
+  }
+  for (let i = 0; i < value.length; i++) {
+    checkInteger(value[i], 0, maxSeqlen, `${argument}[${i}]`);
   }
   return value.length;
 }
@@ -35,34 +35,27 @@ function isInt32Array(value: unknown): value is Int32Array {
   );
 }
 
-/** `seqlensK` of a batch. */
+/** The handle of a checked vector; plain numbers are copied into a temporary tensor. */
+export function intHandle(
+  value: IntVector,
+  device: DeviceName,
+  temporaries: Tensor[],
+): NativeTensor {
+  if (isTensor(value)) return liveHandle(value);
+  const made = tensor(value, [value.length], { dtype: 'int32', device });
+  temporaries.push(made);
+  return liveHandle(made);
+}
+
+/** The handle of `seqlensK`. */
 export function seqlensHandle(
   value: IntVector,
   batch: number,
   device: DeviceName,
   temporaries: Tensor[],
 ): NativeTensor {
-  if (checkIntVector(value, 'options.seqlensK') !== batch) {
+  if (checkIntVector(value, device, 'options.seqlensK') !== batch) {
     failShape('options.seqlensK', `[batch], [${batch}],`, value);
   }
-  return intHandle(value, device, 'options.seqlensK', temporaries);
-}
-
-/** The handle of an int32 tensor on `device`; plain numbers are copied into a temporary one. */
-export function intHandle(
-  value: IntVector,
-  device: DeviceName,
-  argument: string,
-  temporaries: Tensor[],
-): NativeTensor {
-  if (isTensor(value)) {
-    checkSameDevice(value, device, argument);
-    return liveHandle(value);
-  }
-  value.forEach((item: number, i: number) => {
-    checkInteger(item, 0, maxSeqlen, `${argument}[${i}]`);
-  });
-  const made = tensor(value, [value.length], { dtype: 'int32', device });
-  temporaries.push(made);
-  return liveHandle(made);
+  return intHandle(value, device, temporaries);
 }

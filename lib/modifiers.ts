@@ -53,7 +53,7 @@ export function applyCommon(
   device: DeviceName,
 ): void {
   const { scale, causal, window, sinkTokens, softcap, numSplits, dropout } = options;
-  const { alibiSlopes, sinks, returnLse } = options;
+  const { alibiSlopes, sinks, returnLse, deterministic } = options;
   if (scale !== undefined) args.scale = checkNumber(scale, 'options.scale');
   if (causal !== undefined) args.causal = checkBoolean(causal, 'options.causal');
   if (window !== undefined) applyWindow(args, window);
@@ -79,6 +79,7 @@ export function applyCommon(
     checkSameDevice(sinks, device, 'options.sinks');
     args.sinks = liveHandle(sinks);
   }
+  if (deterministic !== undefined) checkBoolean(deterministic, 'options.deterministic');
   if (returnLse !== undefined) args.returnLse = checkBoolean(returnLse, 'options.returnLse');
 }
 

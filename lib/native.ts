@@ -80,6 +80,16 @@ export interface NativeAttentionArgs {
   pageTable?: NativeTensor;
 }
 
+/** `causal`, masks and all as in the forward call. `returnLse` and `numSplits` are not looked at. */
+export interface NativeBackwardArgs extends NativeAttentionArgs {
+  /** Like out. */
+  dOut: NativeTensor;
+  out: NativeTensor;
+  /** float32 [B, H, Sq]; varlen [H, totalQ]. */
+  lse: NativeTensor;
+  deterministic: boolean;
+}
+
 export interface NativePlan {
   readonly kernel: string;
   readonly isa: string;
@@ -136,6 +146,9 @@ export interface NativeAddon {
   /** Idempotent. */
   dispose(tensor: NativeTensor): void;
   attention(args: NativeAttentionArgs): [out: NativeTensor, lse: NativeTensor | null];
+  attentionBackward(
+    args: NativeBackwardArgs,
+  ): [dq: NativeTensor, dk: NativeTensor, dv: NativeTensor, dSinks: NativeTensor | null];
   plan(args: NativeAttentionArgs): NativePlan;
   /** outs [B, S, H, D] (layout 0) or [B, H, S, D] (1), lses [B, H, S] float32. */
   mergeStates(

@@ -52,6 +52,11 @@ export interface CommonAttentionOptions {
    * independent of what else is in the batch.
    */
   numSplits?: number | 'auto';
+  /**
+   * Gradients with the same bits for any number of threads. Without it they are the same for the same
+   * number. Results of forward calls always are, so they ignore it. Default false.
+   */
+  deterministic?: boolean;
 }
 
 /** Whether to return `{ out, lse }` and not `out` alone. Default false. */
@@ -118,6 +123,7 @@ const common = [
   'sinks',
   'dropout',
   'numSplits',
+  'deterministic',
   'returnLse',
 ];
 

@@ -8,7 +8,14 @@ import {
   varlenKeys,
 } from './options.js';
 import { newArgs, type Problem, run } from './problem.js';
-import { checkHeads, checkTensors, failShape, maxSeqlen, requireOptions } from './qkv.js';
+import {
+  checkHeads,
+  checkTensors,
+  failShape,
+  maxSeqlen,
+  type Names,
+  requireOptions,
+} from './qkv.js';
 import type { Tensor } from './tensor.js';
 
 /**
@@ -53,7 +60,7 @@ export function flashAttentionVarlen(
   return run(varlenProblem(q, k, v, options));
 }
 
-const names = { q: 'q', k: 'k', v: 'v' };
+const plainNames: Names = { q: 'q', k: 'k', v: 'v' };
 
 /** Checks and translates a call. */
 export function varlenProblem(
@@ -61,21 +68,22 @@ export function varlenProblem(
   k: Tensor,
   v: Tensor,
   options: VarlenAttentionOptions & ReturnLse,
+  names: Names = plainNames,
 ): Problem {
   checkTensors(q, k, v, 3, names);
   const given = requireOptions(checkOptions(options, varlenKeys), 'cuSeqlensQ and cuSeqlensK');
   const [totalQ, heads, headDim] = q.shape as [number, number, number];
   const [totalK, kvHeads] = k.shape as [number, number, number];
-  if (k.shape[2] !== headDim) failShape('k', `[totalK, kvHeads, ${headDim}]`, k);
+  if (k.shape[2] !== headDim) failShape(names.k, `[totalK, kvHeads, ${headDim}]`, k);
   if (v.shape[0] !== totalK || v.shape[1] !== kvHeads) {
-    failShape('v', `[${totalK}, ${kvHeads}, headDimV]`, v);
+    failShape(names.v, `[${totalK}, ${kvHeads}, headDimV]`, v);
   }
   checkHeads(q, v, heads, kvHeads, headDim, names);
   const args = newArgs(q, k, v, 0);
   const { cuSeqlensQ, cuSeqlensK, maxSeqlenQ, maxSeqlenK } = given;
-  const ends = checkIntVector(cuSeqlensQ, 'options.cuSeqlensQ');
+  const ends = checkIntVector(cuSeqlensQ, q.device, 'options.cuSeqlensQ');
   if (ends < 1) failShape('options.cuSeqlensQ', '[batch + 1]', cuSeqlensQ);
-  if (checkIntVector(cuSeqlensK, 'options.cuSeqlensK') !== ends) {
+  if (checkIntVector(cuSeqlensK, q.device, 'options.cuSeqlensK') !== ends) {
     failShape('options.cuSeqlensK', `[${ends}], like cuSeqlensQ,`, cuSeqlensK);
   }
   if (maxSeqlenQ !== undefined) {
@@ -86,8 +94,8 @@ export function varlenProblem(
   }
   applyCommon(args, given, ends - 1, heads, q.device);
   const temporaries: Tensor[] = [];
-  args.cuSeqlensQ = intHandle(cuSeqlensQ, q.device, 'options.cuSeqlensQ', temporaries);
-  args.cuSeqlensK = intHandle(cuSeqlensK, q.device, 'options.cuSeqlensK', temporaries);
+  args.cuSeqlensQ = intHandle(cuSeqlensQ, q.device, temporaries);
+  args.cuSeqlensK = intHandle(cuSeqlensK, q.device, temporaries);
   const outShape = [totalQ, heads, v.shape[2]];
   return { args, q, outShape, lseShape: [heads, totalQ], temporaries };
 }

@@ -12,12 +12,7 @@ buildAddon();
 await buildTypeScript();
 const args = process.argv.slice(2);
 if (args.includes('--install-peers')) installPeers();
-// Read when the addon is loaded, so it must be set before.
-const at = args.indexOf('--threads');
-const threads = at < 0 ? {} : { FLASH_ATTENTION_NUM_THREADS: args[at + 1] };
-run(process.execPath, [path.join(output, 'main.js'), ...args], {
-  env: { ...process.env, ...threads },
-});
+run(process.execPath, [path.join(output, 'main.js'), ...args]);
 
 /** Compiles bench/native, unless the addon is newer than all it is made of. */
 function buildAddon() {

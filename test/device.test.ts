@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { defaultDevice, devices, synchronize, tensor, version, zeros } from '../lib/index.js';
-import { runChild } from './support/child.js';
+import { runPackage } from './support/run-package.js';
 import { errorOf, expectThrow, wrong } from './support/expect-error.js';
 
 /** Prints the default device, or the code, argument and message of the error. */
@@ -8,7 +8,7 @@ const tell = `
   try { console.log(fa.defaultDevice()); }
   catch (error) { console.log(error.code, error.argument, error.message); }
 `;
-const told = (device: string) => runChild(tell, { FLASH_ATTENTION_DEVICE: device }).stdout.trim();
+const told = (device: string) => runPackage(tell, { FLASH_ATTENTION_DEVICE: device }).stdout.trim();
 
 test('devices() lists the CPU, and says of absent ones why', () => {
   const all = devices();
@@ -83,7 +83,7 @@ describe('FLASH_ATTENTION_DEVICE', () => {
 
   test('does not win over an explicit device', () => {
     const code = `console.log(fa.zeros([1], { device: 'cpu' }).device);`;
-    expect(runChild(code, { FLASH_ATTENTION_DEVICE: 'cuda:77' }).stdout.trim()).toBe('cpu');
+    expect(runPackage(code, { FLASH_ATTENTION_DEVICE: 'cuda:77' }).stdout.trim()).toBe('cpu');
   });
 
   test('is looked at when a tensor is made, not on import', () => {
@@ -93,14 +93,14 @@ describe('FLASH_ATTENTION_DEVICE', () => {
       process.env.FLASH_ATTENTION_DEVICE = 'cpu';
       console.log(fa.zeros([1]).device, fa.defaultDevice());
     `;
-    expect(runChild(code).stdout).toBe('ERR_DEVICE_UNAVAILABLE\ncpu cpu\n');
+    expect(runPackage(code).stdout).toBe('ERR_DEVICE_UNAVAILABLE\ncpu cpu\n');
   });
 });
 
 test('FLASH_ATTENTION_NUM_THREADS sets the threads of the CPU device', () => {
   const code = `console.log(fa.devices().find(({ name }) => name === 'cpu').threads);`;
   for (const threads of ['1', '3']) {
-    expect(runChild(code, { FLASH_ATTENTION_NUM_THREADS: threads }).stdout.trim()).toBe(threads);
+    expect(runPackage(code, { FLASH_ATTENTION_NUM_THREADS: threads }).stdout.trim()).toBe(threads);
   }
   expect(defaultDevice()).toBeTruthy();
 });

@@ -28,9 +28,9 @@ function arithmetic({ limits }: Context): Row[] {
 function reading({ limits }: Context, bytes: number): Row[] {
   const rows = threadCounts(limits.threads).map((threads) => ({
     suite: 'limits',
-    group: `reading ${showSize(bytes)}, by threads`,
-    x: threads,
-    who: 'read loop',
+    group: 'reading, by KiB',
+    x: bytes / KiB,
+    who: threads === 1 ? '1 thread' : `${threads} threads`,
     rate: { perSecond: limits.read(bytes, threads), unit: 'B' as const },
   }));
   benchAddon.releaseReadBuffer();

@@ -97,7 +97,7 @@ async function copies({ choice }: Context): Promise<Row[]> {
   const times = choice.quick ? 3 : 15;
   const row = (who: string, measured: number[]): Row => ({
     suite: 'overhead',
-    group: 'copies, by MiB',
+    group: `copies of ${copiedMiB} MiB`,
     x: copiedMiB,
     who,
     time: spreadOf(measured),

@@ -31,6 +31,7 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   add<read>(exports, "read");
   add<dispose>(exports, "dispose");
   add<attention>(exports, "attention");
+  add<attention_backward>(exports, "attentionBackward");
   add<plan>(exports, "plan");
   add<merge_states>(exports, "mergeStates");
   add<synchronize>(exports, "synchronize");

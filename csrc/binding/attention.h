@@ -6,6 +6,7 @@
 namespace fa::binding {
 
 Napi::Value attention(const Napi::CallbackInfo& info);
+Napi::Value attention_backward(const Napi::CallbackInfo& info);
 Napi::Value plan(const Napi::CallbackInfo& info);
 Napi::Value merge_states(const Napi::CallbackInfo& info);
 

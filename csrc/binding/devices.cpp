@@ -93,7 +93,7 @@ Napi::Value devices(const Napi::CallbackInfo& call) {
   cpu.Set("memory", static_cast<double>(cpu::physical_memory()));
   cpu.Set("capability", in_use.isa);
   cpu.Set("threads", in_use.threads);
-  cpu.Set("kernels", strings(env, {"cpu.forward", "cpu.forward_split"}));
+  cpu.Set("kernels", strings(env, {"cpu.forward", "cpu.decode"}));
 
   Napi::Object cuda = Napi::Object::New(env);
   cuda.Set("name", "cuda:0");

@@ -37,6 +37,20 @@ class Reader {
     read_masks();
   }
 
+  void read_backward(AttentionGradients& gradients) {
+    const bool varlen = problem_.varlen();
+    problem_.out = sequences("out", varlen, call_.bhsd);
+    gradients.dout = sequences("dOut", varlen, call_.bhsd);
+    problem_.lse = tensor("lse", false);
+    if (varlen) {
+      if (problem_.lse.rank != 2) {
+        reject(ErrorCode::kShape, "lse", "2 axes", "shape " + shape_text(problem_.lse));
+      }
+      problem_.lse = with_leading_axis(problem_.lse);
+    }
+    gradients.deterministic = to_boolean(get("deterministic"), "deterministic");
+  }
+
  private:
   Napi::Value get(const char* name) const { return args_.Get(name); }
 
@@ -205,6 +219,16 @@ AttentionCall attention_call(const Napi::Value& args) {
   if (!args.IsObject()) reject(ErrorCode::kType, "args", "an object", shown(args));
   AttentionCall call;
   Reader(args.As<Napi::Object>(), call).read();
+  return call;
+}
+
+BackwardCall backward_call(const Napi::Value& args) {
+  if (!args.IsObject()) reject(ErrorCode::kType, "args", "an object", shown(args));
+  BackwardCall call;
+  const Napi::Object object = args.As<Napi::Object>();
+  Reader reader(object, call.forward);
+  reader.read();
+  reader.read_backward(call.gradients);
   return call;
 }
 

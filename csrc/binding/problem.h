@@ -27,6 +27,14 @@ struct AttentionCall {
 
 AttentionCall attention_call(const Napi::Value& args);
 
+/** A call of attentionBackward(): the forward call, its results, and the gradients as far as they are given. */
+struct BackwardCall {
+  AttentionCall forward;
+  AttentionGradients gradients;
+};
+
+BackwardCall backward_call(const Napi::Value& args);
+
 /**
  * Replaces the totals that a varlen call without maxSeqlenQ or maxSeqlenK starts with by the length of
  * the longest sequence. The call is valid, and its indices are ready.

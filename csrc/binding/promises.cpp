@@ -7,12 +7,18 @@
 namespace fa::binding {
 
 struct Promises::Pending {
-  Napi::Promise::Deferred deferred;
-  Napi::ObjectReference value;
+  Functions functions;
+  Napi::ObjectReference buffer;
   std::shared_ptr<Storage> target;
 };
 
-Promises::Promises(Napi::Env env) : env_(env) {
+Promises::Promises(Napi::Env env)
+    : env_(env),
+      constructor_(Napi::Persistent(env.Global().Get("Promise").As<Napi::Function>())),
+      executor_(Napi::Persistent(Napi::Function::New(env, [this](const Napi::CallbackInfo& call) {
+        executed_.resolve = Napi::Persistent(call[0].As<Napi::Function>());
+        executed_.reject = Napi::Persistent(call[1].As<Napi::Function>());
+      }))) {
   const napi_status status = napi_create_threadsafe_function(
       env, nullptr, nullptr, Napi::String::New(env, "flash-attention"), 0, 1, nullptr, nullptr,
       this, &Promises::settle, &wake_);
@@ -23,15 +29,39 @@ Promises::Promises(Napi::Env env) : env_(env) {
 // Here, where Pending is complete.
 Promises::~Promises() = default;
 
-Napi::Value Promises::after(Stream& stream, const Napi::Object& value,
-                            std::shared_ptr<Storage> target) {
-  auto owned = std::make_unique<Pending>(
-      Pending{Napi::Promise::Deferred::New(env_), Napi::ObjectReference(), std::move(target)});
-  if (!value.IsEmpty()) owned->value = Napi::Persistent(value);
+Napi::Value Promises::synchronized(Stream& stream) {
+  return pend(stream, std::make_unique<Pending>(), [] {});
+}
+
+Napi::Value Promises::filled(Stream& stream, const Napi::ArrayBuffer& buffer,
+                             std::shared_ptr<Storage> target,
+                             const std::function<void()>& enqueue) {
+  auto pending = std::make_unique<Pending>();
+  pending->buffer = Napi::Persistent(buffer.As<Napi::Object>());
+  pending->target = std::move(target);
+  return pend(stream, std::move(pending), enqueue);
+}
+
+Napi::Value Promises::rejected(const fa::Error& error) {
+  Functions functions;
+  const Napi::Value promise = new_promise(functions);
+  functions.reject.Call({to_javascript(env_, error).Value()});
+  return promise;
+}
+
+Napi::Value Promises::new_promise(Functions& functions) {
+  const Napi::Value promise = constructor_.New({executor_.Value()});
+  functions = std::exchange(executed_, {});
+  return promise;
+}
+
+Napi::Value Promises::pend(Stream& stream, std::unique_ptr<Pending> owned,
+                           const std::function<void()>& enqueue) {
+  const Napi::Value promise = new_promise(owned->functions);
   Pending* const pending = owned.get();
-  const Napi::Value promise = pending->deferred.Promise();
   pending_.emplace(pending, std::move(owned));
   try {
+    enqueue();
     stream.notify([wake = wake_, pending] {
       // Fails only while the environment closes; then close() drops the promise.
       napi_call_threadsafe_function(wake, pending, napi_tsfn_nonblocking);
@@ -64,11 +94,11 @@ void Promises::settle(Pending* key) {
   try {
     const auto failure = pending->target ? pending->target->failure() : nullptr;
     if (failure) {
-      pending->deferred.Reject(to_javascript(env_, *failure).Value());
-    } else if (pending->value.IsEmpty()) {
-      pending->deferred.Resolve(env_.Undefined());
+      pending->functions.reject.Call({to_javascript(env_, *failure).Value()});
+    } else if (pending->buffer.IsEmpty()) {
+      pending->functions.resolve.Call({env_.Undefined()});
     } else {
-      pending->deferred.Resolve(pending->value.Value());
+      pending->functions.resolve.Call({pending->buffer.Value()});
     }
   } catch (const Napi::Error&) {
     // The environment is being terminated and takes no values any more.

@@ -1,6 +1,7 @@
 // Promises that a stream settles: the bridge from its threads back to the event loop.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <unordered_map>
 
@@ -20,22 +21,43 @@ class Promises {
   Promises(const Promises&) = delete;
   Promises& operator=(const Promises&) = delete;
 
+  /** A promise that is resolved once everything enqueued on `stream` so far has run. */
+  Napi::Value synchronized(Stream& stream);
+
   /**
-   * A promise that is settled once everything enqueued on `stream` so far has run: rejected with the
-   * failure of `target`, if any, else resolved with `value`. Both may be empty.
+   * Calls `enqueue`, which gives `stream` a task that writes to `target`, the memory of `buffer`. The
+   * promise is resolved with `buffer`, or rejected with the failure of the task. Nothing else refers
+   * to `buffer` until then, and it is kept alive for as long as the task may write to it.
    */
-  Napi::Value after(Stream& stream, const Napi::Object& value, std::shared_ptr<Storage> target);
+  Napi::Value filled(Stream& stream, const Napi::ArrayBuffer& buffer,
+                     std::shared_ptr<Storage> target, const std::function<void()>& enqueue);
+
+  /** A promise that is rejected already. */
+  Napi::Value rejected(const fa::Error& error);
 
   /** At the end of the environment, after its streams have shut down: drops what is still pending. */
   void close();
 
  private:
+  /**
+   * What the executor of `new Promise` gets. (What napi_create_promise gives leaks unless it is
+   * settled, and in an environment that is being terminated nothing can be.)
+   */
+  struct Functions {
+    Napi::FunctionReference resolve, reject;
+  };
   struct Pending;
 
+  Napi::Value new_promise(Functions& functions);
+  Napi::Value pend(Stream& stream, std::unique_ptr<Pending> pending,
+                   const std::function<void()>& enqueue);
   static void settle(napi_env env, napi_value, void* context, void* data);
   void settle(Pending* pending);
 
   Napi::Env env_;
+  Napi::FunctionReference constructor_;
+  Napi::FunctionReference executor_;
+  Functions executed_;  // what the executor was called with
   napi_threadsafe_function wake_ = nullptr;
   std::unordered_map<Pending*, std::unique_ptr<Pending>> pending_;
 };

@@ -1,7 +1,6 @@
 #include "binding/read.h"
 
 #include "binding/arguments.h"
-#include "binding/errors.h"
 #include "binding/shapes.h"
 #include "binding/tensor_handle.h"
 
@@ -22,12 +21,6 @@ class HostStorage final : public Storage {
   void* data_;
 };
 
-Napi::Value rejected(Napi::Env env, const Error& error) {
-  const auto deferred = Napi::Promise::Deferred::New(env);
-  deferred.Reject(to_javascript(env, error).Value());
-  return deferred.Promise();
-}
-
 }  // namespace
 
 Napi::Value read(const Napi::CallbackInfo& call) {
@@ -43,18 +36,19 @@ Napi::Value read(const Napi::CallbackInfo& call) {
     const size_t bytes = static_cast<size_t>(tensor.view.size()) * dtype_size(dtype);
     buffer = environment.array_buffer(bytes);
   } catch (const Error& error) {
-    return rejected(env, error);
+    return environment.promises().rejected(error);
   }
   Stream& stream = *tensor.storage->stream();
   const auto host = std::make_shared<HostStorage>(&stream, buffer.Data(), buffer.ByteLength());
-  stream.download(tensor.view, dtype, host->data(), {{tensor.storage}, {host}});
-  return environment.promises().after(stream, buffer, host);
+  return environment.promises().filled(stream, buffer, host, [&] {
+    stream.download(tensor.view, dtype, host->data(), {{tensor.storage}, {host}});
+  });
 }
 
 Napi::Value synchronize(const Napi::CallbackInfo& call) {
   Environment& environment = Environment::of(call.Env());
   Stream& stream = environment.stream(to_text(call[0], "device"));
-  return environment.promises().after(stream, Napi::Object(), nullptr);
+  return environment.promises().synchronized(stream);
 }
 
 }  // namespace fa::binding

@@ -67,6 +67,14 @@ struct AttentionProblem {
   bool paged() const { return page_table.present(); }
 };
 
+/** What the backward pass of a problem reads beside it, and writes. The problem's out and lse are inputs then. */
+struct AttentionGradients {
+  View dout;                   // like out
+  View dq, dk, dv;             // contiguous, shaped like q, k, v
+  View dsinks;                 // float32 [H]; present iff the problem has sinks
+  bool deterministic = false;  // the same bits for any number of threads
+};
+
 /** Where one sequence of the batch lies. */
 struct Sequence {
   int64_t q_batch, q_begin, seqlen_q;  // rows q_begin .. q_begin + seqlen_q of q[q_batch]
@@ -84,6 +92,9 @@ Sequence sequence(const AttentionProblem& problem, int64_t batch);
  * `out` and `lse` may be absent (they are made from a legal problem).
  */
 void validate(const AttentionProblem& problem);
+
+/** The same for a backward call; dq, dk, dv and dsinks may be absent. */
+void validate_backward(const AttentionProblem& problem, const AttentionGradients& gradients);
 
 /**
  * Throws fa::Error unless what the index tensors hold is legal: cu_seqlens ascending from 0 to the total,

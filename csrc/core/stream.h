@@ -43,6 +43,9 @@ class Stream {
   // Enqueued.
   virtual void attention(const AttentionProblem& problem, TaskStorages storages,
                          bool check_contents) = 0;
+  virtual void attention_backward(const AttentionProblem& problem,
+                                  const AttentionGradients& gradients, TaskStorages storages,
+                                  bool check_contents) = 0;
   /** outs [B, S, H, D] and lses (float32, [B, H, S]), one pair per state -> out, lse. */
   virtual void merge_states(const std::vector<View>& outs, const std::vector<View>& lses,
                             const View& out, const View& lse, TaskStorages storages) = 0;

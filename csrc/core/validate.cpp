@@ -291,6 +291,21 @@ void validate(const AttentionProblem& problem) {
   validate_outputs(problem);
 }
 
+void validate_backward(const AttentionProblem& p, const AttentionGradients& g) {
+  validate(p);
+  if (p.paged()) {
+    fail(ErrorCode::kOption, "pageTable",
+         "Expected no pageTable in a backward pass but received one");
+  }
+  if (!p.out.present() || !p.lse.present()) {
+    fail(ErrorCode::kOption, "lse", "Expected out and lse of the forward pass but received none");
+  }
+  expect_rank(g.dout, 4, "dOut", "batch, seqlen, heads, headDim of v");
+  expect_same_dtype(g.dout, p.q, "dOut");
+  for (int axis = 0; axis < 4; ++axis)
+    expect_extent(g.dout, axis, p.out.shape[axis], "dOut", "that of out");
+}
+
 void validate_contents(const AttentionProblem& p) {
   if (p.varlen()) {
     validate_cu_seqlens(p.cu_seqlens_q, p.q.shape[1], p.max_seqlen_q, "cuSeqlensQ", "maxSeqlenQ");

@@ -16,18 +16,6 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-std::vector<float> sink_logits(const AttentionProblem& p) {
-  std::vector<float> logits;
-  if (!p.sinks.present()) return logits;
-  for (int64_t h = 0; h < p.heads(); ++h) {
-    float logit = 0;
-    kernels().convert_row(p.sinks.at(h * p.sinks.strides[0]), static_cast<int>(p.sinks.dtype), 1, 1,
-                          reinterpret_cast<char*>(&logit), static_cast<int>(DType::kFloat32));
-    logits.push_back(logit);
-  }
-  return logits;
-}
-
 /** Varlen rows that no sequence covers: nothing is attended, so out is 0 and lse -infinity. */
 void clear_uncovered_rows(const AttentionProblem& p) {
   if (!p.varlen()) return;
@@ -88,7 +76,11 @@ void attention_forward(const AttentionProblem& p, Cancel cancel) {
         args.row_end = item.row_end;
         set_split(args, item.split, splits);
         static thread_local Arena scratch;
-        plan.kernels->forward(args, scratch.reserve(plan.kernels->forward_scratch(args)));
+        const KernelTable& table = *plan.kernels;
+        if (plan.decode)
+          table.decode(args, scratch.reserve(table.decode_scratch(args)));
+        else
+          table.forward(args, scratch.reserve(table.forward_scratch(args)));
       },
       cancel);
 

@@ -51,10 +51,10 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
   }
   const ForwardPlan forward = plan_forward(p);
   AttentionPlan plan;
-  plan.kernel = forward.num_splits > 1 ? "cpu.forward_split" : "cpu.forward";
+  plan.kernel = forward.decode ? "cpu.decode" : "cpu.forward";
   plan.isa = forward.kernels->name;
   plan.threads = forward.threads;
-  plan.tile_q = forward.kernels->panel_rows;
+  plan.tile_q = forward.decode ? forward.kernels->decode_rows : forward.kernels->panel_rows;
   plan.tile_k = forward.tile_k;
   plan.panels = forward.panels;
   plan.num_splits = forward.num_splits;
@@ -113,7 +113,9 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
   args.panels = forward.panels;
   args.tile_k = forward.tile_k;
   plan.scratch_bytes =
-      static_cast<int64_t>(forward.kernels->forward_scratch(args)) * forward.threads;
+      static_cast<int64_t>(forward.decode ? forward.kernels->decode_scratch(args)
+                                          : forward.kernels->forward_scratch(args)) *
+      forward.threads;
   if (forward.num_splits > 1)
     plan.scratch_bytes +=
         forward.num_splits * p.q.shape[0] * p.q.shape[1] * p.heads() * (p.head_dim_v() + 1) * 4;

@@ -25,6 +25,12 @@ constexpr int64_t kMaxAutoSplits = 64;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+bool decodes(const AttentionProblem& p, const KernelTable& kernels) {
+  return p.max_seqlen_q * p.group() <= kernels.decode_rows && p.head_dim() % kernels.lanes == 0 &&
+         p.head_dim_v() % kernels.lanes == 0 && p.k.strides[3] == 1 && p.v.strides[3] == 1 &&
+         !p.mask.present() && !p.block_mask.present() && p.dropout.p == 0;
+}
+
 int64_t count_items(const AttentionProblem& p, int64_t rows_per_item,
                     std::vector<int64_t>* first_item) {
   int64_t items = 0;
@@ -42,12 +48,13 @@ ForwardPlan plan_forward(const AttentionProblem& p) {
   ForwardPlan plan{};
   plan.kernels = &kernels();
   plan.threads = num_threads();
-  const int64_t panel_rows = plan.kernels->panel_rows;
+  plan.decode = decodes(p, *plan.kernels);
+  const int64_t panel_rows = plan.decode ? plan.kernels->decode_rows : plan.kernels->panel_rows;
   const int64_t dims = p.head_dim() + p.head_dim_v();
   plan.tile_k = std::max(p.head_dim(), p.head_dim_v()) > kWideHeadDim ? kTileKeysWide : kTileKeys;
   const int64_t fitting = kPanelBytes / (dims * panel_rows * 4);
-  plan.panels =
-      static_cast<int>(std::clamp<int64_t>(std::min(fitting, kItemRows / panel_rows), 1, 64));
+  plan.panels = static_cast<int>(
+      std::clamp<int64_t>(plan.decode ? 1 : std::min(fitting, kItemRows / panel_rows), 1, 64));
   while (plan.panels > 1 &&
          count_items(p, plan.panels * panel_rows, nullptr) < kItemsPerThread * plan.threads)
     --plan.panels;
@@ -174,6 +181,18 @@ ForwardArgs forward_args(const AttentionProblem& p, const ForwardPlan& plan, int
   a.panels = plan.panels;
   a.tile_k = plan.tile_k;
   return a;
+}
+
+std::vector<float> sink_logits(const AttentionProblem& p) {
+  std::vector<float> logits;
+  if (!p.sinks.present()) return logits;
+  for (int64_t h = 0; h < p.heads(); ++h) {
+    float logit = 0;
+    kernels().convert_row(p.sinks.at(h * p.sinks.strides[0]), static_cast<int>(p.sinks.dtype), 1, 1,
+                          reinterpret_cast<char*>(&logit), static_cast<int>(DType::kFloat32));
+    logits.push_back(logit);
+  }
+  return logits;
 }
 
 void set_split(ForwardArgs& args, int split, int num_splits) {

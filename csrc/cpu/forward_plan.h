@@ -12,6 +12,7 @@ namespace fa::cpu {
 struct ForwardPlan {
   const KernelTable* kernels;
   int threads;
+  bool decode;  // few rows: the decode kernel
   int tile_k;
   int panels;
   int num_splits;
@@ -38,6 +39,9 @@ WorkItem work_item(const AttentionProblem& problem, const ForwardPlan& plan, int
  */
 ForwardArgs forward_args(const AttentionProblem& problem, const ForwardPlan& plan, int64_t batch,
                          int64_t kv_head, const float* sinks);
+
+/** The sink logits of all heads as float32; empty without sinks. */
+std::vector<float> sink_logits(const AttentionProblem& problem);
 
 /** Keys of one split: whole tiles. */
 void set_split(ForwardArgs& args, int split, int num_splits);

@@ -20,6 +20,8 @@ std::vector<std::string> isa_levels();
 
 AttentionPlan plan_attention(const AttentionProblem& problem);
 void attention_forward(const AttentionProblem& problem, Cancel cancel);
+void attention_backward(const AttentionProblem& problem, const AttentionGradients& gradients,
+                        Cancel cancel);
 void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, const View& out,
                   const View& lse, Cancel cancel);
 void convert(const View& source, const View& target, Cancel cancel);

@@ -68,6 +68,17 @@ void CpuStream::attention(const AttentionProblem& problem, TaskStorages storages
       std::move(storages));
 }
 
+void CpuStream::attention_backward(const AttentionProblem& problem,
+                                   const AttentionGradients& gradients, TaskStorages storages,
+                                   bool check_contents) {
+  enqueue(
+      [problem, gradients, check_contents](Cancel cancel) {
+        if (check_contents) validate_contents(problem);
+        cpu::attention_backward(problem, gradients, cancel);
+      },
+      std::move(storages));
+}
+
 void CpuStream::merge_states(const std::vector<View>& outs, const std::vector<View>& lses,
                              const View& out, const View& lse, TaskStorages storages) {
   enqueue(

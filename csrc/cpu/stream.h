@@ -24,6 +24,8 @@ class CpuStream final : public Stream {
 
   void attention(const AttentionProblem& problem, TaskStorages storages,
                  bool check_contents) override;
+  void attention_backward(const AttentionProblem& problem, const AttentionGradients& gradients,
+                          TaskStorages storages, bool check_contents) override;
   void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, const View& out,
                     const View& lse, TaskStorages storages) override;
   void convert(const View& source, const View& target, TaskStorages storages) override;

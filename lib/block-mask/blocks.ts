@@ -46,12 +46,13 @@ export function blocksGrid(
     number,
     number,
   ];
+  if (data.length === 0) fail('ERR_SHAPE', 'blocks', 'at least one block', showShape(shape));
   if (blockSize === undefined) fail('ERR_TYPE', 'blockSize', 'a number', 'undefined');
   const size = checkBlockSize(blockSize, 'blockSize');
   const given = checkOptions(options, blocksKeys);
   const seqlenQ = checkSeqlen(given?.seqlenQ ?? rows * size[0], 'options.seqlenQ');
   const seqlenK = checkSeqlen(given?.seqlenK ?? cols * size[1], 'options.seqlenK');
-  const cut = geometry(seqlenQ, seqlenK, size, batch * heads);
+  const cut = geometry(seqlenQ, seqlenK, size, batch * heads, 'blockSize');
   if (cut.rows !== rows || cut.cols !== cols) {
     fail('ERR_SHAPE', 'blocks', `${cut.rows} x ${cut.cols} blocks`, `${rows} x ${cols}`);
   }

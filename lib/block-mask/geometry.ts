@@ -29,25 +29,28 @@ export function checkSeqlen(value: unknown, argument: string): number {
 export function checkBlockSize(value: unknown, argument: string): [number, number] {
   if (value === undefined) return [defaultBlockSize, defaultBlockSize];
   if (Array.isArray(value)) {
-    if (value.length !== 2)
+    if (value.length !== 2) {
       fail('ERR_SHAPE', argument, 'a number or [blockQ, blockK]', show(value));
+    }
     return [checkSeqlen(value[0], `${argument}[0]`), checkSeqlen(value[1], `${argument}[1]`)];
   }
   const size = checkSeqlen(value, argument);
   return [size, size];
 }
 
+/** The blocks of a mask of `planes` (batch * heads) planes; `argument` is what set their size. */
 export function geometry(
   seqlenQ: number,
   seqlenK: number,
   [blockQ, blockK]: [number, number],
   planes = 1,
+  argument = 'options.blockSize',
 ): Geometry {
   const rows = Math.ceil(seqlenQ / blockQ);
   const cols = Math.ceil(seqlenK / blockK);
   if (planes * rows * cols > maxBlocks) {
     const expected = `large enough for at most ${maxBlocks} blocks`;
-    fail('ERR_OPTION', 'options.blockSize', expected, `${planes * rows * cols} blocks`);
+    fail('ERR_OPTION', argument, expected, `${planes * rows * cols} blocks`);
   }
   return { seqlenQ, seqlenK, blockQ, blockK, rows, cols };
 }

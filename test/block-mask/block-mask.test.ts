@@ -376,7 +376,7 @@ describe('bad input', () => {
       'ERR_SHAPE',
       'blocks[1]',
     ],
-    ['from an empty array', () => BlockMask.from([[]], 8), 'ERR_OPTION', 'options.seqlenK'],
+    ['from an empty array', () => BlockMask.from([[]], 8), 'ERR_SHAPE', 'blocks'],
     ['from strings', () => BlockMask.from(wrong([['x']]), 8), 'ERR_TYPE', 'blocks (element 0)'],
     ['from numbers', () => BlockMask.from(wrong([[2]]), 8), 'ERR_TYPE', 'blocks (element 0)'],
     [

@@ -41,7 +41,9 @@ async function run({ problem, options }: ConformanceCase, dtype: FloatDType) {
   test('float32 on the default device', async () => {
     for (const one of cases) {
       const error = maxError((await run(one, 'float32')).out, one.expected);
-      expect({ name: one.name, within: error <= one.tolerance, error }).toMatchObject({ within: true });
+      expect({ name: one.name, within: error <= one.tolerance, error }).toMatchObject({
+        within: true,
+      });
     }
   });
 

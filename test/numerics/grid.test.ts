@@ -34,14 +34,13 @@ describe.each(floatDTypes)('forward, %s', (dtype) => {
     expectWithin(await measure(shape, { causal: true }, { dtype }));
   });
 
-  test.each([1, 2, 3, 5, 7, 9, 15, 17, 31, 33, 63, 65, 127, 129, 255, 257, 300, 384, 512, 575, 576])(
-    'odd head dim %i, another for V',
-    async (headDim) => {
-      const shape = { batch: 1, seqlenQ: 29, seqlenK: 70, heads: 2, kvHeads: 1, headDim };
-      const headDimV = ((headDim * 7) % 576) + 1;
-      expectWithin(await measure({ ...shape, headDimV }, {}, { dtype }));
-    },
-  );
+  test.each([
+    1, 2, 3, 5, 7, 9, 15, 17, 31, 33, 63, 65, 127, 129, 255, 257, 300, 384, 512, 575, 576,
+  ])('odd head dim %i, another for V', async (headDim) => {
+    const shape = { batch: 1, seqlenQ: 29, seqlenK: 70, heads: 2, kvHeads: 1, headDim };
+    const headDimV = ((headDim * 7) % 576) + 1;
+    expectWithin(await measure({ ...shape, headDimV }, {}, { dtype }));
+  });
 });
 
 test('a batch of many short sequences', async () => {

@@ -5,7 +5,8 @@ const [B, S, H, D] = [2, 300, 3, 40];
 const q = normals(B * S * H * D, 1);
 const k = normals(B * S * H * D, 2);
 const v = normals(B * S * H * D, 3);
-const make = (data: Float32Array, batch = B) => tensor(data, [batch, data.length / (batch * H * D), H, D]);
+const make = (data: Float32Array, batch = B) =>
+  tensor(data, [batch, data.length / (batch * H * D), H, D]);
 const read = (t: Tensor) => t.toFloat32();
 
 test('two runs give the same bits', async () => {
@@ -18,23 +19,28 @@ test('two runs give the same bits', async () => {
   }
 });
 
-test.each([1, 2, 3])('with numSplits %i a sequence does not depend on its batch', async (numSplits) => {
-  const half = (B - 1) * S * H * D;
-  for (const causal of [false, true]) {
-    const whole = await read(flashAttention(make(q), make(k), make(v), { numSplits, causal }));
-    const [oneQ, oneK, oneV] = [q, k, v].map((x) => make(x.slice(half), 1));
-    const alone = await read(flashAttention(oneQ, oneK, oneV, { numSplits, causal }));
-    expect(whole.slice(half)).toEqual(alone);
-    // In a batch large enough to share packed tiles among many more panels.
-    const repeat = (x: Float32Array) => {
-      const many = new Float32Array(9 * half);
-      for (let i = 0; i < 9; i++) many.set(x.subarray(half), i * half);
-      return make(many, 9);
-    };
-    const many = await read(flashAttention(repeat(q), repeat(k), repeat(v), { numSplits, causal }));
-    expect(many.slice(8 * half)).toEqual(alone);
-  }
-});
+test.each([1, 2, 3])(
+  'with numSplits %i a sequence does not depend on its batch',
+  async (numSplits) => {
+    const half = (B - 1) * S * H * D;
+    for (const causal of [false, true]) {
+      const whole = await read(flashAttention(make(q), make(k), make(v), { numSplits, causal }));
+      const [oneQ, oneK, oneV] = [q, k, v].map((x) => make(x.slice(half), 1));
+      const alone = await read(flashAttention(oneQ, oneK, oneV, { numSplits, causal }));
+      expect(whole.slice(half)).toEqual(alone);
+      // In a batch large enough to share packed tiles among many more panels.
+      const repeat = (x: Float32Array) => {
+        const many = new Float32Array(9 * half);
+        for (let i = 0; i < 9; i++) many.set(x.subarray(half), i * half);
+        return make(many, 9);
+      };
+      const many = await read(
+        flashAttention(repeat(q), repeat(k), repeat(v), { numSplits, causal }),
+      );
+      expect(many.slice(8 * half)).toEqual(alone);
+    }
+  },
+);
 
 test('values of one are averaged to one', async () => {
   const ones = make(new Float32Array(B * S * H * D).fill(1));
@@ -70,7 +76,9 @@ test('the future does not reach a causal prefix, not even as NaN', async () => {
   };
   const prefixOf = (x: Float32Array) => {
     const row = H * D;
-    return Array.from({ length: B }, (_, b) => [...x.subarray(b * S * row, (b * S + prefix) * row)]).flat();
+    return Array.from({ length: B }, (_, b) => [
+      ...x.subarray(b * S * row, (b * S + prefix) * row),
+    ]).flat();
   };
   const plain = prefixOf(await read(flashAttention(make(q), make(k), make(v), { causal: true })));
   for (const value of [0, NaN, Infinity, -Infinity, 3e38]) {
@@ -86,16 +94,27 @@ describe('NaN and infinity in keys and values that are hidden do not leak', () =
     x.map((element, at) => (hidden(Math.floor(at / (H * D)) % S) ? value : element));
 
   test.each([NaN, Infinity, -Infinity])('%d under a bool mask', async (value) => {
-    const mask = tensor(Uint8Array.from({ length: S }, (_, j) => (hidden(j) ? 0 : 1)), [1, S], { dtype: 'bool' });
+    const mask = tensor(
+      Uint8Array.from({ length: S }, (_, j) => (hidden(j) ? 0 : 1)),
+      [1, S],
+      { dtype: 'bool' },
+    );
     const plain = await read(flashAttention(make(q), make(k), make(v), { mask }));
-    const out = await read(flashAttention(make(q), make(poisoned(k, value)), make(poisoned(v, value)), { mask }));
+    const out = await read(
+      flashAttention(make(q), make(poisoned(k, value)), make(poisoned(v, value)), { mask }),
+    );
     expect(maxError(out, plain)).toBe(0);
   });
 
   test.each([NaN, Infinity, -Infinity])('%d under a float mask of -Infinity', async (value) => {
-    const mask = tensor(Float32Array.from({ length: S }, (_, j) => (hidden(j) ? -Infinity : 0.5)), [1, S]);
+    const mask = tensor(
+      Float32Array.from({ length: S }, (_, j) => (hidden(j) ? -Infinity : 0.5)),
+      [1, S],
+    );
     const plain = await read(flashAttention(make(q), make(k), make(v), { mask }));
-    const out = await read(flashAttention(make(q), make(poisoned(k, value)), make(poisoned(v, value)), { mask }));
+    const out = await read(
+      flashAttention(make(q), make(poisoned(k, value)), make(poisoned(v, value)), { mask }),
+    );
     expect(maxError(out, plain)).toBe(0);
   });
 
@@ -108,7 +127,9 @@ describe('NaN and infinity in keys and values that are hidden do not leak', () =
       });
     for (const causal of [false, true]) {
       const plain = await read(flashAttention(make(q), make(k), make(v), { seqlensK, causal }));
-      const out = await read(flashAttention(make(q), make(beyond(k)), make(beyond(v)), { seqlensK, causal }));
+      const out = await read(
+        flashAttention(make(q), make(beyond(k)), make(beyond(v)), { seqlensK, causal }),
+      );
       expect(out).toEqual(plain);
     }
   });
@@ -124,7 +145,10 @@ test('NaN that is seen is not swallowed', async () => {
 
 test('a row that sees nothing is 0, with lse -Infinity', async () => {
   const nothing = tensor(new Uint8Array(S * S), [S, S], { dtype: 'bool' });
-  const { out, lse } = flashAttention(make(q), make(k), make(v), { mask: nothing, returnLse: true });
+  const { out, lse } = flashAttention(make(q), make(k), make(v), {
+    mask: nothing,
+    returnLse: true,
+  });
   expect(new Set(await read(out))).toEqual(new Set([0]));
   expect(new Set(await read(lse))).toEqual(new Set([-Infinity]));
 });

@@ -1,8 +1,22 @@
 import { BlockMask } from '../../lib/index.js';
-import { expectWithin, floatDTypes, measure, normals, type SharedOptions } from '../support/numerics.js';
+import {
+  expectWithin,
+  floatDTypes,
+  measure,
+  normals,
+  type SharedOptions,
+} from '../support/numerics.js';
 import { uniform } from '../support/random.js';
 
-const shape = { batch: 2, seqlenQ: 133, seqlenK: 201, heads: 4, kvHeads: 2, headDim: 40, headDimV: 24 };
+const shape = {
+  batch: 2,
+  seqlenQ: 133,
+  seqlenK: 201,
+  heads: 4,
+  kvHeads: 2,
+  headDim: 40,
+  headDimV: 24,
+};
 const { batch, seqlenQ, seqlenK, heads } = shape;
 
 function bits(count: number, seed: number, density = 0.7): Uint8Array {
@@ -22,8 +36,8 @@ function lowestWhereHidden(count: number, seed: number): Float32Array {
 
 const dropout = { p: 0.17, seed: 0x1234_5678_9abc_def0n, offset: 0x1_0000_0007n };
 const options: Record<string, SharedOptions> = {
-  'causal': { causal: true },
-  'window': { window: [17, 5] },
+  causal: { causal: true },
+  window: { window: [17, 5] },
   'window, left only': { window: [40, Infinity] },
   'window, right only': { window: [Infinity, 3] },
   'window, negative left': { window: [-4, 20] },
@@ -32,26 +46,38 @@ const options: Record<string, SharedOptions> = {
   'causal window': { causal: true, window: [64, 64] },
   'sink tokens': { causal: true, window: [20, 0], sinkTokens: 4 },
   'more sink tokens than keys': { causal: true, window: [3, 0], sinkTokens: 1000 },
-  'seqlensK': { seqlensK: [201, 77] },
+  seqlensK: { seqlensK: [201, 77] },
   'seqlensK, causal, one empty': { causal: true, seqlensK: [0, 150] },
-  'softcap': { softcap: 1.5 },
+  softcap: { softcap: 1.5 },
   'softcap, causal': { softcap: 30, causal: true },
-  'alibi': { alibiSlopes: [0.5, 0.25, 0.125, 0.0625] },
+  alibi: { alibiSlopes: [0.5, 0.25, 0.125, 0.0625] },
   'alibi by batch, causal': { causal: true, alibiSlopes: [0.5, 0.25, 0.1, 0, 1, 2, 3, -0.5] },
-  'bool mask': { mask: { data: bits(batch * heads * seqlenQ * seqlenK, 1), shape: [batch, heads, seqlenQ, seqlenK] } },
+  'bool mask': {
+    mask: {
+      data: bits(batch * heads * seqlenQ * seqlenK, 1),
+      shape: [batch, heads, seqlenQ, seqlenK],
+    },
+  },
   'bool mask by key': { mask: { data: bits(seqlenK, 2), shape: [seqlenK] } },
-  'bool mask by batch and key': { mask: { data: bits(batch * seqlenK, 3), shape: [batch, 1, 1, seqlenK] } },
+  'bool mask by batch and key': {
+    mask: { data: bits(batch * seqlenK, 3), shape: [batch, 1, 1, seqlenK] },
+  },
   'bool mask by query': { mask: { data: bits(seqlenQ, 4), shape: [seqlenQ, 1] } },
   'bool mask of nothing': { mask: { data: new Uint8Array(1), shape: [1, 1] } },
-  'float mask': { mask: { data: biases(heads * seqlenQ * seqlenK, 5), shape: [1, heads, seqlenQ, seqlenK] } },
-  'float mask by key, causal': { causal: true, mask: { data: biases(batch * seqlenK, 6), shape: [batch, 1, 1, seqlenK] } },
+  'float mask': {
+    mask: { data: biases(heads * seqlenQ * seqlenK, 5), shape: [1, heads, seqlenQ, seqlenK] },
+  },
+  'float mask by key, causal': {
+    causal: true,
+    mask: { data: biases(batch * seqlenK, 6), shape: [batch, 1, 1, seqlenK] },
+  },
   'float mask of the lowest float': {
     mask: { data: lowestWhereHidden(seqlenQ * seqlenK, 7), shape: [seqlenQ, seqlenK] },
   },
-  'sinks': { sinks: [0, -2, 3, 0.5] },
+  sinks: { sinks: [0, -2, 3, 0.5] },
   'sinks, causal window': { causal: true, window: [8, 0], sinks: [5, -30, 1, 0] },
   'sinks where nothing is seen': { window: [-10, 5], sinks: [1, 2, 3, 4] },
-  'dropout': { dropout },
+  dropout: { dropout },
   'dropout, causal': { causal: true, dropout: { p: 0.5, seed: 7n } },
   'dropout of nothing': { dropout: { p: 0, seed: 1n } },
   'one split': { numSplits: 1 },
@@ -59,7 +85,7 @@ const options: Record<string, SharedOptions> = {
   'more splits than tiles, sinks': { numSplits: 7, sinks: [0, -2, 3, 0.5] },
   'negative scale': { scale: -0.3 },
   'layout bhsd': { layout: 'bhsd', causal: true },
-  'everything': {
+  everything: {
     causal: true,
     window: [70, 30],
     sinkTokens: 3,
@@ -81,13 +107,27 @@ describe.each(floatDTypes)('%s', (dtype) => {
 });
 
 const blockMasks: Record<string, () => BlockMask> = {
-  'slidingWindow': () => BlockMask.slidingWindow({ seqlenQ, seqlenK, left: 21, right: 4, blockSize: 16 }),
-  'document': () => BlockMask.document({
-    idsQ: Array.from({ length: seqlenQ }, (_, i) => Math.floor((i + 68) / 50)),
-    idsK: Array.from({ length: seqlenK }, (_, j) => Math.floor(j / 50)),
-  }),
-  'fromPredicate, blocks of 7': () => BlockMask.fromPredicate({ seqlenQ, seqlenK, blockSize: 7, predicate: (i, j) => (i * 31 + j * 17) % 5 < 2 }),
-  'fromPredicate, blocks of 100': () => BlockMask.fromPredicate({ seqlenQ, seqlenK, blockSize: 100, predicate: (i, j) => (i * 7 + j * 3) % 11 !== 0 }),
+  slidingWindow: () =>
+    BlockMask.slidingWindow({ seqlenQ, seqlenK, left: 21, right: 4, blockSize: 16 }),
+  document: () =>
+    BlockMask.document({
+      idsQ: Array.from({ length: seqlenQ }, (_, i) => Math.floor((i + 68) / 50)),
+      idsK: Array.from({ length: seqlenK }, (_, j) => Math.floor(j / 50)),
+    }),
+  'fromPredicate, blocks of 7': () =>
+    BlockMask.fromPredicate({
+      seqlenQ,
+      seqlenK,
+      blockSize: 7,
+      predicate: (i, j) => (i * 31 + j * 17) % 5 < 2,
+    }),
+  'fromPredicate, blocks of 100': () =>
+    BlockMask.fromPredicate({
+      seqlenQ,
+      seqlenK,
+      blockSize: 100,
+      predicate: (i, j) => (i * 7 + j * 3) % 11 !== 0,
+    }),
 };
 
 describe('block masks', () => {
@@ -103,7 +143,14 @@ describe('block masks', () => {
     const square = { ...shape, seqlenQ: 256, seqlenK: 256 };
     const masks = [
       BlockMask.longformer({ seqlen: 256, window: 20, globalTokens: [0, 100, 255], blockSize: 32 }),
-      BlockMask.bigBird({ seqlen: 256, window: 1, globalBlocks: 1, randomBlocks: 2, seed: 3n, blockSize: 16 }),
+      BlockMask.bigBird({
+        seqlen: 256,
+        window: 1,
+        globalBlocks: 1,
+        randomBlocks: 2,
+        seed: 3n,
+        blockSize: 16,
+      }),
     ];
     for (const blockMask of masks) {
       expectWithin(await measure(square, { blockMask }, { mostRows: 64 }));

@@ -1,5 +1,11 @@
 import fc from 'fast-check';
-import { expectWithin, floatDTypes, measure, normals, type SharedOptions } from '../support/numerics.js';
+import {
+  expectWithin,
+  floatDTypes,
+  measure,
+  normals,
+  type SharedOptions,
+} from '../support/numerics.js';
 import { uniform } from '../support/random.js';
 
 const shapes = fc
@@ -35,31 +41,43 @@ const flags = fc.record({
 
 test('random combinations of every option', async () => {
   await fc.assert(
-    fc.asyncProperty(shapes, flags, fc.nat(1000), fc.constantFrom(...floatDTypes), async (shape, f, seed, dtype) => {
-      const random = uniform(seed);
-      const { batch, seqlenQ, seqlenK, heads } = shape;
-      const maskShape = [batch, heads, seqlenQ, seqlenK].map((n, axis) => (f.maskAxes[axis] ? n : 1));
-      const count = maskShape.reduce((a, b) => a * b);
-      const data =
-        f.mask === 'bool'
-          ? Uint8Array.from({ length: count }, () => (random() < 0.8 ? 1 : 0))
-          : normals(count, seed).map((x) => (random() < 0.1 ? -Infinity : x));
-      const options: SharedOptions = {
-        causal: f.causal,
-        ...(f.window && { window: f.window }),
-        ...(f.sinkTokens !== undefined && { sinkTokens: f.sinkTokens }),
-        ...(f.softcap && { softcap: f.softcap }),
-        ...(f.scale !== undefined && { scale: f.scale }),
-        ...(f.seqlensK && { seqlensK: Array.from({ length: batch }, () => Math.floor(random() * (seqlenK + 1))) }),
-        ...(f.alibi && { alibiSlopes: Array.from({ length: heads }, () => random()) }),
-        ...(f.sinks && { sinks: Array.from({ length: heads }, () => 4 * random() - 2) }),
-        ...(f.mask !== 'none' && { mask: { data, shape: maskShape } }),
-        ...(f.dropout !== undefined && { dropout: { p: f.dropout, seed: BigInt(seed), offset: 5n } }),
-        layout: f.layout as 'bshd' | 'bhsd',
-        numSplits: f.numSplits as number | 'auto',
-      };
-      expectWithin(await measure(shape, options, { dtype, seed, mostRows: 24 }));
-    }),
+    fc.asyncProperty(
+      shapes,
+      flags,
+      fc.nat(1000),
+      fc.constantFrom(...floatDTypes),
+      async (shape, f, seed, dtype) => {
+        const random = uniform(seed);
+        const { batch, seqlenQ, seqlenK, heads } = shape;
+        const maskShape = [batch, heads, seqlenQ, seqlenK].map((n, axis) =>
+          f.maskAxes[axis] ? n : 1,
+        );
+        const count = maskShape.reduce((a, b) => a * b);
+        const data =
+          f.mask === 'bool'
+            ? Uint8Array.from({ length: count }, () => (random() < 0.8 ? 1 : 0))
+            : normals(count, seed).map((x) => (random() < 0.1 ? -Infinity : x));
+        const options: SharedOptions = {
+          causal: f.causal,
+          ...(f.window && { window: f.window }),
+          ...(f.sinkTokens !== undefined && { sinkTokens: f.sinkTokens }),
+          ...(f.softcap && { softcap: f.softcap }),
+          ...(f.scale !== undefined && { scale: f.scale }),
+          ...(f.seqlensK && {
+            seqlensK: Array.from({ length: batch }, () => Math.floor(random() * (seqlenK + 1))),
+          }),
+          ...(f.alibi && { alibiSlopes: Array.from({ length: heads }, () => random()) }),
+          ...(f.sinks && { sinks: Array.from({ length: heads }, () => 4 * random() - 2) }),
+          ...(f.mask !== 'none' && { mask: { data, shape: maskShape } }),
+          ...(f.dropout !== undefined && {
+            dropout: { p: f.dropout, seed: BigInt(seed), offset: 5n },
+          }),
+          layout: f.layout as 'bshd' | 'bhsd',
+          numSplits: f.numSplits as number | 'auto',
+        };
+        expectWithin(await measure(shape, options, { dtype, seed, mostRows: 24 }));
+      },
+    ),
     { numRuns: 200, seed: 20261121 },
   );
 });

@@ -57,7 +57,8 @@ function bshd(t: LoadedTensor, heads: number): Bshd {
     for (let s = 0; s < seqlen; s++) {
       for (let ih = 0; ih < h; ih++) {
         for (let c = 0; c < dim; c++) {
-          data[((b * seqlen + s) * h + ih) * dim + c] = t.data[((b * h + ih) * seqlen + s) * dim + c];
+          data[((b * seqlen + s) * h + ih) * dim + c] =
+            t.data[((b * h + ih) * seqlen + s) * dim + c];
         }
       }
     }
@@ -72,7 +73,10 @@ function afterPast(past: LoadedTensor | undefined, now: Bshd): Bshd {
   const seqlen = before.seqlen + now.seqlen;
   const data = new Float64Array(now.batch * seqlen * row);
   for (let b = 0; b < now.batch; b++) {
-    data.set(before.data.subarray(b * before.seqlen * row, (b + 1) * before.seqlen * row), b * seqlen * row);
+    data.set(
+      before.data.subarray(b * before.seqlen * row, (b + 1) * before.seqlen * row),
+      b * seqlen * row,
+    );
     data.set(
       now.data.subarray(b * now.seqlen * row, (b + 1) * now.seqlen * row),
       (b * seqlen + before.seqlen) * row,
@@ -90,7 +94,9 @@ function mask(t: LoadedTensor | undefined, seqlenK: number): ReferenceMask | und
     return { shape: t.dims, data: bool ? Uint8Array.from(t.data) : Float32Array.from(t.data) };
   }
   const rows = t.size / width;
-  const data = bool ? new Uint8Array(rows * seqlenK) : new Float32Array(rows * seqlenK).fill(-Infinity);
+  const data = bool
+    ? new Uint8Array(rows * seqlenK)
+    : new Float32Array(rows * seqlenK).fill(-Infinity);
   for (let r = 0; r < rows; r++) data.set(t.data.subarray(r * width, (r + 1) * width), r * seqlenK);
   return { shape: [...t.dims.slice(0, -1), seqlenK], data };
 }
@@ -108,7 +114,9 @@ function onnxCase({ name, attrs, inputs, outputs }: LoadedCase): ConformanceCase
     const value = number(key) ?? -1;
     return value < 0 ? Infinity : value;
   };
-  const right = attrs.is_causal ? Math.min(0, side('right_window_size')) : side('right_window_size');
+  const right = attrs.is_causal
+    ? Math.min(0, side('right_window_size'))
+    : side('right_window_size');
   const options: SharedOptions = {
     scale: number('scale'),
     softcap: number('softcap'),
@@ -116,7 +124,15 @@ function onnxCase({ name, attrs, inputs, outputs }: LoadedCase): ConformanceCase
     mask: mask(attn_mask, k.seqlen),
     seqlensK: nonpad && Array.from(nonpad.data),
   };
-  return conformanceCase(name, q, k, v, options, outputs.Y as LoadedTensor, Q?.dtype === 'float16' ? 2e-3 : 2e-6);
+  return conformanceCase(
+    name,
+    q,
+    k,
+    v,
+    options,
+    outputs.Y as LoadedTensor,
+    Q?.dtype === 'float16' ? 2e-3 : 2e-6,
+  );
 }
 
 function onnxruntimeCase({ name, attrs, inputs, outputs }: LoadedCase): ConformanceCase {
@@ -132,7 +148,9 @@ function onnxruntimeCase({ name, attrs, inputs, outputs }: LoadedCase): Conforma
     softcap: attrs.softcap as number | undefined,
     window: width === undefined ? undefined : [width - 1, Infinity], // theirs counts the query itself
     mask: mask(inputs.attention_bias, k.seqlen),
-    sinks: attrs.smooth_softmax ? new Array(heads).fill(0) : inputs.head_sink && Array.from(inputs.head_sink.data),
+    sinks: attrs.smooth_softmax
+      ? new Array(heads).fill(0)
+      : inputs.head_sink && Array.from(inputs.head_sink.data),
     seqlensK: inputs.seqlens_k && Array.from(inputs.seqlens_k.data, (last) => last + 1),
   };
   return conformanceCase(name, q, k, v, options, outputs.output as LoadedTensor, 2e-6);

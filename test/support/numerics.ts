@@ -29,7 +29,8 @@ export const floatDTypes: readonly FloatDType[] = ['float32', 'float16', 'bfloat
 const SLACK = 1e-5;
 
 /** What both the library and the reference understand; arrays where the library wants tensors. */
-export interface SharedOptions extends Omit<ReferenceOptions, 'visible' | 'queryRows' | 'seqlensQ'> {
+export interface SharedOptions
+  extends Omit<ReferenceOptions, 'visible' | 'queryRows' | 'seqlensQ'> {
   readonly layout?: 'bshd' | 'bhsd';
   readonly numSplits?: number | 'auto';
   /** The reference sees it as `visible`. */
@@ -64,7 +65,9 @@ export function randomProblem(
   const { layout: _layout, numSplits: _numSplits, blockMask, ...rest } = options;
   return {
     ...rest,
-    ...(blockMask && { visible: (b: number, h: number, i: number, j: number) => blockMask.visible(i, j, h, b) }),
+    ...(blockMask && {
+      visible: (b: number, h: number, i: number, j: number) => blockMask.visible(i, j, h, b),
+    }),
     shape,
     q: normals(batch * seqlenQ * heads * headDim, 3 * seed, dtype),
     k: normals(batch * seqlenK * kvHeads * headDim, 3 * seed + 1, dtype),
@@ -194,12 +197,20 @@ function pick(
 export async function measure(
   shape: ReferenceShape,
   options: SharedOptions = {},
-  { dtype = 'float32' as FloatDType, seed = 1, mostRows = 16, device = undefined as DeviceName | undefined } = {},
+  {
+    dtype = 'float32' as FloatDType,
+    seed = 1,
+    mostRows = 16,
+    device = undefined as DeviceName | undefined,
+  } = {},
 ): Promise<Errors> {
   const problem = randomProblem(shape, options, seed, dtype);
   const layout = options.layout ?? 'bshd';
   const { q, k, v } = qkvTensors(problem, dtype, layout, device);
-  const result = flashAttention(q, k, v, { ...attentionOptions(options, shape, device), returnLse: true });
+  const result = flashAttention(q, k, v, {
+    ...attentionOptions(options, shape, device),
+    returnLse: true,
+  });
   const { batch, seqlenQ, heads } = shape;
   const headDimV = shape.headDimV ?? shape.headDim;
   let out: Numbers = await result.out.toFloat32();

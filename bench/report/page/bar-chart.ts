@@ -19,7 +19,7 @@ export interface BarChart {
 
 const width = 480;
 const rowHeight = 26;
-const plot = { left: 196, right: width - 92, top: 34 };
+const plot = { left: 238, right: width - 92, top: 34 };
 
 /** An SVG of horizontal bars, one row each. */
 export function barChart({ title, bars, logarithmic }: BarChart): string {
@@ -58,7 +58,7 @@ export function barChart({ title, bars, logarithmic }: BarChart): string {
   return element(
     'svg',
     { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': title },
-    text(title, { x: 8, y: 18, class: 'chart-title' }),
+    text(title, { x: 12, y: 18, class: 'chart-title' }),
     ...rows,
   );
 }

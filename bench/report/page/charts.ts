@@ -12,8 +12,11 @@ import {
 } from '../units.js';
 import { type Bar, barChart } from './bar-chart.js';
 import { type Line, lineChart, type Point } from './line-chart.js';
-import { colorClass } from './palette.js';
-import { lengthScale, linearScale, logScale } from './scale.js';
+import { colorClass, groupColor } from './palette.js';
+import { binaryScale, lengthScale, linearScale, logScale } from './scale.js';
+
+/** `20.0 ms` -> `20 ms`: round numbers need no more on an axis. */
+const short = (text: string): string => text.replace(/\.0+(?= |$)/, '');
 
 const whoAt = (row: Row, length = 'seqlen'): string => `${row.who}\n${length} ${showLength(row.x)}`;
 
@@ -33,7 +36,7 @@ function timeTip(row: Row): string {
     .join('\n');
 }
 
-/** One line per contestant, from the rows that have a `y`. */
+/** One line per contestant, from the rows that have a `y`; none for a single point among longer lines. */
 function linesOf(
   rows: readonly Row[],
   pointOf: (row: Row) => Omit<Point, 'x'> | undefined,
@@ -43,7 +46,8 @@ function linesOf(
       const point = row.who === name ? pointOf(row) : undefined;
       return point ? [{ x: row.x, ...point }] : [];
     });
-    return points.length > 0 ? [{ name, color: colorClass(name), points }] : [];
+    const isStray = points.length < Math.min(2, distinct(rows.map(({ x }) => x)).length);
+    return points.length > 0 && !isStray ? [{ name, color: colorClass(name), points }] : [];
   });
 }
 
@@ -58,17 +62,18 @@ export function timeChart(title: string, rows: readonly Row[]): string {
     (row) =>
       row.time && { y: row.time.median, spread: [row.time.p10, row.time.p90], tip: timeTip(row) },
   );
+  if (lines.length === 0) return '';
   return lineChart({
     title,
     lines,
     xTitle: 'sequence length',
-    yTitle: 'time of a call',
+    yTitle: 'median time of a call',
     scales: (xRange, yRange) => ({
       x: lengthScale(allX(lines), xRange),
       y: logScale(allY(lines), yRange),
     }),
     showX: showLength,
-    showY: showTime,
+    showY: (value) => short(showTime(value)),
   });
 }
 
@@ -77,14 +82,15 @@ export function shareChart(title: string, rows: readonly Row[]): string {
     const y = shareOf(row);
     return y === undefined ? undefined : { y, tip: timeTip(row) };
   });
+  if (lines.length === 0) return '';
   const xs = allX(lines);
   const peak = [Math.min(...xs), Math.max(...xs)].map((x) => [x, 1] as const);
   return lineChart({
     title,
     lines,
-    references: [{ label: 'measured peak', points: peak }],
+    references: [{ label: 'peak', points: peak }],
     xTitle: 'sequence length',
-    yTitle: 'share of the arithmetic peak',
+    yTitle: 'share of the measured arithmetic peak',
     scales: (xRange, yRange) => ({
       x: lengthScale(xs, xRange),
       y: linearScale(Math.max(1.08, ...allY(lines)), yRange),
@@ -100,7 +106,6 @@ export function speedupChart(
   rows: readonly Row[],
   isPeer: (row: Row) => boolean,
 ): string {
-  const colors = ['c-ours', 'c-alternative', 'c-peer', 'c-onnx', 'c-standard'];
   const lines = groupsOf(rows).flatMap(([name, group], i) => {
     const points = distinct(group.map(({ x }) => x)).flatMap((x) => {
       const peers = group.filter((row) => row.x === x && isPeer(row));
@@ -111,7 +116,7 @@ export function speedupChart(
         ? [{ x, y, tip: `${name}, ${showLength(x)}\n${showFactor(y)} as fast as ${best.who}` }]
         : [];
     });
-    return points.length > 0 ? [{ name, color: colors[i % colors.length], points }] : [];
+    return points.length > 0 ? [{ name, color: groupColor(i), points }] : [];
   });
   if (lines.length === 0) return '';
   const xs = allX(lines);
@@ -161,8 +166,8 @@ export function roofline(rows: readonly Row[], peak: number, bandwidth: number):
       x: logScale([low, high], xRange),
       y: logScale([...allY(placed), peak * 1.3, bandwidth * low], yRange),
     }),
-    showX: digits,
-    showY: (value) => digits(value / 1e9),
+    showX: (value) => short(digits(value)),
+    showY: (value) => short(digits(value / 1e9)),
   });
 }
 
@@ -184,10 +189,10 @@ export function memoryChart(title: string, rows: readonly Row[]): string {
     yTitle: 'growth of the process',
     scales: (xRange, yRange) => ({
       x: lengthScale(allX(lines), xRange),
-      y: logScale([...allY(lines), ...inherent.values()], yRange),
+      y: binaryScale([...allY(lines), ...inherent.values()], yRange),
     }),
     showX: showLength,
-    showY: (value) => showBytes(value).replace(/\.0+ /, ' '),
+    showY: (value) => short(showBytes(value)),
   });
 }
 

@@ -11,14 +11,6 @@ export interface Headline {
 
 const isPeer = ({ who }: Row): boolean => who.startsWith('onnxruntime');
 
-/** The row with the highest `value`. */
-function best(rows: readonly Row[], value: (row: Row) => number | undefined): Row | undefined {
-  return rows.reduce<Row | undefined>(
-    (a, b) => ((value(b) ?? -Infinity) > (a ? (value(a) ?? -Infinity) : -Infinity) ? b : a),
-    undefined,
-  );
-}
-
 /** Speed-up over the fastest onnxruntime operator at each point; the median of those. */
 function speedup(rows: readonly Row[]): number | undefined {
   const points = new Map<string, number>();
@@ -32,32 +24,27 @@ function speedup(rows: readonly Row[]): number | undefined {
 
 export function headlinesOf(rows: readonly Row[]): Headline[] {
   const found: Headline[] = [];
-  const add = (figure: string | undefined, meaning: string) => {
-    if (figure !== undefined) found.push({ figure, meaning });
-  };
+  const add = (figure: string, meaning: string) => found.push({ figure, meaning });
   const of = (suite: string) => rows.filter((row) => row.suite === suite);
-  const own = of('forward').filter(({ who }) => who === `${ours} float32`);
-  const top = best(own, shareOf);
-  const share = top && shareOf(top);
-  if (top && share !== undefined) {
-    add(
-      showPercent(share),
-      `of this machine's FMA peak (${top.group}, ${showLength(top.x)} tokens)`,
-    );
-  }
   for (const kind of ['full', 'causal']) {
-    const factor = speedup(of('forward').filter(({ group }) => group.startsWith(kind)));
-    add(
-      factor === undefined ? undefined : showFactor(factor),
-      `as fast as the best onnxruntime operator, ${kind} (median)`,
-    );
+    const rows = of('forward').filter(({ group }) => group.startsWith(kind));
+    const shares = rows.filter(({ who }) => who === `${ours} float32`).map(shareOf);
+    const known = shares.filter((share) => share !== undefined);
+    if (known.length > 0) {
+      add(showPercent(medianOf(known)), `of this machine's FMA peak, ${kind}, float32 (median)`);
+    }
+    const factor = speedup(rows);
+    if (factor !== undefined) {
+      add(showFactor(factor), `as fast as the best onnxruntime operator, ${kind} (median)`);
+    }
   }
   const decoding = speedup(of('decode'));
-  add(
-    decoding === undefined ? undefined : showFactor(decoding),
-    'as fast as the best onnxruntime graph at decoding (median)',
-  );
-  const longest = best(of('memory').filter(isOurs), ({ x }) => x);
+  if (decoding !== undefined) {
+    add(showFactor(decoding), 'as fast as the best onnxruntime graph at decoding (median)');
+  }
+  const [longest] = of('memory')
+    .filter(isOurs)
+    .sort((a, b) => b.x - a.x);
   if (longest) {
     const meaning = `of memory beyond inputs and output at ${showLength(longest.x)} keys`;
     add(showBytes(Math.max(beyond(longest) ?? 0, 0)), meaning);

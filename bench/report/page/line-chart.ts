@@ -37,8 +37,8 @@ export interface LineChart {
 }
 
 const width = 480;
-const height = 320;
-const plot = { left: 62, right: width - 14, top: 34, bottom: height - 46 };
+const height = 330;
+const plot = { left: 62, right: width - 14, top: 48, bottom: height - 46 };
 
 /** An SVG of lines, or of scattered points, over one or two logarithmic axes. */
 export function lineChart(chart: LineChart): string {
@@ -77,7 +77,7 @@ export function lineChart(chart: LineChart): string {
   return element(
     'svg',
     { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': label },
-    text(chart.title, { x: plot.left, y: 18, class: 'chart-title' }),
+    text(chart.title, { x: 12, y: 18, class: 'chart-title' }),
     ...axes(chart, x, y),
     ...references,
     ...lines,
@@ -105,6 +105,6 @@ function axes({ showX, showY, xTitle, yTitle }: LineChart, x: Scale, y: Scale): 
     ...horizontal,
     ...vertical,
     text(xTitle, { x: middle, y: height - 8, ...centre }),
-    text(yTitle, { x: plot.right, y: 18, 'text-anchor': 'end', class: 'axis-title' }),
+    text(yTitle, { x: 12, y: 36, class: 'axis-title' }),
   ];
 }

@@ -15,3 +15,8 @@ const classes: readonly [pattern: RegExp, name: string][] = [
 
 export const colorClass = (who: string): string =>
   classes.find(([pattern]) => pattern.test(who))?.[1] ?? 'c-other';
+
+const groupClasses = ['c-ours', 'c-alternative', 'c-peer', 'c-onnx', 'c-standard'];
+
+/** Where lines are groups and not contestants. */
+export const groupColor = (index: number): string => groupClasses[index % groupClasses.length];

@@ -34,6 +34,19 @@ export function logScale(values: readonly number[], range: readonly [number, num
   return { at: (value) => between((Math.log10(value) - from) / (to - from), range), ticks };
 }
 
+/** Around all `values`, with ticks at powers of two: bytes. */
+export function binaryScale(values: readonly number[], range: readonly [number, number]): Scale {
+  const { at } = logScale(values, range);
+  const low = Math.ceil(Math.log2(Math.min(...values)));
+  const high = Math.floor(Math.log2(Math.max(...values)));
+  const step = Math.max(1, Math.ceil((high - low) / 6));
+  const ticks = Array.from(
+    { length: Math.max(0, Math.floor((high - low) / step) + 1) },
+    (_, i) => 2 ** (low + i * step),
+  );
+  return { at, ticks };
+}
+
 /** Logarithmic with the given values as its ticks: lengths that double. */
 export function lengthScale(lengths: readonly number[], range: readonly [number, number]): Scale {
   const ticks = [...new Set(lengths)].sort((a, b) => a - b);

@@ -3,14 +3,14 @@ export const style = `
 :root {
   --page: #f6f7f9; --card: #ffffff; --ink: #1b2430; --soft: #66717f; --line: #e3e7ec;
   --ours: #0b6bcb; --half: #0a9b8e; --brain: #7b4fd0; --alternative: #5aa9f0;
-  --peer: #e07b00; --group: #e07b00; --onnx: #c9a100; --matmul: #c2410c; --standard: #b3327a;
+  --peer: #e07b00; --group: #96580a; --onnx: #c9a100; --matmul: #c2410c; --standard: #b3327a;
   --other: #8a94a0;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #11161d; --card: #19202a; --ink: #e6ebf1; --soft: #93a0af; --line: #2a3441;
     --ours: #4aa8ff; --half: #2fd0bf; --brain: #b092ff; --alternative: #2b76bd;
-    --peer: #ffa435; --group: #ffa435; --onnx: #e6c62f; --matmul: #ff7d4d; --standard: #f06fb3;
+    --peer: #ffa435; --group: #c78f4c; --onnx: #e6c62f; --matmul: #ff7d4d; --standard: #f06fb3;
     --other: #7d8997;
   }
 }
@@ -24,12 +24,12 @@ p { margin: 0 0 14px; color: var(--soft); max-width: 78ch; }
 .facts { color: var(--soft); margin: 0 0 26px; display: grid; grid-template-columns: max-content 1fr;
   gap: 0 14px; font-size: 13.5px; }
 .facts dt { color: var(--ink); } .facts dd { margin: 0; }
-.tiles { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); }
+.tiles { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); }
 .tile { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 16px 18px; }
-.tile strong { display: block; font-size: 30px; line-height: 1.15; letter-spacing: -0.02em;
+.tile strong { display: block; font-size: 27px; line-height: 1.15; letter-spacing: -0.02em;
   color: var(--ours); font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: 13.5px; line-height: 1.35; display: block; margin-top: 4px; }
-.charts { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(min(430px, 100%), 1fr)); }
+.charts { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(min(430px, 100%), 1fr)); }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 12px 12px 8px; }
 .legend { display: flex; flex-wrap: wrap; gap: 6px 18px; margin: 10px 0 14px; font-size: 13.5px; }
 .legend span { display: inline-flex; align-items: center; gap: 7px; cursor: default; }
@@ -37,6 +37,7 @@ p { margin: 0 0 14px; color: var(--soft); max-width: 78ch; }
 .legend b { font-weight: 400; color: var(--ink); }
 svg { display: block; width: 100%; height: auto; font-family: inherit; }
 svg text { fill: var(--soft); font-size: 12px; }
+svg .bar-name { font-size: 11.5px; }
 svg .chart-title { fill: var(--ink); font-size: 14px; font-weight: 600; }
 svg .grid { stroke: var(--line); fill: none; }
 svg .line { stroke: currentColor; stroke-width: 2; fill: none; stroke-linejoin: round; }
@@ -65,27 +66,4 @@ th { color: var(--soft); font-weight: 500; }
 th, td { text-align: right; padding: 3px 12px 3px 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
 .name { text-align: left; } tr.own td { font-weight: 600; }
 footer { margin-top: 52px; color: var(--soft); font-size: 13.5px; }
-`;
-
-/** Shows what a mark stands for, and lets one contestant stand out while the pointer is on its name or line. */
-export const script = `
-const tip = document.getElementById('tip');
-document.addEventListener('pointermove', (event) => {
-  const mark = event.target.closest('[data-tip]');
-  tip.style.opacity = mark ? 1 : 0;
-  if (mark) {
-    tip.textContent = mark.dataset.tip;
-    const { width, height } = tip.getBoundingClientRect();
-    tip.style.left = Math.min(event.clientX + 14, innerWidth - width - 8) + 'px';
-    tip.style.top = Math.max(event.clientY - height - 12, 8) + 'px';
-  }
-  const who = event.target.closest('[data-who]')?.dataset.who;
-  for (const section of document.querySelectorAll('section')) {
-    const inside = who !== undefined && section.contains(event.target);
-    section.classList.toggle('picking', inside);
-    for (const item of section.querySelectorAll('[data-who]')) {
-      item.classList.toggle('picked', inside && item.dataset.who === who);
-    }
-  }
-});
 `;

@@ -85,8 +85,8 @@ struct BackwardArgs {
   int64_t dout_head_stride;
   Rows dq;
   int64_t dq_head_stride;
-  float* dk;      // [seqlen_k][head_dim rounded up to 16]: sum over this item's rows, without the scale
-  float* dv;      // [seqlen_k][head_dim_v rounded up to 16]
+  float* dk;  // [seqlen_k][head_dim rounded up to 16]: sum over this item's rows, without the scale
+  float* dv;  // [seqlen_k][head_dim_v rounded up to 16]
   float* dsinks;  // [group], sum over this item's rows; null: not wanted
 };
 

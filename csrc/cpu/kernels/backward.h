@@ -15,11 +15,11 @@ namespace fa::cpu::FA_ISA {
 namespace {
 
 struct BackwardPanel {
-  Panel rows;        // rows.q: Q, packed; rows.o: dQ, packed
-  float* dout;       // dO, packed like Q
-  float* q_rows;     // Q and dO as rows, [kPanelRows][padded dim]
+  Panel rows;     // rows.q: Q, packed; rows.o: dQ, packed
+  float* dout;    // dO, packed like Q
+  float* q_rows;  // Q and dO as rows, [kPanelRows][padded dim]
   float* dout_rows;
-  float* p;          // [keys][kPanelRows]: P (after dropout), then dS
+  float* p;  // [keys][kPanelRows]: P (after dropout), then dS
   float* ds;
   Vec lse[kGroups];  // base 2; infinity for rows that saw nothing
   Vec delta[kGroups];
@@ -65,8 +65,8 @@ size_t layout(const BackwardArgs& b, char* at, BackwardWorkspace& w) {
 }
 
 /** Rows of the panel as floats, and packed with rows as lanes. Lanes past the end are zero. */
-void load_packed(const Rows& source, int64_t head_stride, int dim,
-                 const Panel& panel, float* rows, float* packed) {
+void load_packed(const Rows& source, int64_t head_stride, int dim, const Panel& panel, float* rows,
+                 float* packed) {
   const int64_t size = element_size(source.dtype);
   const int padded = padded_dim(dim);
   for (int at = 0; at < kPanelRows; ++at) {
@@ -211,8 +211,8 @@ void backward_step(const BackwardArgs& b, const BackwardWorkspace& w, BackwardPa
   for (int g = 0; g < Groups; ++g) one[g] = splat(1.f);
   float* const dq = panel.rows.o + first * kLanes;
   if ((masked || biased) && !tile.k.finite(a.head_dim)) {
-    values_excluding_masked<Groups>(k, tile.k.stride, keys, a.head_dim, ds + first * kLanes, dq, one,
-                                    false);
+    values_excluding_masked<Groups>(k, tile.k.stride, keys, a.head_dim, ds + first * kLanes, dq,
+                                    one, false);
   } else {
     values<Groups, false>(k, tile.k.stride, keys, round_up(a.head_dim, kColumnStep),
                           ds + first * kLanes, dq, one, false, one, unused);
@@ -301,9 +301,12 @@ void accumulate(const BackwardPanel* panels, int count, bool of_v, int keys, int
   int vectors = round_up(dim, kLanes) / kLanes;
   for (int column = 0; vectors > 0;) {
     const int width = vectors == 1 ? 1 : vectors == 2 || vectors == 4 ? 2 : 3;
-    if (width == 3) accumulate_columns<3>(panels, count, of_v, keys, column, padded, c + column, padded);
-    else if (width == 2) accumulate_columns<2>(panels, count, of_v, keys, column, padded, c + column, padded);
-    else accumulate_columns<1>(panels, count, of_v, keys, column, padded, c + column, padded);
+    if (width == 3)
+      accumulate_columns<3>(panels, count, of_v, keys, column, padded, c + column, padded);
+    else if (width == 2)
+      accumulate_columns<2>(panels, count, of_v, keys, column, padded, c + column, padded);
+    else
+      accumulate_columns<1>(panels, count, of_v, keys, column, padded, c + column, padded);
     column += width * kLanes;
     vectors -= width;
   }
@@ -327,8 +330,7 @@ void store_dq(const BackwardArgs& b, const Panel& panel, float* rows) {
     for (int lane = 0; lane < kLanes; ++lane) {
       const int at = g * kLanes + lane;
       if (panel.row_begin + at >= panel.row_end) break;
-      const int64_t element =
-          panel.query[at] * b.dq.row_stride + panel.head[at] * b.dq_head_stride;
+      const int64_t element = panel.query[at] * b.dq.row_stride + panel.head[at] * b.dq_head_stride;
       store_row(b.dq.base + element * size, b.dq.dtype, b.dq.dim_stride, a.head_dim,
                 rows + lane * padded);
     }
@@ -365,10 +367,10 @@ void backward(const BackwardArgs& b, char* scratch) {
       }
       if (wanted == 0) continue;
       Tile tile{tile_begin, keys, {}, {}};
-      tile.k = load_rows(a, a.k, a.k_page_stride, a.head_dim, k_direct, tile_begin, keys,
-                         w.forward.k);
-      tile.v = load_rows(a, a.v, a.v_page_stride, a.head_dim_v, v_direct, tile_begin, keys,
-                         w.forward.v);
+      tile.k =
+          load_rows(a, a.k, a.k_page_stride, a.head_dim, k_direct, tile_begin, keys, w.forward.k);
+      tile.v =
+          load_rows(a, a.v, a.v_page_stride, a.head_dim_v, v_direct, tile_begin, keys, w.forward.v);
       for (int i = 0; i < panels; ++i) backward_advance(b, w, w.panels[i], tile);
       accumulate(w.panels, panels, true, keys, a.head_dim_v, b.dv + tile_begin * dim_v);
       accumulate(w.panels, panels, false, keys, a.head_dim, b.dk + tile_begin * dim);

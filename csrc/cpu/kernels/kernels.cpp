@@ -1,6 +1,7 @@
 // One instruction set's kernels: this file is compiled once per level, with that level's flags and
 // FA_ISA set to its name.
 #include "cpu/kernels/backward.h"
+#include "cpu/kernels/decode.h"
 #include "cpu/kernels/table.h"
 
 namespace fa::cpu {
@@ -95,6 +96,9 @@ const KernelTable FA_CONCAT(FA_TABLE_, FA_ISA) = {
     FA_ISA::kPanelRows,
     FA_ISA::forward_scratch,
     FA_ISA::forward,
+    FA_ISA::kDecodeRows,
+    FA_ISA::decode_scratch,
+    FA_ISA::decode,
     FA_ISA::backward_scratch,
     FA_ISA::backward,
     FA_ISA::classify_tile,

@@ -29,6 +29,10 @@ struct KernelTable {
   size_t (*forward_scratch)(const ForwardArgs& args);
   /** One work item: rows [row_begin, row_end) against keys [key_begin, key_end). `scratch` is 64-byte aligned. */
   void (*forward)(const ForwardArgs& args, char* scratch);
+  /** The same for at most decode_rows rows; what it asks of the problem is in kernels/decode.h. */
+  int decode_rows;
+  size_t (*decode_scratch)(const ForwardArgs& args);
+  void (*decode)(const ForwardArgs& args, char* scratch);
   /** Likewise for gradients. */
   size_t (*backward_scratch)(const BackwardArgs& args);
   void (*backward)(const BackwardArgs& args, char* scratch);

@@ -71,8 +71,8 @@ FA_ALWAYS_INLINE bool in_place(const ForwardArgs& a, const Rows& rows, int dim, 
          (panels == 1 || rows.row_stride == dim);
 }
 
-TileRows load_rows(const ForwardArgs& a, const Rows& rows, int64_t page_stride, int dim, bool direct,
-                   int64_t key, int keys, float* packed) {
+TileRows load_rows(const ForwardArgs& a, const Rows& rows, int64_t page_stride, int dim,
+                   bool direct, int64_t key, int keys, float* packed) {
   if (direct) {
     const char* const first = key_row(a, rows, page_stride, key);
     return {reinterpret_cast<const float*>(first), rows.row_stride, keys, false, false};
