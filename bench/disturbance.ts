@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 
+/** The system counts in hundredths of a second per CPU: less time than this tells nothing. */
+const shortestLapMs = 190;
+
 /** Seconds that all CPUs of the machine were busy, stolen time included; undefined without /proc. */
 function machineBusy(): number | undefined {
   try {
@@ -24,13 +27,14 @@ export class DisturbanceMeter {
   #own = ownBusy();
   #time = performance.now();
 
-  /** Share of all CPUs, 0 to 1, since the last call; undefined where the system does not say. */
+  /** Share of all CPUs, 0 to 1, since the last call; undefined where the system does not say, or too early. */
   lap(): number | undefined {
     const machine = machineBusy();
     const own = ownBusy();
     const time = performance.now();
     let share: number | undefined;
-    if (machine !== undefined && this.#machine !== undefined) {
+    const isLongEnough = time - this.#time >= shortestLapMs;
+    if (machine !== undefined && this.#machine !== undefined && isLongEnough) {
       const others = machine - this.#machine - (own - this.#own);
       const available = ((time - this.#time) / 1000) * availableParallelism();
       share = Math.min(Math.max(others / available, 0), 1);

@@ -65,7 +65,7 @@ export async function compete(
         bytes,
         limit: { kind: limit.kind, perSecond },
         error: errors.get(name),
-        disturbance: measured.disturbance,
+        disturbance: measured.disturbances.get(name),
       };
     });
   } finally {

@@ -30,10 +30,10 @@ async function loadSuites(): Promise<Suite[]> {
 function contextOf(options: Options): Context {
   const threads = devices().find(({ name }) => name === 'cpu')?.threads ?? 1;
   const { quick = false, read, peers, seqlens, headDims, dtypes } = options;
-  const { rounds = quick ? 2 : 5, seconds = quick ? 0.1 : 0.3 } = options;
+  const { rounds = quick ? 2 : 5, seconds = quick ? 0.1 : 0.3, patience } = options;
   return {
     choice: { quick, read, peers, seqlens, headDims, dtypes },
-    pace: { rounds, turnSeconds: seconds },
+    pace: { rounds, turnSeconds: seconds, patienceSeconds: patience },
     limits: new Limits(threads),
     onnxRuntime: peers ? findOnnxRuntime(threads) : null,
   };

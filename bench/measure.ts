@@ -22,21 +22,31 @@ export interface Pace {
   readonly rounds: number;
   /** Seconds of one turn, after a call to warm up; at least one call is timed. */
   readonly turnSeconds: number;
+  /** Seconds that a case may spend on waiting for a quiet machine and on turns that were disturbed. */
+  readonly patienceSeconds: number;
+}
+
+/** What the turns of one contestant or probe came to. */
+interface Collected {
+  readonly values: number[];
+  /** Of each turn, where the system says. */
+  readonly disturbances: number[];
 }
 
 export interface Alternated {
+  /** Seconds per call. */
   readonly times: Map<string, Spread>;
-  /** Median over the rounds. */
+  /** Per second, the median over the rounds. */
   readonly probes: Map<string, number>;
-  readonly disturbance: number | undefined;
+  /** Median share of the machine that others took during a contestant's turns. */
+  readonly disturbances: Map<string, number | undefined>;
 }
 
-/** A round in which other processes took more than this of the machine does not count. */
+/** A turn in which other processes took more than this of the machine does not count. */
 const tolerableDisturbance = 0.05;
-/** So often a case may start a disturbed round over before it takes what it gets. */
-const secondChances = 3;
 /** Calls that take longer find nothing of their last turn in a cache, warmed up or not. */
 const warmUpSeconds = 0.25;
+const quietProbeMs = 200;
 const idleProbeMs = 10;
 const idleProbes = 50;
 
@@ -46,43 +56,43 @@ export async function alternate(
   probes: readonly Probe[],
   pace: Pace,
 ): Promise<Alternated> {
-  const times = new Map(contestants.map(({ name }) => [name, [] as number[]]));
-  const rates = new Map(probes.map(({ name }) => [name, [] as number[]]));
-  const shares: number[] = [];
-  const lastSeconds = new Map<string, number>();
-  let chances = secondChances;
-  for (let round = 0; round < pace.rounds; ) {
-    const meter = new DisturbanceMeter();
-    const measured = new Map<string, number[]>();
+  const patience = new Patience(pace.patienceSeconds);
+  const collected = new Map<string, Collected>();
+  const collect = async (name: string, turn: () => Promise<number[]>) => {
+    const into = collected.get(name) ?? { values: [], disturbances: [] };
+    collected.set(name, into);
+    const { values, disturbance } = await undisturbed(turn, patience);
+    into.values.push(...values);
+    if (disturbance !== undefined) into.disturbances.push(disturbance);
+  };
+  for (let round = 0; round < pace.rounds; round++) {
     for (let i = 0; i < contestants.length; i++) {
       const contestant = contestants[(i + round) % contestants.length];
       const { name, rounds = pace.rounds } = contestant;
       if (round >= rounds) continue;
-      const warmUp = (lastSeconds.get(name) ?? 0) < warmUpSeconds;
-      const seconds = await turn(contestant, pace.turnSeconds, warmUp);
-      measured.set(name, seconds);
-      lastSeconds.set(name, seconds[seconds.length - 1]);
+      const last = collected.get(name)?.values.at(-1) ?? 0;
+      await collect(name, () => takeTurn(contestant, pace.turnSeconds, last < warmUpSeconds));
     }
-    await untilIdle();
-    const limits = probes.map((probe) => probe.measure());
-    const share = meter.lap();
-    if (share !== undefined && share > tolerableDisturbance && chances-- > 0) continue;
-    for (const [name, seconds] of measured) times.get(name)?.push(...seconds);
-    probes.forEach(({ name }, i) => {
-      rates.get(name)?.push(limits[i]);
-    });
-    if (share !== undefined) shares.push(share);
-    round++;
+    for (const { name, measure } of probes) await collect(name, async () => [measure()]);
   }
+  const of = (name: string) => collected.get(name) as Collected;
   return {
-    times: new Map([...times].map(([name, seconds]) => [name, spreadOf(seconds)])),
-    probes: new Map([...rates].map(([name, values]) => [name, medianOf(values)])),
-    disturbance: shares.length > 0 ? medianOf(shares) : undefined,
+    times: new Map(contestants.map(({ name }) => [name, spreadOf(of(name).values)])),
+    probes: new Map(probes.map(({ name }) => [name, medianOf(of(name).values)])),
+    disturbances: new Map(
+      contestants.map(({ name }) => {
+        const shares = of(name).disturbances;
+        return [name, shares.length > 0 ? medianOf(shares) : undefined];
+      }),
+    ),
   };
 }
 
-async function turn(contestant: Contestant, seconds: number, warmUp: boolean): Promise<number[]> {
-  await untilIdle();
+async function takeTurn(
+  contestant: Contestant,
+  seconds: number,
+  warmUp: boolean,
+): Promise<number[]> {
   if (warmUp) await contestant.call();
   const times: number[] = [];
   const end = performance.now() + seconds * 1000;
@@ -92,6 +102,53 @@ async function turn(contestant: Contestant, seconds: number, warmUp: boolean): P
     times.push((performance.now() - begin) / 1000);
   } while (performance.now() < end);
   return times;
+}
+
+/** What is left of the time that a case may lose to other processes. */
+class Patience {
+  #left: number;
+
+  constructor(seconds: number) {
+    this.#left = seconds * 1000;
+  }
+
+  get isOver(): boolean {
+    return this.#left <= 0;
+  }
+
+  spend(ms: number): void {
+    this.#left -= ms;
+  }
+}
+
+/** Repeats a turn until no other process disturbed it, or patience is over. */
+async function undisturbed(
+  turn: () => Promise<number[]>,
+  patience: Patience,
+): Promise<{ values: number[]; disturbance: number | undefined }> {
+  for (;;) {
+    await untilIdle();
+    await untilQuiet(patience);
+    const meter = new DisturbanceMeter();
+    const begin = performance.now();
+    const values = await turn();
+    const disturbance = meter.lap();
+    if ((disturbance ?? 0) <= tolerableDisturbance || patience.isOver) {
+      return { values, disturbance };
+    }
+    patience.spend(performance.now() - begin);
+  }
+}
+
+/** Waits until other processes leave the machine alone. */
+async function untilQuiet(patience: Patience): Promise<void> {
+  const meter = new DisturbanceMeter();
+  while (!patience.isOver) {
+    const begin = performance.now();
+    await sleep(quietProbeMs);
+    if ((meter.lap() ?? 0) <= tolerableDisturbance) return;
+    patience.spend(performance.now() - begin);
+  }
 }
 
 /**

@@ -10,6 +10,7 @@ export interface Options {
   readonly dtypes: readonly FloatDType[];
   readonly rounds?: number;
   readonly seconds?: number;
+  readonly patience: number;
   readonly read: boolean;
   readonly peers: boolean;
   readonly json?: string | true;
@@ -29,6 +30,12 @@ const dtypes: readonly FloatDType[] = ['float32', 'float16', 'bfloat16'];
 function positive(text: string): number {
   const value = Number(text);
   if (!(value > 0)) throw new InvalidArgumentError('Expected a positive number.');
+  return value;
+}
+
+function notNegative(text: string): number {
+  const value = Number(text);
+  if (!(value >= 0)) throw new InvalidArgumentError('Expected a number, 0 or more.');
   return value;
 }
 
@@ -67,6 +74,12 @@ export function parseCommandLine(args: readonly string[], all: readonly Suite[])
     .option('--dtypes <list>', `of ours: some of ${dtypes.join(',')}`, dtypeList, [...dtypes])
     .option('--rounds <n>', 'turns of every contestant (default 5)', positiveInteger)
     .option('--seconds <s>', 'length of a turn (default 0.3)', positive)
+    .option(
+      '--patience <s>',
+      'seconds that each case may wait for other processes to leave the machine alone',
+      notNegative,
+      10,
+    )
     .option('--no-read', 'stop the clock when the work has run, without the result in JavaScript')
     .option('--no-peers', 'ourselves alone')
     .addOption(

@@ -21,6 +21,7 @@ const functions = [
   'read',
   'dispose',
   'attention',
+  'attentionBackward',
   'plan',
   'mergeStates',
   'synchronize',

@@ -1,5 +1,6 @@
 // JavaScript values as C++ values. Everything wrong throws fa::Error that names the argument, what
-// was expected and what came: ERR_TYPE when it is not the kind of value, else the code of the topic.
+// was expected and what came: ERR_TYPE when it is not the kind of value, else the code of the
+// topic.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Everything that belongs to one JavaScript environment (the main thread, or a worker). There is one
-// instance of this class per environment and nothing of it is static.
+// Everything that belongs to one JavaScript environment (the main thread, or a worker). There is
+// one instance of this class per environment and nothing of it is static.
 #pragma once
 
 #include <memory>
@@ -24,7 +24,10 @@ class Environment {
   const std::shared_ptr<Ledger>& ledger() const { return ledger_; }
   Promises& promises() { return promises_; }
 
-  /** The stream of a device. Throws Error{kDevice} for no device, Error{kDeviceUnavailable} for one not here. */
+  /**
+   * The stream of a device. Throws Error{kDevice} for no device, Error{kDeviceUnavailable} for one
+   * not here.
+   */
   Stream& stream(const std::string& device);
 
   /** `new ArrayBuffer(bytes)`; throws Error{kOutOfMemory}. */

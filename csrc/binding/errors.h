@@ -9,7 +9,9 @@ namespace fa::binding {
 /** An Error with the message, `code` and (when there is one) `argument` of `error`. */
 Napi::Error to_javascript(Napi::Env env, const fa::Error& error);
 
-/** The exception being handled, for JavaScript. What JavaScript itself has thrown stays as it is. */
+/**
+ * The exception being handled, for JavaScript. What JavaScript itself has thrown stays as it is.
+ */
 Napi::Error current_exception_to_javascript(Napi::Env env);
 
 /** `function` as JavaScript calls it: whatever it throws arrives there as an error with a code. */

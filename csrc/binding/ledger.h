@@ -1,5 +1,5 @@
-// What the tensor handles of one environment hold: for memory(), and for the garbage collector, which
-// sees nothing of native memory unless it is told.
+// What the tensor handles of one environment hold: for memory(), and for the garbage collector,
+// which sees nothing of native memory unless it is told.
 #pragma once
 
 #include <cstddef>

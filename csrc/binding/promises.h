@@ -25,9 +25,9 @@ class Promises {
   Napi::Value synchronized(Stream& stream);
 
   /**
-   * Calls `enqueue`, which gives `stream` a task that writes to `target`, the memory of `buffer`. The
-   * promise is resolved with `buffer`, or rejected with the failure of the task. Nothing else refers
-   * to `buffer` until then, and it is kept alive for as long as the task may write to it.
+   * Calls `enqueue`, which gives `stream` a task that writes to `target`, the memory of `buffer`.
+   * The promise is resolved with `buffer`, or rejected with the failure of the task. Nothing else
+   * refers to `buffer` until then, and it is kept alive for as long as the task may write to it.
    */
   Napi::Value filled(Stream& stream, const Napi::ArrayBuffer& buffer,
                      std::shared_ptr<Storage> target, const std::function<void()>& enqueue);
@@ -35,7 +35,9 @@ class Promises {
   /** A promise that is rejected already. */
   Napi::Value rejected(const fa::Error& error);
 
-  /** At the end of the environment, after its streams have shut down: drops what is still pending. */
+  /**
+   * At the end of the environment, after its streams have shut down: drops what is still pending.
+   */
   void close();
 
  private:

@@ -14,7 +14,9 @@ std::string text(const Sizes& shape) {
   return shape_text(view);
 }
 
-/** Elements from the first to behind the last one; an axis of length 0 counts as one of length 1. */
+/**
+ * Elements from the first to behind the last one; an axis of length 0 counts as one of length 1.
+ */
 int64_t extent(const Sizes& shape, const Sizes& strides) {
   int64_t last = 0;
   for (int i = 0; i < shape.rank; ++i) {

@@ -7,15 +7,18 @@
 namespace fa::binding {
 
 /**
- * Bytes of a tensor of that shape. Throws Error{code} when they exceed 2^53, and also when an axis of
- * length 0 hides lengths whose product does: code that walks a view multiplies them all.
+ * Bytes of a tensor of that shape. Throws Error{code} when they exceed 2^53, and also when an axis
+ * of length 0 hides lengths whose product does: code that walks a view multiplies them all.
  */
 size_t byte_size(DType dtype, const Sizes& shape, const char* argument, ErrorCode code);
 
 /** A row-major view. */
 View row_major(void* data, DType dtype, const Sizes& shape);
 
-/** A view of `storage` `offset` elements after the first of `base`; throws Error unless it lies inside. */
+/**
+ * A view of `storage` `offset` elements after the first of `base`; throws Error unless it lies
+ * inside.
+ */
 View strided(const Storage& storage, const View& base, const Sizes& shape, const Sizes& strides,
              int64_t offset);
 

@@ -113,7 +113,7 @@ void validate_qkv(const AttentionProblem& p) {
     }
   }
   // Counters of the dropout generator, and work items, are products of these.
-  if (p.batch() * p.heads() > std::numeric_limits<int32_t>::max()) {
+  if (p.batch() > std::numeric_limits<int32_t>::max() / p.heads()) {
     fail(ErrorCode::kShape, "q",
          "Expected batch * heads of q to be below 2^31 but received shape %s",
          shape_text(p.q).c_str());

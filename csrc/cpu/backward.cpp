@@ -35,6 +35,7 @@ BackwardPlan plan_backward(const AttentionProblem& p, bool deterministic) {
   f.kernels = &kernels();
   f.threads = num_threads();
   f.tile_k = kTileKeys;
+  f.heads_per_item = 1;
   const int64_t panel_rows = f.kernels->panel_rows;
   const int64_t floats =
       3 * padded_dim(p.head_dim()) + 2 * padded_dim(p.head_dim_v()) + 2 * kTileKeys;

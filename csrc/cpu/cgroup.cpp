@@ -35,9 +35,9 @@ bool lists(const char* list, const char* name) {
 }
 
 /**
- * Calls `visit` with the folder of the group this process is in and with those of all its ancestors:
- * each may set a limit. `controller` is null for version 2. Folders that do not exist here (a
- * container sees only its own part of the tree) do no harm: their files read as empty.
+ * Calls `visit` with the folder of the group this process is in and with those of all its
+ * ancestors: each may set a limit. `controller` is null for version 2. Folders that do not exist
+ * here (a container sees only its own part of the tree) do no harm: their files read as empty.
  */
 void each_group(const char* controller, const std::function<void(const std::string&)>& visit) {
   FILE* file = std::fopen("/proc/self/cgroup", "re");

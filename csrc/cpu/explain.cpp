@@ -40,6 +40,43 @@ int64_t visible_pairs(const WindowMask& window, const BlockMaskArgs& blocks, int
   return pairs;
 }
 
+struct Counts {
+  double pairs = 0, keys_read = 0;
+  int64_t full = 0, partial = 0, skipped = 0;
+};
+
+/** Tiles and pairs of one kv head and the query heads that share it. */
+Counts count(const ForwardArgs& args, const WindowMask& window, const ForwardPlan& forward,
+             int64_t tile_q, bool alike) {
+  Counts counts;
+  const int64_t group = args.group;
+  for (int64_t head = 0; head < (alike ? 1 : group); ++head) {
+    double of_head = 0;
+    for (int64_t i = 0; i < args.seqlen_q; ++i) {
+      of_head += static_cast<double>(visible_pairs(window, args.block_mask, head, i));
+    }
+    counts.pairs += alike ? of_head * static_cast<double>(group) : of_head;
+  }
+  for (int64_t item = 0; item < args.row_end; item += forward.rows_per_item) {
+    const int64_t item_end = std::min(args.row_end, item + forward.rows_per_item);
+    for (int64_t j = 0; j < args.seqlen_k; j += forward.tile_k) {
+      const int64_t j_end = std::min(args.seqlen_k, j + forward.tile_k);
+      bool read = false;
+      for (int64_t row = item; row < item_end; row += tile_q) {
+        const int64_t last = std::min(item_end, row + tile_q) - 1;
+        const auto kind = static_cast<TileKind>(
+            forward.kernels->classify(args, row / group, last / group + 1, j, j_end));
+        counts.full += kind == TileKind::kFull;
+        counts.partial += kind == TileKind::kPartial;
+        counts.skipped += kind == TileKind::kSkip;
+        read |= kind != TileKind::kSkip;
+      }
+      if (read) counts.keys_read += static_cast<double>(j_end - j);
+    }
+  }
+  return counts;
+}
+
 }  // namespace
 
 AttentionPlan plan_attention(const AttentionProblem& problem) {
@@ -62,7 +99,6 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
 
   const double element = static_cast<double>(dtype_size(p.q.dtype));
   const double dims = static_cast<double>(p.head_dim() + p.head_dim_v());
-  const int64_t group = p.group();
   double pairs = 0, keys_read = 0, rows = 0, keys = 0, scores = 0;
   for (int64_t b = 0; b < p.batch(); ++b) {
     const Sequence s = sequence(p, b);
@@ -71,32 +107,18 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
     keys += static_cast<double>(s.seqlen_k * p.kv_heads());
     scores += static_cast<double>(s.seqlen_q) * static_cast<double>(s.seqlen_k) *
               static_cast<double>(p.heads());
-    for (int64_t kv_head = 0; kv_head < p.kv_heads(); ++kv_head) {
+    // Heads that a block mask does not tell apart are counted once.
+    const View& table = p.block_mask.table;
+    const bool alike = !table.present() || table.shape[1] == 1;
+    const int64_t repeats = alike ? p.kv_heads() : 1;
+    for (int64_t kv_head = 0; kv_head < p.kv_heads(); kv_head += repeats) {
       const ForwardArgs args = forward_args(p, forward, b, kv_head, nullptr);
-      const bool alike = args.block_mask.cells == nullptr || args.block_mask.head_stride == 0;
-      for (int64_t head = 0; head < (alike ? 1 : group); ++head) {
-        double of_head = 0;
-        for (int64_t i = 0; i < s.seqlen_q; ++i)
-          of_head += static_cast<double>(visible_pairs(window, args.block_mask, head, i));
-        pairs += alike ? of_head * static_cast<double>(group) : of_head;
-      }
-      for (int64_t item = 0; item < args.row_end; item += forward.rows_per_item) {
-        const int64_t item_end = std::min(args.row_end, item + forward.rows_per_item);
-        for (int64_t j = 0; j < s.seqlen_k; j += forward.tile_k) {
-          const int64_t j_end = std::min(s.seqlen_k, j + forward.tile_k);
-          bool read = false;
-          for (int64_t row = item; row < item_end; row += plan.tile_q) {
-            const int64_t row_end = std::min(item_end, row + plan.tile_q);
-            const auto kind = static_cast<TileKind>(
-                forward.kernels->classify(args, row / group, (row_end - 1) / group + 1, j, j_end));
-            plan.tiles_full += kind == TileKind::kFull;
-            plan.tiles_partial += kind == TileKind::kPartial;
-            plan.tiles_skipped += kind == TileKind::kSkip;
-            read |= kind != TileKind::kSkip;
-          }
-          if (read) keys_read += static_cast<double>(j_end - j);
-        }
-      }
+      const Counts counts = count(args, window, forward, plan.tile_q, alike);
+      pairs += static_cast<double>(repeats) * counts.pairs;
+      keys_read += static_cast<double>(repeats) * counts.keys_read;
+      plan.tiles_full += repeats * counts.full;
+      plan.tiles_partial += repeats * counts.partial;
+      plan.tiles_skipped += repeats * counts.skipped;
     }
   }
   const double in_and_out = rows * dims * element;
@@ -112,6 +134,7 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
   args.head_dim_v = static_cast<int>(p.head_dim_v());
   args.panels = forward.panels;
   args.tile_k = forward.tile_k;
+  args.kv_heads = static_cast<int>(forward.heads_per_item);
   plan.scratch_bytes =
       static_cast<int64_t>(forward.decode ? forward.kernels->decode_scratch(args)
                                           : forward.kernels->forward_scratch(args)) *

@@ -31,12 +31,13 @@ bool decodes(const AttentionProblem& p, const KernelTable& kernels) {
          !p.mask.present() && !p.block_mask.present() && p.dropout.p == 0;
 }
 
-int64_t count_items(const AttentionProblem& p, int64_t rows_per_item,
+int64_t count_items(const AttentionProblem& p, int64_t rows_per_item, int64_t heads_per_item,
                     std::vector<int64_t>* first_item) {
   int64_t items = 0;
   for (int64_t b = 0; b < p.batch(); ++b) {
     if (first_item != nullptr) first_item->push_back(items);
-    items += p.kv_heads() * ceil_div(sequence(p, b).seqlen_q * p.group(), rows_per_item);
+    items += p.kv_heads() / heads_per_item *
+             ceil_div(sequence(p, b).seqlen_q * p.group(), rows_per_item);
   }
   if (first_item != nullptr) first_item->push_back(items);
   return items;
@@ -49,18 +50,20 @@ ForwardPlan plan_forward(const AttentionProblem& p) {
   plan.kernels = &kernels();
   plan.threads = num_threads();
   plan.decode = decodes(p, *plan.kernels);
+  // Heads that lie side by side are read together: see kernels/decode.h.
+  plan.heads_per_item = plan.decode && p.k.strides[2] < p.k.strides[1] ? p.kv_heads() : 1;
   const int64_t panel_rows = plan.decode ? plan.kernels->decode_rows : plan.kernels->panel_rows;
   const int64_t dims = p.head_dim() + p.head_dim_v();
   plan.tile_k = std::max(p.head_dim(), p.head_dim_v()) > kWideHeadDim ? kTileKeysWide : kTileKeys;
   const int64_t fitting = kPanelBytes / (dims * panel_rows * 4);
   plan.panels = static_cast<int>(
       std::clamp<int64_t>(plan.decode ? 1 : std::min(fitting, kItemRows / panel_rows), 1, 64));
-  while (plan.panels > 1 &&
-         count_items(p, plan.panels * panel_rows, nullptr) < kItemsPerThread * plan.threads)
+  while (plan.panels > 1 && count_items(p, plan.panels * panel_rows, plan.heads_per_item, nullptr) <
+                                kItemsPerThread * plan.threads)
     --plan.panels;
   plan.rows_per_item = plan.panels * panel_rows;
 
-  const int64_t items = count_items(p, plan.rows_per_item, nullptr);
+  const int64_t items = count_items(p, plan.rows_per_item, plan.heads_per_item, nullptr);
   const int64_t tiles = std::max<int64_t>(1, ceil_div(p.max_seqlen_k, plan.tile_k));
   if (p.num_splits > 0) {
     plan.num_splits = static_cast<int>(std::min<int64_t>(p.num_splits, tiles));
@@ -68,11 +71,13 @@ ForwardPlan plan_forward(const AttentionProblem& p) {
     plan.num_splits = 1;
   } else {
     const int64_t wanted = ceil_div(kItemsPerThread * plan.threads, items);
-    plan.num_splits = static_cast<int>(
-        std::clamp<int64_t>(std::min(wanted, p.max_seqlen_k / kMinSplitKeys), 1, kMaxAutoSplits));
+    plan.num_splits = static_cast<int>(std::clamp<int64_t>(
+        std::min(wanted, p.max_seqlen_k /
+                             std::max<int64_t>(kMinSplitKeys / plan.heads_per_item, plan.tile_k)),
+        1, kMaxAutoSplits));
     if (plan.threads == 1) plan.num_splits = 1;
   }
-  count_items(p, plan.rows_per_item, &plan.first_item);
+  count_items(p, plan.rows_per_item, plan.heads_per_item, &plan.first_item);
   for (int64_t& first : plan.first_item) first *= plan.num_splits;
   return plan;
 }
@@ -87,7 +92,7 @@ WorkItem work_item(const AttentionProblem& p, const ForwardPlan& plan, int64_t i
   const int64_t rows = sequence(p, item.batch).seqlen_q * p.group();
   const int64_t blocks = ceil_div(rows, plan.rows_per_item);
   const int64_t block = blocks - 1 - rest % blocks;
-  item.kv_head = rest / blocks;
+  item.kv_head = rest / blocks * plan.heads_per_item;
   item.row_begin = block * plan.rows_per_item;
   item.row_end = std::min(rows, item.row_begin + plan.rows_per_item);
   return item;
@@ -132,6 +137,9 @@ ForwardArgs forward_args(const AttentionProblem& p, const ForwardPlan& plan, int
   a.head_dim = static_cast<int>(p.head_dim());
   a.head_dim_v = static_cast<int>(p.head_dim_v());
   a.group = static_cast<int>(group);
+  a.kv_heads = static_cast<int>(plan.heads_per_item);
+  a.k_head_stride = p.k.strides[2];
+  a.v_head_stride = p.v.strides[2];
   a.scale = p.scale;
   a.softcap = p.softcap;
   if (p.alibi_slopes.present()) {

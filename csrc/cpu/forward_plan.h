@@ -17,6 +17,7 @@ struct ForwardPlan {
   int panels;
   int num_splits;
   int64_t rows_per_item;
+  int64_t heads_per_item;           // kv heads; more than one only in decoding
   std::vector<int64_t> first_item;  // per batch, and the total: work items before it
 
   int64_t work_items() const { return first_item.back(); }
@@ -26,7 +27,7 @@ ForwardPlan plan_forward(const AttentionProblem& problem);
 
 /** One work item of the plan. */
 struct WorkItem {
-  int64_t batch, kv_head, row_begin, row_end;
+  int64_t batch, kv_head, row_begin, row_end;  // kv_head is the first one
   int split;
 };
 

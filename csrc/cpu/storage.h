@@ -8,10 +8,10 @@
 namespace fa::cpu {
 
 /**
- * Uninitialised memory, 64-byte aligned; from 2 MiB on it starts at a 2 MiB boundary and asks for huge
- * pages, which a kernel that walks many rows at once needs to stay within the TLB. It goes back to the
- * system when freed. Throws Error{kOutOfMemory}, also for sizes the machine could never back: the
- * system would hand out the addresses and kill the process later.
+ * Uninitialised memory, 64-byte aligned; from 2 MiB on it starts at a 2 MiB boundary and asks for
+ * huge pages, which a kernel that walks many rows at once needs to stay within the TLB. It goes
+ * back to the system when freed. Throws Error{kOutOfMemory}, also for sizes the machine could never
+ * back: the system would hand out the addresses and kill the process later.
  */
 std::shared_ptr<Storage> allocate_storage(Stream* stream, size_t bytes);
 

@@ -48,8 +48,9 @@ Memory system_memory() {
 }
 
 void prepare_thread(const char* name) {
-  // Not pthread_sigmask and pthread_setname_np: newer glibc versions moved them, and a binary linked
-  // there would not load on older systems. On Linux these do the same for the calling thread.
+  // Not pthread_sigmask and pthread_setname_np: newer glibc versions moved them, and a binary
+  // linked there would not load on older systems. On Linux these do the same for the calling
+  // thread.
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, nullptr);

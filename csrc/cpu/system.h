@@ -8,7 +8,10 @@
 
 namespace fa::cpu {
 
-/** Cores this process may use: its affinity mask, limited by the CPU quota of its control groups (rounded up). At least 1. */
+/**
+ * Cores this process may use: its affinity mask, limited by the CPU quota of its control groups
+ * (rounded up). At least 1.
+ */
 int usable_cores();
 
 /** Bytes of memory this process could ever get: RAM, limited by its control groups, and swap. */

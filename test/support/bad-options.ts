@@ -57,6 +57,7 @@ export const badCommon: BadOption[] = [
   [{ numSplits: 1.5 }, 'ERR_OPTION', 'options.numSplits'],
   [{ numSplits: 257 }, 'ERR_OPTION', 'options.numSplits', /1 to 256/],
   [{ numSplits: 'many' }, 'ERR_TYPE', 'options.numSplits', /'auto'/],
+  [{ deterministic: 'yes' }, 'ERR_TYPE', 'options.deterministic'],
   [{ returnLse: 1 }, 'ERR_TYPE', 'options.returnLse'],
   [{ dropout: 0.1 }, 'ERR_TYPE', 'options.dropout'],
   [{ dropout: {} }, 'ERR_TYPE', 'options.dropout.p'],

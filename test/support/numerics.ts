@@ -27,6 +27,8 @@ export type FloatDType = 'float32' | 'float16' | 'bfloat16';
 export const floatDTypes: readonly FloatDType[] = ['float32', 'float16', 'bfloat16'];
 
 const SLACK = 1e-5;
+const { sqrt, log, cos, PI, abs, fround } = Math; // once: see random.ts
+const { isNaN } = Number;
 
 /** What both the library and the reference understand; arrays where the library wants tensors. */
 export interface SharedOptions
@@ -38,7 +40,7 @@ export interface SharedOptions
 }
 
 export const rounding: Record<FloatDType, (x: number) => number> = {
-  float32: Math.fround,
+  float32: fround,
   float16: roundToFloat16,
   bfloat16: roundToBfloat16,
 };
@@ -48,7 +50,7 @@ export function normals(count: number, seed: number, dtype: FloatDType = 'float3
   const random = uniform(seed);
   const round = rounding[dtype];
   return Float32Array.from({ length: count }, () =>
-    round(Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())),
+    round(sqrt(-2 * log(1 - random())) * cos(2 * PI * random())),
   );
 }
 
@@ -156,8 +158,8 @@ export function maxError(actual: ArrayLike<number>, expected: ArrayLike<number>)
   let worst = 0;
   for (let i = 0; i < expected.length; i++) {
     if (actual[i] === expected[i]) continue;
-    const difference = Math.abs(actual[i] - expected[i]);
-    if (!(difference <= worst)) worst = Number.isNaN(difference) ? Infinity : difference;
+    const difference = abs(actual[i] - expected[i]);
+    if (!(difference <= worst)) worst = isNaN(difference) ? Infinity : difference;
   }
   return worst;
 }

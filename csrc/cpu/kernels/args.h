@@ -61,6 +61,8 @@ struct ForwardArgs {
   int64_t seqlen_q, seqlen_k;
   int64_t window_left, window_right, sink_tokens;
   int head_dim, head_dim_v, group;
+  int kv_heads;  // of this item; more than one only in decoding
+  int64_t k_head_stride, v_head_stride;
 
   float scale;
   float softcap;              // 0: none

@@ -342,8 +342,10 @@ void backward(const BackwardArgs& b, char* scratch) {
   BackwardWorkspace w;
   layout(b, scratch, w);
   const int64_t dim = padded_dim(a.head_dim), dim_v = padded_dim(a.head_dim_v);
-  std::memset(b.dk, 0, static_cast<size_t>(a.seqlen_k * dim) * sizeof(float));
-  std::memset(b.dv, 0, static_cast<size_t>(a.seqlen_k * dim_v) * sizeof(float));
+  if (a.seqlen_k > 0) {
+    std::memset(b.dk, 0, static_cast<size_t>(a.seqlen_k * dim) * sizeof(float));
+    std::memset(b.dv, 0, static_cast<size_t>(a.seqlen_k * dim_v) * sizeof(float));
+  }
   for (int head = 0; b.dsinks != nullptr && head < a.group; ++head) b.dsinks[head] = 0;
 
   for (int64_t row = a.row_begin; row < a.row_end;) {

@@ -4,15 +4,17 @@
 // partial results merged by lse.
 #pragma once
 
+#include <new>
+
 #include "cpu/kernels/tile.h"
 
 namespace fa::cpu::FA_ISA {
 namespace {
 
 constexpr int kDecodeRows = kLanes < 8 ? kLanes : 8;  // most rows of one call
-constexpr int kDecodeKeys = 64;                       // keys of one softmax step
-/** Rows of K and V are fetched into the second-level cache this many keys ahead; strides defeat the hardware's own prefetch. */
-constexpr int kPrefetchKeys = 48;
+constexpr int kDecodeKeys = 64;                       // most keys of one softmax step
+/** Keys of a step when all kv heads advance together: theirs and the next step's rows fit the second-level cache. */
+constexpr int kDecodeKeysTogether = 16;
 
 /** Scores and probabilities are kept as [key][row], so a vector holds kLanes / Rows keys. */
 template <int Rows>
@@ -22,9 +24,9 @@ struct Decoder {
   static constexpr int kColumns =
       (kRegisters == 32 && Rows > 2 ? 16 : 8) / Rows;  // vectors of V columns at once
 
-  const ForwardArgs& a;
-  float* q;  // [Rows][head_dim], times scale * log2(e)
-  float* o;  // [Rows][head_dim_v]
+  const ForwardArgs a;  // of one kv head
+  float* q;             // [Rows][head_dim], times scale * log2(e)
+  float* o;             // [Rows][head_dim_v]
   Vec max,
       sum;  // lane = key within the vector * Rows + row; max is the same for all lanes of a row
   VecI key_of_lane, position, window_begin, window_end;
@@ -72,10 +74,16 @@ struct Decoder {
   }
 
   template <int Dtype>
-  FA_ALWAYS_INLINE static void prefetch(const char* row, int dim) {
+  FA_ALWAYS_INLINE static void prefetch_row(const char* row, int dim) {
     for (int64_t byte = 0; byte < dim * kElementSize<Dtype>; byte += 64) {
       __builtin_prefetch(row + byte, 0, 2);
     }
+  }
+
+  template <int Dtype>
+  FA_ALWAYS_INLINE void prefetch(int64_t key) const {
+    prefetch_row<Dtype>(key_row(a, a.k, a.k_page_stride, key), a.head_dim);
+    prefetch_row<Dtype>(key_row(a, a.v, a.v_page_stride, key), a.head_dim_v);
   }
 
   /** p = scores of `keys` keys from `key` on; lanes past the last key are -infinity. */
@@ -85,8 +93,6 @@ struct Decoder {
       const char* rows[kKeysPerVector];
       for (int t = 0; t < kKeysPerVector; ++t) {
         rows[t] = key_row(a, a.k, a.k_page_stride, key + smaller(j + t, keys - 1));
-        const int64_t ahead = key + j + t + kPrefetchKeys;
-        if (ahead < a.key_end) prefetch<Dtype>(key_row(a, a.k, a.k_page_stride, ahead), a.head_dim);
       }
       Vec acc[kLanes];
       FA_UNROLL
@@ -201,8 +207,6 @@ struct Decoder {
     const char* rows[kDecodeKeys];
     for (int j = 0; j < keys; ++j) {
       rows[j] = key_row(a, a.v, a.v_page_stride, key + j);
-      const int64_t ahead = key + j + kPrefetchKeys;
-      if (ahead < a.key_end) prefetch<Dtype>(key_row(a, a.v, a.v_page_stride, ahead), a.head_dim_v);
     }
     int d = 0;
     for (; d + kColumns * kLanes <= a.head_dim_v; d += kColumns * kLanes) {
@@ -211,27 +215,17 @@ struct Decoder {
     for (; d < a.head_dim_v; d += kLanes) add_columns<Dtype, 1, Masked>(rows, keys, d);
   }
 
+  /** One step of the online softmax, at most kDecodeKeys keys. */
   template <int Dtype>
-  void attend(int64_t begin, int64_t end) {
-    for (int64_t key = begin; key < end; key += kDecodeKeys) {
-      const int keys = static_cast<int>(smaller(kDecodeKeys, end - key));
-      const bool masked = key < all_begin || key + keys > all_end || keys % kKeysPerVector != 0;
-      score<Dtype>(key, keys);
-      if (masked || a.softcap > 0 || a.alibi_slopes != nullptr) modify(key, keys, masked);
-      normalise(keys, masked);
-      if (masked)
-        add_values<Dtype, true>(key, keys);
-      else
-        add_values<Dtype, false>(key, keys);
-    }
-  }
-
-  template <int Dtype>
-  void run() {
-    const int64_t first = larger(a.key_begin, some_begin), last = smaller(a.key_end, some_end);
-    const int64_t sinks = smaller(smaller(a.sink_tokens, first), last);
-    if (a.key_begin < sinks) attend<Dtype>(a.key_begin, sinks);
-    if (first < last) attend<Dtype>(first, last);
+  void attend(int64_t key, int keys) {
+    const bool masked = key < all_begin || key + keys > all_end || keys % kKeysPerVector != 0;
+    score<Dtype>(key, keys);
+    if (masked || a.softcap > 0 || a.alibi_slopes != nullptr) modify(key, keys, masked);
+    normalise(keys, masked);
+    if (masked)
+      add_values<Dtype, true>(key, keys);
+    else
+      add_values<Dtype, false>(key, keys);
   }
 
   void finish() {
@@ -256,24 +250,80 @@ struct Decoder {
   }
 };
 
+/** The arguments of one of the item's kv heads. */
+FA_ALWAYS_INLINE ForwardArgs head_args(const ForwardArgs& a, int head) {
+  ForwardArgs one = a;
+  const auto move = [](Rows& rows, int64_t elements) {
+    rows.base += elements * element_size(rows.dtype);
+  };
+  const int64_t query_head = int64_t{head} * a.group;
+  move(one.q, query_head * a.q_head_stride);
+  move(one.out, query_head * a.out_head_stride);
+  move(one.k, head * a.k_head_stride);
+  move(one.v, head * a.v_head_stride);
+  if (one.lse != nullptr) one.lse += query_head * a.lse_head_stride;
+  if (one.alibi_slopes != nullptr) one.alibi_slopes += query_head * a.alibi_stride;
+  if (one.sink_logits != nullptr) one.sink_logits += query_head;
+  return one;
+}
+
+/**
+ * Keys [begin, end) for all heads of the item. Where heads lie side by side in memory they advance together, a few keys at a
+ * time, and the rows of the next step are fetched in the order of memory: one head's rows alone are far apart, which no
+ * hardware prefetcher follows and which keeps most memory channels idle.
+ */
+template <int Dtype, int Rows>
+void decode_keys(Decoder<Rows>* heads, int count, int64_t begin, int64_t end) {
+  const int step = count > 1 ? kDecodeKeysTogether : kDecodeKeys;
+  for (int64_t key = begin; key < end; key += step) {
+    const int keys = static_cast<int>(smaller(step, end - key));
+    for (int head = 0; head < count; ++head) {
+      if (count > 1) {
+        const int64_t next = key + step;
+        const int64_t last = smaller(end, next + int64_t{step} * (head + 1) / count);
+        for (int64_t ahead = next + int64_t{step} * head / count; ahead < last; ++ahead) {
+          for (int other = 0; other < count; ++other) heads[other].template prefetch<Dtype>(ahead);
+        }
+      }
+      heads[head].template attend<Dtype>(key, keys);
+    }
+  }
+}
+
+template <int Dtype, int Rows>
+void decode_heads(Decoder<Rows>* heads, int count) {
+  const ForwardArgs& a = heads[0].a;
+  const int64_t first = larger(a.key_begin, heads[0].some_begin);
+  const int64_t last = smaller(a.key_end, heads[0].some_end);
+  const int64_t sinks = smaller(smaller(a.sink_tokens, first), last);
+  decode_keys<Dtype>(heads, count, a.key_begin, sinks);
+  decode_keys<Dtype>(heads, count, first, last);
+}
+
 template <int Rows>
-void decode_rows(const ForwardArgs& a, char* scratch) {
-  float* const q = reinterpret_cast<float*>(
-      take(scratch, sizeof(float) * static_cast<size_t>(Rows * a.head_dim)));
-  float* const o = reinterpret_cast<float*>(scratch);
-  Decoder<Rows> decoder(a, q, o);
+void decode_rows(const ForwardArgs& a, char* at) {
+  auto* const heads = reinterpret_cast<Decoder<Rows>*>(
+      take(at, sizeof(Decoder<Rows>) * static_cast<size_t>(a.kv_heads)));
+  for (int head = 0; head < a.kv_heads; ++head) {
+    float* const q =
+        reinterpret_cast<float*>(take(at, sizeof(float) * static_cast<size_t>(Rows * a.head_dim)));
+    float* const o = reinterpret_cast<float*>(
+        take(at, sizeof(float) * static_cast<size_t>(Rows * a.head_dim_v)));
+    new (heads + head) Decoder<Rows>(head_args(a, head), q, o);
+  }
   if (a.k.dtype == kFloat32)
-    decoder.template run<kFloat32>();
+    decode_heads<kFloat32>(heads, a.kv_heads);
   else if (a.k.dtype == kFloat16)
-    decoder.template run<kFloat16>();
+    decode_heads<kFloat16>(heads, a.kv_heads);
   else
-    decoder.template run<kBFloat16>();
-  decoder.finish();
+    decode_heads<kBFloat16>(heads, a.kv_heads);
+  for (int head = 0; head < a.kv_heads; ++head) heads[head].finish();
 }
 
 size_t decode_scratch(const ForwardArgs& a) {
-  return 2 * aligned(sizeof(float) *
-                     static_cast<size_t>(kDecodeRows * larger(a.head_dim, a.head_dim_v)));
+  const size_t row =
+      aligned(sizeof(float) * static_cast<size_t>(kDecodeRows * larger(a.head_dim, a.head_dim_v)));
+  return static_cast<size_t>(a.kv_heads) * (2 * row + aligned(sizeof(Decoder<kDecodeRows>))) + 64;
 }
 
 /** At most kDecodeRows rows; head dims that fill vectors; unit stride along K and V; no dense or block mask, no dropout. */

@@ -28,7 +28,7 @@ FA_ALWAYS_INLINE Vec exp2_nonpositive(Vec x) {
   p = p * r + splat(0.240221197f);
   p = p * r + splat(0.693146967f);
   p = p * r + splat(1.f);
-  return (Vec)((VecI)p + ((VecI)shifted << 23));
+  return (Vec)((VecU)p + ((VecU)shifted << 23));
 }
 
 /** The same with a true zero for x below -126, -infinity included: what masks need. */
