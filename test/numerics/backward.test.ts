@@ -177,8 +177,11 @@ test('block masks', async () => {
 test('variable lengths are the sequences one by one', async () => {
   const lengthsQ = [5, 0, 40, 17];
   const lengthsK = [9, 30, 40, 3];
-  const starts = (lengths: number[]) =>
-    lengths.reduce((ends, n) => [...ends, (ends.at(-1) ?? 0) + n], [0]);
+  const starts = (lengths: number[]) => {
+    const ends = [0];
+    for (const n of lengths) ends.push(ends[ends.length - 1] + n);
+    return ends;
+  };
   const [cuSeqlensQ, cuSeqlensK] = [starts(lengthsQ), starts(lengthsK)];
   const [totalQ, totalK] = [(cuSeqlensQ.at(-1) ?? 0) + 3, cuSeqlensK.at(-1) ?? 0];
   const [H, Hkv, D] = [4, 2, 24];

@@ -70,7 +70,9 @@ test('paged keys give the bits of dense ones', async () => {
   const dense = (data: Float32Array) => {
     const rows = new Float32Array(B * 6 * pageSize * Hkv * D);
     const page = pageSize * Hkv * D;
-    order.forEach((from, to) => rows.set(data.subarray(from * page, (from + 1) * page), to * page));
+    for (const [to, from] of order.entries()) {
+      rows.set(data.subarray(from * page, (from + 1) * page), to * page);
+    }
     return tensor(rows, [B, 6 * pageSize, Hkv, D]);
   };
   const shape = [pages, pageSize, Hkv, D];

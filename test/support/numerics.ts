@@ -28,7 +28,7 @@ export const floatDTypes: readonly FloatDType[] = ['float32', 'float16', 'bfloat
 
 const SLACK = 1e-5;
 const { sqrt, log, cos, PI, abs, fround } = Math; // once: see random.ts
-const { isNaN } = Number;
+const { isNaN: isNotANumber } = Number;
 
 /** What both the library and the reference understand; arrays where the library wants tensors. */
 export interface SharedOptions
@@ -159,7 +159,7 @@ export function maxError(actual: ArrayLike<number>, expected: ArrayLike<number>)
   for (let i = 0; i < expected.length; i++) {
     if (actual[i] === expected[i]) continue;
     const difference = abs(actual[i] - expected[i]);
-    if (!(difference <= worst)) worst = isNaN(difference) ? Infinity : difference;
+    if (!(difference <= worst)) worst = isNotANumber(difference) ? Infinity : difference;
   }
   return worst;
 }
