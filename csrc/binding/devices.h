@@ -6,7 +6,7 @@
 namespace fa::binding {
 
 /** Why there is no CUDA device here. */
-constexpr const char* kNoCudaReason = "this build has no CUDA backend";
+constexpr const char* kNoCudaReason = "This build has no CUDA backend.";
 
 Napi::Value info(const Napi::CallbackInfo& call);
 Napi::Value devices(const Napi::CallbackInfo& call);
