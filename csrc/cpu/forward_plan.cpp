@@ -16,10 +16,9 @@ namespace {
 constexpr int kTileKeys = 128;
 constexpr int kTileKeysWide = 64;  // head dims above kWideHeadDim
 constexpr int64_t kWideHeadDim = 256;
-constexpr int64_t kItemRows =
-    192;  // rows that share a packed tile, so that packing is a small part
-constexpr int64_t kPanelBytes = 192 * 1024;
-constexpr int64_t kItemsPerThread = 4;  // enough for the last items to even out
+constexpr int64_t kItemRows = 768;  // rows that share a packed tile: packing is a small part then
+constexpr int64_t kPanelBytes = 2048 * 1024;  // of Q and O, read once per tile
+constexpr int64_t kItemsPerThread = 4;        // enough for the last items to even out
 constexpr int64_t kMinSplitKeys = 512;  // below this a split's merge costs more than it spreads
 constexpr int64_t kMaxAutoSplits = 64;
 
@@ -61,6 +60,10 @@ ForwardPlan plan_forward(const AttentionProblem& p) {
   while (plan.panels > 1 && count_items(p, plan.panels * panel_rows, plan.heads_per_item, nullptr) <
                                 kItemsPerThread * plan.threads)
     --plan.panels;
+  // Items of one size: 512 rows are two times 256, not 384 and 128.
+  const int64_t row_panels = ceil_div(p.max_seqlen_q * p.group(), panel_rows);
+  if (row_panels > 0)
+    plan.panels = static_cast<int>(ceil_div(row_panels, ceil_div(row_panels, plan.panels)));
   plan.rows_per_item = plan.panels * panel_rows;
 
   const int64_t items = count_items(p, plan.rows_per_item, plan.heads_per_item, nullptr);

@@ -3,7 +3,7 @@
 // A packed tile is shared by the item's panels.
 #pragma once
 
-#include "cpu/kernels/tile.h"
+#include "cpu/kernels/key_tile.h"
 #include "cpu/kernels/tile_mask.h"
 
 namespace fa::cpu::FA_ISA {
@@ -43,74 +43,174 @@ size_t layout(const ForwardArgs& a, char* at, Workspace& w) {
   return static_cast<size_t>(at - begin);
 }
 
-/** Vectors of rows first .. first + Groups - 1 of the panel against keys [key, key + keys) of the tile. */
-template <int Groups>
-void step(const ForwardArgs& a, const Workspace& w, Panel& panel, int first, Tile& tile,
-          int64_t key, int keys, bool masked) {
-  const int from = static_cast<int>(key - tile.key);
-  const float* const k = tile.k.rows + from * tile.k.stride;
-  const float* const v = tile.v.rows + from * tile.v.stride;
-  const int columns = round_up(a.head_dim_v, kColumnStep);
-  const bool biased = a.mask.base != nullptr && a.mask.dtype != kBool;
-  const bool modified = masked || biased || a.softcap > 0 || a.alibi_slopes != nullptr;
+/** Calls `body` with the number of vectors as a constant. */
+template <int N>
+struct Count {
+  static constexpr int value = N;
+};
+template <class Body>
+FA_ALWAYS_INLINE void with_groups(int groups, Body body) {
+  if (groups == 1)
+    body(Count<1>{});
+  else if (groups == 2)
+    body(Count<2>{});
+  else if constexpr (kGroups >= 3)
+    body(Count<3>{});
+}
 
-  Vec before[kGroups];
-  for (int g = 0; g < kGroups; ++g) before[g] = panel.max[g];
-  if (modified) {
-    scores<Groups, false>(k, tile.k.stride, keys, a.head_dim, panel.q + first * kLanes,
-                          w.s + first * kLanes, panel.max + first);
-    if (biased) load_bias(a, panel, key, keys, w.rows, w.bias);
-    modify_scores(a, panel, first, masked, key, keys, biased ? w.bias : nullptr, w.s, panel.max);
-  } else {
-    scores<Groups, true>(k, tile.k.stride, keys, a.head_dim, panel.q + first * kLanes,
-                         w.s + first * kLanes, panel.max + first);
-  }
+/** One panel against one tile. */
+struct Step {
+  const ForwardArgs& a;
+  const Workspace& w;
+  Panel& panel;
+  KeyTile& tile;
+  const Staircase stairs;
+  const bool biased, modified;  // every score, not only those of partial tiles
+  RowState rows;
   Vec alpha[kGroups];
-  for (int g = first; g < first + Groups; ++g) {
-    alpha[g] = exp2_or_zero(before[g] - panel.max[g]);
-    panel.sum[g] *= alpha[g];
+
+  Step(const ForwardArgs& args, const Workspace& workspace, Panel& p, KeyTile& t)
+      : a(args),
+        w(workspace),
+        panel(p),
+        tile(t),
+        stairs(stairs_of(p, t)),
+        biased(args.mask.base != nullptr && args.mask.dtype != kBool),
+        modified(biased || args.softcap > 0 || args.alibi_slopes != nullptr) {}
+
+  template <class Visit>
+  FA_ALWAYS_INLINE void stretches(Visit visit) const {
+    for_each_stretch(a, panel, tile, stairs, visit);
   }
 
-  float* const s = w.s + first * kLanes;
-  float* const o = panel.o + first * kLanes;
-  const bool began = !panel.started;
-  if (began && first > 0) {
-    for (int d = 0; d < padded_dim(a.head_dim_v); ++d) {
-      for (int g = 0; g < first; ++g) store(panel.o + (d * kGroups + g) * kLanes, Vec{});
+  float* scores_at(const Stretch& x) const { return w.s + x.begin * kPanelRows; }
+
+  template <Scores Kind>
+  void multiply(const Stretch& x) {
+    with_groups(panel.groups - x.first, [&](auto groups) {
+      scores<groups.value, Kind>(tile.k.from(x.begin, 0), x.end - x.begin, a.head_dim, panel.q,
+                                 scores_at(x), x.first, rows);
+    });
+  }
+
+  /** Scores with everything done to them but the exponential; raises rows.top. */
+  void score(const Stretch& x) {
+    const bool masked = x.kind == TileKind::kPartial;
+    if (!masked && !modified) return multiply<Scores::kMax>(x);
+    multiply<Scores::kRaw>(x);
+    const int64_t key = tile.key + x.begin;
+    if (biased) load_bias(a, panel, key, x.end - x.begin, w.rows, w.bias);
+    modify_scores(a, panel, x.first, masked, key, x.end - x.begin, biased ? w.bias : nullptr,
+                  scores_at(x), rows.top);
+  }
+
+  void weigh(const Stretch& x) {
+    with_groups(panel.groups - x.first, [&](auto groups) {
+      if (x.kind == TileKind::kPartial || biased)
+        exponentiate<groups.value, true>(x.first, x.end - x.begin, scores_at(x), rows.reference,
+                                         rows.sum);
+      else
+        exponentiate<groups.value, false>(x.first, x.end - x.begin, scores_at(x), rows.reference,
+                                          rows.sum);
+    });
+  }
+
+  /**
+   * Softmax is the same for any reference, and only range asks for the maximum: so a row keeps its reference while no score
+   * exceeds it by more than this, in base 2 (lazy rescaling, FlashAttention-4), and P is made in one pass.
+   */
+  static constexpr float kSlack = 8;
+
+  /** P by the references of earlier tiles; false when some row needs a new one, and then nothing counts. */
+  bool weigh_by_old_reference() {
+    if (!panel.started) return false;
+    for (int g = 0; g < kGroups; ++g) {
+      rows.reference[g] = panel.max[g];
+      rows.top[g] = splat(kLowest);
+      rows.sum[g] = Vec{};
+      alpha[g] = splat(1.f);
     }
+    stretches([&](const Stretch& x) {
+      if (x.kind == TileKind::kSkip) return;
+      if (x.kind == TileKind::kFull && !modified) return multiply<Scores::kExp>(x);
+      const RowState before = rows;
+      for (int g = x.first; g < kGroups; ++g) rows.top[g] = splat(kLowest);
+      score(x);
+      weigh(x);
+      for (int g = x.first; g < kGroups; ++g)
+        rows.top[g] = max_or_second(rows.top[g] - rows.reference[g], before.top[g]);
+    });
+    VecI above = VecI{};
+    for (int g = 0; g < panel.groups; ++g) above |= rows.top[g] > splat(kSlack);
+    for (int lane = 0; lane < kLanes; ++lane) {
+      if (above[lane] != 0) return false;
+    }
+    return true;
   }
-  panel.started = true;
-  if (!modified && !a.dropout.enabled) {
-    Vec sum[Groups] = {};
-    values<Groups, true>(v, tile.v.stride, keys, columns, s, o, alpha + first, began,
-                         panel.max + first, sum);
-    for (int g = 0; g < Groups; ++g) panel.sum[first + g] += sum[g];
-    return;
-  }
-  exponentiate(panel, first, keys, w.s, panel.sum);
-  if (a.dropout.enabled) drop_out(a, panel, first, key, keys, w.s);
-  if ((masked || biased) && !tile.v.finite(a.head_dim_v)) {
-    values_excluding_masked<Groups>(v, tile.v.stride, keys, columns, s, o, alpha + first, began);
-  } else {
-    values<Groups, false>(v, tile.v.stride, keys, columns, s, o, alpha + first, began,
-                          panel.max + first, panel.sum + first);
-  }
-}
 
-/** Lets the panel see the tile. */
-void advance(const ForwardArgs& a, const Workspace& w, Panel& panel, Tile& tile) {
-  for_each_segment(a, panel, tile, [&](int first, int64_t key, int keys, TileKind kind) {
-    if (kind == TileKind::kSkip) return;
-    const bool masked = kind == TileKind::kPartial;
-    const int groups = panel.groups - first;
-    if (groups == 1)
-      step<1>(a, w, panel, first, tile, key, keys, masked);
-    else if (groups == 2)
-      step<2>(a, w, panel, first, tile, key, keys, masked);
-    else if constexpr (kGroups >= 3)
-      step<3>(a, w, panel, first, tile, key, keys, masked);
-  });
-}
+  /** P in two passes, as in FlashAttention-2. Rows that could have kept their reference do: no row depends on another. */
+  void weigh_by_new_reference() {
+    for (int g = 0; g < kGroups; ++g) {
+      rows.top[g] = splat(kLowest);
+      rows.sum[g] = Vec{};
+    }
+    stretches([&](const Stretch& x) {
+      if (x.kind != TileKind::kSkip) score(x);
+    });
+    for (int g = 0; g < kGroups; ++g) {
+      const Vec old = panel.max[g];
+      rows.reference[g] = select(rows.top[g] - old > splat(kSlack), rows.top[g], old);
+      alpha[g] = exp2_or_zero(old - rows.reference[g]);
+      panel.max[g] = rows.reference[g];
+    }
+    stretches([&](const Stretch& x) {
+      if (x.kind != TileKind::kSkip) weigh(x);
+    });
+  }
+
+  /** O = O * alpha + P V for keys [begin, end), without a skipped one. */
+  void add_values(int begin, int end, bool masked) {
+    Staircase seen;
+    for (int g = 0; g < kGroups; ++g)
+      seen.ends[g] = (stairs.ends[g] < begin ? begin
+                      : stairs.ends[g] < end ? stairs.ends[g]
+                                             : end) -
+                     begin;
+    const Operand v = tile.v.from(0, begin);
+    const int columns = round_up(a.head_dim_v, kColumnStep);
+    float* const p = w.s + begin * kPanelRows;
+    const bool exclude = masked && !tile.finite_values(a.head_dim_v);
+    with_groups(panel.groups, [&](auto groups) {
+      if (exclude)
+        values_excluding_masked<groups.value>(v, seen, columns, p, panel.o, alpha, !panel.started);
+      else
+        values<groups.value>(v, seen, columns, p, panel.o, alpha, !panel.started);
+    });
+    panel.started = true;
+    for (int g = 0; g < kGroups; ++g) alpha[g] = splat(1.f);
+  }
+
+  void run() {
+    if (!weigh_by_old_reference()) weigh_by_new_reference();
+    int begin = 0, end = 0;
+    bool masked = false;
+    for (int g = 0; g < kGroups; ++g) panel.sum[g] = panel.sum[g] * alpha[g] + rows.sum[g];
+    stretches([&](const Stretch& x) {
+      if (x.kind == TileKind::kSkip) {
+        if (begin < end) add_values(begin, end, masked);
+        begin = x.end;
+        masked = false;
+      } else {
+        if (begin == end) begin = x.begin;
+        masked |= x.kind == TileKind::kPartial || biased;
+        if (a.dropout.enabled)
+          drop_out(a, panel, x.first, tile.key + x.begin, x.end - x.begin, scores_at(x));
+      }
+      end = x.end;
+    });
+    if (begin < end) add_values(begin, end, masked);
+  }
+};
 
 void forward(const ForwardArgs& a, char* scratch) {
   Workspace w;
@@ -120,11 +220,10 @@ void forward(const ForwardArgs& a, char* scratch) {
   for (int64_t row = a.row_begin; row < a.row_end; row += kPanelRows) {
     Panel& panel = w.panels[panels++];
     load_panel(a, row, smaller(row + kPanelRows, a.row_end), w.rows, panel);
-    begin = smaller(begin, panel.key_begin);
+    begin = smaller(begin, panel.key_begin / kColumnStep * kColumnStep);
     end = larger(end, panel.key_end);
   }
-  const bool k_direct = in_place(a, a.k, a.head_dim, panels);
-  const bool v_direct = in_place(a, a.v, a.head_dim_v, panels) && a.head_dim_v % kColumnStep == 0;
+  const bool in_place = readable_in_place(a);
   // Tiles start at multiples of tile_k, so that a row's sums are grouped alike whatever shares its work item.
   for (int64_t key = begin / a.tile_k * a.tile_k; key < end; key += a.tile_k) {
     const int64_t tile_begin = larger(key, begin);
@@ -135,10 +234,12 @@ void forward(const ForwardArgs& a, char* scratch) {
                TileKind::kSkip;
     }
     if (!wanted) continue;
-    Tile tile{tile_begin, keys, {}, {}};
-    tile.k = load_rows(a, a.k, a.k_page_stride, a.head_dim, k_direct, tile_begin, keys, w.k);
-    tile.v = load_rows(a, a.v, a.v_page_stride, a.head_dim_v, v_direct, tile_begin, keys, w.v);
-    for (int i = 0; i < panels; ++i) advance(a, w, w.panels[i], tile);
+    KeyTile tile = load_tile(a, in_place, tile_begin, keys, w.k, w.v, w.rows);
+    for (int i = 0; i < panels; ++i) {
+      Panel& panel = w.panels[i];
+      if (panel.key_begin < tile_begin + keys && tile_begin < panel.key_end)
+        Step(a, w, panel, tile).run();
+    }
   }
   for (int i = 0; i < panels; ++i) store_panel(a, w.rows, w.panels[i]);
 }

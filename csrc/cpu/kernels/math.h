@@ -12,24 +12,52 @@ namespace {
 constexpr float kLog2E = 1.4426950408889634f;
 constexpr float kLn2 = 0.6931471805599453f;
 
-/**
- * 2^x for x <= 0; below -126 it stays at about 2^-126 instead of reaching 0. NaN stays NaN.
- * x = n + r with integer n and |r| <= 1/2; 2^r is a relative-minimax polynomial of degree 5 (error 2.1e-7).
- */
-FA_ALWAYS_INLINE Vec exp2_nonpositive(Vec x) {
-  x = max_or_second(splat(-126.f), x);
+/** x = n + r with |r| <= 1/2; what 2^n * y needs of n differs by instruction set. */
+struct Exponent {
+#if defined(FA_AVX512)
+  Vec n;
+  FA_ALWAYS_INLINE Vec scale(Vec y) const { return (Vec)_mm512_scalef_ps((__m512)y, (__m512)n); }
+#else
+  VecU bits;
+  FA_ALWAYS_INLINE Vec scale(Vec y) const { return (Vec)((VecU)y + bits); }
+#endif
+};
+
+/** Splits x, which lies in [-126, 127], and returns r. */
+FA_ALWAYS_INLINE Vec split_exponent(Vec x, Exponent& exponent) {
+#if defined(FA_AVX512)
+  exponent.n = (Vec)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT);
+  return x - exponent.n;
+#elif defined(FA_AVX2)
+  exponent.bits = (VecU)_mm256_slli_epi32(_mm256_cvtps_epi32((__m256)x), 23);
+  return x - (Vec)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#elif defined(FA_SSE)
+  exponent.bits = (VecU)_mm_slli_epi32(_mm_cvtps_epi32((__m128)x), 23);
+  return x - (Vec)_mm_round_ps((__m128)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
   // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
-  Vec shifted = x + splat(12582912.f);
-  shifted = pin(shifted);
-  const Vec r = x - (shifted - splat(12582912.f));
-  Vec p = splat(0.0013276472f);
-  p = p * r + splat(0.00967554133f);
-  p = p * r + splat(0.0555071327f);
-  p = p * r + splat(0.240221197f);
-  p = p * r + splat(0.693146967f);
-  p = p * r + splat(1.f);
-  return (Vec)((VecU)p + ((VecU)shifted << 23));
+  const Vec shifted = pin(x + splat(12582912.f));
+  exponent.bits = (VecU)shifted << 23;
+  return x - (shifted - splat(12582912.f));
+#endif
 }
+
+/**
+ * 2^x for x <= 127; below -126 it stays at about 2^-126 instead of reaching 0. NaN stays NaN. 2^r is a
+ * relative-minimax polynomial of degree 5 (error 2.1e-7), in Estrin's order: its three short chains run side by side,
+ * and latency is what limits this function.
+ */
+FA_ALWAYS_INLINE Vec exp2_clamped(Vec x) {
+  Exponent exponent;
+  const Vec r = pin(split_exponent(max_or_second(splat(-126.f), x), exponent));
+  const Vec r2 = pin(r * r);
+  const Vec high = pin(splat(0.0013276472f) * r + splat(0.00967554133f));
+  const Vec middle = pin(splat(0.0555071327f) * r + splat(0.240221197f));
+  const Vec low = pin(splat(0.693146967f) * r + splat(1.f));
+  return exponent.scale(pin(high * r2 + middle) * r2 + low);
+}
+
+FA_ALWAYS_INLINE Vec exp2_nonpositive(Vec x) { return exp2_clamped(x); }
 
 /** The same with a true zero for x below -126, -infinity included: what masks need. */
 FA_ALWAYS_INLINE Vec exp2_or_zero(Vec x) {

@@ -16,9 +16,9 @@ constexpr float kLowest = -std::numeric_limits<float>::max();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 struct Panel {
-  float* q;  // [head_dim][kGroups][kLanes], times scale * log2(e)
-  float* o;  // [columns][kGroups][kLanes]
-  Vec max[kGroups];
+  float* q;          // [head_dim][kGroups][kLanes], times scale * log2(e)
+  float* o;          // [columns][kGroups][kLanes]
+  Vec max[kGroups];  // what exponents are taken relative to: the maximum, give or take a few units
   Vec sum[kGroups];
   int64_t row_begin, row_end;  // packed rows; lanes past the end repeat the last row
   int64_t i_begin, i_end;      // their queries

@@ -183,18 +183,32 @@ void drop_out(const ForwardArgs& a, const Panel& panel, int first_group, int64_t
   }
 }
 
-/** P = exp2(S - max) with a true zero for masked pairs, whose sign bit marks them; adds to `sum`. */
-void exponentiate(const Panel& panel, int first_group, int keys, float* s, Vec* sum) {
-  for (int g = first_group; g < panel.groups; ++g) {
-    Vec total = Vec{};
-    for (int j = 0; j < keys; ++j) {
-      float* at = s + (j * kGroups + g) * kLanes;
-      const Vec x = load<Vec>(at);
-      const Vec p = exp2_or_zero(x - panel.max[g]);
-      total += p;
-      store(at, select(x == splat(-kInfinity), splat(-0.f), p));
+/**
+ * P = exp2(S - reference), added to `sum` in the order in which products.h adds it: the same bits whichever way a row's P
+ * was made. Masked pairs become a true zero whose sign bit marks them.
+ */
+template <int Groups, bool Masked>
+void exponentiate(int first, int keys, float* s, const Vec* reference, Vec* sum) {
+  for (int g = first; g < first + Groups; ++g) {
+    int step = kStep<Groups>;
+    for (int j = 0; j < keys; j += step) {
+      if (j + step > keys) step = 1;
+      Vec partial = Vec{};
+      for (int r = j; r < j + step; ++r) {
+        float* at = s + (r * kGroups + g) * kLanes;
+        const Vec x = load<Vec>(at);
+        Vec p;
+        if constexpr (Masked) {
+          p = exp2_or_zero(x - reference[g]);
+          store(at, select(x == splat(-kInfinity), splat(-0.f), p));
+        } else {
+          p = exp2_clamped(x - reference[g]);
+          store(at, p);
+        }
+        partial += p;
+      }
+      sum[g] += partial;
     }
-    sum[g] += total;
   }
 }
 

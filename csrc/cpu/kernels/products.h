@@ -1,0 +1,182 @@
+// The two products of a tile, with query rows as vector lanes: S^T = K Q^T and O^T += V^T P^T. A
+// lane is one query row, so softmax needs no horizontal reduction and P comes out of the first
+// product in the layout that the second one loads.
+#pragma once
+
+#include "cpu/kernels/gemm.h"
+#include "cpu/kernels/operand.h"
+
+namespace fa::cpu::FA_ISA {
+namespace {
+
+/** acc[r][g] += operand(r, d) * vectors[d][g], for d in [0, count). */
+template <int Groups, int Rows>
+FA_ALWAYS_INLINE void multiply_add(const Operand& operand, const float* vectors, int count,
+                                   Vec (&acc)[Rows][Groups]) {
+  const float* first = operand.base;
+  for (int d = 0; d < count; ++d) {
+    Vec x[Groups];
+    FA_UNROLL
+    for (int g = 0; g < Groups; ++g) x[g] = pin(load<Vec>(vectors + g * kLanes));
+    FA_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      const Vec scalar = pin(splat(first[r / kPack * operand.pack + r % kPack * operand.lane]));
+      FA_UNROLL
+      for (int g = 0; g < Groups; ++g) acc[r][g] += scalar * x[g];
+    }
+    first += operand.step;
+    vectors += kPanelRows;
+  }
+}
+
+// ---- S^T = K Q^T ----
+
+/** What becomes of a score. */
+enum class Scores {
+  kRaw,  // stored
+  kMax,  // stored, and `top` raised to it
+  kExp,  // P = exp2(score - reference) stored and added to `sum`; `top` is raised to score - reference
+};
+
+/** Per vector of rows. */
+struct RowState {
+  Vec reference[kGroups];
+  Vec top[kGroups];
+  Vec sum[kGroups];
+};
+
+template <int Groups, int Keys, Scores Kind>
+FA_ALWAYS_INLINE void score_tile(const Operand& k, int head_dim, const float* q, float* s,
+                                 int first, RowState& rows) {
+  Vec acc[Keys][Groups];
+  FA_UNROLL
+  for (int r = 0; r < Keys; ++r) {
+    FA_UNROLL
+    for (int g = 0; g < Groups; ++g) acc[r][g] = Vec{};
+  }
+  multiply_add<Groups, Keys>(k, q, head_dim, acc);
+  FA_UNROLL
+  for (int g = 0; g < Groups; ++g) {
+    if (Kind == Scores::kExp) {
+      FA_UNROLL
+      for (int r = 0; r < Keys; ++r) acc[r][g] -= rows.reference[first + g];
+    }
+    if (Kind != Scores::kRaw) {
+      Vec top = rows.top[first + g];
+      FA_UNROLL
+      for (int r = 0; r < Keys; ++r) top = max_or_second(acc[r][g], top);
+      rows.top[first + g] = top;
+    }
+    Vec sum = Vec{};
+    FA_UNROLL
+    for (int r = 0; r < Keys; ++r) {
+      if (Kind == Scores::kExp) {
+        acc[r][g] = exp2_clamped(acc[r][g]);
+        sum += acc[r][g];
+      }
+      store(s + (r * kGroups + g) * kLanes, acc[r][g]);
+    }
+    if (Kind == Scores::kExp) rows.sum[first + g] += sum;
+  }
+}
+
+/** Keys [0, keys) of `k` against vectors first .. first + Groups - 1 of the panel's `q` and `s`. */
+template <int Groups, Scores Kind>
+__attribute__((noinline)) void scores(const Operand& k, int keys, int head_dim, const float* q,
+                                      float* s, int first, RowState& state) {
+  constexpr int step = kStep<Groups>;
+  RowState rows = state;
+  q += first * kLanes;
+  s += first * kLanes;
+  int j = 0;
+  for (; j + step <= keys; j += step) {
+    score_tile<Groups, step, Kind>(k.from(j, 0), head_dim, q, s + j * kPanelRows, first, rows);
+  }
+  for (; j < keys; ++j) {
+    const Operand one{k.at(j), k.pack, k.lane, k.step};
+    score_tile<Groups, 1, Kind>(one, head_dim, q, s + j * kPanelRows, first, rows);
+  }
+  state = rows;
+}
+
+// ---- O^T += V^T P^T ----
+
+/** The vectors of rows drop out one by one (the causal staircase): vector g sees keys [0, ends[g]), and ends ascend. */
+struct Staircase {
+  int ends[kGroups];
+};
+
+template <int Groups, int Columns, int First>
+FA_ALWAYS_INLINE void climb(const Operand& v, const float* p, const Staircase& stairs, int from,
+                            Vec (&acc)[Columns][Groups]) {
+  if constexpr (First < Groups) {
+    const int end = stairs.ends[First];
+    if (end > from) {
+      Vec rest[Columns][Groups - First];
+      FA_UNROLL
+      for (int c = 0; c < Columns; ++c) {
+        FA_UNROLL
+        for (int g = First; g < Groups; ++g) rest[c][g - First] = acc[c][g];
+      }
+      multiply_add<Groups - First, Columns>(v.from(0, from), p + from * kPanelRows + First * kLanes,
+                                            end - from, rest);
+      FA_UNROLL
+      for (int c = 0; c < Columns; ++c) {
+        FA_UNROLL
+        for (int g = First; g < Groups; ++g) acc[c][g] = rest[c][g - First];
+      }
+      from = end;
+    }
+    climb<Groups, Columns, First + 1>(v, p, stairs, from, acc);
+  }
+}
+
+/** O = O * alpha + P V over `columns` (a multiple of kColumnStep), or O = P V when there is no O yet. */
+template <int Groups>
+__attribute__((noinline)) void values(const Operand& v, const Staircase& stairs, int columns,
+                                      const float* p, float* o, const Vec* alpha, bool fresh) {
+  constexpr int step = kStep<Groups>;
+  for (int c = 0; c < columns; c += step) {
+    Vec acc[step][Groups];
+    FA_UNROLL
+    for (int r = 0; r < step; ++r) {
+      FA_UNROLL
+      for (int g = 0; g < Groups; ++g) acc[r][g] = Vec{};
+    }
+    climb<Groups, step, 0>(v.from(c, 0), p, stairs, 0, acc);
+    FA_UNROLL
+    for (int r = 0; r < step; ++r) {
+      FA_UNROLL
+      for (int g = 0; g < Groups; ++g) {
+        float* at = o + ((c + r) * kGroups + g) * kLanes;
+        // Rescaling the sum of earlier tiles here, not before the loop, keeps their roundings apart.
+        store(at, fresh ? acc[r][g] : load<Vec>(at) * alpha[g] + acc[r][g]);
+      }
+    }
+  }
+}
+
+/**
+ * The same for tiles in which some masked pair meets a NaN or infinity in V: a masked p is -0 and its product is left out,
+ * because 0 * NaN would leak into rows that do not see the key.
+ */
+template <int Groups>
+__attribute__((noinline)) void values_excluding_masked(const Operand& v, const Staircase& stairs,
+                                                       int columns, const float* p, float* o,
+                                                       const Vec* alpha, bool fresh) {
+  for (int c = 0; c < columns; ++c) {
+    const float* const column = v.at(c);
+    for (int g = 0; g < Groups; ++g) {
+      Vec acc = Vec{};
+      for (int j = 0; j < stairs.ends[g]; ++j) {
+        const Vec pj = load<Vec>(p + (j * kGroups + g) * kLanes);
+        acc = select((VecI)pj < 0, acc, acc + splat(column[j * v.step]) * pj);
+      }
+      float* at = o + (c * kGroups + g) * kLanes;
+      store(at, fresh ? acc : load<Vec>(at) * alpha[g] + acc);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fa::cpu::FA_ISA
