@@ -21,6 +21,10 @@ std::vector<Level> levels() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
 #endif
+#if defined(FA_ISA_V4_BF16)
+  all.push_back({&kKernelsV4Bf16, __builtin_cpu_supports("x86-64-v4") != 0 &&
+                                      __builtin_cpu_supports("avx512bf16") != 0});
+#endif
 #if defined(FA_ISA_V4)
   all.push_back({&kKernelsV4, __builtin_cpu_supports("x86-64-v4") != 0});
 #endif
@@ -32,6 +36,7 @@ std::vector<Level> levels() {
 #endif
 #if defined(FA_ISA_WIDE)
   all.push_back({&kKernelsWide, __builtin_cpu_supports("x86-64-v3") != 0});
+  all.push_back({&kKernelsWideBf16, __builtin_cpu_supports("x86-64-v3") != 0});
 #endif
 #if defined(FA_ISA_NEON)
   all.push_back({&kKernelsNeon, true});

@@ -14,6 +14,7 @@ struct Workspace {
   float* k;
   float* v;
   float* s;
+  float* pairs;  // P of a tile, rounded to bfloat16
   float* bias;
   float* rows;
 };
@@ -38,6 +39,8 @@ size_t layout(const ForwardArgs& a, char* at, Workspace& w) {
   w.k = reinterpret_cast<float*>(take(at, keys * dim * sizeof(float)));
   w.v = reinterpret_cast<float*>(take(at, keys * dim_v * sizeof(float)));
   w.s = reinterpret_cast<float*>(take(at, keys * kPanelRows * sizeof(float)));
+  w.pairs = reinterpret_cast<float*>(
+      take(at, kBf16Dot ? (keys + 1) / 2 * kPanelRows * sizeof(float) : 0));
   w.bias = reinterpret_cast<float*>(take(at, keys * kPanelRows * sizeof(float)));
   w.rows = reinterpret_cast<float*>(take(at, kLanes * widest * sizeof(float)));
   return static_cast<size_t>(at - begin);
@@ -59,6 +62,7 @@ FA_ALWAYS_INLINE void with_groups(int groups, Body body) {
 }
 
 /** One panel against one tile. */
+template <Element Of>
 struct Step {
   const ForwardArgs& a;
   const Workspace& w;
@@ -87,9 +91,10 @@ struct Step {
 
   template <Scores Kind>
   void multiply(const Stretch& x) {
+    const int count = Of == Element::kPair ? (a.head_dim + 1) / 2 : a.head_dim;
     with_groups(panel.groups - x.first, [&](auto groups) {
-      scores<groups.value, Kind>(tile.k.from(x.begin, 0), x.end - x.begin, a.head_dim, panel.q,
-                                 scores_at(x), x.first, rows);
+      scores<groups.value, Kind, Of>(tile.k.from(x.begin, 0), x.end - x.begin, count,
+                                     a.scale * kLog2E, panel.q, scores_at(x), x.first, rows);
     });
   }
 
@@ -171,20 +176,27 @@ struct Step {
   /** O = O * alpha + P V for keys [begin, end), without a skipped one. */
   void add_values(int begin, int end, bool masked) {
     Staircase seen;
-    for (int g = 0; g < kGroups; ++g)
-      seen.ends[g] = (stairs.ends[g] < begin ? begin
-                      : stairs.ends[g] < end ? stairs.ends[g]
-                                             : end) -
-                     begin;
-    const Operand v = tile.v.from(0, begin);
+    for (int g = 0; g < kGroups; ++g) {
+      const int limit = stairs.ends[g] < end ? stairs.ends[g] : end;
+      seen.ends[g] = limit < begin ? 0 : limit - begin;
+    }
     const int columns = round_up(a.head_dim_v, kColumnStep);
     float* const p = w.s + begin * kPanelRows;
-    const bool exclude = masked && !tile.finite_values(a.head_dim_v);
     with_groups(panel.groups, [&](auto groups) {
-      if (exclude)
-        values_excluding_masked<groups.value>(v, seen, columns, p, panel.o, alpha, !panel.started);
-      else
-        values<groups.value>(v, seen, columns, p, panel.o, alpha, !panel.started);
+      constexpr int n = groups.value;
+      if (masked && !tile.finite_values()) {
+        tile.with_float_values([&](const Operand& v) {
+          values_excluding_masked<n>(v.from(0, begin), seen, columns, p, panel.o, alpha,
+                                     !panel.started);
+        });
+      } else if constexpr (Of == Element::kPair) {
+        pack_probabilities(p, end - begin, n, w.pairs);
+        for (int& step : seen.ends) step = (step + 1) / 2;
+        values<n, Of>(tile.v.from(0, begin / 2), seen, columns, w.pairs, panel.o, alpha,
+                      !panel.started);
+      } else {
+        values<n, Of>(tile.v.from(0, begin), seen, columns, p, panel.o, alpha, !panel.started);
+      }
     });
     panel.started = true;
     for (int g = 0; g < kGroups; ++g) alpha[g] = splat(1.f);
@@ -212,18 +224,17 @@ struct Step {
   }
 };
 
-void forward(const ForwardArgs& a, char* scratch) {
-  Workspace w;
-  layout(a, scratch, w);
+template <Element Of>
+void forward(const ForwardArgs& a, const Workspace& w) {
   int panels = 0;
   int64_t begin = a.key_end, end = 0;
   for (int64_t row = a.row_begin; row < a.row_end; row += kPanelRows) {
     Panel& panel = w.panels[panels++];
-    load_panel(a, row, smaller(row + kPanelRows, a.row_end), w.rows, panel);
+    load_panel(a, row, smaller(row + kPanelRows, a.row_end), w.rows, panel, Of);
     begin = smaller(begin, panel.key_begin / kColumnStep * kColumnStep);
     end = larger(end, panel.key_end);
   }
-  const bool in_place = readable_in_place(a);
+  const bool in_place = Of == Element::kFloat && readable_in_place(a);
   // Tiles start at multiples of tile_k, so that a row's sums are grouped alike whatever shares its work item.
   for (int64_t key = begin / a.tile_k * a.tile_k; key < end; key += a.tile_k) {
     const int64_t tile_begin = larger(key, begin);
@@ -234,14 +245,24 @@ void forward(const ForwardArgs& a, char* scratch) {
                TileKind::kSkip;
     }
     if (!wanted) continue;
-    KeyTile tile = load_tile(a, in_place, tile_begin, keys, w.k, w.v, w.rows);
+    KeyTile tile(a, Of, in_place, tile_begin, keys, w.k, w.v, w.rows);
     for (int i = 0; i < panels; ++i) {
       Panel& panel = w.panels[i];
       if (panel.key_begin < tile_begin + keys && tile_begin < panel.key_end)
-        Step(a, w, panel, tile).run();
+        Step<Of>(a, w, panel, tile).run();
     }
   }
   for (int i = 0; i < panels; ++i) store_panel(a, w.rows, w.panels[i]);
+}
+
+void forward(const ForwardArgs& a, char* scratch) {
+  Workspace w;
+  layout(a, scratch, w);
+  if constexpr (kBf16Dot) {
+    if (a.q.dtype == kBFloat16 && a.k.dtype == kBFloat16 && a.v.dtype == kBFloat16)
+      return forward<Element::kPair>(a, w);
+  }
+  forward<Element::kFloat>(a, w);
 }
 
 size_t forward_scratch(const ForwardArgs& a) {

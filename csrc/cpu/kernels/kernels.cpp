@@ -78,7 +78,9 @@ void convert_row(const char* source, int source_dtype, int64_t source_stride, in
 #define FA_TABLE_v2 kKernelsV2
 #define FA_TABLE_v3 kKernelsV3
 #define FA_TABLE_v4 kKernelsV4
+#define FA_TABLE_v4_bf16 kKernelsV4Bf16
 #define FA_TABLE_wide kKernelsWide
+#define FA_TABLE_wide_bf16 kKernelsWideBf16
 #define FA_TABLE_neon kKernelsNeon
 #define FA_CONCAT_(a, b) a##b
 #define FA_CONCAT(a, b) FA_CONCAT_(a, b)

@@ -40,6 +40,9 @@ FA_ALWAYS_INLINE void transpose(Four& a, Four& b, Four& c, Four& d) {
   d = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
 }
 
+typedef uint16_t PackHalves __attribute__((vector_size(kPack * 2), may_alias));
+typedef uint32_t PackPairs __attribute__((vector_size(kPack * 4), may_alias));
+
 /** The rows of a K or V tile in float32: `row(j)` is readable up to `dim` rounded up to four. */
 template <class Row>
 FA_ALWAYS_INLINE void pack_keys(int keys, int dim, float* packed, Row row) {
@@ -56,6 +59,22 @@ FA_ALWAYS_INLINE void pack_keys(int keys, int dim, float* packed, Row row) {
       store(target + (d + 1) * kPack, b);
       store(target + (d + 2) * kPack, c);
       store(target + (d + 3) * kPack, e);
+    }
+  }
+}
+
+/** Pairs of keys instead of keys: what dot products of bfloat16 rows want. Of an odd number the last one meets a zero. */
+template <class Row>
+FA_ALWAYS_INLINE void pack_column_pairs(int keys, int capacity, int dim, float* packed, Row row) {
+  const int padded = round_up(dim, kColumnStep);
+  for (int j = 0; j < keys; j += 2) {
+    const char* const even = row(j, 0);
+    const char* const odd = j + 1 < keys ? row(j + 1, 1) : nullptr;
+    for (int d = 0; d < padded; d += kPack) {
+      PackPairs pairs = __builtin_convertvector(load<PackHalves>(even + d * 2), PackPairs);
+      if (odd != nullptr)
+        pairs |= __builtin_convertvector(load<PackHalves>(odd + d * 2), PackPairs) << 16;
+      store(packed + d / kPack * int64_t{capacity / 2} * kPack + j / 2 * kPack, pairs);
     }
   }
 }

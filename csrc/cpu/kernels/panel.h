@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "core/mask.h"
-#include "cpu/kernels/gemm.h"
+#include "cpu/kernels/products.h"
 #include "cpu/kernels/rows.h"
 
 namespace fa::cpu::FA_ISA {
@@ -16,7 +16,8 @@ constexpr float kLowest = -std::numeric_limits<float>::max();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 struct Panel {
-  float* q;          // [head_dim][kGroups][kLanes], times scale * log2(e)
+  float*
+      q;  // [head_dim][kGroups][kLanes], times scale * log2(e); or unscaled pairs, [head_dim / 2][kGroups][kLanes]
   float* o;          // [columns][kGroups][kLanes]
   Vec max[kGroups];  // what exponents are taken relative to: the maximum, give or take a few units
   Vec sum[kGroups];
@@ -42,8 +43,8 @@ FA_ALWAYS_INLINE WindowMask window_of(const ForwardArgs& a) {
 }
 
 /** Loads rows [row_begin, row_end) of Q, transposed. `rows` has room for kLanes rows of head_dim rounded up to kLanes. */
-void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, float* rows,
-                Panel& panel) {
+void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, float* rows, Panel& panel,
+                Element of = Element::kFloat) {
   const WindowMask window = window_of(a);
   panel.row_begin = row_begin;
   panel.row_end = row_end;
@@ -85,6 +86,13 @@ void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, float*
       FA_UNROLL
       for (int lane = 0; lane < kLanes; ++lane) block[lane] = load<Vec>(rows + lane * padded + d);
       transpose(block);
+      if (of == Element::kPair) {
+        for (int c = 0; c < kLanes; c += 2) {
+          store(panel.q + ((d + c) / 2 * kGroups + g) * kLanes,
+                (VecU)block[c] >> 16 | ((VecU)block[c + 1] & 0xffff0000u));
+        }
+        continue;
+      }
       FA_UNROLL
       for (int c = 0; c < kLanes; ++c)
         store(panel.q + ((d + c) * kGroups + g) * kLanes, block[c] * scale);
@@ -98,8 +106,9 @@ void store_panel(const ForwardArgs& a, float* rows, const Panel& panel) {
   const int padded = round_up(a.head_dim_v, kLanes);
   for (int g = 0; g < panel.groups; ++g) {
     const Vec sum = panel.sum[g];
-    // A row that saw nothing has sum 0 (or a maximum that no score ever raised): its output is 0, never NaN.
-    const VecI empty = (sum == Vec{}) | (panel.max[g] == splat(kLowest));
+    // A row that saw nothing has sum 0 (or a maximum that no score ever raised): its output is 0, never NaN. A NaN that it
+    // did see is in the sum.
+    const VecI empty = (sum == Vec{}) | ((panel.max[g] == splat(kLowest)) & (sum == sum));
     const Vec inverse = select(empty, Vec{}, 1.f / sum);
     for (int d = 0; d < padded; d += kLanes) {
       Vec block[kLanes];

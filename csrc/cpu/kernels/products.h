@@ -9,8 +9,11 @@
 namespace fa::cpu::FA_ISA {
 namespace {
 
+/** What 32 bits of an operand hold: a float, or two bfloat16 that meet two others in a dot product. */
+enum class Element { kFloat, kPair };
+
 /** acc[r][g] += operand(r, d) * vectors[d][g], for d in [0, count). */
-template <int Groups, int Rows>
+template <int Groups, int Rows, Element Kind>
 FA_ALWAYS_INLINE void multiply_add(const Operand& operand, const float* vectors, int count,
                                    Vec (&acc)[Rows][Groups]) {
   const float* first = operand.base;
@@ -22,7 +25,10 @@ FA_ALWAYS_INLINE void multiply_add(const Operand& operand, const float* vectors,
     for (int r = 0; r < Rows; ++r) {
       const Vec scalar = pin(splat(first[r / kPack * operand.pack + r % kPack * operand.lane]));
       FA_UNROLL
-      for (int g = 0; g < Groups; ++g) acc[r][g] += scalar * x[g];
+      for (int g = 0; g < Groups; ++g) {
+        acc[r][g] = Kind == Element::kPair ? dot_pairs(acc[r][g], (VecU)scalar, (VecU)x[g])
+                                           : acc[r][g] + scalar * x[g];
+      }
     }
     first += operand.step;
     vectors += kPanelRows;
@@ -45,8 +51,8 @@ struct RowState {
   Vec sum[kGroups];
 };
 
-template <int Groups, int Keys, Scores Kind>
-FA_ALWAYS_INLINE void score_tile(const Operand& k, int head_dim, const float* q, float* s,
+template <int Groups, int Keys, Scores Kind, Element Of>
+FA_ALWAYS_INLINE void score_tile(const Operand& k, int count, float scale, const float* q, float* s,
                                  int first, RowState& rows) {
   Vec acc[Keys][Groups];
   FA_UNROLL
@@ -54,7 +60,16 @@ FA_ALWAYS_INLINE void score_tile(const Operand& k, int head_dim, const float* q,
     FA_UNROLL
     for (int g = 0; g < Groups; ++g) acc[r][g] = Vec{};
   }
-  multiply_add<Groups, Keys>(k, q, head_dim, acc);
+  multiply_add<Groups, Keys, Of>(k, q, count, acc);
+  if (Of ==
+      Element::
+          kPair) {  // a float Q carries the scale already; rounding a scaled bfloat16 would cost accuracy
+    FA_UNROLL
+    for (int r = 0; r < Keys; ++r) {
+      FA_UNROLL
+      for (int g = 0; g < Groups; ++g) acc[r][g] *= splat(scale);
+    }
+  }
   FA_UNROLL
   for (int g = 0; g < Groups; ++g) {
     if (Kind == Scores::kExp) {
@@ -80,33 +95,46 @@ FA_ALWAYS_INLINE void score_tile(const Operand& k, int head_dim, const float* q,
   }
 }
 
-/** Keys [0, keys) of `k` against vectors first .. first + Groups - 1 of the panel's `q` and `s`. */
-template <int Groups, Scores Kind>
-__attribute__((noinline)) void scores(const Operand& k, int keys, int head_dim, const float* q,
-                                      float* s, int first, RowState& state) {
+/** Keys [0, keys) of `k` against vectors first .. first + Groups - 1 of the panel's `q` and `s`; a row has `count` elements. */
+template <int Groups, Scores Kind, Element Of>
+__attribute__((noinline)) void scores(const Operand& k, int keys, int count, float scale,
+                                      const float* q, float* s, int first, RowState& state) {
   constexpr int step = kStep<Groups>;
   RowState rows = state;
   q += first * kLanes;
   s += first * kLanes;
   int j = 0;
   for (; j + step <= keys; j += step) {
-    score_tile<Groups, step, Kind>(k.from(j, 0), head_dim, q, s + j * kPanelRows, first, rows);
+    score_tile<Groups, step, Kind, Of>(k.from(j, 0), count, scale, q, s + j * kPanelRows, first,
+                                       rows);
   }
   for (; j < keys; ++j) {
     const Operand one{k.at(j), k.pack, k.lane, k.step};
-    score_tile<Groups, 1, Kind>(one, head_dim, q, s + j * kPanelRows, first, rows);
+    score_tile<Groups, 1, Kind, Of>(one, count, scale, q, s + j * kPanelRows, first, rows);
   }
   state = rows;
 }
 
 // ---- O^T += V^T P^T ----
 
-/** The vectors of rows drop out one by one (the causal staircase): vector g sees keys [0, ends[g]), and ends ascend. */
+/** P as pairs of keys; an odd last key is paired with zero. */
+__attribute__((noinline)) void pack_probabilities(const float* p, int keys, int groups,
+                                                  float* pairs) {
+  for (int j = 0; j < keys; j += 2) {
+    for (int g = 0; g < groups; ++g) {
+      const float* const at = p + (j * kGroups + g) * kLanes;
+      const Vec odd = j + 1 < keys ? load<Vec>(at + kPanelRows) : Vec{};
+      store(pairs + (j / 2 * kGroups + g) * kLanes, to_pairs(load<Vec>(at), odd));
+    }
+  }
+}
+
+/** The vectors of rows drop out one by one (the causal staircase): vector g sees keys (or pairs) [0, ends[g]), and ends ascend. */
 struct Staircase {
   int ends[kGroups];
 };
 
-template <int Groups, int Columns, int First>
+template <int Groups, int Columns, int First, Element Of>
 FA_ALWAYS_INLINE void climb(const Operand& v, const float* p, const Staircase& stairs, int from,
                             Vec (&acc)[Columns][Groups]) {
   if constexpr (First < Groups) {
@@ -118,8 +146,8 @@ FA_ALWAYS_INLINE void climb(const Operand& v, const float* p, const Staircase& s
         FA_UNROLL
         for (int g = First; g < Groups; ++g) rest[c][g - First] = acc[c][g];
       }
-      multiply_add<Groups - First, Columns>(v.from(0, from), p + from * kPanelRows + First * kLanes,
-                                            end - from, rest);
+      multiply_add<Groups - First, Columns, Of>(
+          v.from(0, from), p + from * kPanelRows + First * kLanes, end - from, rest);
       FA_UNROLL
       for (int c = 0; c < Columns; ++c) {
         FA_UNROLL
@@ -127,12 +155,12 @@ FA_ALWAYS_INLINE void climb(const Operand& v, const float* p, const Staircase& s
       }
       from = end;
     }
-    climb<Groups, Columns, First + 1>(v, p, stairs, from, acc);
+    climb<Groups, Columns, First + 1, Of>(v, p, stairs, from, acc);
   }
 }
 
 /** O = O * alpha + P V over `columns` (a multiple of kColumnStep), or O = P V when there is no O yet. */
-template <int Groups>
+template <int Groups, Element Of>
 __attribute__((noinline)) void values(const Operand& v, const Staircase& stairs, int columns,
                                       const float* p, float* o, const Vec* alpha, bool fresh) {
   constexpr int step = kStep<Groups>;
@@ -143,7 +171,7 @@ __attribute__((noinline)) void values(const Operand& v, const Staircase& stairs,
       FA_UNROLL
       for (int g = 0; g < Groups; ++g) acc[r][g] = Vec{};
     }
-    climb<Groups, step, 0>(v.from(c, 0), p, stairs, 0, acc);
+    climb<Groups, step, 0, Of>(v.from(c, 0), p, stairs, 0, acc);
     FA_UNROLL
     for (int r = 0; r < step; ++r) {
       FA_UNROLL

@@ -145,6 +145,43 @@ FA_ALWAYS_INLINE VecH to_float16(Vec x) {
 #endif
 }
 
+// ---- bfloat16 dot products ----
+
+// AVX512-BF16 multiplies pairs: each 32-bit lane of a and b holds two bfloat16. FA_BF16_DOT_MODEL computes the same with
+// ordinary instructions, so that the kernels around it can be tested where it is missing.
+#if defined(__AVX512BF16__) || defined(FA_BF16_DOT_MODEL)
+constexpr bool kBf16Dot = true;
+#else
+constexpr bool kBf16Dot = false;
+#endif
+
+/** The bfloat16 in the low half of each lane, and the one in the high half. */
+FA_ALWAYS_INLINE Vec low_of_pair(VecU pair) { return (Vec)(pair << 16); }
+FA_ALWAYS_INLINE Vec high_of_pair(VecU pair) { return (Vec)(pair & 0xffff0000u); }
+
+/** acc + low(a) * low(b) + high(a) * high(b). */
+FA_ALWAYS_INLINE Vec dot_pairs(Vec acc, VecU a, VecU b) {
+#if defined(__AVX512BF16__)
+  return (Vec)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b);
+#else
+  return acc + low_of_pair(a) * low_of_pair(b) + high_of_pair(a) * high_of_pair(b);
+#endif
+}
+
+/** Two numbers a lane, rounded to nearest even. */
+FA_ALWAYS_INLINE VecU to_pairs(Vec low, Vec high) {
+#if defined(__AVX512BF16__)
+  // The instruction puts `low` into the lower sixteen 16-bit elements; pairs want them interleaved.
+  const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
+  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24,
+                                         8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  return (VecU)_mm512_permutexvar_epi16(order, halves);
+#else
+  return __builtin_convertvector(to_bfloat16(low), VecU) |
+         __builtin_convertvector(to_bfloat16(high), VecU) << 16;
+#endif
+}
+
 // ---- transposition ----
 
 template <int Step, int... I>

@@ -53,8 +53,12 @@ extern const KernelTable kKernelsV3;
 #if defined(FA_ISA_V4)
 extern const KernelTable kKernelsV4;
 #endif
-#if defined(FA_ISA_WIDE)
-extern const KernelTable kKernelsWide;  // tests only: the 16-lane kernels on x86-64-v3
+#if defined(FA_ISA_V4_BF16)
+extern const KernelTable kKernelsV4Bf16;
+#endif
+#if defined(FA_ISA_WIDE)  // tests only: the 16-lane kernels on x86-64-v3
+extern const KernelTable kKernelsWide;
+extern const KernelTable kKernelsWideBf16;
 #endif
 #if defined(FA_ISA_NEON)
 extern const KernelTable kKernelsNeon;
