@@ -14,7 +14,7 @@ namespace fa::cpu {
 namespace {
 
 constexpr int kTileKeys = 96;
-constexpr int64_t kBlockBytes = 512 * 1024;   // packed rows that share a packed tile
+constexpr int64_t kBlockBytes = 512 * 1024;  // packed rows that share a packed tile
 constexpr int64_t kItemsPerThread = 4;
 constexpr int64_t kDeterministicItems = 32;  // a count that does not depend on threads
 constexpr int64_t kMaxParts = 16;
@@ -36,10 +36,9 @@ BackwardPlan plan_backward(const AttentionProblem& p, bool deterministic) {
   f.tile_k = kTileKeys;
   f.heads_per_item = 1;
   const int64_t row_bytes = (3 * padded_dim(p.head_dim()) + 2 * padded_dim(p.head_dim_v())) * 4;
-  const int64_t groups_per_block = std::clamp<int64_t>(
-      kBlockBytes / (row_bytes * kBackwardGroupRows), 1, 64);
-  f.panels =
-      static_cast<int>(groups_per_block * kBackwardGroupRows / f.kernels->panel_rows);
+  const int64_t groups_per_block =
+      std::clamp<int64_t>(kBlockBytes / (row_bytes * kBackwardGroupRows), 1, 64);
+  f.panels = static_cast<int>(groups_per_block * kBackwardGroupRows / f.kernels->panel_rows);
   const int64_t heads = std::max<int64_t>(1, p.batch() * p.kv_heads());
   const int64_t wanted = deterministic            ? kDeterministicItems
                          : heads >= 2 * f.threads ? 1
@@ -78,8 +77,8 @@ void add_parts(const std::vector<const float*>& parts, int64_t dim, float factor
   args.n = static_cast<int>(dim);
   args.out_dtype = static_cast<int>(target.dtype);
   args.out_dim_stride = target.strides[3];
-  args.scratch = reinterpret_cast<float*>(
-      arena.reserve(2 * static_cast<size_t>(padded) * sizeof(float)));
+  args.scratch =
+      reinterpret_cast<float*>(arena.reserve(2 * static_cast<size_t>(padded) * sizeof(float)));
   for (int64_t j = begin; j < end; ++j) {
     for (size_t part = 0; part < parts.size(); ++part)
       rows[part] = reinterpret_cast<const char*>(parts[part] + j * padded);

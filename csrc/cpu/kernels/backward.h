@@ -24,16 +24,16 @@ struct BackwardPanel {
   float* dout;    // dO, packed like Q
   float* q_rows;  // Q and dO as rows, [kPanelRows][scratch_stride]
   float* dout_rows;
-  bool finite;                // neither NaN nor infinity in Q and dO
-  Vec lse[kGroups];     // base 2
+  bool finite;       // neither NaN nor infinity in Q and dO
+  Vec lse[kGroups];  // base 2
   Vec delta[kGroups];
-  VecI live[kGroups];         // rows that saw something
+  VecI live[kGroups];  // rows that saw something
 };
 
 /** P and dS of one panel of the group at work, for the keys of a tile. */
 struct PanelScores {
-  float* p;   // [keys][kPanelRows], after dropout; kHidden where a mask hides the pair
-  float* ds;  // while it is computed: dP
+  float* p;        // [keys][kPanelRows], after dropout; kHidden where a mask hides the pair
+  float* ds;       // while it is computed: dP
   uint8_t* first;  // [keys]: the first vector of rows that sees the key, kGroups if none
 };
 
@@ -229,8 +229,7 @@ void backward_step(const BackwardArgs& b, const BackwardWorkspace& w, const Back
   if (masked || biased || a.softcap > 0 || a.alibi_slopes != nullptr || a.dropout.enabled) {
     Vec unused[kGroups] = {};
     raw_products<Groups>(k, tile.k.stride, keys, a.head_dim, q, p);
-    if (a.softcap > 0)
-      softcap_derivative(a, first, panel.rows.groups, keys, all_p, w.softcap);
+    if (a.softcap > 0) softcap_derivative(a, first, panel.rows.groups, keys, all_p, w.softcap);
     if (biased) load_bias(a, panel.rows, key, keys, w.rows, w.bias);
     modify_scores(a, panel.rows, first, masked, key, keys, biased ? w.bias : nullptr, all_p,
                   unused);
@@ -256,19 +255,19 @@ bool backward_advance(const BackwardArgs& b, const BackwardWorkspace& w, const B
   int64_t done = tile.key;
   for_each_segment(b.forward, panel.rows, tile,
                    [&](int first, int64_t key, int keys, TileKind kind) {
-    if (kind == TileKind::kSkip) return;
-    hide(scores, done - tile.key, key - tile.key, kGroups);
-    hide(scores, key - tile.key, key - tile.key + keys, first);
-    done = key + keys;
-    const bool masked = kind == TileKind::kPartial;
-    const int groups = panel.rows.groups - first;
-    if (groups == 1)
-      backward_step<1>(b, w, panel, scores, first, tile, key, keys, masked);
-    else if (groups == 2)
-      backward_step<2>(b, w, panel, scores, first, tile, key, keys, masked);
-    else if constexpr (kGroups >= 3)
-      backward_step<3>(b, w, panel, scores, first, tile, key, keys, masked);
-  });
+                     if (kind == TileKind::kSkip) return;
+                     hide(scores, done - tile.key, key - tile.key, kGroups);
+                     hide(scores, key - tile.key, key - tile.key + keys, first);
+                     done = key + keys;
+                     const bool masked = kind == TileKind::kPartial;
+                     const int groups = panel.rows.groups - first;
+                     if (groups == 1)
+                       backward_step<1>(b, w, panel, scores, first, tile, key, keys, masked);
+                     else if (groups == 2)
+                       backward_step<2>(b, w, panel, scores, first, tile, key, keys, masked);
+                     else if constexpr (kGroups >= 3)
+                       backward_step<3>(b, w, panel, scores, first, tile, key, keys, masked);
+                   });
   const bool any = done > tile.key;
   hide(scores, done - tile.key, tile.keys, kGroups);
   return any;

@@ -51,17 +51,17 @@ FA_ALWAYS_INLINE void dot(const float* rows, int64_t stride, int keys, int dim, 
   int j = 0;
   for (; j + step <= keys; j += step)
     dot_tile<Groups, step>(rows + j * stride, stride, dim, packed, j, finish);
-  for (; j < keys; ++j)
-    dot_tile<Groups, 1>(rows + j * stride, stride, dim, packed, j, finish);
+  for (; j < keys; ++j) dot_tile<Groups, 1>(rows + j * stride, stride, dim, packed, j, finish);
 }
 
 /** S or dP as they are. */
 template <int Groups>
 __attribute__((noinline)) void raw_products(const float* rows, int64_t stride, int keys, int dim,
                                             const float* packed, float* products) {
-  dot<Groups>(rows, stride, keys, dim, packed, [=](int at, int, Vec sum) __attribute__((always_inline)) {
-    store(products + at * kLanes, sum);
-  });
+  dot<Groups>(
+      rows, stride, keys, dim, packed, [=](int at, int, Vec sum) __attribute__((always_inline)) {
+        store(products + at * kLanes, sum);
+      });
 }
 
 /** P = exp2(S - lse) where nothing modifies or hides a pair; 0 in lanes that are not live. */
@@ -69,9 +69,10 @@ template <int Groups>
 __attribute__((noinline)) void probabilities(const float* k, int64_t stride, int keys, int dim,
                                              const float* q, const Vec* lse, const VecI* live,
                                              float* p) {
-  dot<Groups>(k, stride, keys, dim, q, [=](int at, int g, Vec s) __attribute__((always_inline)) {
-    store(p + at * kLanes, (Vec)((VecI)exp2_nonpositive(s - lse[g]) & live[g]));
-  });
+  dot<Groups>(
+      k, stride, keys, dim, q, [=](int at, int g, Vec s) __attribute__((always_inline)) {
+        store(p + at * kLanes, (Vec)((VecI)exp2_nonpositive(s - lse[g]) & live[g]));
+      });
 }
 
 /** dS = P (dP - delta) for such pairs. */
@@ -79,11 +80,11 @@ template <int Groups>
 __attribute__((noinline)) void score_gradients(const float* v, int64_t stride, int keys, int dim,
                                                const float* dout, const Vec* delta,
                                                const VecI* live, const float* p, float* ds) {
-  dot<Groups>(v, stride, keys, dim, dout,
-              [=](int at, int g, Vec dp) __attribute__((always_inline)) {
-                const Vec product = load<Vec>(p + at * kLanes) * (dp - delta[g]);
-                store(ds + at * kLanes, (Vec)((VecI)product & live[g]));
-              });
+  dot<Groups>(
+      v, stride, keys, dim, dout, [=](int at, int g, Vec dp) __attribute__((always_inline)) {
+        const Vec product = load<Vec>(p + at * kLanes) * (dp - delta[g]);
+        store(ds + at * kLanes, (Vec)((VecI)product & live[g]));
+      });
 }
 
 template <int Groups, int Columns>
@@ -168,7 +169,8 @@ FA_ALWAYS_INLINE void row_sum_tile(const RowProduct* panels, int count, int key,
   for (int panel = 0; panel < count; ++panel) {
     const RowProduct& from = panels[panel];
     int first = from.first[key];
-    for (int r = 1; r < live; ++r) first = from.first[key + r] < first ? from.first[key + r] : first;
+    for (int r = 1; r < live; ++r)
+      first = from.first[key + r] < first ? from.first[key + r] : first;
     const float* w = from.weights + key * kPanelRows + first * kLanes;
     const float* b = from.rows + first * kLanes * stride + column;
     for (int i = first * kLanes; i < from.groups * kLanes; ++i, ++w, b += stride) {
