@@ -172,10 +172,11 @@ bool check_backward(const Shape& s) {
   fa::cpu::attention_backward(c.p, g, nullptr);
 
   std::vector<double> true_dq(dq.size(), 0), true_dk(dk.size(), 0), true_dv(dv.size(), 0);
+  std::vector<double> dp(static_cast<size_t>(s.seqlen_k));
   for (int64_t row = 0; row < c.rows(); ++row) {
     const Row seen(c, row);
     if (seen.sum == 0) continue;
-    std::vector<double> dp(seen.weight.size(), 0);
+    dp.assign(dp.size(), 0);
     double delta = 0;
     for (size_t j = 0; j < dp.size(); ++j) {
       const int64_t key = c.key_row(row, static_cast<int64_t>(j));
