@@ -13,9 +13,8 @@ namespace fa::cpu {
 
 namespace {
 
-constexpr int kTileKeys = 64;
-constexpr int64_t kGroupRows = 96;           // query rows that share a pass over the keys
-constexpr int64_t kPanelBytes = 320 * 1024;  // packed panels, in L2
+constexpr int kTileKeys = 96;
+constexpr int64_t kBlockBytes = 512 * 1024;  // packed rows that share a packed tile
 constexpr int64_t kItemsPerThread = 4;
 constexpr int64_t kDeterministicItems = 32;  // a count that does not depend on threads
 constexpr int64_t kMaxParts = 16;
@@ -36,16 +35,15 @@ BackwardPlan plan_backward(const AttentionProblem& p, bool deterministic) {
   f.threads = num_threads();
   f.tile_k = kTileKeys;
   f.heads_per_item = 1;
-  const int64_t panel_rows = f.kernels->panel_rows;
-  const int64_t floats =
-      3 * padded_dim(p.head_dim()) + 2 * padded_dim(p.head_dim_v()) + 2 * kTileKeys;
-  f.panels = static_cast<int>(std::clamp<int64_t>(
-      std::min(kGroupRows / panel_rows, kPanelBytes / (floats * panel_rows * 4)), 1, 64));
+  const int64_t row_bytes = (3 * padded_dim(p.head_dim()) + 2 * padded_dim(p.head_dim_v())) * 4;
+  const int64_t groups_per_block =
+      std::clamp<int64_t>(kBlockBytes / (row_bytes * kBackwardGroupRows), 1, 64);
+  f.panels = static_cast<int>(groups_per_block * kBackwardGroupRows / f.kernels->panel_rows);
   const int64_t heads = std::max<int64_t>(1, p.batch() * p.kv_heads());
   const int64_t wanted = deterministic            ? kDeterministicItems
                          : heads >= 2 * f.threads ? 1
                                                   : kItemsPerThread * f.threads;
-  const int64_t groups = ceil_div(p.max_seqlen_q * p.group(), f.panels * panel_rows);
+  const int64_t groups = ceil_div(p.max_seqlen_q * p.group(), kBackwardGroupRows);
   plan.parts = std::clamp<int64_t>(std::min(ceil_div(wanted, heads), groups), 1, kMaxParts);
   plan.key_floats = p.max_seqlen_k * (padded_dim(p.head_dim()) + padded_dim(p.head_dim_v()));
   return plan;
@@ -61,12 +59,13 @@ KeySums key_sums(const AttentionProblem& p, float* data) {
   return {data, data + p.max_seqlen_k * padded_dim(p.head_dim())};
 }
 
-/** target row j = factor * (sum of the parts' rows j), in the target's dtype. */
-void add_parts(const std::vector<const float*>& parts, int64_t stride, int64_t j, int64_t dim,
-               float factor, const View& target, int64_t first, const KernelTable& table) {
+/** Rows [begin, end) of target = factor * (sum of the parts' rows), in the target's dtype. */
+void add_parts(const std::vector<const float*>& parts, int64_t dim, float factor,
+               const View& target, int64_t first, int64_t begin, int64_t end,
+               const KernelTable& table) {
   static thread_local Arena arena;
-  std::vector<const char*> rows;
-  for (const float* part : parts) rows.push_back(reinterpret_cast<const char*>(part + j * stride));
+  const int64_t padded = padded_dim(dim);
+  std::vector<const char*> rows(parts.size());
   const std::vector<int64_t> strides(parts.size(), 1);
   const std::vector<float> factors(parts.size(), factor);
   MergeRowArgs args{};
@@ -76,12 +75,16 @@ void add_parts(const std::vector<const float*>& parts, int64_t stride, int64_t j
   args.dtype = static_cast<int>(DType::kFloat32);
   args.weights = factors.data();
   args.n = static_cast<int>(dim);
-  args.out = target.at(first + j * target.strides[1]);
   args.out_dtype = static_cast<int>(target.dtype);
   args.out_dim_stride = target.strides[3];
-  args.scratch = reinterpret_cast<float*>(
-      arena.reserve(2 * static_cast<size_t>(padded_dim(dim)) * sizeof(float)));
-  table.merge_row(args);
+  args.scratch =
+      reinterpret_cast<float*>(arena.reserve(2 * static_cast<size_t>(padded) * sizeof(float)));
+  for (int64_t j = begin; j < end; ++j) {
+    for (size_t part = 0; part < parts.size(); ++part)
+      rows[part] = reinterpret_cast<const char*>(parts[part] + j * padded);
+    args.out = target.at(first + j * target.strides[1]);
+    table.merge_row(args);
+  }
 }
 
 void store_keys(const AttentionProblem& p, const AttentionGradients& g, const BackwardPlan& plan,
@@ -97,10 +100,8 @@ void store_keys(const AttentionProblem& p, const AttentionGradients& g, const Ba
     return s.k_batch * view.strides[0] + s.k_begin * view.strides[1] + kv_head * view.strides[2];
   };
   const KernelTable& table = *plan.forward.kernels;
-  for (int64_t j = begin; j < end; ++j) {
-    add_parts(dk, padded_dim(p.head_dim()), j, p.head_dim(), p.scale, g.dk, first(g.dk), table);
-    add_parts(dv, padded_dim(p.head_dim_v()), j, p.head_dim_v(), 1, g.dv, first(g.dv), table);
-  }
+  add_parts(dk, p.head_dim(), p.scale, g.dk, first(g.dk), begin, end, table);
+  add_parts(dv, p.head_dim_v(), 1, g.dv, first(g.dv), begin, end, table);
 }
 
 }  // namespace
@@ -131,10 +132,9 @@ void attention_backward(const AttentionProblem& p, const AttentionGradients& g, 
         args.forward =
             forward_args(p, plan.forward, batch, kv_head, sinks.empty() ? nullptr : sinks.data());
         const int64_t rows = args.forward.row_end;
-        const int64_t group_rows = plan.forward.panels * table.panel_rows;
-        const int64_t groups = ceil_div(rows, group_rows);
-        args.forward.row_begin = std::min(rows, groups * part / parts * group_rows);
-        args.forward.row_end = std::min(rows, groups * (part + 1) / parts * group_rows);
+        const int64_t groups = ceil_div(rows, kBackwardGroupRows);
+        args.forward.row_begin = std::min(rows, groups * part / parts * kBackwardGroupRows);
+        args.forward.row_end = std::min(rows, groups * (part + 1) / parts * kBackwardGroupRows);
         const Sequence s = sequence(p, batch);
         const auto query_rows = [&](const View& view) {
           const int64_t first = s.q_batch * view.strides[0] + s.q_begin * view.strides[1] +

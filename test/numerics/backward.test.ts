@@ -257,3 +257,50 @@ test('two runs give the same bits', async () => {
     for (let i = 0; i < 5; i++) expect(await run()).toEqual(first);
   }
 });
+
+describe('NaN and infinity stay with the pairs that see them', () => {
+  const square = { batch: 1, seqlenQ: 130, seqlenK: 130, heads: 1, headDim: 24 };
+  const at = 50;
+  const gradients = async (poison: number | undefined, rowsOf: readonly string[]) => {
+    const { q, k, v } = randomProblem(square, {}, 5);
+    const dOut = normals(q.length, 6);
+    for (const [name, data] of Object.entries({ q, k, v, dOut })) {
+      if (poison !== undefined && rowsOf.includes(name)) data[at * square.headDim + 3] = poison;
+    }
+    const tensors = [q, k, v, dOut].map((x) => tensor(x, [1, 130, 1, square.headDim]));
+    const [tq, tk, tv, td] = tensors;
+    const { out, lse } = flashAttention(tq, tk, tv, { causal: true, returnLse: true });
+    const saved = { q: tq, k: tk, v: tv, out, lse };
+    const g = flashAttentionBackward(td, saved, { causal: true });
+    return { dq: await g.dq.toFloat32(), dk: await g.dk.toFloat32(), dv: await g.dv.toFloat32() };
+  };
+  const rows = (x: Float32Array, begin: number, end: number) =>
+    x.slice(begin * square.headDim, end * square.headDim);
+
+  test.each([
+    [Number.NaN, 'dOut'],
+    [Infinity, 'dOut'],
+    [Number.NaN, 'q'],
+    [Infinity, 'q'],
+  ])('%p in a row of %s', async (poison, name) => {
+    const clean = await gradients(undefined, []);
+    const actual = await gradients(poison, [name]);
+    // Keys after the row do not see it; neither do the other rows.
+    for (const wanted of ['dk', 'dv'] as const) {
+      expect(
+        maxError(rows(actual[wanted], at + 1, 130), rows(clean[wanted], at + 1, 130)),
+      ).toBeLessThan(1e-5);
+      if (name === 'dOut')
+        expect(rows(actual[wanted], 0, at + 1).every(Number.isFinite)).toBe(false);
+    }
+    expect(maxError(rows(actual.dq, 0, at), rows(clean.dq, 0, at))).toBeLessThan(1e-5);
+    expect(maxError(rows(actual.dq, at + 1, 130), rows(clean.dq, at + 1, 130))).toBeLessThan(1e-5);
+  });
+
+  test.each([Number.NaN, Infinity])('%p in a row of K and V', async (poison) => {
+    const clean = await gradients(undefined, []);
+    const actual = await gradients(poison, ['k', 'v']);
+    expect(maxError(rows(actual.dq, 0, at), rows(clean.dq, 0, at))).toBeLessThan(1e-5);
+    expect(rows(actual.dq, at, 130).some(Number.isNaN)).toBe(true);
+  });
+});

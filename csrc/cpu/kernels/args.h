@@ -80,6 +80,9 @@ struct ForwardArgs {
   int tile_k;                  // keys per tile
 };
 
+/** Query rows that add to dK and dV together: work items are whole groups. */
+constexpr int64_t kBackwardGroupRows = 96;
+
 /** Gradients of a work item: rows [row_begin, row_end) of `forward`, whose out and lse are read, against all keys. */
 struct BackwardArgs {
   ForwardArgs forward;
