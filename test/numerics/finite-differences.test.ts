@@ -1,0 +1,85 @@
+/**
+ * The gradients against no formula at all: how the loss sum(out * dOut) of standard attention in float64
+ * changes when one element of the inputs does.
+ */
+import { type ReferenceProblem, standardAttention } from '../../lib/reference/index.js';
+import { standardAttentionBackward } from '../../lib/reference/index.js';
+import { flashGradients, type GradientOptions } from '../support/gradients.js';
+import { bound, maxError, normals, randomProblem } from '../support/numerics.js';
+import { options, blockMasks, shape } from '../support/option-cases.js';
+import { uniform } from '../support/random.js';
+
+const elements = 4;
+const step = 1e-3;
+
+/** d loss / d x[n] by central differences of fourth order; wrong by about 1e-11 here. */
+function difference(x: Float64Array, n: number, loss: () => number): number {
+  const x0 = x[n];
+  const at = (offset: number) => {
+    x[n] = x0 + offset;
+    return loss();
+  };
+  const slope = (8 * (at(step) - at(-step)) - (at(2 * step) - at(-2 * step))) / (12 * step);
+  x[n] = x0;
+  return slope;
+}
+
+async function expectDifferences(
+  shape: ReferenceProblem['shape'],
+  { deterministic, ...shared }: GradientOptions,
+): Promise<void> {
+  const float32 = randomProblem(shape, shared, 11);
+  const sinks = shared.sinks && Float64Array.from(shared.sinks);
+  const inputs = {
+    q: Float64Array.from(float32.q),
+    k: Float64Array.from(float32.k),
+    v: Float64Array.from(float32.v),
+    ...(sinks && { sinks }),
+  };
+  const problem: ReferenceProblem = { ...float32, ...inputs };
+  const { batch, seqlenQ, heads, headDim, headDimV = headDim } = shape;
+  const dOut = normals(batch * seqlenQ * heads * headDimV, 12);
+  const actual = await flashGradients(problem, dOut, { ...shared, deterministic });
+  const standard = standardAttentionBackward(problem, dOut, { precision: 'float32' });
+  const loss = () => {
+    const { out } = standardAttention(problem);
+    let sum = 0;
+    for (let n = 0; n < out.length; n++) sum += out[n] * dOut[n];
+    return sum;
+  };
+  const random = uniform(13);
+  const names = { q: 'dq', k: 'dk', v: 'dv', sinks: 'dSinks' } as const;
+  for (const [input, name] of Object.entries(names)) {
+    const x = inputs[input as keyof typeof inputs];
+    if (!x) continue;
+    const at = Array.from({ length: elements }, () => Math.floor(random() * x.length));
+    const truth = at.map((n) => difference(x, n, loss));
+    const of = (gradients: ArrayLike<number> = []) => at.map((n) => gradients[n]);
+    const error = maxError(of(actual[name]), truth);
+    const allowed = bound(of(standard[name]), truth);
+    expect({ name, error, allowed, within: error <= allowed }).toMatchObject({ within: true });
+  }
+}
+
+test.each(Object.entries(options))('%s', async (_name, option) => {
+  await expectDifferences(shape, option);
+});
+
+test.each(Object.entries(blockMasks))('block mask %s', async (_name, make) => {
+  const blockMask = make();
+  await expectDifferences(shape, { blockMask });
+  blockMask.dispose();
+});
+
+test.each([
+  [1, 1, 64],
+  [1, 147, 40],
+  [3, 799, 8],
+  [64, 128, 128],
+  [113, 203, 96],
+  [128, 217, 111],
+  [200, 33, 256],
+])('%i queries, %i keys, head dim %i', async (seqlenQ, seqlenK, headDim) => {
+  const shape = { batch: 1, seqlenQ, seqlenK, heads: 2, kvHeads: 1, headDim };
+  for (const causal of [false, true]) await expectDifferences(shape, { causal });
+});
