@@ -2,11 +2,14 @@
  * The gradients against no formula at all: how the loss sum(out * dOut) of standard attention in float64
  * changes when one element of the inputs does.
  */
-import { type ReferenceProblem, standardAttention } from '../../lib/reference/index.js';
-import { standardAttentionBackward } from '../../lib/reference/index.js';
-import { flashGradients, type GradientOptions } from '../support/gradients.js';
-import { bound, maxError, normals, randomProblem } from '../support/numerics.js';
-import { options, blockMasks, shape } from '../support/option-cases.js';
+import {
+  type ReferenceShape,
+  standardAttention,
+  standardAttentionBackward,
+} from '../../lib/reference/index.js';
+import { differentiated, flashGradients } from '../support/gradients.js';
+import { bound, maxError, randomProblem, type SharedOptions } from '../support/numerics.js';
+import { blockMasks, options, shape } from '../support/option-cases.js';
 import { uniform } from '../support/random.js';
 
 const elements = 4;
@@ -24,27 +27,34 @@ function difference(x: Float64Array, n: number, loss: () => number): number {
   return slope;
 }
 
-async function expectDifferences(
-  shape: ReferenceProblem['shape'],
-  { deterministic, ...shared }: GradientOptions,
-): Promise<void> {
-  const float32 = randomProblem(shape, shared, 11);
-  const sinks = shared.sinks && Float64Array.from(shared.sinks);
+/** An element that has a gradient, if there is one to be found. */
+function telling(gradients: ArrayLike<number>, random: () => number): number {
+  let at = 0;
+  for (let tries = 0; tries < 200; tries++) {
+    at = Math.floor(random() * gradients.length);
+    if (gradients[at] !== 0) break;
+  }
+  return at;
+}
+
+async function expectDifferences(shape: ReferenceShape, options: SharedOptions): Promise<void> {
+  const random32 = randomProblem(shape, options, 11);
   const inputs = {
-    q: Float64Array.from(float32.q),
-    k: Float64Array.from(float32.k),
-    v: Float64Array.from(float32.v),
-    ...(sinks && { sinks }),
+    q: Float64Array.from(random32.q),
+    k: Float64Array.from(random32.k),
+    v: Float64Array.from(random32.v),
+    ...(options.sinks && { sinks: Float64Array.from(options.sinks) }),
   };
-  const problem: ReferenceProblem = { ...float32, ...inputs };
-  const { batch, seqlenQ, heads, headDim, headDimV = headDim } = shape;
-  const dOut = normals(batch * seqlenQ * heads * headDimV, 12);
-  const actual = await flashGradients(problem, dOut, { ...shared, deterministic });
-  const standard = standardAttentionBackward(problem, dOut, { precision: 'float32' });
+  const { problem, rowsOfDOut, dOut, whole } = differentiated(
+    { ...random32, ...inputs },
+    { dtype: 'float32', seed: 11, mostRows: 12 },
+  );
+  const actual = await flashGradients(problem, dOut, options);
+  const standard = whole(standardAttentionBackward(problem, rowsOfDOut, { precision: 'float32' }));
   const loss = () => {
     const { out } = standardAttention(problem);
     let sum = 0;
-    for (let n = 0; n < out.length; n++) sum += out[n] * dOut[n];
+    for (let n = 0; n < out.length; n++) sum += out[n] * rowsOfDOut[n];
     return sum;
   };
   const random = uniform(13);
@@ -52,7 +62,7 @@ async function expectDifferences(
   for (const [input, name] of Object.entries(names)) {
     const x = inputs[input as keyof typeof inputs];
     if (!x) continue;
-    const at = Array.from({ length: elements }, () => Math.floor(random() * x.length));
+    const at = Array.from({ length: elements }, () => telling(standard[name] ?? [], random));
     const truth = at.map((n) => difference(x, n, loss));
     const of = (gradients: ArrayLike<number> = []) => at.map((n) => gradients[n]);
     const error = maxError(of(actual[name]), truth);

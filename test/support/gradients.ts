@@ -78,34 +78,51 @@ function placed(
   return result;
 }
 
-/**
- * Compares every gradient with float64. Of longer sequences `mostRows` rows, first and last included,
- * have a gradient of the output; that of the others is zero, and so is their dq.
- */
+/** A problem with a gradient of its output, of which all but a few rows are zero. */
+export interface Differentiated {
+  /** Asks for those rows only. */
+  readonly problem: ReferenceProblem;
+  /** Of those rows, as the reference wants it. */
+  readonly rowsOfDOut: Float64Array;
+  readonly dOut: Numbers;
+  /** Gradients of the reference with dq for all rows: zero where dOut is. */
+  whole(gradients: ReferenceGradients): ReferenceGradients;
+}
+
+/** Of longer sequences `mostRows` rows, first and last included, have a gradient. */
+export function differentiated(
+  problem: ReferenceProblem,
+  { dtype, seed, mostRows }: { dtype: FloatDType; seed: number; mostRows: number },
+): Differentiated {
+  const { batch, seqlenQ, heads, headDim, headDimV = headDim } = problem.shape;
+  const dOut = normals(batch * seqlenQ * heads * headDimV, 77 + seed, dtype);
+  const queryRows = sampledRows(seqlenQ, mostRows);
+  const rowsOfDOut = Float64Array.from(pick(dOut, queryRows, batch, seqlenQ, heads * headDimV));
+  if (!queryRows) return { problem, rowsOfDOut, dOut, whole: (gradients) => gradients };
+  return {
+    problem: { ...problem, queryRows },
+    rowsOfDOut,
+    dOut: placed(rowsOfDOut, queryRows, [batch, seqlenQ, heads * headDimV]),
+    whole: (gradients) => ({
+      ...gradients,
+      dq: placed(gradients.dq, queryRows, [batch, seqlenQ, heads * headDim]),
+    }),
+  };
+}
+
+/** Compares every gradient with float64. */
 export async function expectGradients(
   shape: ReferenceShape,
-  options: GradientOptions = {},
+  { deterministic, ...options }: GradientOptions = {},
   { dtype = 'float32' as FloatDType, seed = 1, mostRows = Infinity } = {},
 ): Promise<void> {
-  const { batch, seqlenQ, heads, headDim } = shape;
-  const headDimV = shape.headDimV ?? headDim;
-  const { deterministic: _, ...shared } = options;
-  const problem = randomProblem(shape, shared, seed, dtype);
-  let dOut: Numbers = normals(batch * seqlenQ * heads * headDimV, 77 + seed, dtype);
-  const queryRows = sampledRows(seqlenQ, mostRows);
-  const sampled = queryRows ? { ...problem, queryRows } : problem;
-  const rowsOfDOut = Float64Array.from(pick(dOut, queryRows, batch, seqlenQ, heads * headDimV));
-  if (queryRows) dOut = placed(rowsOfDOut, queryRows, [batch, seqlenQ, heads * headDimV]);
-
-  const actual = await flashGradients(problem, dOut, options, dtype);
-  const whole = (gradients: ReferenceGradients) => ({
-    ...gradients,
-    dq: queryRows
-      ? placed(gradients.dq, queryRows, [batch, seqlenQ, heads * headDim])
-      : gradients.dq,
-  });
-  const exact = whole(standardAttentionBackward(sampled, rowsOfDOut));
-  const standard = whole(standardAttentionBackward(sampled, rowsOfDOut, { precision: dtype }));
+  const { problem, rowsOfDOut, dOut, whole } = differentiated(
+    randomProblem(shape, options, seed, dtype),
+    { dtype, seed, mostRows },
+  );
+  const actual = await flashGradients(problem, dOut, { ...options, deterministic }, dtype);
+  const exact = whole(standardAttentionBackward(problem, rowsOfDOut));
+  const standard = whole(standardAttentionBackward(problem, rowsOfDOut, { precision: dtype }));
   expect(Object.keys(actual)).toEqual(Object.keys(exact));
   for (const name of Object.keys(exact) as GradientName[]) {
     const truth = exact[name] ?? [];
