@@ -1,9 +1,10 @@
 // Every instruction-set level this machine can run, and the 16-lane kernels on machines without
-// AVX-512, against a float64 reference. Each level runs in a child process of its own, because a
+// AVX-512, forward and backward against a float64 reference. Each level runs in a child process of its own, because a
 // process chooses once.
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -68,20 +69,52 @@ struct Numbers {
   double at(int64_t row, int64_t d) const { return decode(bytes.data(), dtype, row * width + d); }
 };
 
+/** Room for a result of `like`'s shape in its dtype. */
+std::vector<char> room_for(const fa::View& like) {
+  return std::vector<char>(static_cast<size_t>(like.size()) * fa::dtype_size(like.dtype));
+}
+
+/** The largest absolute value; at least 1. */
+double size_of(const std::vector<double>& truth) {
+  double largest = 1;
+  for (const double x : truth) largest = std::max(largest, std::fabs(x));
+  return largest;
+}
+
+bool close(const std::vector<char>& results, const std::vector<double>& truth, DType dtype,
+           double limit) {
+  for (size_t i = 0; i < truth.size(); ++i) {
+    const double error = decode(results.data(), dtype, static_cast<int64_t>(i)) - truth[i];
+    if (!(std::fabs(error) < limit)) return false;
+  }
+  return true;
+}
+
 bool check(const Shape& s, DType dtype) {
-  Numbers q(s.batch * s.seqlen_q * s.heads * s.head_dim, s.head_dim, dtype, 1);
-  Numbers k(s.batch * s.seqlen_k * s.kv_heads * s.head_dim, s.head_dim, dtype, 2);
-  Numbers v(s.batch * s.seqlen_k * s.kv_heads * s.head_dim_v, s.head_dim_v, dtype, 3);
-  const int64_t rows = s.batch * s.seqlen_q * s.heads;
-  std::vector<char> out(static_cast<size_t>(rows * s.head_dim_v) * fa::dtype_size(dtype));
-  std::vector<float> lse(static_cast<size_t>(rows));
+  const int64_t rows = s.batch * s.seqlen_q * s.heads, keys = s.batch * s.seqlen_k * s.kv_heads;
+  Numbers q(rows * s.head_dim, s.head_dim, dtype, 1), k(keys * s.head_dim, s.head_dim, dtype, 2);
+  Numbers v(keys * s.head_dim_v, s.head_dim_v, dtype, 3);
+  Numbers dout(rows * s.head_dim_v, s.head_dim_v, dtype, 4);
 
   fa::AttentionProblem p;
   p.q = fa::contiguous_view(q.bytes.data(), dtype, {s.batch, s.seqlen_q, s.heads, s.head_dim});
   p.k = fa::contiguous_view(k.bytes.data(), dtype, {s.batch, s.seqlen_k, s.kv_heads, s.head_dim});
   p.v = fa::contiguous_view(v.bytes.data(), dtype, {s.batch, s.seqlen_k, s.kv_heads, s.head_dim_v});
-  p.out = fa::contiguous_view(out.data(), dtype, {s.batch, s.seqlen_q, s.heads, s.head_dim_v});
+  fa::AttentionGradients g;
+  g.dout =
+      fa::contiguous_view(dout.bytes.data(), dtype, {s.batch, s.seqlen_q, s.heads, s.head_dim_v});
+  std::vector<char> out = room_for(g.dout), dq = room_for(p.q), dk = room_for(p.k),
+                    dv = room_for(p.v);
+  std::vector<float> lse(static_cast<size_t>(rows));
+  p.out = g.dout;
+  p.out.data = out.data();
   p.lse = fa::contiguous_view(lse.data(), DType::kFloat32, {s.batch, s.heads, s.seqlen_q});
+  g.dq = p.q;
+  g.dq.data = dq.data();
+  g.dk = p.k;
+  g.dk.data = dk.data();
+  g.dv = p.v;
+  g.dv.data = dv.data();
   p.max_seqlen_q = s.seqlen_q;
   p.max_seqlen_k = s.seqlen_k;
   p.scale = 1 / std::sqrt(static_cast<float>(s.head_dim));
@@ -89,38 +122,68 @@ bool check(const Shape& s, DType dtype) {
   p.window_left = s.window_left;
   if (s.causal) p.window_right = 0;
   fa::validate(p);
+  fa::validate_backward(p, g);
   fa::cpu::attention_forward(p, nullptr);
+  fa::cpu::attention_backward(p, g, nullptr);
 
-  // A few units of the type's rounding, for values of size 1 to 4.
-  const double unit = dtype == DType::kFloat32 ? 1e-5 : dtype == DType::kFloat16 ? 1.5e-3 : 1.2e-2;
+  std::vector<double> out_truth(static_cast<size_t>(rows * s.head_dim_v));
+  std::vector<double> dq_truth(static_cast<size_t>(rows * s.head_dim));
+  std::vector<double> dk_truth(static_cast<size_t>(keys * s.head_dim));
+  std::vector<double> dv_truth(static_cast<size_t>(keys * s.head_dim_v));
+  const auto at = [](std::vector<double>& all, int64_t row, int64_t width, int64_t d) -> double& {
+    return all[static_cast<size_t>(row * width + d)];
+  };
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t h = row % s.heads, i = row / s.heads % s.seqlen_q, b = row / s.heads / s.seqlen_q;
     const int64_t position = i + s.seqlen_k - s.seqlen_q;
     const auto key_row = [&](int64_t j) {
       return (b * s.seqlen_k + j) * s.kv_heads + h / (s.heads / s.kv_heads);
     };
-    std::vector<double> weight(static_cast<size_t>(s.seqlen_k), 0);
-    double sum = 0;
-    for (int64_t j = 0; j < s.seqlen_k; ++j) {
-      if (j < position - s.window_left || (s.causal && j > position)) continue;
+    // Per key: the softmax's weight, the softcap's slope, and dP.
+    std::vector<double> weight(static_cast<size_t>(s.seqlen_k)), slope = weight, dp = weight;
+    double sum = 0, expected = 0;
+    for (size_t j = 0; j < weight.size(); ++j) {
+      const int64_t key = static_cast<int64_t>(j);
+      if (key < position - s.window_left || (s.causal && key > position)) continue;
       double score = 0;
-      for (int64_t d = 0; d < s.head_dim; ++d) score += q.at(row, d) * k.at(key_row(j), d);
+      for (int64_t d = 0; d < s.head_dim; ++d) score += q.at(row, d) * k.at(key_row(key), d);
       score *= p.scale;
-      if (s.softcap > 0) score = s.softcap * std::tanh(score / s.softcap);
-      sum += weight[static_cast<size_t>(j)] = std::exp(score);
+      slope[j] = p.scale;
+      if (s.softcap > 0) {
+        const double t = std::tanh(score / s.softcap);
+        score = s.softcap * t;
+        slope[j] *= 1 - t * t;
+      }
+      sum += weight[j] = std::exp(score);
     }
     const double got = lse[static_cast<size_t>((b * s.heads + h) * s.seqlen_q + i)];
     if (sum == 0 ? got != -INFINITY : !(std::fabs(std::log(sum) - got) < 1e-5)) return false;
-    for (int64_t d = 0; d < s.head_dim_v; ++d) {
-      double truth = 0;
-      for (int64_t j = 0; j < s.seqlen_k && sum > 0; ++j) {
-        truth += weight[static_cast<size_t>(j)] / sum * v.at(key_row(j), d);
+    if (sum == 0) continue;
+    for (size_t j = 0; j < weight.size(); ++j) {
+      const int64_t key = key_row(static_cast<int64_t>(j));
+      weight[j] /= sum;
+      for (int64_t d = 0; d < s.head_dim_v; ++d) {
+        dp[j] += dout.at(row, d) * v.at(key, d);
+        at(out_truth, row, s.head_dim_v, d) += weight[j] * v.at(key, d);
+        at(dv_truth, key, s.head_dim_v, d) += weight[j] * dout.at(row, d);
       }
-      if (!(std::fabs(decode(out.data(), dtype, row * s.head_dim_v + d) - truth) < unit))
-        return false;
+      expected += weight[j] * dp[j];
+    }
+    for (size_t j = 0; j < weight.size(); ++j) {
+      const int64_t key = key_row(static_cast<int64_t>(j));
+      const double ds = weight[j] * (dp[j] - expected) * slope[j];
+      for (int64_t d = 0; d < s.head_dim; ++d) {
+        at(dq_truth, row, s.head_dim, d) += ds * k.at(key, d);
+        at(dk_truth, key, s.head_dim, d) += ds * q.at(row, d);
+      }
     }
   }
-  return true;
+  // A few units of the type's rounding, for values of size 1 to 4.
+  const double unit = dtype == DType::kFloat32 ? 1e-5 : dtype == DType::kFloat16 ? 1.5e-3 : 1.2e-2;
+  return close(out, out_truth, dtype, unit) &&
+         close(dq, dq_truth, dtype, unit * size_of(dq_truth)) &&
+         close(dk, dk_truth, dtype, unit * size_of(dk_truth)) &&
+         close(dv, dv_truth, dtype, unit * size_of(dv_truth));
 }
 
 int run_level(const std::string& level) {
