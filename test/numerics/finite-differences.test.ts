@@ -12,7 +12,7 @@ import { bound, maxError, randomProblem, type SharedOptions } from '../support/n
 import { blockMasks, options, shape } from '../support/option-cases.js';
 import { uniform } from '../support/random.js';
 
-const elements = 4;
+const elements = 3;
 const step = 1e-3;
 
 /** d loss / d x[n] by central differences of fourth order; wrong by about 1e-11 here. */
@@ -67,7 +67,7 @@ async function expectDifferences(shape: ReferenceShape, options: SharedOptions):
     const of = (gradients: ArrayLike<number> = []) => at.map((n) => gradients[n]);
     const error = maxError(of(actual[name]), truth);
     const allowed = bound(of(standard[name]), truth);
-    expect({ name, error, allowed, within: error <= allowed }).toMatchObject({ within: true });
+    expect({ name, error }).toEqual({ name, error: Math.min(error, allowed) });
   }
 }
 

@@ -1,4 +1,8 @@
-/** Checks flashAttentionBackward like a forward result: see numerics.ts for the tolerance. */
+/**
+ * Checks flashAttentionBackward like a forward result: see numerics.ts for the tolerance. A backward call is given `out`
+ * as the forward call rounded it, and no algorithm can undo that: where it matters, what Algorithm 2 in float64 makes of
+ * such an `out` is allowed in addition.
+ */
 import {
   type AttentionGradients,
   flashAttention,
@@ -10,6 +14,8 @@ import {
   type ReferenceGradients,
   type ReferenceProblem,
   type ReferenceShape,
+  flashAttentionBackward as flashReference,
+  standardAttention,
   standardAttentionBackward,
 } from '../../lib/reference/index.js';
 import {
@@ -21,6 +27,7 @@ import {
   pick,
   qkvTensors,
   randomProblem,
+  rounding,
   type SharedOptions,
   sampledRows,
   toBhsd,
@@ -123,11 +130,18 @@ export async function expectGradients(
   const actual = await flashGradients(problem, dOut, { ...options, deterministic }, dtype);
   const exact = whole(standardAttentionBackward(problem, rowsOfDOut));
   const standard = whole(standardAttentionBackward(problem, rowsOfDOut, { precision: dtype }));
+  let ofRoundedOut: ReferenceGradients | undefined;
   expect(Object.keys(actual)).toEqual(Object.keys(exact));
   for (const name of Object.keys(exact) as GradientName[]) {
     const truth = exact[name] ?? [];
     const error = maxError(actual[name] ?? [], truth);
-    const allowed = bound(standard[name] ?? [], truth);
-    expect({ name, error, allowed, within: error <= allowed }).toMatchObject({ within: true });
+    let allowed = bound(standard[name] ?? [], truth);
+    if (error > allowed) {
+      const { out, lse } = standardAttention(problem);
+      const inputs = { dOut: rowsOfDOut, out: out.map(rounding[dtype]), lse };
+      ofRoundedOut ??= whole(flashReference(problem, inputs));
+      allowed += maxError(ofRoundedOut[name] ?? [], truth);
+    }
+    expect({ name, error }).toEqual({ name, error: Math.min(error, allowed) });
   }
 }
