@@ -10,8 +10,8 @@ export default defineConfig([
     target: 'node20',
     shims: true, // import.meta.url in the CommonJS output
     splitting: true, // one copy of each class, whichever entry point it came through
-    // tsup passes the deprecated baseUrl to the compiler.
-    dts: { compilerOptions: { ignoreDeprecations: '6.0' } },
+    // Members marked @internal are left out. tsup passes the deprecated baseUrl to the compiler.
+    dts: { compilerOptions: { stripInternal: true, ignoreDeprecations: '6.0' } },
   },
   {
     entry: { cli: 'lib/cli/main.ts' },

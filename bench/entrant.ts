@@ -1,16 +1,16 @@
 import type { Layout } from '../lib/index.js';
 import type { Context, FloatDType } from './context.js';
 import { alternate, type Contestant, type Probe } from './measure.js';
-import type { Oracle } from './oracle.js';
+import type { Judge } from './oracle.js';
 import type { LimitKind, Row } from './suite.js';
 
 /** A contestant together with what is needed to check it and to judge its time. */
-export interface Entrant extends Contestant {
+export interface Entrant<Result = Float32Array> extends Contestant {
   readonly dtype: FloatDType;
   /** Of the result. */
   readonly layout: Layout;
-  /** One call's result as float32. */
-  result(): Promise<Float32Array>;
+  /** What one call computes, as float32. */
+  result(): Promise<Result>;
   /** Of one call. */
   readonly flops: number;
   readonly bytes: number;
@@ -19,14 +19,14 @@ export interface Entrant extends Contestant {
   dispose?(): Promise<void> | void;
 }
 
-export interface EntrantCase {
+export interface EntrantCase<Result> {
   readonly suite: string;
   readonly group: string;
   readonly x: number;
-  readonly oracle: Oracle;
+  readonly oracle: Judge<Result>;
 }
 
-/** Largest deviation from float64, in units of the outputs' root mean square: rounding, not mistakes. */
+/** Largest deviation from float64, in units of the results' root mean square: rounding, not mistakes. */
 const tolerance: Readonly<Record<FloatDType, number>> = {
   float32: 1e-3,
   float16: 1e-2,
@@ -34,10 +34,10 @@ const tolerance: Readonly<Record<FloatDType, number>> = {
 };
 
 /** Checks all entrants against the oracle, then times them against each other. */
-export async function compete(
+export async function compete<Result>(
   context: Context,
-  { suite, group, x, oracle }: EntrantCase,
-  entrants: readonly Entrant[],
+  { suite, group, x, oracle }: EntrantCase<Result>,
+  entrants: readonly Entrant<Result>[],
 ): Promise<Row[]> {
   try {
     const errors = new Map<string, number>();
@@ -46,7 +46,7 @@ export async function compete(
       if (!(error <= tolerance[dtype])) {
         throw new Error(
           `${name} is wrong at ${group}, ${x}: it deviates from float64 by ${error} of the ` +
-            `outputs' root mean square; ${tolerance[dtype]} is allowed`,
+            `results' root mean square; ${tolerance[dtype]} is allowed`,
         );
       }
       errors.set(name, error);
@@ -73,10 +73,12 @@ export async function compete(
   }
 }
 
-const probeName = ({ limit }: Entrant): string => `${limit.kind} ${limit.readBytes ?? ''}`;
+type Bounded = Pick<Entrant, 'limit'>;
+
+const probeName = ({ limit }: Bounded): string => `${limit.kind} ${limit.readBytes ?? ''}`;
 
 /** The limits that the entrants are bound by, each once. */
-function probesOf({ limits }: Context, entrants: readonly Entrant[]): Probe[] {
+function probesOf({ limits }: Context, entrants: readonly Bounded[]): Probe[] {
   const probes = new Map<string, Probe>();
   for (const entrant of entrants) {
     const { kind, readBytes } = entrant.limit;

@@ -3,7 +3,9 @@ import type { Limit, LimitKind, Row } from './suite.js';
 
 /** Short repeats, of which the best counts: one that was interrupted says nothing about the machine. */
 const repeats = 12;
-const readRepeats = 3;
+/** Enough to read a quarter of a gigabyte, so that a short buffer gets as many chances as a long one. */
+const readRepeats = (bytes: number): number =>
+  Math.min(Math.max(Math.ceil(2 ** 28 / bytes), 3), repeats);
 
 /** Measures the machine's limits again and again beside the figures they bound. */
 export class Limits {
@@ -30,7 +32,7 @@ export class Limits {
 
   /** Bytes per second from wherever a buffer of `bytes` fits. */
   read(bytes: number, threads = this.threads): number {
-    return benchAddon.readBandwidth(bytes, threads, readRepeats);
+    return benchAddon.readBandwidth(bytes, threads, readRepeats(bytes));
   }
 
   /** Measures one limit once; `bytes` for `read`. */

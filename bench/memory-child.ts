@@ -1,12 +1,13 @@
 // A process of its own for the memory suite: one call, and what it made the process grow by. The
 // result stays where the call left it: native memory for us, an array for onnxruntime, which copies.
 import { readFileSync, writeFileSync } from 'node:fs';
-import { flashAttention, synchronize } from '../lib/index.js';
+import { flashAttention, flashAttentionBackward, randn, synchronize } from '../lib/index.js';
+import { backwardInputs, disposeBackwardInputs } from './backward-contestants.js';
 import { disposeInputs, randomInputs } from './inputs.js';
 import type { MemoryTask, MemoryUse } from './memory.js';
 import { groupQueryAttention, multiHeadAttention, type OrtProblem } from './peers/onnx-graphs.js';
 import { findOnnxRuntime } from './peers/onnxruntime.js';
-import { nativeStandard } from './peers/standard.js';
+import { nativeStandard, nativeStandardBackward } from './peers/standard.js';
 import type { AttentionShape } from './shape.js';
 
 /** A line of /proc/self/status in bytes, or where there is none the highest memory so far. */
@@ -48,6 +49,17 @@ async function flash(shape: AttentionShape): Promise<void> {
   disposeInputs(inputs);
 }
 
+async function flashBackward(shape: AttentionShape): Promise<void> {
+  const inputs = randomInputs(shape, 'bshd');
+  const dOut = randn([...inputs.q.shape], { seed: 4n, device: 'cpu' });
+  const state = backwardInputs(shape, inputs, dOut);
+  dOut.dispose();
+  const gradients = flashAttentionBackward(state.dOut, state, { causal: shape.causal });
+  await synchronize('cpu');
+  for (const gradient of [gradients.dq, gradients.dk, gradients.dv]) gradient.dispose();
+  disposeBackwardInputs(state);
+}
+
 async function onnxRuntime(
   make: (shape: AttentionShape, arrays: ReturnType<typeof arraysOf>) => OrtProblem,
   shape: AttentionShape,
@@ -62,18 +74,24 @@ async function standard(shape: AttentionShape, threads: number): Promise<void> {
   nativeStandard(shape, { ...arraysOf(shape), layout: 'bhsd' }, threads)();
 }
 
-async function main({ contestant, shape, threads }: MemoryTask): Promise<void> {
+async function standardBackward(shape: AttentionShape, threads: number): Promise<void> {
+  const arrays = arraysOf(shape);
+  nativeStandardBackward(shape, { ...arrays, dOut: floats(arrays.q.length) }, threads)();
+}
+
+async function main({ contestant, pass, shape, threads }: MemoryTask): Promise<void> {
   const names = {
     'flash-attention': 'flash-attention',
     GroupQueryAttention: 'onnxruntime GroupQueryAttention',
     MultiHeadAttention: 'onnxruntime MultiHeadAttention',
     standard: 'standard attention, our kernels',
   };
+  const backward = pass === 'backward';
   const run = {
-    'flash-attention': flash,
+    'flash-attention': backward ? flashBackward : flash,
     GroupQueryAttention: (s: AttentionShape) => onnxRuntime(groupQueryAttention, s, threads),
     MultiHeadAttention: (s: AttentionShape) => onnxRuntime(multiHeadAttention, s, threads),
-    standard: (s: AttentionShape) => standard(s, threads),
+    standard: (s: AttentionShape) => (backward ? standardBackward : standard)(s, threads),
   }[contestant];
   // Loads libraries and starts threads; those are no part of the call.
   await run({ ...shape, seqlenQ: 64, seqlenK: 64 });

@@ -9,9 +9,13 @@ export type MemoryContestant =
   | 'MultiHeadAttention'
   | 'standard';
 
+/** What is called once; `backward` includes the forward call whose gradients are wanted. */
+export type Pass = 'forward' | 'backward';
+
 /** What memory-child.ts is told. */
 export interface MemoryTask {
   readonly contestant: MemoryContestant;
+  readonly pass: Pass;
   readonly shape: AttentionShape;
   readonly threads: number;
 }
@@ -26,11 +30,12 @@ export interface MemoryUse {
 /** Runs one call in a process of its own: what a process has once held, it may never give back. */
 export async function measureMemory(
   contestant: MemoryContestant,
+  pass: Pass,
   shape: AttentionShape,
   threads: number,
 ): Promise<MemoryUse> {
   const child = fileURLToPath(new URL('./memory-child.js', import.meta.url));
-  const task: MemoryTask = { contestant, shape, threads };
+  const task: MemoryTask = { contestant, pass, shape, threads };
   const { stdout } = await promisify(execFile)(process.execPath, [child, JSON.stringify(task)]);
   return JSON.parse(stdout) as MemoryUse;
 }

@@ -31,6 +31,28 @@ export interface BenchAddon {
     causal: boolean,
     threads: number,
   ): void;
+  /**
+   * The gradients. `scores` and `ds`: standardScores(heads, seqlenQ, seqlenK) floats; `turned`:
+   * standardScores(heads, seqlenK, seqlenQ).
+   */
+  standardAttentionBackward(
+    q: Float32Array,
+    k: Float32Array,
+    v: Float32Array,
+    dOut: Float32Array,
+    dq: Float32Array,
+    dk: Float32Array,
+    dv: Float32Array,
+    scores: Float32Array,
+    ds: Float32Array,
+    turned: Float32Array,
+    heads: number,
+    seqlenQ: number,
+    seqlenK: number,
+    headDim: number,
+    causal: boolean,
+    threads: number,
+  ): void;
 }
 
 /** Beside the bundle this file ends up in. */

@@ -70,7 +70,11 @@ export function parseCommandLine(args: readonly string[], all: readonly Suite[])
       positiveInteger,
     )
     .option('--seqlens <list>', 'sequence lengths, such as 512,4096', integerList)
-    .option('--head-dims <list>', 'head dims of the forward suite, multiples of 16', integerList)
+    .option(
+      '--head-dims <list>',
+      'head dims of the forward and backward suites, multiples of 16',
+      integerList,
+    )
     .option('--dtypes <list>', `of ours: some of ${dtypes.join(',')}`, dtypeList, [...dtypes])
     .option('--rounds <n>', 'turns of every contestant (default 5)', positiveInteger)
     .option('--seconds <s>', 'length of a turn (default 0.3)', positive)

@@ -1,6 +1,12 @@
 import type { Layout } from '../lib/index.js';
 import type { AttentionShape } from './shape.js';
 
+/** Knows some of the right result. */
+export interface Judge<Result> {
+  /** The largest deviation from it, in units of the right numbers' root mean square. */
+  deviation(result: Result, layout: Layout): number;
+}
+
 /** q, k and v as plain numbers. */
 export interface Numbers {
   readonly q: Float32Array;
@@ -18,8 +24,15 @@ interface SampledRow {
 
 const sampledRows = 12;
 
+/** One of the sampled rows: the first and the last, and some between, all over batch and heads. */
+export const sampled = (n: number, batch: number, heads: number, seqlen: number) => ({
+  batch: n % batch,
+  head: (n * 7) % heads,
+  row: n === 1 ? seqlen - 1 : Math.floor((n * 0.381966 * seqlen) % seqlen),
+});
+
 /** Where row `i` of a head begins. */
-function rowOffset(
+export function rowOffset(
   layout: Layout,
   [seqlen, heads, headDim]: readonly [number, number, number],
   batch: number,
@@ -32,7 +45,7 @@ function rowOffset(
 }
 
 /** A few rows of the right answer, in float64, that every contestant must agree with before it is timed. */
-export class Oracle {
+export class Oracle implements Judge<Float32Array> {
   readonly #shape: AttentionShape;
   readonly #rows: readonly SampledRow[];
   readonly #rms: number;
@@ -41,19 +54,13 @@ export class Oracle {
     const { batch, heads, seqlenQ, headDim } = shape;
     this.#shape = shape;
     this.#rows = Array.from({ length: sampledRows }, (_, n) => {
-      // The first and the last row, and some between, all over batch and heads.
-      const row = {
-        batch: n % batch,
-        head: (n * 7) % heads,
-        query: n === 1 ? seqlenQ - 1 : Math.floor((n * 0.381966 * seqlenQ) % seqlenQ),
-      };
-      return { ...row, out: exactRow(shape, numbers, row.batch, row.head, row.query) };
+      const { row: query, ...place } = sampled(n, batch, heads, seqlenQ);
+      return { ...place, query, out: exactRow(shape, numbers, place.batch, place.head, query) };
     });
     const squares = this.#rows.flatMap(({ out }) => [...out]).reduce((sum, x) => sum + x * x, 0);
     this.#rms = Math.sqrt(squares / (sampledRows * headDim));
   }
 
-  /** The largest deviation over the sampled rows, as a multiple of their root mean square. */
   deviation(out: Float32Array, layout: Layout): number {
     const { seqlenQ, heads, headDim } = this.#shape;
     let largest = 0;

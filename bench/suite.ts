@@ -43,7 +43,7 @@ export interface Row {
   /** Of one call: what it must at least read and write. */
   readonly bytes?: number;
   readonly limit?: Limit;
-  /** Largest deviation from float64 over sampled rows, as a multiple of the outputs' root mean square. */
+  /** Largest deviation from float64 over sampled rows, as a multiple of the results' root mean square. */
   readonly error?: number;
   /** Share of the machine that other processes took meanwhile; absent where the system does not say. */
   readonly disturbance?: number;

@@ -6,7 +6,7 @@ import type { AttentionOptions, ReturnLse, VarlenAttentionOptions } from './opti
 import { type Problem, release } from './problem.js';
 import { failShape } from './qkv.js';
 import { show } from './show.js';
-import { liveHandle, Tensor } from './tensor.js';
+import { liveHandle, newTensor, type Tensor } from './tensor.js';
 import { varlenProblem } from './varlen.js';
 
 /** What a forward call took and gave. */
@@ -115,13 +115,13 @@ function backward(
     };
     const [dq, dk, dv, dSinks] = call(() => native().attentionBackward(backwardArgs));
     const gradients: AttentionGradients = {
-      dq: new Tensor(dq, q.dtype, q.device, [...q.shape]),
-      dk: new Tensor(dk, q.dtype, q.device, [...k.shape]),
-      dv: new Tensor(dv, q.dtype, q.device, [...v.shape]),
+      dq: newTensor(dq, q.dtype, q.device, [...q.shape]),
+      dk: newTensor(dk, q.dtype, q.device, [...k.shape]),
+      dv: newTensor(dv, q.dtype, q.device, [...v.shape]),
     };
     if (dSinks !== null) {
       const heads = args.layout === 0 || q.shape.length === 3 ? q.shape.length - 2 : 1;
-      gradients.dSinks = new Tensor(dSinks, 'float32', q.device, [q.shape[heads]]);
+      gradients.dSinks = newTensor(dSinks, 'float32', q.device, [q.shape[heads]]);
     }
     return gradients;
   } finally {

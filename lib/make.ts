@@ -4,7 +4,7 @@ import { checkDType, type DType, dtypeNumber, isFloating } from './dtype.js';
 import { call, fail } from './errors.js';
 import { native } from './native.js';
 import { checkShape } from './shape.js';
-import { Tensor } from './tensor.js';
+import { newTensor, type Tensor } from './tensor.js';
 import { hostData, type TensorData } from './tensor-data.js';
 
 /** Where and of what a new tensor is made. */
@@ -67,7 +67,7 @@ export function tensor(
       dtypeNumber[host.arrayDType],
     ),
   );
-  return new Tensor(handle, host.dtype, device, lengths);
+  return newTensor(handle, host.dtype, device, lengths);
 }
 
 /**
@@ -99,7 +99,7 @@ function filled(
   const lengths = checkShape(shape, 'shape');
   const { dtype, device } = place(checkOptions(options, tensorKeys));
   const handle = call(() => native()[kind](device, dtypeNumber[dtype], lengths));
-  return new Tensor(handle, dtype, device, lengths);
+  return newTensor(handle, dtype, device, lengths);
 }
 
 /**
@@ -119,7 +119,7 @@ export function randn(shape: readonly number[], options: RandnOptions): Tensor {
     fail('ERR_DTYPE', 'options.dtype', 'float32, float16 or bfloat16', dtype);
   }
   const handle = call(() => native().randn(device, dtypeNumber[dtype], lengths, seed));
-  return new Tensor(handle, dtype, device, lengths);
+  return newTensor(handle, dtype, device, lengths);
 }
 
 function place(options: TensorOptions | undefined): { dtype: DType; device: DeviceName } {

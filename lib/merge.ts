@@ -10,7 +10,7 @@ import { checkLayout, floating } from './modifiers.js';
 import { type NativeTensor, native } from './native.js';
 import type { AttentionResult, Layout } from './options.js';
 import { show, showShape } from './show.js';
-import { liveHandle, Tensor } from './tensor.js';
+import { liveHandle, newTensor } from './tensor.js';
 
 /** Options of {@link mergeAttentionStates}. */
 export interface MergeOptions {
@@ -64,7 +64,7 @@ export function mergeAttentionStates(
   }
   const [out, lse] = call(() => native().mergeStates(outs, lses, layout));
   return {
-    out: new Tensor(out, first.dtype, first.device, first.shape),
-    lse: new Tensor(lse, 'float32', first.device, lseShape),
+    out: newTensor(out, first.dtype, first.device, first.shape),
+    lse: newTensor(lse, 'float32', first.device, lseShape),
   };
 }

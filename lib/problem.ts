@@ -2,7 +2,7 @@
 import { call } from './errors.js';
 import { type NativeAttentionArgs, native } from './native.js';
 import type { AttentionResult } from './options.js';
-import { liveHandle, Tensor } from './tensor.js';
+import { liveHandle, newTensor, type Tensor } from './tensor.js';
 
 export interface Problem {
   readonly args: NativeAttentionArgs;
@@ -52,9 +52,9 @@ export function run(problem: Problem): Tensor | AttentionResult {
   const { args, q, outShape, lseShape, temporaries } = problem;
   try {
     const [out, lse] = call(() => native().attention(args));
-    const outTensor = new Tensor(out, q.dtype, q.device, outShape);
+    const outTensor = newTensor(out, q.dtype, q.device, outShape);
     if (lse === null) return outTensor;
-    return { out: outTensor, lse: new Tensor(lse, 'float32', q.device, lseShape) };
+    return { out: outTensor, lse: newTensor(lse, 'float32', q.device, lseShape) };
   } finally {
     release(temporaries);
   }

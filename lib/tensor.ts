@@ -19,6 +19,15 @@ const isDevice = /^(cpu|cuda|simt)/;
 
 const kInspect = Symbol.for('nodejs.util.inspect.custom');
 
+/** The constructor, for this package alone; others use {@link tensor} and its like. */
+export let newTensor: (
+  handle: NativeTensor,
+  dtype: DType,
+  device: DeviceName,
+  shape: readonly number[],
+  strides?: readonly number[],
+) => Tensor;
+
 /**
  * A view of memory on a device: shape, strides and dtype over native, reference-counted storage. Its
  * contents never change. Made by {@link tensor}, {@link empty}, {@link zeros}, {@link randn} and by
@@ -38,8 +47,11 @@ export class Tensor {
   /** @internal Null once disposed. */
   [kHandle]: NativeTensor | null;
 
-  /** @internal Use {@link tensor} and its like. */
-  constructor(
+  static {
+    newTensor = (...args) => new Tensor(...args);
+  }
+
+  private constructor(
     handle: NativeTensor,
     dtype: DType,
     device: DeviceName,
@@ -123,7 +135,7 @@ export class Tensor {
     const dtype = toDType ? deviceOrDType : this.dtype;
     const device = toDType ? this.device : resolveDevice(deviceOrDType, 'deviceOrDType');
     const copy = call(() => native().convert(handle, device, dtypeNumber[dtype]));
-    return new Tensor(copy, dtype, device, this.shape);
+    return newTensor(copy, dtype, device, this.shape);
   }
 
   /**
@@ -213,6 +225,7 @@ export class Tensor {
     this.dispose();
   }
 
+  /** @internal */
   [kInspect](): string {
     const state = this.disposed ? ', disposed' : '';
     return `Tensor(${this.dtype} ${showShape(this.shape)} on ${this.device}${state})`;
@@ -239,7 +252,7 @@ export function view(
 ): Tensor {
   const handle = liveHandle(tensor);
   const made = call(() => native().view(handle, [...shape], [...strides], offset));
-  return new Tensor(made, tensor.dtype, tensor.device, shape, strides);
+  return newTensor(made, tensor.dtype, tensor.device, shape, strides);
 }
 
 function checkRange(range: unknown, length: number, argument: string): [number, number] {

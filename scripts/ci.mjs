@@ -1,11 +1,11 @@
 // Every check of the project, one after the other; a failing one does not keep the rest from running.
 // The last line sums up all runners: "N passed, N failed, N skipped". A jest step counts its tests,
-// any other step counts as one.
+// any other step counts as one; it is skipped when it says by its exit status that it cannot run here.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { root } from './ensure-built.mjs';
+import { root, skipped } from './ensure-built.mjs';
 
 const stepLimitMs = 15 * 60 * 1000;
 const reports = mkdtempSync(path.join(tmpdir(), 'flash-attention-ci-'));
@@ -31,10 +31,11 @@ const steps = [
   { name: 'binary', command: ['npm', 'run', '--silent', 'check:binary'] },
   { name: 'address sanitizer', command: ['npm', 'run', '--silent', 'test:asan'] },
   { name: 'thread sanitizer', command: ['npm', 'run', '--silent', 'test:tsan'] },
+  { name: 'aarch64', command: ['npm', 'run', '--silent', 'test:aarch64', '--', '--install'] },
 ];
 
-/** Resolves to whether the command succeeded in time. */
-function succeeds([command, ...args]) {
+/** Resolves to the exit status of the command; undefined when it did not end in time. */
+function statusOf([command, ...args]) {
   return new Promise((resolve) => {
     // A process group of its own, so that a hanging step goes with all its children.
     const options = { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], detached: true };
@@ -43,15 +44,15 @@ function succeeds([command, ...args]) {
       console.error(`ci: no end after ${stepLimitMs / 60000} minutes`);
       process.kill(-child.pid, 'SIGKILL');
     }, stepLimitMs);
-    const done = (ok) => {
+    const done = (status) => {
       clearTimeout(timer);
-      resolve(ok);
+      resolve(status);
     };
     child.on('error', (error) => {
       console.error(`ci: ${command}: ${error.message}`);
-      done(false);
+      done(undefined);
     });
-    child.on('exit', (status) => done(status === 0));
+    child.on('exit', done);
   });
 }
 
@@ -67,22 +68,28 @@ function countTests(report, ok) {
   };
 }
 
+/** One step that is no jest run. */
+const countStep = (status) => ({
+  passed: status === 0 ? 1 : 0,
+  failed: status === 0 || status === skipped ? 0 : 1,
+  skipped: status === skipped ? 1 : 0,
+});
+
 const total = { passed: 0, failed: 0, skipped: 0 };
 const lines = [];
 for (const [index, { name, command, jest }] of steps.entries()) {
   console.log(`\n── ${name}: ${command.join(' ')}`);
   const report = path.join(reports, `${index}.json`);
   const started = Date.now();
-  const ok = await succeeds(jest ? [...command, '--json', `--outputFile=${report}`] : command);
-  const counts = jest
-    ? countTests(report, ok)
-    : { passed: ok ? 1 : 0, failed: ok ? 0 : 1, skipped: 0 };
+  const status = await statusOf(jest ? [...command, '--json', `--outputFile=${report}`] : command);
+  const counts = jest ? countTests(report, status === 0) : countStep(status);
   for (const key of Object.keys(total)) total[key] += counts[key];
   const seconds = ((Date.now() - started) / 1000).toFixed(0);
-  const { passed, failed, skipped } = counts;
-  const verdict = failed > 0 ? 'FAILED' : 'ok    ';
+  const { passed, failed } = counts;
+  const verdict =
+    failed > 0 ? 'FAILED ' : counts.skipped > 0 && passed === 0 ? 'skipped' : 'ok     ';
   lines.push(
-    `${verdict} ${name}: ${passed} passed, ${failed} failed, ${skipped} skipped (${seconds} s)`,
+    `${verdict} ${name}: ${passed} passed, ${failed} failed, ${counts.skipped} skipped (${seconds} s)`,
   );
 }
 

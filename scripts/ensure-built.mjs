@@ -24,6 +24,9 @@ function isStale(outputs, sources) {
   return sources.some((name) => (modified(name) ?? 0) > oldest);
 }
 
+/** Exit status of a check that could not run here, as Automake has it. */
+export const skipped = 77;
+
 /** Runs a command in the package folder; ends this process with its status when it fails. */
 export function run(command, args, options = {}) {
   const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });

@@ -1,4 +1,7 @@
-import { BlockMask, explain, memory, tensor, zeros } from '../lib/index.js';
+import fc from 'fast-check';
+import { BlockMask, explain, flashAttention, memory, randn, tensor, zeros } from '../lib/index.js';
+import { newTensor } from '../lib/tensor.js';
+import { native } from '../lib/native.js';
 import { settledMemory } from './support/gc.js';
 
 const [B, S, H, Hkv, D] = [2, 512, 4, 2, 64];
@@ -75,4 +78,118 @@ test('runs nothing and keeps nothing', async () => {
   const before = await settledMemory();
   explain(q, kv, kv, { seqlensK: [1, 2] });
   expect(memory()).toEqual(before);
+});
+
+const bound = fc.oneof(fc.constant(Infinity), fc.integer({ min: -200, max: 1500 }));
+
+test('counts what one by one would be counted', () => {
+  fc.assert(
+    fc.property(
+      fc.record({
+        seqlenQ: fc.integer({ min: 1, max: 1500 }),
+        seqlenK: fc.integer({ min: 1, max: 1500 }),
+        group: fc.integer({ min: 1, max: 5 }),
+        left: bound,
+        right: bound,
+        sinkTokens: fc.integer({ min: 0, max: 400 }),
+      }),
+      ({ seqlenQ, seqlenK, group, left, right, sinkTokens }) => {
+        const queries = zeros([1, seqlenQ, group, 8]);
+        const keys = zeros([1, seqlenK, 1, 8]);
+        const plan = explain(queries, keys, keys, { window: [left, right], sinkTokens });
+        const { tileQ, tileK, panels } = plan;
+        for (const t of [queries, keys]) t.dispose();
+
+        const offset = seqlenK - seqlenQ;
+        const begins = Array.from({ length: seqlenQ }, (_, i) => Math.max(0, i + offset - left));
+        const ends = begins.map((_, i) => Math.min(seqlenK, Math.max(0, i + offset + right + 1)));
+        let pairs = 0;
+        for (let i = 0; i < seqlenQ; i++) {
+          const begin = Math.min(begins[i], ends[i]);
+          pairs += ends[i] - begin + Math.min(sinkTokens, begin);
+        }
+        const counts = { full: 0, partial: 0, skipped: 0 };
+        let keysRead = 0;
+        const rows = seqlenQ * group;
+        for (let item = 0; item < rows; item += panels * tileQ) {
+          for (let j0 = 0; j0 < seqlenK; j0 += tileK) {
+            const j1 = Math.min(j0 + tileK, seqlenK);
+            let isRead = false;
+            for (let row = item; row < Math.min(rows, item + panels * tileQ); row += tileQ) {
+              const first = Math.floor(row / group);
+              const last = Math.floor(
+                (Math.min(rows, item + panels * tileQ, row + tileQ) - 1) / group,
+              );
+              const isSkipped = j0 >= ends[last] || (j1 <= begins[first] && j0 >= sinkTokens);
+              const isFull = j1 <= ends[first] && (j0 >= begins[last] || j1 <= sinkTokens);
+              counts[isSkipped ? 'skipped' : isFull ? 'full' : 'partial']++;
+              if (!isSkipped) isRead = true;
+            }
+            if (isRead) keysRead += j1 - j0;
+          }
+        }
+        expect(plan).toMatchObject({
+          flops: 4 * 8 * group * pairs,
+          tilesFull: counts.full,
+          tilesPartial: counts.partial,
+          tilesSkipped: counts.skipped,
+        });
+        const merged = plan.numSplits > 1 ? 2 * plan.numSplits * rows * (8 + 1) * 4 : 0;
+        expect(plan.bytes).toBe(2 * (rows + keysRead) * 8 * 4 + merged);
+      },
+    ),
+    { numRuns: 150, seed: 20261121 },
+  );
+});
+
+test('takes no longer for absurd lengths', () => {
+  const n = 2 ** 29;
+  const one = native().empty('cpu', 0, [1]);
+  const long = newTensor(
+    native().view(one, [1, n, 1, 64], [0, 0, 0, 0], 0),
+    'float32',
+    'cpu',
+    [1, n, 1, 64],
+    [0, 0, 0, 0],
+  );
+  const begin = performance.now();
+  const plan = explain(long, long, long, { causal: true });
+  expect(performance.now() - begin).toBeLessThan(1000);
+  expect(plan.flops).toBe(4 * 64 * ((n * (n + 1)) / 2));
+  long.dispose();
+  native().dispose(one);
+});
+
+describe('numSplits', () => {
+  const many = randn([1, 2048, 8, 64], { seed: 1n });
+  const token = many.slice(null, [0, 1]);
+
+  test('is what was asked for, and at most the tiles there are', () => {
+    expect(explain(token, many, many, { numSplits: 3 }).numSplits).toBe(3);
+    const plan = explain(token, many, many, { numSplits: 256 });
+    expect(plan.numSplits).toBe(Math.ceil(2048 / plan.tileK));
+  });
+
+  test('is chosen by how much there is to share out', () => {
+    const { threads } = explain(token, many, many);
+    const auto = (q: typeof many, k: typeof many) => explain(q, k, k, { numSplits: 'auto' });
+    const plan = auto(token, many);
+    expect(plan).toEqual(explain(token, many, many));
+    // One query leaves threads idle unless keys are split; as many queries as keys do not.
+    expect(plan.numSplits > 1).toBe(threads > 1);
+    expect(plan.workItems % plan.numSplits).toBe(0);
+    expect(plan.workItems).toBeGreaterThanOrEqual(threads);
+    expect(auto(many, many).numSplits).toBe(1);
+    // Too few keys to be worth a merge.
+    const few = many.slice(null, [0, 100]);
+    expect(auto(token, few).numSplits).toBe(1);
+    few.dispose();
+  });
+
+  test('is what runs', async () => {
+    const { numSplits } = explain(token, many, many);
+    const run = (options: object) => flashAttention(token, many, many, options).toFloat32();
+    expect(await run({ numSplits })).toEqual(await run({}));
+    if (numSplits > 1) expect(await run({ numSplits: 1 })).not.toEqual(await run({}));
+  });
 });

@@ -8,6 +8,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -149,6 +150,15 @@ test('the tarball has the files it should have, and no others', () => {
   expect(packed.filter((name) => !allowed.some((pattern) => pattern.test(name)))).toEqual([]);
   expect(allowed.filter((pattern) => !packed.some((name) => pattern.test(name)))).toEqual([]);
   expect(packed.filter((name) => name.endsWith('.node'))).toHaveLength(1);
+});
+
+test('the declarations show nothing internal', () => {
+  const names = packed.filter((name) => /\.d\.c?ts$/.test(name));
+  expect(names).not.toEqual([]);
+  for (const name of names) {
+    const text = readFileSync(path.join(root, name), 'utf8');
+    expect(text).not.toMatch(/@internal|unique symbol|NativeTensor/);
+  }
 });
 
 describe.each([

@@ -210,6 +210,8 @@ describe('attention', () => {
 describe('attentionBackward', () => {
   const [out, lse] = attend({});
   const backward = { ...dense, dOut: out, out, lse, deterministic: false };
+  const disposed = random([2, 4, 4, 3]);
+  addon.dispose(disposed);
   const differentiate = (args: Record<string, unknown>) =>
     addon.attentionBackward({ ...backward, ...args } as never);
 
@@ -222,9 +224,71 @@ describe('attentionBackward', () => {
     ['lse', { lse: null }, 'ERR_TYPE', 'lse'],
     ['shape of lse', { lse: random([2, 4, 5]) }, 'ERR_SHAPE', 'lse'],
     ['deterministic', { deterministic: 1 }, 'ERR_TYPE', 'deterministic'],
+    ['rank of dOut', { dOut: random([2, 4, 12]) }, 'ERR_SHAPE', 'dOut'],
+    ['dtype of out', { out: random([2, 4, 4, 3], float16) }, 'ERR_DTYPE', 'out'],
+    ['rank of out', { out: random([96]) }, 'ERR_SHAPE', 'out'],
+    ['dtype of lse', { lse: random([2, 4, 4], float16) }, 'ERR_DTYPE', 'lse'],
+    ['rank of lse', { lse: random([8, 4]) }, 'ERR_SHAPE', 'lse'],
+    ['disposed dOut', { dOut: disposed }, 'ERR_DISPOSED', 'dOut'],
+    ['disposed lse', { lse: disposed }, 'ERR_DISPOSED', 'lse'],
+    ['disposed q', { q: disposed }, 'ERR_DISPOSED', 'q'],
+    ['q', { q: {} }, 'ERR_TYPE', 'q'],
+    ['layout', { layout: 2 }, 'ERR_OPTION', 'layout'],
+    ['layout of the rest', { layout: 1 }, 'ERR_SHAPE', 'q'],
+    ['head dim of k', { k: random([2, 6, 2, 9]) }, 'ERR_SHAPE', 'k'],
+    ['seqlen of v', { v: random([2, 7, 2, 3]) }, 'ERR_SHAPE', 'v'],
+    ['head dim of v', { v: random([2, 6, 2, 4]) }, 'ERR_SHAPE', 'out'],
+    ['scale', { scale: NaN }, 'ERR_OPTION', 'scale'],
+    ['dropoutP', { dropoutP: 1, dropoutSeed: 1n }, 'ERR_OPTION', 'dropout.p'],
+    ['sinks', { sinks: random([3]) }, 'ERR_SHAPE', 'sinks'],
+    ['mask', { mask: random([3, 6]) }, 'ERR_SHAPE', 'mask'],
+    ['pageTable alone', { pageTable: ints([0, 1], [2, 1]) }, 'ERR_OPTION', 'seqlensK'],
     ['contents of seqlensK', { seqlensK: ints([6, 7]) }, 'ERR_SHAPE', 'seqlensK'],
   ])('wrong %s is refused', (_, args, code, argument) => {
     expect(() => differentiate(args)).toThrow(expect.objectContaining({ code, argument }));
+  });
+
+  test.each([undefined, null, 1, 'args', []])('arguments %p are refused', (args) => {
+    expect(() => addon.attentionBackward(args as never)).toThrow(
+      expect.objectContaining({ code: 'ERR_TYPE' }),
+    );
+  });
+
+  test('contents that are unknown at the call fail every gradient', async () => {
+    random([2 ** 22]); // keeps the stream busy, so that the copy below has not run at the call
+    const gradients = differentiate({
+      seqlensK: addon.convert(ints([6, 7]), 'cpu', int32),
+      sinks: random([4]),
+    });
+    for (const gradient of gradients) {
+      await expect(addon.read(gradient as NativeTensor, 0)).rejects.toMatchObject({
+        code: 'ERR_SHAPE',
+        argument: 'seqlensK',
+      });
+    }
+    await expect(addon.synchronize('cpu')).resolves.toBeUndefined();
+  });
+
+  test('pages are refused', () => {
+    const paged = { pageTable: ints([0, 1], [2, 1]), seqlensK: ints([6, 6]) };
+    expect(() => differentiate(paged)).toThrow(
+      expect.objectContaining({ code: 'ERR_OPTION', argument: 'pageTable' }),
+    );
+  });
+
+  test('variable lengths: lse is [heads, totalQ]', () => {
+    const offsets = { cuSeqlensQ: ints([0, 9]), cuSeqlensK: ints([0, 7]) };
+    const [packedOut, packedLse] = attend({ ...packed, ...offsets });
+    const given = { ...packed, ...offsets, dOut: packedOut, out: packedOut, lse: packedLse };
+    expect(() => differentiate(given)).not.toThrow();
+    for (const bad of [random([9, 4]), random([1, 4, 9]), random([4, 8])]) {
+      expect(() => differentiate({ ...given, lse: bad })).toThrow(
+        expect.objectContaining({ code: 'ERR_SHAPE', argument: 'lse' }),
+      );
+    }
+    expect(() => differentiate({ ...given, cuSeqlensK: ints([0, 8]) })).toThrow(
+      expect.objectContaining({ code: 'ERR_SHAPE', argument: 'cuSeqlensK' }),
+    );
   });
 
   test('gradients have the shapes of what they belong to', () => {

@@ -65,6 +65,21 @@ Napi::Value standard(const Napi::CallbackInfo& call) {
   return call.Env().Undefined();
 }
 
+/**
+ * (q, k, v, dout, dq, dk, dv, scores, ds, turned, heads, seqlenQ, seqlenK, headDim, causal, threads)
+ */
+Napi::Value standard_backward(const Napi::CallbackInfo& call) {
+  const StandardProblem problem{floats(call, 0),   floats(call, 1),
+                                floats(call, 2),   nullptr,
+                                floats(call, 7),   integer(call, 10),
+                                integer(call, 11), integer(call, 12),
+                                integer(call, 13), call[14].As<Napi::Boolean>().Value()};
+  const StandardGradients gradients{floats(call, 3), floats(call, 4), floats(call, 5),
+                                    floats(call, 6), floats(call, 8), floats(call, 9)};
+  standard_attention_backward(problem, gradients, integer(call, 15));
+  return call.Env().Undefined();
+}
+
 Napi::Object load(Napi::Env env, Napi::Object exports) {
   exports.Set("fmaPeak", Napi::Function::New(env, fma));
   exports.Set("bf16DotPeak", Napi::Function::New(env, dot));
@@ -72,6 +87,7 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   exports.Set("releaseReadBuffer", Napi::Function::New(env, release));
   exports.Set("standardScores", Napi::Function::New(env, scores_size));
   exports.Set("standardAttention", Napi::Function::New(env, standard));
+  exports.Set("standardAttentionBackward", Napi::Function::New(env, standard_backward));
   return exports;
 }
 

@@ -8,9 +8,20 @@ namespace fa::bench {
 
 namespace {
 
-int64_t panels(int64_t seqlen_q) {
-  const int64_t rows = standard_kernels().panel_rows;
-  return (seqlen_q + rows - 1) / rows;
+int64_t panels(int64_t rows) {
+  const int64_t panel_rows = standard_kernels().panel_rows;
+  return (rows + panel_rows - 1) / panel_rows;
+}
+
+/** step(head, panel) for all of them, shared out over threads. */
+template <class Step>
+void for_each_panel(int64_t heads, int64_t rows, int threads, const Step& step) {
+  const int64_t per_head = panels(rows), count = heads * per_head;
+  std::atomic<int64_t> next{0};
+  run_together(threads, [&](int) {
+    for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1))
+      step(i / per_head, i % per_head);
+  });
 }
 
 }  // namespace
@@ -32,16 +43,30 @@ int64_t standard_scores(int64_t heads, int64_t seqlen_q, int64_t seqlen_k) {
 
 void standard_attention(const StandardProblem& problem, int threads) {
   const StandardKernels& kernels = standard_kernels();
-  const int64_t per_head = panels(problem.seqlen_q);
-  const int64_t count = problem.heads * per_head;
-  for (const auto step : {kernels.scores, kernels.softmax, kernels.output}) {
-    std::atomic<int64_t> next{0};
-    run_together(threads, [&](int) {
-      for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
-        step(problem, i / per_head, i % per_head);
-      }
-    });
+  for (const StandardStep step : {kernels.scores, kernels.softmax, kernels.output}) {
+    for_each_panel(problem.heads, problem.seqlen_q, threads,
+                   [&](int64_t head, int64_t panel) { step(problem, head, panel); });
   }
+}
+
+void standard_attention_backward(const StandardProblem& problem, const StandardGradients& gradients,
+                                 int threads) {
+  const StandardKernels& kernels = standard_kernels();
+  const auto over = [&](int64_t rows, StandardGradientStep step) {
+    for_each_panel(problem.heads, rows, threads,
+                   [&](int64_t head, int64_t panel) { step(problem, gradients, head, panel); });
+  };
+  for (const StandardStep step : {kernels.scores, kernels.softmax}) {
+    for_each_panel(problem.heads, problem.seqlen_q, threads,
+                   [&](int64_t head, int64_t panel) { step(problem, head, panel); });
+  }
+  over(problem.seqlen_k, kernels.turn_p);
+  over(problem.seqlen_k, kernels.dv);
+  over(problem.seqlen_q, kernels.dp);
+  over(problem.seqlen_q, kernels.ds);
+  over(problem.seqlen_q, kernels.dq);
+  over(problem.seqlen_k, kernels.turn_ds);
+  over(problem.seqlen_k, kernels.dk);
 }
 
 }  // namespace fa::bench

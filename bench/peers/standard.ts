@@ -1,5 +1,6 @@
 import { benchAddon } from '../native.js';
 import type { Numbers } from '../oracle.js';
+import type { Gradients, GradientNumbers } from '../gradient-oracle.js';
 import type { AttentionShape } from '../shape.js';
 
 /**
@@ -19,5 +20,29 @@ export function nativeStandard(
     const sizes = [all, seqlenQ, seqlenK, headDim] as const;
     benchAddon.standardAttention(q, k, v, out, scores, ...sizes, causal, threads);
     return out;
+  };
+}
+
+/** Its gradients. Like ours they are computed from q, k, v and dOut; P is not kept from a forward call. */
+export function nativeStandardBackward(
+  shape: AttentionShape,
+  { q, k, v, dOut }: Pick<GradientNumbers, 'q' | 'k' | 'v' | 'dOut'>,
+  threads: number,
+): () => Gradients {
+  const { batch, heads, seqlenQ, seqlenK, headDim, causal } = shape;
+  const all = batch * heads;
+  const matrix = (rows: number, columns: number) =>
+    new Float32Array(benchAddon.standardScores(all, rows, columns));
+  const scores = matrix(seqlenQ, seqlenK);
+  const ds = matrix(seqlenQ, seqlenK);
+  const turned = matrix(seqlenK, seqlenQ);
+  const dq = new Float32Array(q.length);
+  const dk = new Float32Array(k.length);
+  const dv = new Float32Array(v.length);
+  return () => {
+    const sizes = [all, seqlenQ, seqlenK, headDim] as const;
+    const arrays = [q, k, v, dOut, dq, dk, dv, scores, ds, turned] as const;
+    benchAddon.standardAttentionBackward(...arrays, ...sizes, causal, threads);
+    return { dq, dk, dv };
   };
 }

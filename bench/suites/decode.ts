@@ -100,7 +100,7 @@ async function run(context: Context, cache: Cache): Promise<Row[]> {
 export const suite: Suite = {
   name: 'decode',
   summary: 'one query row over a long key-value cache: 32 heads on 8, head dim 128',
-  rank: 2,
+  rank: 3,
   cases({ choice }): BenchCase[] {
     return cachesOf(choice).map((cache) => ({
       label: `decode: ${groupOf(cache)}, ${cache.seqlenK} keys`,

@@ -52,10 +52,11 @@ async function run(context: Context, series: Series, seqlenK: number): Promise<R
   const isThere = (who: MemoryContestant) =>
     who === 'flash-attention' ||
     (context.choice.peers && (who === 'standard' || context.onnxRuntime !== null));
+  const { threads } = context.limits;
   const rows: Row[] = [];
   for (const contestant of series.contestants) {
     if (!isThere(contestant) || !fits(contestant, shape)) continue;
-    const { who, peakMemory } = await measureMemory(contestant, shape, context.limits.threads);
+    const { who, peakMemory } = await measureMemory(contestant, 'forward', shape, threads);
     rows.push({
       suite: 'memory',
       group: series.group,
@@ -71,7 +72,7 @@ async function run(context: Context, series: Series, seqlenK: number): Promise<R
 export const suite: Suite = {
   name: 'memory',
   summary: 'how far one call makes a process grow, float32, 16 heads, head dim 64',
-  rank: 3,
+  rank: 4,
   cases({ choice }): BenchCase[] {
     return [square, wide].flatMap((series) => {
       const seqlens = choice.seqlens ?? series.seqlens.slice(0, choice.quick ? 2 : undefined);

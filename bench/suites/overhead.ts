@@ -131,7 +131,7 @@ async function copies({ choice }: Context): Promise<Row[]> {
 export const suite: Suite = {
   name: 'overhead',
   summary: 'what a call costs beyond its arithmetic, and copies in and out',
-  rank: 4,
+  rank: 5,
   cases: (): BenchCase[] => [
     { label: 'overhead: calls', run: calls },
     { label: 'overhead: copies', run: copies },

@@ -230,6 +230,7 @@ export class BlockMask {
     return made;
   }
 
+  /** @internal */
   [kInspect](): string {
     const size = `${this.seqlenQ} x ${this.seqlenK} in blocks of ${this.blockQ} x ${this.blockK}`;
     const planes = `batch ${this.batch}, heads ${this.heads}`;

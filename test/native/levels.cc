@@ -1,9 +1,10 @@
 // Every instruction-set level this machine can run, and the 16-lane kernels on machines without
-// AVX-512, against a float64 reference. Each level runs in a child process of its own, because a
+// AVX-512, forward and backward against a float64 reference. Each level runs in a child process of its own, because a
 // process chooses once.
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -68,156 +69,134 @@ struct Numbers {
   double at(int64_t row, int64_t d) const { return decode(bytes.data(), dtype, row * width + d); }
 };
 
-/** A problem of the shape with random tensors, run forward. */
-struct Case {
-  const Shape& s;
-  DType dtype;
-  Numbers q, k, v;
-  std::vector<char> out;
-  std::vector<float> lse;
-  fa::AttentionProblem p;
+/** Room for a result of `like`'s shape in its dtype. */
+std::vector<char> room_for(const fa::View& like) {
+  return std::vector<char>(static_cast<size_t>(like.size()) * fa::dtype_size(like.dtype));
+}
 
-  Case(const Shape& shape, DType of)
-      : s(shape),
-        dtype(of),
-        q(rows() * s.head_dim, s.head_dim, of, 1),
-        k(key_rows() * s.head_dim, s.head_dim, of, 2),
-        v(key_rows() * s.head_dim_v, s.head_dim_v, of, 3),
-        out(static_cast<size_t>(rows() * s.head_dim_v) * fa::dtype_size(of)),
-        lse(static_cast<size_t>(rows())) {
-    p.q = fa::contiguous_view(q.bytes.data(), of, {s.batch, s.seqlen_q, s.heads, s.head_dim});
-    p.k = fa::contiguous_view(k.bytes.data(), of, {s.batch, s.seqlen_k, s.kv_heads, s.head_dim});
-    p.v = fa::contiguous_view(v.bytes.data(), of, {s.batch, s.seqlen_k, s.kv_heads, s.head_dim_v});
-    p.out = fa::contiguous_view(out.data(), of, {s.batch, s.seqlen_q, s.heads, s.head_dim_v});
-    p.lse = fa::contiguous_view(lse.data(), DType::kFloat32, {s.batch, s.heads, s.seqlen_q});
-    p.max_seqlen_q = s.seqlen_q;
-    p.max_seqlen_k = s.seqlen_k;
-    p.scale = 1 / std::sqrt(static_cast<float>(s.head_dim));
-    p.softcap = s.softcap;
-    p.window_left = s.window_left;
-    if (s.causal) p.window_right = 0;
-    fa::validate(p);
-    fa::cpu::attention_forward(p, nullptr);
-  }
+/** The largest absolute value; at least 1. */
+double size_of(const std::vector<double>& truth) {
+  double largest = 1;
+  for (const double x : truth) largest = std::max(largest, std::fabs(x));
+  return largest;
+}
 
-  int64_t rows() const { return s.batch * s.seqlen_q * s.heads; }
-  int64_t key_rows() const { return s.batch * s.seqlen_k * s.kv_heads; }
-  /** Row of k and v that holds key j for this query row. */
-  int64_t key_row(int64_t row, int64_t j) const {
-    const int64_t batch = row / s.heads / s.seqlen_q;
-    return (batch * s.seqlen_k + j) * s.kv_heads + row % s.heads / (s.heads / s.kv_heads);
-  }
-};
-
-/** What a query row sees: scores after the softcap and their exponentials, 0 where hidden. */
-struct Row {
-  std::vector<double> score, weight;
-  double sum = 0;
-
-  Row(const Case& c, int64_t row)
-      : score(static_cast<size_t>(c.s.seqlen_k), 0), weight(score.size(), 0) {
-    const Shape& s = c.s;
-    const int64_t position = row / s.heads % s.seqlen_q + s.seqlen_k - s.seqlen_q;
-    for (int64_t j = 0; j < s.seqlen_k; ++j) {
-      if (j < position - s.window_left || (s.causal && j > position)) continue;
-      double x = 0;
-      for (int64_t d = 0; d < s.head_dim; ++d) x += c.q.at(row, d) * c.k.at(c.key_row(row, j), d);
-      x *= c.p.scale;
-      if (s.softcap > 0) x = s.softcap * std::tanh(x / s.softcap);
-      score[static_cast<size_t>(j)] = x;
-      sum += weight[static_cast<size_t>(j)] = std::exp(x);
-    }
-  }
-};
-
-bool check_forward(const Shape& s, DType dtype) {
-  const Case c(s, dtype);
-  // A few units of the type's rounding, for values of size 1 to 4.
-  const double unit = dtype == DType::kFloat32 ? 1e-5 : dtype == DType::kFloat16 ? 1.5e-3 : 1.2e-2;
-  for (int64_t row = 0; row < c.rows(); ++row) {
-    const int64_t h = row % s.heads, i = row / s.heads % s.seqlen_q, b = row / s.heads / s.seqlen_q;
-    const Row seen(c, row);
-    const double got = c.lse[static_cast<size_t>((b * s.heads + h) * s.seqlen_q + i)];
-    if (seen.sum == 0 ? got != -INFINITY : !(std::fabs(std::log(seen.sum) - got) < 1e-5))
-      return false;
-    for (int64_t d = 0; d < s.head_dim_v; ++d) {
-      double truth = 0;
-      for (int64_t j = 0; j < s.seqlen_k && seen.sum > 0; ++j) {
-        truth += seen.weight[static_cast<size_t>(j)] / seen.sum * c.v.at(c.key_row(row, j), d);
-      }
-      if (!(std::fabs(decode(c.out.data(), dtype, row * s.head_dim_v + d) - truth) < unit))
-        return false;
-    }
+bool close(const std::vector<char>& results, const std::vector<double>& truth, DType dtype,
+           double limit) {
+  for (size_t i = 0; i < truth.size(); ++i) {
+    const double error = decode(results.data(), dtype, static_cast<int64_t>(i)) - truth[i];
+    if (!(std::fabs(error) < limit)) return false;
   }
   return true;
 }
 
-bool check_backward(const Shape& s) {
-  const Case c(s, DType::kFloat32);
-  Numbers dout(c.rows() * s.head_dim_v, s.head_dim_v, DType::kFloat32, 4);
-  std::vector<float> dq(static_cast<size_t>(c.rows() * s.head_dim)),
-      dk(static_cast<size_t>(c.key_rows() * s.head_dim)),
-      dv(static_cast<size_t>(c.key_rows() * s.head_dim_v));
-  const auto like = [](float* data, const fa::View& view) {
-    return fa::contiguous_view(data, DType::kFloat32,
-                               {view.shape[0], view.shape[1], view.shape[2], view.shape[3]});
-  };
-  fa::AttentionGradients g;
-  g.dout = c.p.out;
-  g.dout.data = dout.bytes.data();
-  g.dq = like(dq.data(), c.p.q);
-  g.dk = like(dk.data(), c.p.k);
-  g.dv = like(dv.data(), c.p.v);
-  fa::validate_backward(c.p, g);
-  fa::cpu::attention_backward(c.p, g, nullptr);
+bool check(const Shape& s, DType dtype) {
+  const int64_t rows = s.batch * s.seqlen_q * s.heads, keys = s.batch * s.seqlen_k * s.kv_heads;
+  Numbers q(rows * s.head_dim, s.head_dim, dtype, 1), k(keys * s.head_dim, s.head_dim, dtype, 2);
+  Numbers v(keys * s.head_dim_v, s.head_dim_v, dtype, 3);
+  Numbers dout(rows * s.head_dim_v, s.head_dim_v, dtype, 4);
 
-  std::vector<double> true_dq(dq.size(), 0), true_dk(dk.size(), 0), true_dv(dv.size(), 0);
-  std::vector<double> dp(static_cast<size_t>(s.seqlen_k));
-  for (int64_t row = 0; row < c.rows(); ++row) {
-    const Row seen(c, row);
-    if (seen.sum == 0) continue;
-    dp.assign(dp.size(), 0);
-    double delta = 0;
-    for (size_t j = 0; j < dp.size(); ++j) {
-      const int64_t key = c.key_row(row, static_cast<int64_t>(j));
-      for (int64_t d = 0; d < s.head_dim_v; ++d) dp[j] += dout.at(row, d) * c.v.at(key, d);
-      delta += seen.weight[j] / seen.sum * dp[j];
-    }
-    for (size_t j = 0; j < dp.size(); ++j) {
-      const int64_t key = c.key_row(row, static_cast<int64_t>(j));
-      const double p = seen.weight[j] / seen.sum, capped = seen.score[j] / s.softcap;
-      const double ds = p * (dp[j] - delta) * c.p.scale * (s.softcap > 0 ? 1 - capped * capped : 1);
-      for (int64_t d = 0; d < s.head_dim; ++d) {
-        true_dq[static_cast<size_t>(row * s.head_dim + d)] += ds * c.k.at(key, d);
-        true_dk[static_cast<size_t>(key * s.head_dim + d)] += ds * c.q.at(row, d);
+  fa::AttentionProblem p;
+  p.q = fa::contiguous_view(q.bytes.data(), dtype, {s.batch, s.seqlen_q, s.heads, s.head_dim});
+  p.k = fa::contiguous_view(k.bytes.data(), dtype, {s.batch, s.seqlen_k, s.kv_heads, s.head_dim});
+  p.v = fa::contiguous_view(v.bytes.data(), dtype, {s.batch, s.seqlen_k, s.kv_heads, s.head_dim_v});
+  fa::AttentionGradients g;
+  g.dout =
+      fa::contiguous_view(dout.bytes.data(), dtype, {s.batch, s.seqlen_q, s.heads, s.head_dim_v});
+  std::vector<char> out = room_for(g.dout), dq = room_for(p.q), dk = room_for(p.k),
+                    dv = room_for(p.v);
+  std::vector<float> lse(static_cast<size_t>(rows));
+  p.out = g.dout;
+  p.out.data = out.data();
+  p.lse = fa::contiguous_view(lse.data(), DType::kFloat32, {s.batch, s.heads, s.seqlen_q});
+  g.dq = p.q;
+  g.dq.data = dq.data();
+  g.dk = p.k;
+  g.dk.data = dk.data();
+  g.dv = p.v;
+  g.dv.data = dv.data();
+  p.max_seqlen_q = s.seqlen_q;
+  p.max_seqlen_k = s.seqlen_k;
+  p.scale = 1 / std::sqrt(static_cast<float>(s.head_dim));
+  p.softcap = s.softcap;
+  p.window_left = s.window_left;
+  if (s.causal) p.window_right = 0;
+  fa::validate(p);
+  fa::validate_backward(p, g);
+  fa::cpu::attention_forward(p, nullptr);
+  fa::cpu::attention_backward(p, g, nullptr);
+
+  std::vector<double> out_truth(static_cast<size_t>(rows * s.head_dim_v));
+  std::vector<double> dq_truth(static_cast<size_t>(rows * s.head_dim));
+  std::vector<double> dk_truth(static_cast<size_t>(keys * s.head_dim));
+  std::vector<double> dv_truth(static_cast<size_t>(keys * s.head_dim_v));
+  const auto at = [](std::vector<double>& all, int64_t row, int64_t width, int64_t d) -> double& {
+    return all[static_cast<size_t>(row * width + d)];
+  };
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t h = row % s.heads, i = row / s.heads % s.seqlen_q, b = row / s.heads / s.seqlen_q;
+    const int64_t position = i + s.seqlen_k - s.seqlen_q;
+    const auto key_row = [&](int64_t j) {
+      return (b * s.seqlen_k + j) * s.kv_heads + h / (s.heads / s.kv_heads);
+    };
+    // Per key: the softmax's weight, the softcap's slope, and dP.
+    std::vector<double> weight(static_cast<size_t>(s.seqlen_k)), slope = weight, dp = weight;
+    double sum = 0, expected = 0;
+    for (size_t j = 0; j < weight.size(); ++j) {
+      const int64_t key = static_cast<int64_t>(j);
+      if (key < position - s.window_left || (s.causal && key > position)) continue;
+      double score = 0;
+      for (int64_t d = 0; d < s.head_dim; ++d) score += q.at(row, d) * k.at(key_row(key), d);
+      score *= p.scale;
+      slope[j] = p.scale;
+      if (s.softcap > 0) {
+        const double t = std::tanh(score / s.softcap);
+        score = s.softcap * t;
+        slope[j] *= 1 - t * t;
       }
-      for (int64_t d = 0; d < s.head_dim_v; ++d)
-        true_dv[static_cast<size_t>(key * s.head_dim_v + d)] += p * dout.at(row, d);
+      sum += weight[j] = std::exp(score);
+    }
+    const double got = lse[static_cast<size_t>((b * s.heads + h) * s.seqlen_q + i)];
+    if (sum == 0 ? got != -INFINITY : !(std::fabs(std::log(sum) - got) < 1e-5)) return false;
+    if (sum == 0) continue;
+    for (size_t j = 0; j < weight.size(); ++j) {
+      const int64_t key = key_row(static_cast<int64_t>(j));
+      weight[j] /= sum;
+      for (int64_t d = 0; d < s.head_dim_v; ++d) {
+        dp[j] += dout.at(row, d) * v.at(key, d);
+        at(out_truth, row, s.head_dim_v, d) += weight[j] * v.at(key, d);
+        at(dv_truth, key, s.head_dim_v, d) += weight[j] * dout.at(row, d);
+      }
+      expected += weight[j] * dp[j];
+    }
+    for (size_t j = 0; j < weight.size(); ++j) {
+      const int64_t key = key_row(static_cast<int64_t>(j));
+      const double ds = weight[j] * (dp[j] - expected) * slope[j];
+      for (int64_t d = 0; d < s.head_dim; ++d) {
+        at(dq_truth, row, s.head_dim, d) += ds * k.at(key, d);
+        at(dk_truth, key, s.head_dim, d) += ds * q.at(row, d);
+      }
     }
   }
-  const auto close = [](const std::vector<float>& got, const std::vector<double>& truth) {
-    for (size_t i = 0; i < got.size(); ++i) {
-      if (!(std::fabs(got[i] - truth[i]) < 1e-5 * (1 + std::fabs(truth[i])))) return false;
-    }
-    return true;
-  };
-  return close(dq, true_dq) && close(dk, true_dk) && close(dv, true_dv);
+  // A few units of the type's rounding, for values of size 1 to 4.
+  const double unit = dtype == DType::kFloat32 ? 1e-5 : dtype == DType::kFloat16 ? 1.5e-3 : 1.2e-2;
+  return close(out, out_truth, dtype, unit) &&
+         close(dq, dq_truth, dtype, unit * size_of(dq_truth)) &&
+         close(dk, dk_truth, dtype, unit * size_of(dk_truth)) &&
+         close(dv, dv_truth, dtype, unit * size_of(dv_truth));
 }
 
 int run_level(const std::string& level) {
   setenv("FLASH_ATTENTION_CPU_ISA", level.c_str(), 1);
   int failures = fa::cpu::isa() == level ? 0 : 1;
-  const auto report = [&](const char* what, DType dtype, const Shape& s, bool right) {
-    if (right) return;
-    ++failures;
-    std::printf("%s: wrong %s, %s, %lld queries, %lld keys, head dim %lld\n", level.c_str(), what,
-                fa::dtype_name(dtype), static_cast<long long>(s.seqlen_q),
-                static_cast<long long>(s.seqlen_k), static_cast<long long>(s.head_dim));
-  };
-  for (const Shape& s : kShapes) {
-    for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16})
-      report("result", dtype, s, check_forward(s, dtype));
-    report("gradient", DType::kFloat32, s, check_backward(s));
+  for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+    for (const Shape& s : kShapes) {
+      if (check(s, dtype)) continue;
+      ++failures;
+      std::printf("%s: wrong result, %s, %lld queries, %lld keys, head dim %lld\n", level.c_str(),
+                  fa::dtype_name(dtype), static_cast<long long>(s.seqlen_q),
+                  static_cast<long long>(s.seqlen_k), static_cast<long long>(s.head_dim));
+    }
   }
   return failures;
 }

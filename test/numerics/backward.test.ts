@@ -1,76 +1,16 @@
 import {
-  BlockMask,
   flashAttention,
   flashAttentionBackward,
   flashAttentionVarlen,
   flashAttentionVarlenBackward,
   tensor,
 } from '../../lib/index.js';
-import { type ReferenceShape, standardAttentionBackward } from '../../lib/reference/index.js';
-import {
-  attentionOptions,
-  bound,
-  type FloatDType,
-  floatDTypes,
-  maxError,
-  normals,
-  qkvTensors,
-  randomProblem,
-  type SharedOptions,
-  toBhsd,
-} from '../support/numerics.js';
-import { uniform } from '../support/random.js';
+import { standardAttentionBackward } from '../../lib/reference/index.js';
+import { expectGradients } from '../support/gradients.js';
+import { floatDTypes, maxError, normals, qkvTensors, randomProblem } from '../support/numerics.js';
+import { blockMasks, options, shape } from '../support/option-cases.js';
 
-/** Runs forward and backward and compares every gradient with float64. */
-async function expectGradients(
-  shape: ReferenceShape,
-  options: SharedOptions & { deterministic?: boolean } = {},
-  { dtype = 'float32' as FloatDType, seed = 1 } = {},
-): Promise<void> {
-  const { batch, seqlenQ, seqlenK, heads, headDim } = shape;
-  const kvHeads = shape.kvHeads ?? heads;
-  const headDimV = shape.headDimV ?? headDim;
-  const layout = options.layout ?? 'bshd';
-  const { deterministic, ...shared } = options;
-  const problem = randomProblem(shape, shared, seed, dtype);
-  const dOut = normals(batch * seqlenQ * heads * headDimV, 77 + seed, dtype);
-
-  const { q, k, v } = qkvTensors(problem, dtype, layout);
-  const given = { ...attentionOptions(shared, shape), deterministic };
-  const { out, lse } = flashAttention(q, k, v, { ...given, returnLse: true });
-  const outShape = [batch, seqlenQ, heads, headDimV];
-  const dOutTensor =
-    layout === 'bshd'
-      ? tensor(dOut, outShape, { dtype })
-      : tensor(toBhsd(dOut, outShape), [batch, heads, seqlenQ, headDimV], { dtype });
-  const actual = flashAttentionBackward(dOutTensor, { q, k, v, out, lse }, given);
-
-  const gradients = standardAttentionBackward(problem, dOut);
-  const standard = standardAttentionBackward(problem, dOut, { precision: dtype });
-  const shapes = {
-    dq: [batch, seqlenQ, heads, headDim],
-    dk: [batch, seqlenK, kvHeads, headDim],
-    dv: [batch, seqlenK, kvHeads, headDimV],
-  };
-  for (const name of ['dq', 'dk', 'dv'] as const) {
-    let expected: ArrayLike<number> = gradients[name];
-    let yardstick: ArrayLike<number> = standard[name];
-    if (layout === 'bhsd') {
-      expected = toBhsd(gradients[name], shapes[name]);
-      yardstick = toBhsd(standard[name], shapes[name]);
-    }
-    const error = maxError(await actual[name].toFloat32(), expected);
-    const allowed = bound(yardstick, expected);
-    expect({ name, error, allowed, within: error <= allowed }).toMatchObject({ within: true });
-  }
-  expect(actual.dSinks === undefined).toBe(options.sinks === undefined);
-  if (actual.dSinks && gradients.dSinks && standard.dSinks) {
-    const error = maxError(await actual.dSinks.toFloat32(), gradients.dSinks);
-    expect(error).toBeLessThanOrEqual(bound(standard.dSinks, gradients.dSinks));
-  }
-}
-
-const seqlens = [
+const seqlens: readonly (readonly [number, number])[] = [
   [1, 1],
   [1, 147],
   [3, 799],
@@ -78,100 +18,57 @@ const seqlens = [
   [113, 203],
   [128, 217],
   [200, 33],
-] as const;
-const headDims = [8, 40, 64, 96, 111, 80, 256];
+  [256, 512],
+  [1023, 1024],
+  [2048, 2048],
+];
+const headDims = [8, 16, 32, 40, 64, 80, 96, 111, 128, 160, 192, 224, 256];
+const groupings = { MHA: [2, 2], GQA: [4, 2], MQA: [3, 1] } as const;
 
-describe.each(floatDTypes)('backward, %s', (dtype) => {
-  test.each(seqlens.map((pair, i) => [...pair, headDims[i]]))(
-    '%i queries, %i keys, head dim %i',
-    async (seqlenQ, seqlenK, headDim) => {
-      for (const kvHeads of [1, 2]) {
-        const shape = { batch: 1, seqlenQ, seqlenK, heads: 2, kvHeads, headDim };
-        for (const causal of [false, true]) await expectGradients(shape, { causal }, { dtype });
-      }
-    },
-  );
+describe.each(floatDTypes)('gradients, %s', (dtype) => {
+  describe.each(Object.entries(groupings))('%s', (_name, [heads, kvHeads]) => {
+    test.each(seqlens.map((pair, i) => [...pair, headDims[(i * 5 + heads) % headDims.length]]))(
+      '%i queries, %i keys, head dim %i',
+      async (seqlenQ, seqlenK, headDim) => {
+        const long = seqlenQ * seqlenK > 1e6;
+        const shape = { batch: 1, seqlenQ, seqlenK, heads, kvHeads, headDim };
+        for (const causal of [false, true]) {
+          await expectGradients(shape, { causal }, { dtype, mostRows: long ? 3 : 12 });
+        }
+      },
+    );
+  });
 
-  test('longer sequences, another head dim for V', async () => {
-    const shape = {
-      batch: 1,
-      seqlenQ: 333,
-      seqlenK: 512,
-      heads: 2,
-      kvHeads: 1,
-      headDim: 32,
-      headDimV: 20,
-    };
+  test.each(headDims)('every row, head dim %i', async (headDim) => {
+    const shape = { batch: 1, seqlenQ: 53, seqlenK: 90, heads: 2, headDim };
     await expectGradients(shape, { causal: true }, { dtype });
+  });
+
+  test.each([
+    1, 2, 3, 5, 7, 9, 15, 17, 31, 33, 63, 65, 127, 129, 255, 257, 300, 384, 512, 575, 576,
+  ])('odd head dim %i, another for V', async (headDim) => {
+    const shape = { batch: 1, seqlenQ: 29, seqlenK: 70, heads: 2, kvHeads: 1, headDim };
+    const headDimV = ((headDim * 7) % 576) + 1;
+    await expectGradients({ ...shape, headDimV }, {}, { dtype, mostRows: 12 });
+  });
+
+  test('every row of longer sequences', async () => {
+    const shape = { batch: 1, seqlenQ: 333, seqlenK: 512, heads: 2, kvHeads: 1, headDim: 32 };
+    await expectGradients({ ...shape, headDimV: 20 }, { causal: true }, { dtype });
+  });
+
+  test.each(Object.entries(options))('%s', async (_name, option) => {
+    await expectGradients(shape, option, { dtype, mostRows: 24 });
+    await expectGradients(shape, { ...option, deterministic: true }, { dtype, mostRows: 9 });
   });
 });
 
-const shape = {
-  batch: 2,
-  seqlenQ: 93,
-  seqlenK: 141,
-  heads: 4,
-  kvHeads: 2,
-  headDim: 24,
-  headDimV: 17,
-};
-const { batch, heads, seqlenQ, seqlenK } = shape;
-const random = uniform(9);
-const boolMask = Uint8Array.from({ length: batch * seqlenQ * seqlenK }, () =>
-  random() < 0.7 ? 1 : 0,
-);
-const floatMask = normals(heads * seqlenQ * seqlenK, 5).map((x) =>
-  random() < 0.1 ? -Infinity : x,
-);
-
-const options: Record<string, SharedOptions & { deterministic?: boolean }> = {
-  scale: { scale: 0.7 },
-  window: { window: [17, 5] },
-  'causal window with sink tokens': { causal: true, window: [20, 0], sinkTokens: 4 },
-  'window that shows nothing': { window: [-10, 5] },
-  'seqlensK, one empty': { causal: true, seqlensK: [0, 100] },
-  softcap: { softcap: 1.5 },
-  'softcap, causal, sinks': { softcap: 20, causal: true, sinks: [0, -2, 3, 0.5] },
-  alibi: { alibiSlopes: [0.5, 0.25, 0.125, 0.0625], causal: true },
-  'bool mask': { mask: { data: boolMask, shape: [batch, 1, seqlenQ, seqlenK] } },
-  'float mask': { mask: { data: floatMask, shape: [heads, seqlenQ, seqlenK] } },
-  sinks: { sinks: [0, -2, 3, 0.5] },
-  'sinks where nothing is seen': { window: [-10, 5], sinks: [1, 2, 3, 4] },
-  dropout: { dropout: { p: 0.3, seed: 123n, offset: 1n << 33n } },
-  'dropout, causal, softcap': { causal: true, softcap: 5, dropout: { p: 0.5, seed: 7n } },
-  deterministic: { deterministic: true, causal: true },
-  'layout bhsd': { layout: 'bhsd', causal: true },
-  everything: {
-    causal: true,
-    window: [70, 30],
-    sinkTokens: 3,
-    softcap: 8,
-    alibiSlopes: [0.05, 0.025, 0.01, 0],
-    seqlensK: [120, 141],
-    sinks: [0, -2, 3, 0.5],
-    dropout: { p: 0.17, seed: 99n },
-    mask: { data: floatMask, shape: [1, heads, seqlenQ, seqlenK] },
-    layout: 'bhsd',
-    deterministic: true,
-  },
-};
-
-test.each(Object.entries(options))('%s', async (_name, option) => {
-  await expectGradients(shape, option);
-  await expectGradients(shape, option, { dtype: 'bfloat16', seed: 2 });
-});
-
-test('block masks', async () => {
-  const masks = [
-    BlockMask.slidingWindow({ seqlenQ, seqlenK, left: 21, right: 4, blockSize: 16 }),
-    BlockMask.fromPredicate({
-      seqlenQ,
-      seqlenK,
-      blockSize: 20,
-      predicate: (i, j) => (i * 31 + j * 17) % 5 < 2,
-    }),
-  ];
-  for (const blockMask of masks) await expectGradients(shape, { blockMask });
+test.each(Object.entries(blockMasks))('block mask %s', async (_name, make) => {
+  for (const more of [{}, { causal: true }, { seqlensK: [201, 90], window: [50, 10] as const }]) {
+    const blockMask = make();
+    await expectGradients(shape, { blockMask, ...more }, { mostRows: 64 });
+    blockMask.dispose();
+  }
 });
 
 test('variable lengths are the sequences one by one', async () => {
@@ -242,7 +139,9 @@ test('variable lengths are the sequences one by one', async () => {
 test('two runs give the same bits', async () => {
   const problem = randomProblem(shape, {}, 3);
   const { q, k, v } = qkvTensors(problem, 'float32');
-  const dOut = tensor(normals(batch * seqlenQ * heads * 17, 4), [batch, seqlenQ, heads, 17]);
+  const { batch, seqlenQ, heads, headDimV } = shape;
+  const outShape = [batch, seqlenQ, heads, headDimV];
+  const dOut = tensor(normals(batch * seqlenQ * heads * headDimV, 4), outShape);
   const { out, lse } = flashAttention(q, k, v, { causal: true, returnLse: true });
   for (const deterministic of [false, true]) {
     const run = async () => {

@@ -1,5 +1,6 @@
-import { BlockMask, type ErrorCode, Tensor, tensor, zeros } from '../../lib/index.js';
+import { BlockMask, type ErrorCode, type Tensor, tensor, zeros } from '../../lib/index.js';
 import { kHandle } from '../../lib/show.js';
+import { newTensor } from '../../lib/tensor.js';
 
 export const q = zeros([2, 6, 4, 8]);
 export const k = zeros([2, 5, 2, 8]);
@@ -9,7 +10,7 @@ gone.dispose();
 
 /** A tensor that claims to live elsewhere; checks must stop it before its memory is touched. */
 export function elsewhere(t: Tensor): Tensor {
-  return new Tensor(t[kHandle] as never, t.dtype, 'cuda:1', [...t.shape]);
+  return newTensor(t[kHandle] as never, t.dtype, 'cuda:1', [...t.shape]);
 }
 
 /** What people pass where a Tensor is due. */

@@ -26,7 +26,7 @@ export function runChild(
     execFile(
       process.execPath,
       [...flags, path.join(fixtures, script), ...args.map(String)],
-      { env: { ...process.env, ...env }, timeout, killSignal: 'SIGKILL' },
+      { env: { ...process.env, ...env }, timeout, killSignal: 'SIGKILL', maxBuffer: 2 ** 26 },
       (error, stdout, stderr) => {
         const status = error === null ? 0 : typeof error.code === 'number' ? error.code : null;
         const milliseconds = performance.now() - started;

@@ -169,12 +169,14 @@ export function bound(standard: ArrayLike<number>, truth: ArrayLike<number>): nu
   return 2 * maxError(standard, truth) + SLACK;
 }
 
-function sampledRows(seqlen: number, most: number): number[] | undefined {
+/** So many rows from first to last; undefined: all, for there are no more. */
+export function sampledRows(seqlen: number, most: number): number[] | undefined {
   if (seqlen <= most) return undefined;
   return Array.from({ length: most }, (_, i) => Math.round((i * (seqlen - 1)) / (most - 1)));
 }
 
-function pick(
+/** Rows of [outer, seqlen, inner]. */
+export function pick(
   data: ArrayLike<number>,
   rows: readonly number[] | undefined,
   outer: number,

@@ -38,6 +38,15 @@ export function headlinesOf(rows: readonly Row[]): Headline[] {
       add(showFactor(factor), `as fast as the best onnxruntime operator, ${kind} (median)`);
     }
   }
+  for (const kind of ['full', 'causal']) {
+    const own = of('backward').filter(
+      ({ group, who }) => group.startsWith(kind) && who === `${ours} float32`,
+    );
+    const shares = own.map(shareOf).filter((share) => share !== undefined);
+    if (shares.length > 0) {
+      add(showPercent(medianOf(shares)), `of that peak, gradients, ${kind}, float32 (median)`);
+    }
+  }
   const decoding = speedup(of('decode'));
   if (decoding !== undefined) {
     add(showFactor(decoding), 'as fast as the best onnxruntime graph at decoding (median)');

@@ -43,17 +43,36 @@ function forwardSection(rows: readonly Row[]): Section {
   };
 }
 
-function speedupSection(rows: readonly Row[]): Section {
+function backwardSection(rows: readonly Row[]): Section {
+  return {
+    title: 'Gradients',
+    words:
+      'dQ, dK and dV from q, k, v, out, lse and dOut: five products where the forward pass has two, ' +
+      'so 2.5 times its operations. Standard attention computes the same with three N x N matrices ' +
+      'a head in memory.',
+    legend: legendOf(rows),
+    charts: groupsOf(rows).flatMap(([name, group]) =>
+      group.some(({ peakMemory }) => peakMemory !== undefined)
+        ? [memoryChart(name, group)]
+        : [timeChart(name, group), shareChart(name, group)],
+    ),
+    rows,
+  };
+}
+
+function speedupSection(forward: readonly Row[], backward: readonly Row[]): Section {
+  const groups = distinct([...forward, ...backward.filter(({ time }) => time)].map((r) => r.group));
   return {
     title: 'How much faster',
     words:
       'Our float32 against whichever onnxruntime operator is fastest at each length, and against ' +
       'standard attention made of the same micro-kernels, which writes and reads the N x N matrices. ' +
       'All take turns in one process.',
-    legend: legend(groupsOf(rows).map(([name], at) => [name, groupColor(at)])),
+    legend: legend(groups.map((name, at) => [name, groupColor(at)])),
     charts: [
-      speedupChart('Over the best onnxruntime operator', rows, isPeer),
-      speedupChart('Over standard attention, same micro-kernels', rows, isStandard),
+      speedupChart('Over the best onnxruntime operator', forward, isPeer),
+      speedupChart('Over standard attention, same micro-kernels', forward, isStandard),
+      speedupChart('Gradients, over standard attention', backward, isStandard),
     ],
   };
 }
@@ -116,11 +135,12 @@ function smallSection(rows: readonly Row[]): Section {
 /** Everything the result has rows for; suites this page knows nothing of come as plain charts. */
 export function sectionsOf(result: Result): string {
   const of = (...suites: string[]) => result.rows.filter(({ suite }) => suites.includes(suite));
-  const known = ['limits', 'forward', 'decode', 'memory', 'overhead', 'responsiveness'];
+  const known = ['limits', 'forward', 'backward', 'decode', 'memory', 'overhead', 'responsiveness'];
   const others = distinct(result.rows.map(({ suite }) => suite)).filter((s) => !known.includes(s));
   const sections = [
     forwardSection(of('forward')),
-    speedupSection(of('forward')),
+    backwardSection(of('backward')),
+    speedupSection(of('forward'), of('backward')),
     ...others.map((suite) => ({
       title: suite,
       words: '',

@@ -253,21 +253,23 @@ void backward_step(const BackwardArgs& b, const BackwardWorkspace& w, const Back
 bool backward_advance(const BackwardArgs& b, const BackwardWorkspace& w, const BackwardPanel& panel,
                       const PanelScores& scores, Tile& tile) {
   int64_t done = tile.key;
-  for_each_segment(b.forward, panel.rows, tile,
-                   [&](int first, int64_t key, int keys, TileKind kind) {
-                     if (kind == TileKind::kSkip) return;
-                     hide(scores, done - tile.key, key - tile.key, kGroups);
-                     hide(scores, key - tile.key, key - tile.key + keys, first);
-                     done = key + keys;
-                     const bool masked = kind == TileKind::kPartial;
-                     const int groups = panel.rows.groups - first;
-                     if (groups == 1)
-                       backward_step<1>(b, w, panel, scores, first, tile, key, keys, masked);
-                     else if (groups == 2)
-                       backward_step<2>(b, w, panel, scores, first, tile, key, keys, masked);
-                     else if constexpr (kGroups >= 3)
-                       backward_step<3>(b, w, panel, scores, first, tile, key, keys, masked);
-                   });
+  const Staircase stairs = stairs_of(panel.rows, tile.key, tile.keys);
+  for_each_stretch(b.forward, panel.rows, tile.key, tile.keys, stairs, [&](const Stretch& stretch) {
+    if (stretch.kind == TileKind::kSkip) return;
+    const int64_t key = tile.key + stretch.begin;
+    const int keys = stretch.end - stretch.begin, first = stretch.first;
+    hide(scores, done - tile.key, stretch.begin, kGroups);
+    hide(scores, stretch.begin, stretch.end, first);
+    done = key + keys;
+    const bool masked = stretch.kind == TileKind::kPartial;
+    const int groups = panel.rows.groups - first;
+    if (groups == 1)
+      backward_step<1>(b, w, panel, scores, first, tile, key, keys, masked);
+    else if (groups == 2)
+      backward_step<2>(b, w, panel, scores, first, tile, key, keys, masked);
+    else if constexpr (kGroups >= 3)
+      backward_step<3>(b, w, panel, scores, first, tile, key, keys, masked);
+  });
   const bool any = done > tile.key;
   hide(scores, done - tile.key, tile.keys, kGroups);
   return any;
@@ -339,7 +341,7 @@ void backward_block(const BackwardArgs& b, const BackwardWorkspace& w, int panel
   const ForwardArgs& a = b.forward;
   int64_t begin = a.key_end, end = 0;
   for (int i = 0; i < panels; ++i) {
-    begin = smaller(begin, w.panels[i].rows.key_begin);
+    begin = smaller(begin, w.panels[i].rows.key_begin / kColumnStep * kColumnStep);
     end = larger(end, w.panels[i].rows.key_end);
   }
   for (int64_t key = begin / a.tile_k * a.tile_k; key < end; key += a.tile_k) {

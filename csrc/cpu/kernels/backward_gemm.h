@@ -3,7 +3,7 @@
 // two dozen) accumulators, which needs at most 7 loads for 12 multiply-adds.
 #pragma once
 
-#include "cpu/kernels/gemm.h"
+#include "cpu/kernels/register_tile.h"
 #include "cpu/kernels/rows.h"
 
 namespace fa::cpu::FA_ISA {
@@ -71,7 +71,7 @@ __attribute__((noinline)) void probabilities(const float* k, int64_t stride, int
                                              float* p) {
   dot<Groups>(
       k, stride, keys, dim, q, [=](int at, int g, Vec s) __attribute__((always_inline)) {
-        store(p + at * kLanes, (Vec)((VecI)exp2_nonpositive(s - lse[g]) & live[g]));
+        store(p + at * kLanes, (Vec)((VecI)exp2_clamped(s - lse[g]) & live[g]));
       });
 }
 

@@ -157,7 +157,7 @@ struct Decoder {
     Vec total{};
     for (int j = 0; j < keys; j += kKeysPerVector) {
       const Vec x = load<Vec>(p + j * Rows);
-      const Vec e = masked ? exp2_or_zero(x - max) : exp2_nonpositive(x - max);
+      const Vec e = masked ? exp2_or_zero(x - max) : exp2_clamped(x - max);
       total += e;
       store(p + j * Rows, masked ? select(x == splat(-kInfinity), splat(-0.f), e) : e);
     }

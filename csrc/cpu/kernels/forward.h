@@ -78,13 +78,13 @@ struct Step {
         w(workspace),
         panel(p),
         tile(t),
-        stairs(stairs_of(p, t)),
+        stairs(stairs_of(p, t.key, t.keys)),
         biased(args.mask.base != nullptr && args.mask.dtype != kBool),
         modified(biased || args.softcap > 0 || args.alibi_slopes != nullptr) {}
 
   template <class Visit>
   FA_ALWAYS_INLINE void stretches(Visit visit) const {
-    for_each_stretch(a, panel, tile, stairs, visit);
+    for_each_stretch(a, panel, tile.key, tile.keys, stairs, visit);
   }
 
   float* scores_at(const Stretch& x) const { return w.s + x.begin * kPanelRows; }

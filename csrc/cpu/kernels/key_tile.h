@@ -149,54 +149,5 @@ bool readable_in_place(const ForwardArgs& a) {
          a.row_end - a.row_begin <= 2 * kPanelRows;
 }
 
-/** Keys of a tile, counted from its first one, in multiples of kColumnStep but for the last. */
-struct Stretch {
-  int begin, end;
-  int first;  // vectors of rows before it see none of these keys
-  TileKind kind;
-};
-
-/** The part of the tile that each vector of the panel's rows sees ends here: the causal staircase. */
-Staircase stairs_of(const Panel& panel, const KeyTile& tile) {
-  Staircase stairs;
-  for (int g = 0; g < kGroups; ++g) {
-    const int64_t end =
-        (panel.group_end[g] - tile.key + kColumnStep - 1) / kColumnStep * kColumnStep;
-    stairs.ends[g] = static_cast<int>(smaller(larger(end, 0), tile.keys));
-  }
-  return stairs;
-}
-
-/** Calls `visit` for the stretches that the panel sees, in order, cut so that few of them need a mask. */
-template <class Visit>
-FA_ALWAYS_INLINE void for_each_stretch(const ForwardArgs& a, const Panel& panel,
-                                       const KeyTile& tile, const Staircase& stairs, Visit visit) {
-  const WindowMask window = window_of(a);
-  const auto step_down = [&](int64_t key) {
-    return static_cast<int>(smaller(larger(key - tile.key, 0), tile.keys)) / kColumnStep *
-           kColumnStep;
-  };
-  const int seen_by_first = step_down(window.end(panel.i_begin));
-  const int seen_by_last = step_down(window.begin(panel.i_end - 1) + kColumnStep - 1);
-  const int64_t block = a.block_mask.cells != nullptr && a.block_mask.block_k % 32 == 0
-                            ? a.block_mask.block_k
-                            : int64_t{1} << 40;
-  Stretch stretch{step_down(panel.key_begin), 0, 0, TileKind::kFull};
-  for (;; stretch.begin = stretch.end) {
-    while (stretch.first < panel.groups && stairs.ends[stretch.first] <= stretch.begin)
-      ++stretch.first;
-    if (stretch.first == panel.groups) return;
-    stretch.end = stairs.ends[stretch.first];
-    const int64_t key = tile.key + stretch.begin;
-    for (const int64_t cut :
-         {int64_t{seen_by_first}, int64_t{seen_by_last}, (key / block + 1) * block - tile.key}) {
-      if (stretch.begin < cut && cut < stretch.end) stretch.end = static_cast<int>(cut);
-    }
-    stretch.kind =
-        classify(a, panel.query[stretch.first * kLanes], panel.i_end, key, tile.key + stretch.end);
-    visit(stretch);
-  }
-}
-
 }  // namespace
 }  // namespace fa::cpu::FA_ISA

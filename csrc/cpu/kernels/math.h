@@ -57,11 +57,9 @@ FA_ALWAYS_INLINE Vec exp2_clamped(Vec x) {
   return exponent.scale(pin(high * r2 + middle) * r2 + low);
 }
 
-FA_ALWAYS_INLINE Vec exp2_nonpositive(Vec x) { return exp2_clamped(x); }
-
 /** The same with a true zero for x below -126, -infinity included: what masks need. */
 FA_ALWAYS_INLINE Vec exp2_or_zero(Vec x) {
-  return (Vec)((VecI)exp2_nonpositive(x) & ~(VecI)(x < splat(-126.f)));
+  return (Vec)((VecI)exp2_clamped(x) & ~(VecI)(x < splat(-126.f)));
 }
 
 FA_ALWAYS_INLINE Vec absolute(Vec x) { return (Vec)((VecI)x & 0x7fffffff); }
@@ -74,7 +72,7 @@ constexpr float kTanh[kTanhTerms] = {-0.33333328736f, 0.13332748907f, -0.0538477
 /** tanh: an odd polynomial below 0.625 (no cancellation), 1 - 2 / (e^2x + 1) above. */
 FA_ALWAYS_INLINE Vec tanh(Vec x) {
   const Vec a = absolute(x);
-  const Vec e = exp2_nonpositive(a * splat(-2.f * kLog2E));
+  const Vec e = exp2_clamped(a * splat(-2.f * kLog2E));
   const Vec large = (1.f - e) / (1.f + e);
   const Vec z = x * x;
   Vec p = splat(kTanh[kTanhTerms - 1]);

@@ -3,7 +3,7 @@
 // that lie far apart would fall into one cache set, and every one of them into another line.
 #pragma once
 
-#include "cpu/kernels/gemm.h"
+#include "cpu/kernels/register_tile.h"
 #include "cpu/kernels/rows.h"
 
 namespace fa::cpu::FA_ISA {

@@ -3,7 +3,6 @@
 // product in the layout that the second one loads.
 #pragma once
 
-#include "cpu/kernels/gemm.h"
 #include "cpu/kernels/operand.h"
 
 namespace fa::cpu::FA_ISA {

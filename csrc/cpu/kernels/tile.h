@@ -65,28 +65,6 @@ FA_ALWAYS_INLINE const char* key_row(const ForwardArgs& a, const Rows& rows, int
                          size;
 }
 
-/** Floats with unit stride can be multiplied where they lie; rows far apart only pay when one panel alone reads them. */
-FA_ALWAYS_INLINE bool in_place(const ForwardArgs& a, const Rows& rows, int dim, int panels) {
-  return rows.dtype == kFloat32 && rows.dim_stride == 1 && a.pages == nullptr &&
-         (panels == 1 || rows.row_stride == dim);
-}
-
-TileRows load_rows(const ForwardArgs& a, const Rows& rows, int64_t page_stride, int dim,
-                   bool direct, int64_t key, int keys, float* packed) {
-  if (direct) {
-    const char* const first = key_row(a, rows, page_stride, key);
-    return {reinterpret_cast<const float*>(first), rows.row_stride, keys, false, false};
-  }
-  const int stride = padded_dim(dim);
-  for (int j = 0; j < keys; ++j) {
-    float* const row = packed + j * stride;
-    load_row(key_row(a, rows, page_stride, key + j), rows.dtype, rows.dim_stride, dim, row);
-    // Columns up to the next kColumnStep are multiplied too.
-    for (int d = round_up(dim, kLanes); d < stride; d += kLanes) store(row + d, Vec{});
-  }
-  return {packed, stride, keys, false, false};
-}
-
 /** Whether rows [i0, i1) x keys [j0, j1) need a mask, over all heads of the group. */
 TileKind classify(const ForwardArgs& a, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
   TileKind kind = window_of(a).classify(i0, i1, j0, j1);
@@ -107,24 +85,52 @@ TileKind classify(const ForwardArgs& a, int64_t i0, int64_t i1, int64_t j0, int6
   return kind;
 }
 
-/**
- * Calls `visit(first, key, keys, kind)` for the stretches of the tile's keys that the panel may see, in order. Vectors of
- * rows whose keys have ended drop out one by one (the causal ladder): `first` is the first one left.
- */
+/** Keys of a tile, counted from its first one, in multiples of kColumnStep but for the last. */
+struct Stretch {
+  int begin, end;
+  int first;  // vectors of rows before it see none of these keys
+  TileKind kind;
+};
+
+/** The part of the tile that each vector of the panel's rows sees ends here: the causal staircase. The tile begins at a multiple of kColumnStep. */
+Staircase stairs_of(const Panel& panel, int64_t tile_key, int tile_keys) {
+  Staircase stairs;
+  for (int g = 0; g < kGroups; ++g) {
+    const int64_t end =
+        (panel.group_end[g] - tile_key + kColumnStep - 1) / kColumnStep * kColumnStep;
+    stairs.ends[g] = static_cast<int>(smaller(larger(end, 0), tile_keys));
+  }
+  return stairs;
+}
+
+/** Calls `visit` for the stretches that the panel sees, in order, cut so that few of them need a mask. */
 template <class Visit>
-FA_ALWAYS_INLINE void for_each_segment(const ForwardArgs& a, const Panel& panel, const Tile& tile,
-                                       Visit visit) {
-  const int64_t end = smaller(tile.key + tile.keys, panel.key_end);
-  int64_t key = larger(tile.key, panel.key_begin);
-  int first = 0;
-  while (key < end) {
-    while (panel.group_end[first] <= key) ++first;
-    // In steps of eight keys, so that the ladder's rungs fill the register tiles.
-    const int64_t rung = key + (panel.group_end[first] - key + 7) / 8 * 8;
-    const int64_t stop = smaller(end, rung);
-    visit(first, key, static_cast<int>(stop - key),
-          classify(a, panel.query[first * kLanes], panel.i_end, key, stop));
-    key = stop;
+FA_ALWAYS_INLINE void for_each_stretch(const ForwardArgs& a, const Panel& panel, int64_t tile_key,
+                                       int tile_keys, const Staircase& stairs, Visit visit) {
+  const WindowMask window = window_of(a);
+  const auto step_down = [&](int64_t key) {
+    return static_cast<int>(smaller(larger(key - tile_key, 0), tile_keys)) / kColumnStep *
+           kColumnStep;
+  };
+  const int seen_by_first = step_down(window.end(panel.i_begin));
+  const int seen_by_last = step_down(window.begin(panel.i_end - 1) + kColumnStep - 1);
+  const int64_t block = a.block_mask.cells != nullptr && a.block_mask.block_k % 32 == 0
+                            ? a.block_mask.block_k
+                            : int64_t{1} << 40;
+  Stretch stretch{step_down(panel.key_begin), 0, 0, TileKind::kFull};
+  for (;; stretch.begin = stretch.end) {
+    while (stretch.first < panel.groups && stairs.ends[stretch.first] <= stretch.begin)
+      ++stretch.first;
+    if (stretch.first == panel.groups) return;
+    stretch.end = stairs.ends[stretch.first];
+    const int64_t key = tile_key + stretch.begin;
+    for (const int64_t cut :
+         {int64_t{seen_by_first}, int64_t{seen_by_last}, (key / block + 1) * block - tile_key}) {
+      if (stretch.begin < cut && cut < stretch.end) stretch.end = static_cast<int>(cut);
+    }
+    stretch.kind =
+        classify(a, panel.query[stretch.first * kLanes], panel.i_end, key, tile_key + stretch.end);
+    visit(stretch);
   }
 }
 

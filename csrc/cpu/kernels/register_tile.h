@@ -1,0 +1,21 @@
+// The register tile that every product keeps: vectors of query rows times keys or columns.
+#pragma once
+
+#include "cpu/kernels/math.h"
+
+namespace fa::cpu::FA_ISA {
+namespace {
+
+/** Vectors of query rows in one register tile; the panel's layout [.][kGroups][kLanes] keeps this stride even when fewer are live. */
+constexpr int kGroups = kRegisters == 16 && kLanes == 4 ? 2 : 3;
+constexpr int kPanelRows = kGroups * kLanes;
+
+/** Keys or columns per register tile: groups * step accumulators, with room for groups + 1 operands. */
+template <int Groups>
+constexpr int kStep = kRegisters == 32 || Groups == 1 ? 8 : 4;
+
+/** Columns of V are padded, and stretches of keys begin, at multiples of this. */
+constexpr int kColumnStep = 8;
+
+}  // namespace
+}  // namespace fa::cpu::FA_ISA
