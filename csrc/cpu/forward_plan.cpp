@@ -28,7 +28,7 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 bool decodes(const AttentionProblem& p, const KernelTable& kernels) {
   return p.max_seqlen_q * p.group() <= kernels.decode_rows && p.head_dim() % kernels.lanes == 0 &&
          p.head_dim_v() % kernels.lanes == 0 && p.k.strides[3] == 1 && p.v.strides[3] == 1 &&
-         !p.mask.present() && !p.block_mask.present() && p.dropout.p == 0;
+         !p.block_mask.present() && p.dropout.p == 0;
 }
 
 int64_t count_items(const AttentionProblem& p, int64_t rows_per_item, int64_t heads_per_item,

@@ -171,5 +171,35 @@ FA_ALWAYS_INLINE void transpose(Vec (&r)[kLanes]) {
   butterfly<1>(r);
 }
 
+/** Interleaves the low and the high pairs of every 128 bits: unpcklps and unpckhps, zip1 and zip2. */
+template <int... I>
+FA_ALWAYS_INLINE void zip(Vec& a, Vec& b, std::integer_sequence<int, I...>) {
+  const Vec x = a, y = b;
+  a = __builtin_shufflevector(x, y, (I / 4 * 4 + I % 4 / 2 + I % 2 * kLanes)...);
+  b = __builtin_shufflevector(x, y, (I / 4 * 4 + I % 4 / 2 + 2 + I % 2 * kLanes)...);
+}
+
+template <int Step>
+FA_ALWAYS_INLINE void fold(Vec (&r)[kLanes]) {
+  FA_UNROLL
+  for (int i = 0; i < kLanes / (2 * Step); ++i) {
+    Vec a = r[2 * i], b = r[2 * i + 1];
+    if constexpr (Step == 1)
+      zip(a, b, std::make_integer_sequence<int, kLanes>{});
+    else
+      exchange<Step>(a, b, std::make_integer_sequence<int, kLanes>{});
+    r[i] = a + b;
+  }
+}
+
+/** Lane i of the result is the sum of the lanes of r[i], which is overwritten. */
+FA_ALWAYS_INLINE Vec sum_lanes(Vec (&r)[kLanes]) {
+  fold<1>(r);
+  fold<2>(r);
+  if constexpr (kLanes >= 8) fold<4>(r);
+  if constexpr (kLanes == 16) fold<8>(r);
+  return r[0];
+}
+
 }  // namespace
 }  // namespace fa::cpu::FA_ISA
