@@ -21,36 +21,77 @@ constexpr int kDecodeRows = kLanes < 8 ? kLanes : 8;  // most rows of one call
 constexpr int kDecodeKeys = 64;                       // most keys of one step
 /** K and V of a step, so that it and the next one share the second-level cache with room to spare. */
 constexpr int64_t kDecodeStepBytes = 128 * 1024;
-/** Keys that V is added for at once: at a stride of a power of two more rows would not stay in the first-level cache. */
-constexpr int kDecodeValueKeys = 16;
 
 /** The keys of one step of the online softmax. */
 struct KeyStep {
   int64_t key;
   int keys;
-  // Rows of the item's first kv head. K repeats its last row up to whole vectors of scores.
+  // Rows of the item's first kv head. K repeats its last row up to whole blocks.
   const char* k[kDecodeKeys];
   const char* v[kDecodeKeys];
 };
 
-/** Fetches the rows of a step ahead of time, for all heads and in the order of memory. */
-struct Prefetch {
-  const char* const* rows;
-  int keys, heads;
-  int64_t head_bytes, row_bytes;
-  int key, head;  // the next one
-
-  FA_ALWAYS_INLINE void advance(int count) {
-    for (; count > 0 && key < keys; --count) {
-      const char* const row = rows[key] + head * head_bytes;
-      for (int64_t byte = 0; byte < row_bytes; byte += 64) __builtin_prefetch(row + byte, 0, 2);
-      if (++head == heads) {
-        head = 0;
-        ++key;
-      }
+/**
+ * The rows of the next step, for all heads and in the order of memory, as addresses to prefetch. A core drops prefetches
+ * beyond the two dozen lines it can wait for, so they are spread evenly over the products, and without a branch there.
+ */
+class Ahead {
+ public:
+  /** `idle` is what is fetched when nothing is left. */
+  Ahead(const char* const* rows, int keys, int heads, int64_t head_bytes, int64_t row_bytes,
+        const char* idle)
+      : rows_(rows),
+        keys_(keys),
+        heads_(heads),
+        head_bytes_(head_bytes),
+        row_bytes_(row_bytes),
+        idle_(idle) {
+    if (head_bytes == row_bytes) {
+      heads_ = 1;
+      row_bytes_ *= heads;
     }
+    next_run();
   }
+
+  /** The next `bytes`; those beyond the end of a run of adjacent rows are fetched in vain. */
+  const char* take(int64_t bytes) {
+    const char* const at = at_;
+    at_ += bytes;
+    if (at_ >= end_) next_run();
+    return at;
+  }
+
+ private:
+  const char* row() const { return rows_[key_] + head_ * head_bytes_; }
+
+  void next_run() {
+    at_ = end_ = idle_;
+    if (key_ == keys_) return;
+    at_ = row();
+    do {
+      end_ = row() + row_bytes_;
+      if (++head_ == heads_) {
+        head_ = 0;
+        ++key_;
+      }
+    } while (key_ < keys_ && row() == end_);
+  }
+
+  const char* const* rows_;
+  int keys_, heads_;
+  int64_t head_bytes_, row_bytes_;
+  const char* const idle_;
+  int key_ = 0, head_ = 0;  // the row after the run
+  const char* at_;
+  const char* end_;
 };
+
+/** The lines of `Bytes` from `at` on. */
+template <int64_t Bytes>
+FA_ALWAYS_INLINE void prefetch(const char* at) {
+  FA_UNROLL
+  for (int64_t byte = 0; byte < Bytes; byte += 64) __builtin_prefetch(at + byte, 0, 2);
+}
 
 // Vectors along the head dim come in pairs. Of bfloat16 a pair holds the even elements and the odd
 // ones: both are one operation away from the 32-bit words they lie in. The last vector of an odd number
@@ -99,13 +140,20 @@ void reorder(float* row, int dim) {
 template <int Dtype, int Rows>
 struct Decoder {
   static constexpr int kKeysPerVector = kLanes / Rows;
-  static constexpr int kColumns =
-      (kRegisters == 32 && Rows > 2 ? 16 : 8) / Rows;  // vectors of V columns at once
+  // Keys of a block of K, vectors of columns of a block of V. kBlock * Rows accumulators keep the multipliers busy
+  // despite their latency. Twelve of sixteen registers leave no room for the two parts of a pair of bfloat16.
+  static constexpr int kBlock = kRegisters == 32                  ? (Rows == 1 ? 8 : 16 / Rows)
+                                : Rows == 4 && Dtype != kBFloat16 ? 3
+                                                                  : 8 / Rows;
+  /** Steps are multiples of this many keys: whole vectors and whole blocks. */
+  static constexpr int kMultiple = kBlock == 3               ? 3 * kKeysPerVector
+                                   : kBlock > kKeysPerVector ? kBlock
+                                                             : kKeysPerVector;
 
-  const ForwardArgs a;         // of this head
+  const ForwardArgs a;           // of this head
   const int64_t k_head, v_head;  // bytes from the item's first head
-  float* q;                    // [head_dim / kLanes][Rows][kLanes], times scale * log2(e)
-  float* o;                    // [head_dim_v / kLanes][Rows][kLanes]
+  float* q;                      // [head_dim / kLanes][Rows][kLanes], times scale * log2(e)
+  float* o;                      // [head_dim_v / kLanes][Rows][kLanes]
   Vec max,
       sum;  // lane = key within the vector * Rows + row; max is the same for all lanes of a row
   VecI key_of_lane, position, window_begin, window_end;
@@ -161,37 +209,71 @@ struct Decoder {
   }
 
   template <int Part>
-  FA_ALWAYS_INLINE void multiply(const char* const (&rows)[kKeysPerVector], int d,
-                                 Vec (&acc)[kLanes]) const {
-    const float* const qd = q + (d + (Part == kSecond ? kLanes : 0)) * Rows;
-    Vec row[Rows];
-    FA_UNROLL
-    for (int r = 0; r < Rows; ++r) row[r] = pin(load<Vec>(qd + r * kLanes));
-    FA_UNROLL
-    for (int t = 0; t < kKeysPerVector; ++t) {
-      const Vec k = pin(load_part<Dtype, Part>(rows[t] + d * kElementSize<Dtype>));
+  FA_ALWAYS_INLINE static void multiply(const char* const (&rows)[kBlock], int64_t offset,
+                                        const float* q, Vec (&acc)[kBlock][Rows]) {
+    if constexpr (Rows < kBlock) {
+      Vec qr[Rows];
       FA_UNROLL
-      for (int r = 0; r < Rows; ++r) acc[t * Rows + r] += k * row[r];
+      for (int r = 0; r < Rows; ++r) qr[r] = pin(load<Vec>(q + r * kLanes));
+      FA_UNROLL
+      for (int t = 0; t < kBlock; ++t) {
+        const Vec k = pin(load_part<Dtype, Part>(rows[t] + offset));
+        FA_UNROLL
+        for (int r = 0; r < Rows; ++r) acc[t][r] += k * qr[r];
+      }
+    } else {
+      Vec k[kBlock];
+      FA_UNROLL
+      for (int t = 0; t < kBlock; ++t) k[t] = pin(load_part<Dtype, Part>(rows[t] + offset));
+      FA_UNROLL
+      for (int r = 0; r < Rows; ++r) {
+        const Vec qr = pin(load<Vec>(q + r * kLanes));
+        FA_UNROLL
+        for (int t = 0; t < kBlock; ++t) acc[t][r] += k[t] * qr;
+      }
     }
   }
 
-  /** p = the scores of the step; lanes past the last key repeat it. */
-  void score(const KeyStep& step, Prefetch& ahead) {
-    for (int j = 0; j < step.keys; j += kKeysPerVector) {
-      ahead.advance(kKeysPerVector);
-      const char* rows[kKeysPerVector];
+  /** Per key of a block: its rows, kKeysPerVector summands of each. */
+  __attribute__((noinline)) static void score_block(const char* const* k, int64_t k_head,
+                                                    int head_dim, const float* q, Vec* partial,
+                                                    const char* ahead) {
+    const char* rows[kBlock];
+    FA_UNROLL
+    for (int t = 0; t < kBlock; ++t) rows[t] = k[t] + k_head;
+    Vec acc[kBlock][Rows];
+    FA_UNROLL
+    for (int t = 0; t < kBlock; ++t) {
       FA_UNROLL
-      for (int t = 0; t < kKeysPerVector; ++t) rows[t] = step.k[j + t] + k_head;
-      Vec acc[kLanes];
-      FA_UNROLL
-      for (int lane = 0; lane < kLanes; ++lane) acc[lane] = Vec{};
-      int d = 0;
-      for (; d + 2 * kLanes <= a.head_dim; d += 2 * kLanes) {
-        multiply<kFirst>(rows, d, acc);
-        multiply<kSecond>(rows, d, acc);
+      for (int r = 0; r < Rows; ++r) acc[t][r] = Vec{};
+    }
+    constexpr int64_t kBytes = kBlock * kLanes * kElementSize<Dtype>;
+    int d = 0;
+    if constexpr (Dtype == kBFloat16) {
+      for (; d + 2 * kLanes <= head_dim; d += 2 * kLanes, ahead += 2 * kBytes) {
+        const int64_t offset = d * kElementSize<Dtype>;
+        prefetch<2 * kBytes>(ahead);
+        multiply<kFirst>(rows, offset, q + d * Rows, acc);
+        multiply<kSecond>(rows, offset, q + (d + kLanes) * Rows, acc);
       }
-      if (d < a.head_dim) multiply<kAlone>(rows, d, acc);
-      store(p + j * Rows, sum_lanes(acc));
+    }
+    for (; d < head_dim; d += kLanes, ahead += kBytes) {
+      prefetch<kBytes>(ahead);
+      multiply<kAlone>(rows, d * kElementSize<Dtype>, q + d * Rows, acc);
+    }
+    FA_UNROLL
+    for (int t = 0; t < kBlock; ++t) partial[t] = fold<1, Rows>(acc[t]);
+  }
+
+  /** p = the scores of the step; lanes past the last key repeat it. */
+  void score(const KeyStep& step, Ahead& ahead) {
+    const int64_t block_bytes = kBlock * a.head_dim * kElementSize<Dtype>;
+    Vec partial[kDecodeKeys];
+    for (int j = 0; j < round_up(step.keys, kKeysPerVector); j += kBlock) {
+      score_block(step.k + j, k_head, a.head_dim, q, partial + j, ahead.take(block_bytes));
+    }
+    for (int j = 0; j < step.keys; j += kKeysPerVector) {
+      store(p + j * Rows, fold<Rows, kLanes>(partial + j));
     }
   }
 
@@ -275,10 +357,27 @@ struct Decoder {
     }
   }
 
-  /** Vectors of columns from d on; the first is the `From` part of its pair. */
+  template <int From, int Columns>
+  FA_ALWAYS_INLINE static void load_columns(const char* row, Vec (&v)[Columns]) {
+    if constexpr (From == kAlone) {
+      v[0] = load_part<Dtype, kAlone>(row);
+    } else {
+      constexpr int64_t kPairBytes = 2 * kLanes * kElementSize<Dtype>;
+      FA_UNROLL
+      for (int c = 0; c < Columns; ++c) {
+        const char* const pair = row + (From + c) / 2 * kPairBytes;
+        v[c] =
+            (From + c) % 2 == 0 ? load_part<Dtype, kFirst>(pair) : load_part<Dtype, kSecond>(pair);
+      }
+    }
+  }
+
+  /** `Columns` vectors of columns; the first is the `From` part of the pair at d. */
   template <int Columns, int From>
-  FA_ALWAYS_INLINE void add_columns(const char* const* rows, const float* weights, int keys,
-                                    int d) {
+  __attribute__((noinline)) void add_columns(const char* const* rows, const float* weights,
+                                             int keys, int d, Ahead& next) {
+    constexpr int64_t kBytes = Columns * kLanes * kElementSize<Dtype>;
+    const char* ahead = next.take(keys * kBytes);
     float* const od = o + (d + (From == kSecond ? kLanes : 0)) * Rows;
     Vec acc[Columns][Rows];
     FA_UNROLL
@@ -286,24 +385,28 @@ struct Decoder {
       FA_UNROLL
       for (int r = 0; r < Rows; ++r) acc[c][r] = load<Vec>(od + (c * Rows + r) * kLanes);
     }
-    for (int j = 0; j < keys; ++j) {
+    const auto add = [&](int j) __attribute__((always_inline)) {
       const char* const row = rows[j] + v_head + d * kElementSize<Dtype>;
       Vec v[Columns];
-      if constexpr (Columns == 1) {
-        v[0] = load_part<Dtype, From>(row);
-      } else {
-        FA_UNROLL
-        for (int c = 0; c < Columns; c += 2) {
-          v[c] = load_part<Dtype, kFirst>(row + c * kLanes * kElementSize<Dtype>);
-          v[c + 1] = load_part<Dtype, kSecond>(row + c * kLanes * kElementSize<Dtype>);
-        }
-      }
+      load_columns<From>(row, v);
       FA_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const Vec weight = splat(weights[j * Rows + r]);
         FA_UNROLL
         for (int c = 0; c < Columns; ++c) acc[c][r] += weight * v[c];
       }
+    };
+    int j = 0;
+    if constexpr (kBlock % 2 == 0) {
+      for (; j + 2 <= keys; j += 2, ahead += 2 * kBytes) {
+        prefetch<2 * kBytes>(ahead);
+        add(j);
+        add(j + 1);
+      }
+    }
+    for (; j < keys; ++j, ahead += kBytes) {
+      prefetch<kBytes>(ahead);
+      add(j);
     }
     FA_UNROLL
     for (int c = 0; c < Columns; ++c) {
@@ -313,41 +416,38 @@ struct Decoder {
   }
 
   /** o += p V for keys that every row sees. */
-  void add_values(const char* const* rows, const float* weights, int keys, Prefetch& ahead) {
-    int fetched = 0;
-    const auto fetch = [&](int columns) {
-      const int due = keys * columns / a.head_dim_v;
-      ahead.advance(due - fetched);
-      fetched = due;
-    };
+  void add_values(const char* const* rows, const float* weights, int keys, Ahead& ahead) {
+    // An odd number of columns twice makes whole pairs.
+    constexpr int kTwice = kBlock % 2 == 0 ? kBlock / 2 : kBlock;
     int d = 0;
-    if constexpr (kColumns > 1) {
-      for (; d + kColumns * kLanes <= a.head_dim_v; d += kColumns * kLanes) {
-        fetch(d + kColumns * kLanes);
-        add_columns<kColumns, kFirst>(rows, weights, keys, d);
+    for (; d + kTwice * 2 * kLanes <= a.head_dim_v; d += kTwice * 2 * kLanes) {
+      add_columns<kBlock, kFirst>(rows, weights, keys, d, ahead);
+      if constexpr (kBlock % 2 != 0) {
+        add_columns<kBlock, kSecond>(rows, weights, keys, d + (kBlock - 1) * kLanes, ahead);
       }
     }
-    for (; d + 2 * kLanes <= a.head_dim_v; d += 2 * kLanes) {
-      fetch(d + 2 * kLanes);
-      add_columns<1, kFirst>(rows, weights, keys, d);
-      add_columns<1, kSecond>(rows, weights, keys, d);
+    if constexpr (kTwice > 1) {
+      for (; d + 2 * kLanes <= a.head_dim_v; d += 2 * kLanes) {
+        add_columns<2, kFirst>(rows, weights, keys, d, ahead);
+      }
     }
-    if (d < a.head_dim_v) add_columns<1, kAlone>(rows, weights, keys, d);
-    fetch(a.head_dim_v);
+    if (d < a.head_dim_v) add_columns<1, kAlone>(rows, weights, keys, d, ahead);
   }
+
+  /** How `normalise` marks hidden pairs. Not by sign alone: a NaN may have one too. */
+  static bool hidden(float weight) { return float_bits(weight) == 0x80000000u; }
 
   /** The same for a key that is hidden from some row: not even 0 * NaN may reach that one. */
   void add_value(const char* row, const float* weights) {
     for (int d = 0; d < a.head_dim_v; d += kLanes) {
       const bool second = d % (2 * kLanes) != 0;
       const bool alone = !second && d + kLanes == a.head_dim_v;
-      const char* const at =
-          row + v_head + (second ? d - kLanes : d) * kElementSize<Dtype>;
+      const char* const at = row + v_head + (second ? d - kLanes : d) * kElementSize<Dtype>;
       const Vec v = alone    ? load_part<Dtype, kAlone>(at)
                     : second ? load_part<Dtype, kSecond>(at)
                              : load_part<Dtype, kFirst>(at);
       for (int r = 0; r < Rows; ++r) {
-        if (std::signbit(weights[r])) continue;
+        if (hidden(weights[r])) continue;
         float* const od = o + d * Rows + r * kLanes;
         store(od, load<Vec>(od) + weights[r] * v);
       }
@@ -359,12 +459,12 @@ struct Decoder {
     int open = 0;
     for (int j = 0; j < keys; ++j) {
       const float* const weights = p + j * Rows;
-      int hidden = 0;
-      for (int r = 0; r < Rows; ++r) hidden += std::signbit(weights[r]);
-      if (hidden == 0) {
+      int out_of_sight = 0;
+      for (int r = 0; r < Rows; ++r) out_of_sight += hidden(weights[r]);
+      if (out_of_sight == 0) {
         std::memmove(p + open * Rows, weights, sizeof(float) * Rows);
         rows[open++] = rows[j];
-      } else if (hidden < Rows) {
+      } else if (out_of_sight < Rows) {
         add_value(rows[j], weights);
       }
     }
@@ -372,7 +472,7 @@ struct Decoder {
   }
 
   /** One step of the online softmax. */
-  void attend(const KeyStep& step, Prefetch& next_k, Prefetch& next_v) {
+  void attend(const KeyStep& step, Ahead& next_k, Ahead& next_v) {
     score(step, next_k);
     bool hidden = step.key < all_begin || step.key + step.keys > all_end ||
                   step.keys % kKeysPerVector != 0 || a.mask.base != nullptr;
@@ -386,11 +486,7 @@ struct Decoder {
       keys = add_partly_hidden(keys, open_rows);
       rows = open_rows;
     }
-    for (int j = 0; j < keys; j += kDecodeValueKeys) {
-      const int count = static_cast<int>(smaller(kDecodeValueKeys, keys - j));
-      add_values(rows + j, p + j * Rows, count, next_v);
-    }
-    next_v.advance(step.keys - keys);
+    add_values(rows, p, keys, next_v);
   }
 
   /** `row` is scratch for one row. */
@@ -438,7 +534,9 @@ void fill_step(const ForwardArgs& a, int64_t key, int64_t end, int most, KeyStep
     step.k[j] = key_row(a, a.k, a.k_page_stride, key + j);
     step.v[j] = key_row(a, a.v, a.v_page_stride, key + j);
   }
-  for (int j = step.keys; j > 0 && j % kLanes != 0; ++j) step.k[j] = step.k[step.keys - 1];
+  if (step.keys == 0) return;
+  const int padded = static_cast<int>(smaller(step.keys + 16, kDecodeKeys));  // no block is larger
+  for (int j = step.keys; j < padded; ++j) step.k[j] = step.k[step.keys - 1];
 }
 
 /** Keys [begin, end) for all heads of the item, which lie side by side in memory and advance together. */
@@ -447,16 +545,18 @@ void decode_keys(Decoder<Dtype, Rows>* heads, int64_t begin, int64_t end) {
   const ForwardArgs& a = heads[0].a;
   const int64_t size = kElementSize<Dtype>;
   const int64_t key_bytes = a.kv_heads * (a.head_dim + a.head_dim_v) * size;
-  const int most = static_cast<int>(
-      larger(kLanes, smaller(kDecodeKeys, kDecodeStepBytes / key_bytes / kLanes * kLanes)));
+  constexpr int kMultiple = Decoder<Dtype, Rows>::kMultiple;
+  const int64_t fitting = smaller(kDecodeKeys, kDecodeStepBytes / key_bytes);
+  const int most = static_cast<int>(larger(1, fitting / kMultiple)) * kMultiple;
+  const char* const idle = reinterpret_cast<const char*>(heads);
   KeyStep steps[2];
   fill_step(a, begin, end, most, steps[0]);
   for (int at = 0; steps[at].keys > 0; at ^= 1) {
     const KeyStep& step = steps[at];
     KeyStep& next = steps[at ^ 1];
     fill_step(a, step.key + step.keys, end, most, next);
-    Prefetch next_k{next.k, next.keys, a.kv_heads, a.k_head_stride * size, a.head_dim * size, 0, 0};
-    Prefetch next_v{next.v, next.keys, a.kv_heads, a.v_head_stride * size, a.head_dim_v * size, 0, 0};
+    Ahead next_k{next.k, next.keys, a.kv_heads, a.k_head_stride * size, a.head_dim * size, idle};
+    Ahead next_v{next.v, next.keys, a.kv_heads, a.v_head_stride * size, a.head_dim_v * size, idle};
     for (int head = 0; head < a.kv_heads; ++head) heads[head].attend(step, next_k, next_v);
   }
 }

@@ -179,26 +179,26 @@ FA_ALWAYS_INLINE void zip(Vec& a, Vec& b, std::integer_sequence<int, I...>) {
   b = __builtin_shufflevector(x, y, (I / 4 * 4 + I % 4 / 2 + 2 + I % 2 * kLanes)...);
 }
 
-template <int Step>
-FA_ALWAYS_INLINE void fold(Vec (&r)[kLanes]) {
-  FA_UNROLL
-  for (int i = 0; i < kLanes / (2 * Step); ++i) {
-    Vec a = r[2 * i], b = r[2 * i + 1];
-    if constexpr (Step == 1)
-      zip(a, b, std::make_integer_sequence<int, kLanes>{});
-    else
-      exchange<Step>(a, b, std::make_integer_sequence<int, kLanes>{});
-    r[i] = a + b;
+/**
+ * Sums lanes of End / Step vectors r, which are overwritten: lane i of the result adds the lanes of r[i % End / Step]
+ * that differ from i in the bits Step to End / 2. So fold<1, kLanes> gives the sum of r[i] in lane i.
+ */
+template <int Step, int End>
+FA_ALWAYS_INLINE Vec fold(Vec* r) {
+  if constexpr (Step == End) {
+    return r[0];
+  } else {
+    FA_UNROLL
+    for (int i = 0; i < End / Step; i += 2) {
+      if constexpr (
+          Step == 1)  // two of the four lanes with one instruction each; the next level orders them
+        zip(r[i], r[i + 1], std::make_integer_sequence<int, kLanes>{});
+      else
+        exchange<Step>(r[i], r[i + 1], std::make_integer_sequence<int, kLanes>{});
+      r[i / 2] = r[i] + r[i + 1];
+    }
+    return fold<2 * Step, End>(r);
   }
-}
-
-/** Lane i of the result is the sum of the lanes of r[i], which is overwritten. */
-FA_ALWAYS_INLINE Vec sum_lanes(Vec (&r)[kLanes]) {
-  fold<1>(r);
-  fold<2>(r);
-  if constexpr (kLanes >= 8) fold<4>(r);
-  if constexpr (kLanes == 16) fold<8>(r);
-  return r[0];
 }
 
 }  // namespace
