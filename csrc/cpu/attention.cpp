@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
+#include <vector>
 
 #include "cpu/arena.h"
 #include "cpu/forward_plan.h"
@@ -34,64 +36,91 @@ void clear_uncovered_rows(const AttentionProblem& p) {
   }
 }
 
-/** `problem` with out and lse of one split in the workspace, float32 and contiguous: [1 or B, S, H, Dv] and [1 or B, H, S]. */
-AttentionProblem with_partial_outputs(const AttentionProblem& p, float* out, float* lse) {
-  AttentionProblem partial = p;
+/** Where the partial results of split keys lie, float32 and contiguous: out [1 or B, S, H, Dv] and lse [1 or B, H, S] each. */
+struct Partials {
+  AttentionProblem first;  // the problem with out and lse of the first split
+  int64_t stride = 0;      // floats from one split to the next
+};
+
+Partials partial_outputs(const AttentionProblem& p, int splits, Arena& arena) {
   const int64_t* s = p.q.shape;
-  partial.out = contiguous_view(out, DType::kFloat32, {s[0], s[1], s[2], p.head_dim_v()});
-  partial.lse = contiguous_view(lse, DType::kFloat32, {s[0], s[2], s[1]});
-  return partial;
+  const int64_t rows = s[0] * s[1] * p.heads();
+  Partials partials;
+  partials.first = p;
+  partials.stride = rows * (p.head_dim_v() + 1);
+  float* const data = reinterpret_cast<float*>(
+      arena.reserve(static_cast<size_t>(partials.stride * splits) * sizeof(float)));
+  partials.first.out = contiguous_view(data, DType::kFloat32, {s[0], s[1], s[2], p.head_dim_v()});
+  partials.first.lse =
+      contiguous_view(data + rows * p.head_dim_v(), DType::kFloat32, {s[0], s[2], s[1]});
+  return partials;
 }
+
+View moved(View view, int64_t elements) {
+  view.data = view.at(elements);
+  return view;
+}
+
+/** What a stream's thread keeps from call to call, so that a call like the last one allocates nothing. */
+struct Workspace {
+  ForwardPlan plan;
+  Arena sinks, partials;
+  std::vector<View> outs, lses;
+};
 
 }  // namespace
 
 void attention_forward(const AttentionProblem& p, Cancel cancel) {
-  const ForwardPlan plan = plan_forward(p);
-  const std::vector<float> sinks = sink_logits(p);
-  const float* const sink_data = sinks.empty() ? nullptr : sinks.data();
+  static thread_local Workspace workspace;
+  Workspace& work = workspace;  // of this thread, also in the loop's body
+  plan_forward(p, work.plan);
+  const ForwardPlan& plan = work.plan;
+  const float* sinks = nullptr;
+  if (p.sinks.present()) {
+    float* const logits = reinterpret_cast<float*>(
+        work.sinks.reserve(static_cast<size_t>(p.heads()) * sizeof(float)));
+    load_sink_logits(p, logits);
+    sinks = logits;
+  }
   clear_uncovered_rows(p);
 
   const int splits = plan.num_splits;
-  std::vector<AttentionProblem> partials;
+  Partials partials;
   if (splits > 1) {
-    static thread_local Arena workspace;  // one per stream: its thread runs this
-    const int64_t rows = p.q.shape[0] * p.q.shape[1] * p.heads();
-    const int64_t floats = rows * (p.head_dim_v() + 1);
-    float* const data = reinterpret_cast<float*>(
-        workspace.reserve(static_cast<size_t>(floats * splits) * sizeof(float)));
+    partials = partial_outputs(p, splits, work.partials);
+    work.outs.clear();
+    work.lses.clear();
     for (int s = 0; s < splits; ++s) {
-      float* const out = data + floats * s;
-      partials.push_back(with_partial_outputs(p, out, out + rows * p.head_dim_v()));
-      if (p.varlen()) clear_uncovered_rows(partials.back());
+      AttentionProblem partial = partials.first;
+      partial.out = moved(partial.out, s * partials.stride);
+      partial.lse = moved(partial.lse, s * partials.stride);
+      clear_uncovered_rows(partial);
+      work.outs.push_back(partial.out);
+      work.lses.push_back(partial.lse);
     }
   }
 
-  ThreadPool::shared().parallel_for(
-      plan.work_items(),
-      [&](int64_t index) {
-        const WorkItem item = work_item(p, plan, index);
-        ForwardArgs args = forward_args(splits > 1 ? partials[static_cast<size_t>(item.split)] : p,
-                                        plan, item.batch, item.kv_head, sink_data);
-        args.row_begin = item.row_begin;
-        args.row_end = item.row_end;
-        set_split(args, item.split, splits);
-        static thread_local Arena scratch;
-        const KernelTable& table = *plan.kernels;
-        if (plan.decode)
-          table.decode(args, scratch.reserve(table.decode_scratch(args)));
-        else
-          table.forward(args, scratch.reserve(table.forward_scratch(args)));
-      },
-      cancel);
-
-  if (splits > 1) {
-    std::vector<View> outs, lses;
-    for (const AttentionProblem& partial : partials) {
-      outs.push_back(partial.out);
-      lses.push_back(partial.lse);
+  const auto run_item = [&](int64_t index) {
+    const WorkItem item = work_item(p, plan, index);
+    ForwardArgs args =
+        forward_args(splits > 1 ? partials.first : p, plan, item.batch, item.kv_head, sinks);
+    if (splits > 1) {
+      args.out.base += item.split * partials.stride * static_cast<int64_t>(sizeof(float));
+      args.lse += item.split * partials.stride;
     }
-    merge_states(outs, lses, p.out, p.lse, cancel);
-  }
+    args.row_begin = item.row_begin;
+    args.row_end = item.row_end;
+    set_split(args, item.split, splits);
+    static thread_local Arena scratch;
+    const KernelTable& table = *plan.kernels;
+    if (plan.decode)
+      table.decode(args, scratch.reserve(table.decode_scratch(args)));
+    else
+      table.forward(args, scratch.reserve(table.forward_scratch(args)));
+  };
+  ThreadPool::shared().parallel_for(plan.work_items(), std::ref(run_item), cancel);
+
+  if (splits > 1) merge_states(work.outs, work.lses, p.out, p.lse, cancel);
 }
 
 }  // namespace fa::cpu

@@ -202,7 +202,8 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
     p.out = p.q;
     p.out.shape[3] = p.head_dim_v();
   }
-  const ForwardPlan forward = plan_forward(p);
+  ForwardPlan forward;
+  plan_forward(p, forward);
   AttentionPlan plan;
   plan.kernel = forward.decode ? "cpu.decode" : "cpu.forward";
   plan.isa = forward.kernels->name;

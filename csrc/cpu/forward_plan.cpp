@@ -27,7 +27,7 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 bool decodes(const AttentionProblem& p, const KernelTable& kernels) {
   return p.max_seqlen_q * p.group() <= kernels.decode_rows && p.head_dim() % kernels.lanes == 0 &&
          p.head_dim_v() % kernels.lanes == 0 && p.k.strides[3] == 1 && p.v.strides[3] == 1 &&
-         !p.mask.present() && !p.block_mask.present() && p.dropout.p == 0;
+         !p.block_mask.present() && p.dropout.p == 0;
 }
 
 int64_t count_items(const AttentionProblem& p, int64_t rows_per_item, int64_t heads_per_item,
@@ -44,8 +44,7 @@ int64_t count_items(const AttentionProblem& p, int64_t rows_per_item, int64_t he
 
 }  // namespace
 
-ForwardPlan plan_forward(const AttentionProblem& p) {
-  ForwardPlan plan{};
+void plan_forward(const AttentionProblem& p, ForwardPlan& plan) {
   plan.kernels = &kernels();
   plan.threads = num_threads();
   plan.decode = decodes(p, *plan.kernels);
@@ -80,9 +79,9 @@ ForwardPlan plan_forward(const AttentionProblem& p) {
         1, kMaxAutoSplits));
     if (plan.threads == 1) plan.num_splits = 1;
   }
+  plan.first_item.clear();
   count_items(p, plan.rows_per_item, plan.heads_per_item, &plan.first_item);
   for (int64_t& first : plan.first_item) first *= plan.num_splits;
-  return plan;
 }
 
 WorkItem work_item(const AttentionProblem& p, const ForwardPlan& plan, int64_t index) {
@@ -194,15 +193,15 @@ ForwardArgs forward_args(const AttentionProblem& p, const ForwardPlan& plan, int
   return a;
 }
 
+void load_sink_logits(const AttentionProblem& p, float* logits) {
+  kernels().convert_row(p.sinks.at(0), static_cast<int>(p.sinks.dtype), p.sinks.strides[0],
+                        static_cast<int>(p.heads()), reinterpret_cast<char*>(logits),
+                        static_cast<int>(DType::kFloat32));
+}
+
 std::vector<float> sink_logits(const AttentionProblem& p) {
-  std::vector<float> logits;
-  if (!p.sinks.present()) return logits;
-  for (int64_t h = 0; h < p.heads(); ++h) {
-    float logit = 0;
-    kernels().convert_row(p.sinks.at(h * p.sinks.strides[0]), static_cast<int>(p.sinks.dtype), 1, 1,
-                          reinterpret_cast<char*>(&logit), static_cast<int>(DType::kFloat32));
-    logits.push_back(logit);
-  }
+  std::vector<float> logits(p.sinks.present() ? static_cast<size_t>(p.heads()) : 0);
+  if (p.sinks.present()) load_sink_logits(p, logits.data());
   return logits;
 }
 

@@ -23,7 +23,8 @@ struct ForwardPlan {
   int64_t work_items() const { return first_item.back(); }
 };
 
-ForwardPlan plan_forward(const AttentionProblem& problem);
+/** Fills `plan`, whose memory is used again. */
+void plan_forward(const AttentionProblem& problem, ForwardPlan& plan);
 
 /** One work item of the plan. */
 struct WorkItem {
@@ -41,7 +42,9 @@ WorkItem work_item(const AttentionProblem& problem, const ForwardPlan& plan, int
 ForwardArgs forward_args(const AttentionProblem& problem, const ForwardPlan& plan, int64_t batch,
                          int64_t kv_head, const float* sinks);
 
-/** The sink logits of all heads as float32; empty without sinks. */
+/** The sink logits of all heads as float32; the problem has sinks. */
+void load_sink_logits(const AttentionProblem& problem, float* logits);
+/** The same; empty without sinks. */
 std::vector<float> sink_logits(const AttentionProblem& problem);
 
 /** Keys of one split: whole tiles. */

@@ -8,7 +8,16 @@ import {
   type SharedOptions,
 } from '../support/numerics.js';
 
-/** Few query rows over many keys take a kernel of their own, as long as only a window hides keys. */
+const seqlenK = 301;
+
+/** One mask row per sequence and key, as padding masks have; about every fifth key is hidden. */
+const padding = Uint8Array.from({ length: 2 * seqlenK }, (_, at) => Number(at % 5 !== 3));
+/** -Infinity hides. */
+const biases = Float64Array.from({ length: 8 * seqlenK }, (_, at) =>
+  at % 7 === 2 ? -Infinity : Math.fround(Math.sin(at)),
+);
+
+/** Few query rows over many keys take a kernel of their own, unless a block mask or dropout is asked for. */
 const options: Record<string, SharedOptions> = {
   plain: {},
   causal: { causal: true },
@@ -20,6 +29,10 @@ const options: Record<string, SharedOptions> = {
   alibi: { alibiSlopes: [0.5, 0.25, 0.125, 0.0625, 0.1, 0.2, 0.3, 0.4], causal: true },
   sinks: { sinks: [0, -2, 3, 0.5, 1, 2, -1, 4] },
   'three splits': { numSplits: 3, causal: true, sinks: [0, -2, 3, 0.5, 1, 2, -1, 4] },
+  'padding mask': { mask: { data: padding, shape: [2, 1, 1, seqlenK] } },
+  'padding mask, causal': { mask: { data: padding, shape: [2, 1, 1, seqlenK] }, causal: true },
+  'mask of nothing': { mask: { data: new Uint8Array(1), shape: [1, 1] } },
+  'float mask of each head': { mask: { data: biases, shape: [1, 8, 1, seqlenK] }, softcap: 3 },
   'layout bhsd': { layout: 'bhsd', causal: true },
   'window in layout bhsd': { layout: 'bhsd', causal: true, window: [37, 0], sinkTokens: 5 },
 };
@@ -35,7 +48,7 @@ describe.each(floatDTypes)('%s', (dtype) => {
       const shape = {
         batch: 2,
         seqlenQ,
-        seqlenK: 301,
+        seqlenK,
         heads: 8,
         kvHeads,
         headDim: 16,

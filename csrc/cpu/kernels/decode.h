@@ -2,42 +2,171 @@
 // along the head dim, so rows of K and V are read once, as they lie and in their own dtype, for all the
 // query heads that share them. Flash-Decoding (Dao et al. 2023): keys are split over work items and the
 // partial results merged by lse.
+//
+// Products and memory only overlap when the kernel asks for rows long before it needs them: an
+// out-of-order window is far shorter than the latency of memory. So keys advance in steps, and while
+// the products of one run, the rows of the next are fetched into the second-level cache, a few at a
+// time and in the order of memory.
 #pragma once
 
 #include <new>
 
 #include "cpu/kernels/tile.h"
+#include "cpu/kernels/tile_mask.h"
 
 namespace fa::cpu::FA_ISA {
 namespace {
 
 constexpr int kDecodeRows = kLanes < 8 ? kLanes : 8;  // most rows of one call
-constexpr int kDecodeKeys = 64;                       // most keys of one softmax step
-/** Keys of a step when all kv heads advance together: theirs and the next step's rows fit the second-level cache. */
-constexpr int kDecodeKeysTogether = 16;
+constexpr int kDecodeKeys = 64;                       // most keys of one step
+/** K and V of a step, so that it and the next one share the second-level cache with room to spare. */
+constexpr int64_t kDecodeStepBytes = 128 * 1024;
 
-/** Scores and probabilities are kept as [key][row], so a vector holds kLanes / Rows keys. */
-template <int Rows>
+/** The keys of one step of the online softmax. */
+struct KeyStep {
+  int64_t key;
+  int keys;
+  // Rows of the item's first kv head. K repeats its last row up to whole blocks.
+  const char* k[kDecodeKeys];
+  const char* v[kDecodeKeys];
+};
+
+/**
+ * The rows of the next step, for all heads and in the order of memory, as addresses to prefetch. A core drops prefetches
+ * beyond the two dozen lines it can wait for, so they are spread evenly over the products, and without a branch there.
+ */
+class Ahead {
+ public:
+  /** `idle` is what is fetched when nothing is left. */
+  Ahead(const char* const* rows, int keys, int heads, int64_t head_bytes, int64_t row_bytes,
+        const char* idle)
+      : rows_(rows),
+        keys_(keys),
+        heads_(heads),
+        head_bytes_(head_bytes),
+        row_bytes_(row_bytes),
+        idle_(idle) {
+    if (head_bytes == row_bytes) {
+      heads_ = 1;
+      row_bytes_ *= heads;
+    }
+    next_run();
+  }
+
+  /** The next `bytes`; those beyond the end of a run of adjacent rows are fetched in vain. */
+  const char* take(int64_t bytes) {
+    const char* const at = at_;
+    at_ += bytes;
+    if (at_ >= end_) next_run();
+    return at;
+  }
+
+ private:
+  const char* row() const { return rows_[key_] + head_ * head_bytes_; }
+
+  void next_run() {
+    at_ = end_ = idle_;
+    if (key_ == keys_) return;
+    at_ = row();
+    do {
+      end_ = row() + row_bytes_;
+      if (++head_ == heads_) {
+        head_ = 0;
+        ++key_;
+      }
+    } while (key_ < keys_ && row() == end_);
+  }
+
+  const char* const* rows_;
+  int keys_, heads_;
+  int64_t head_bytes_, row_bytes_;
+  const char* const idle_;
+  int key_ = 0, head_ = 0;  // the row after the run
+  const char* at_;
+  const char* end_;
+};
+
+/** The lines of `Bytes` from `at` on. */
+template <int64_t Bytes>
+FA_ALWAYS_INLINE void prefetch(const char* at) {
+  FA_UNROLL
+  for (int64_t byte = 0; byte < Bytes; byte += 64) __builtin_prefetch(at + byte, 0, 2);
+}
+
+// Vectors along the head dim come in pairs. Of bfloat16 a pair holds the even elements and the odd
+// ones: both are one operation away from the 32-bit words they lie in. The last vector of an odd number
+// is on its own (kAlone), in order.
+enum Part { kFirst, kSecond, kAlone };
+
+template <int Dtype, int Part>
+FA_ALWAYS_INLINE Vec load_part(const char* pair) {
+  if constexpr (Dtype == kBFloat16 && Part != kAlone) {
+    const VecU words = load<VecU>(pair);
+    return (Vec)(Part == kFirst ? words << 16 : words & 0xffff0000u);
+  }
+  return load_floats<Dtype>(pair + (Part == kSecond ? kLanes * kElementSize<Dtype> : 0));
+}
+
+template <int... I>
+FA_ALWAYS_INLINE void split_pair(Vec& a, Vec& b, std::integer_sequence<int, I...>) {
+  const Vec x = a, y = b;
+  a = __builtin_shufflevector(x, y, (2 * I)...);
+  b = __builtin_shufflevector(x, y, (2 * I + 1)...);
+}
+
+template <int... I>
+FA_ALWAYS_INLINE void join_pair(Vec& a, Vec& b, std::integer_sequence<int, I...>) {
+  const Vec x = a, y = b;
+  a = __builtin_shufflevector(x, y, (I / 2 + I % 2 * kLanes)...);
+  b = __builtin_shufflevector(x, y, ((kLanes + I) / 2 + I % 2 * kLanes)...);
+}
+
+/** From the order of elements to that of `load_part`, or back. */
+template <int Dtype, bool Back>
+void reorder(float* row, int dim) {
+  if constexpr (Dtype != kBFloat16) return;
+  for (int d = 0; d + 2 * kLanes <= dim; d += 2 * kLanes) {
+    Vec a = load<Vec>(row + d), b = load<Vec>(row + d + kLanes);
+    if constexpr (Back)
+      join_pair(a, b, std::make_integer_sequence<int, kLanes>{});
+    else
+      split_pair(a, b, std::make_integer_sequence<int, kLanes>{});
+    store(row + d, a);
+    store(row + d + kLanes, b);
+  }
+}
+
+/** One kv head. Scores and probabilities are kept as [key][row], so a vector holds kLanes / Rows keys. */
+template <int Dtype, int Rows>
 struct Decoder {
   static constexpr int kKeysPerVector = kLanes / Rows;
-  static constexpr int kVectors = kDecodeKeys / kKeysPerVector;
-  static constexpr int kColumns =
-      (kRegisters == 32 && Rows > 2 ? 16 : 8) / Rows;  // vectors of V columns at once
+  // Keys of a block of K, vectors of columns of a block of V. kBlock * Rows accumulators keep the multipliers busy
+  // despite their latency. Twelve of sixteen registers leave no room for the two parts of a pair of bfloat16.
+  static constexpr int kBlock = kRegisters == 32                  ? (Rows == 1 ? 8 : 16 / Rows)
+                                : Rows == 4 && Dtype != kBFloat16 ? 3
+                                                                  : 8 / Rows;
+  /** Steps are multiples of this many keys: whole vectors and whole blocks. */
+  static constexpr int kMultiple = kBlock == 3               ? 3 * kKeysPerVector
+                                   : kBlock > kKeysPerVector ? kBlock
+                                                             : kKeysPerVector;
 
-  const ForwardArgs a;  // of one kv head
-  float* q;             // [Rows][head_dim], times scale * log2(e)
-  float* o;             // [Rows][head_dim_v]
+  const ForwardArgs a;           // of this head
+  const int64_t k_head, v_head;  // bytes from the item's first head
+  float* q;                      // [head_dim / kLanes][Rows][kLanes], times scale * log2(e)
+  float* o;                      // [head_dim_v / kLanes][Rows][kLanes]
   Vec max,
       sum;  // lane = key within the vector * Rows + row; max is the same for all lanes of a row
   VecI key_of_lane, position, window_begin, window_end;
   Vec slope;
-  int64_t all_begin, all_end;    // keys that every row sees
+  const char* mask[kLanes];      // null: none; element of key 0
+  int64_t all_begin, all_end;    // keys that every row sees, dense mask aside
   int64_t some_begin, some_end;  // keys that some row sees, sink tokens aside
   alignas(64) float p[kDecodeKeys * Rows];
 
-  static int row_of(int lane) { return lane % Rows; }
-
-  Decoder(const ForwardArgs& args, float* q_rows, float* o_rows) : a(args), q(q_rows), o(o_rows) {
+  /** `row` is scratch for one row. */
+  Decoder(const ForwardArgs& args, int64_t k_offset, int64_t v_offset, float* q_rows, float* o_rows,
+          float* scratch)
+      : a(args), k_head(k_offset), v_head(v_offset), q(q_rows), o(o_rows) {
     const WindowMask window = window_of(a);
     const int64_t size = element_size(a.q.dtype);
     all_begin = a.key_begin;
@@ -49,17 +178,22 @@ struct Decoder {
     for (int r = 0; r < Rows; ++r) {
       const int64_t row = smaller(a.row_begin + r, a.row_end - 1);
       const int64_t i = row / a.group, head = row % a.group;
-      float* const q_row = q + r * a.head_dim;
       load_row(a.q.base + (i * a.q.row_stride + head * a.q_head_stride) * size, a.q.dtype,
-               a.q.dim_stride, a.head_dim, q_row);
+               a.q.dim_stride, a.head_dim, scratch);
+      reorder<Dtype, false>(scratch, a.head_dim);
       for (int d = 0; d < a.head_dim; d += kLanes) {
-        store(q_row + d, load<Vec>(q_row + d) * splat(a.scale * kLog2E));
+        store(q + d * Rows + r * kLanes, load<Vec>(scratch + d) * splat(a.scale * kLog2E));
       }
       all_begin = larger(all_begin, window.begin(i));
       all_end = smaller(all_end, window.end(i));
       some_begin = smaller(some_begin, window.begin(i));
       some_end = larger(some_end, window.end(i));
       const bool sink = a.sink_logits != nullptr && a.first_split;
+      const char* const mask_row =
+          a.mask.base == nullptr
+              ? nullptr
+              : a.mask.base + (i * a.mask.row_stride + head * a.mask.head_stride) *
+                                  element_size(a.mask.dtype);
       for (int lane = r; lane < kLanes; lane += Rows) {
         key_of_lane[lane] = lane / Rows;
         position[lane] = static_cast<int32_t>(i + window.offset);
@@ -67,179 +201,307 @@ struct Decoder {
         window_end[lane] = static_cast<int32_t>(window.end(i));
         max[lane] = sink ? a.sink_logits[head] * kLog2E : kLowest;
         sum[lane] = sink && lane < Rows ? 1.f : 0.f;
+        mask[lane] = mask_row;
         if (a.alibi_slopes != nullptr) slope[lane] = a.alibi_slopes[head * a.alibi_stride] * kLog2E;
       }
     }
     std::memset(o, 0, sizeof(float) * static_cast<size_t>(Rows * a.head_dim_v));
   }
 
-  template <int Dtype>
-  FA_ALWAYS_INLINE static void prefetch_row(const char* row, int dim) {
-    for (int64_t byte = 0; byte < dim * kElementSize<Dtype>; byte += 64) {
-      __builtin_prefetch(row + byte, 0, 2);
+  template <int Part>
+  FA_ALWAYS_INLINE static void multiply(const char* const (&rows)[kBlock], int64_t offset,
+                                        const float* q, Vec (&acc)[kBlock][Rows]) {
+    if constexpr (Rows < kBlock) {
+      Vec qr[Rows];
+      FA_UNROLL
+      for (int r = 0; r < Rows; ++r) qr[r] = pin(load<Vec>(q + r * kLanes));
+      FA_UNROLL
+      for (int t = 0; t < kBlock; ++t) {
+        const Vec k = pin(load_part<Dtype, Part>(rows[t] + offset));
+        FA_UNROLL
+        for (int r = 0; r < Rows; ++r) acc[t][r] += k * qr[r];
+      }
+    } else {
+      Vec k[kBlock];
+      FA_UNROLL
+      for (int t = 0; t < kBlock; ++t) k[t] = pin(load_part<Dtype, Part>(rows[t] + offset));
+      FA_UNROLL
+      for (int r = 0; r < Rows; ++r) {
+        const Vec qr = pin(load<Vec>(q + r * kLanes));
+        FA_UNROLL
+        for (int t = 0; t < kBlock; ++t) acc[t][r] += k[t] * qr;
+      }
     }
   }
 
-  template <int Dtype>
-  FA_ALWAYS_INLINE void prefetch(int64_t key) const {
-    prefetch_row<Dtype>(key_row(a, a.k, a.k_page_stride, key), a.head_dim);
-    prefetch_row<Dtype>(key_row(a, a.v, a.v_page_stride, key), a.head_dim_v);
+  /** Per key of a block: its rows, kKeysPerVector summands of each. */
+  __attribute__((noinline)) static void score_block(const char* const* k, int64_t k_head,
+                                                    int head_dim, const float* q, Vec* partial,
+                                                    const char* ahead) {
+    const char* rows[kBlock];
+    FA_UNROLL
+    for (int t = 0; t < kBlock; ++t) rows[t] = k[t] + k_head;
+    Vec acc[kBlock][Rows];
+    FA_UNROLL
+    for (int t = 0; t < kBlock; ++t) {
+      FA_UNROLL
+      for (int r = 0; r < Rows; ++r) acc[t][r] = Vec{};
+    }
+    constexpr int64_t kBytes = kBlock * kLanes * kElementSize<Dtype>;
+    int d = 0;
+    if constexpr (Dtype == kBFloat16) {
+      for (; d + 2 * kLanes <= head_dim; d += 2 * kLanes, ahead += 2 * kBytes) {
+        const int64_t offset = d * kElementSize<Dtype>;
+        prefetch<2 * kBytes>(ahead);
+        multiply<kFirst>(rows, offset, q + d * Rows, acc);
+        multiply<kSecond>(rows, offset, q + (d + kLanes) * Rows, acc);
+      }
+    }
+    for (; d < head_dim; d += kLanes, ahead += kBytes) {
+      prefetch<kBytes>(ahead);
+      multiply<kAlone>(rows, d * kElementSize<Dtype>, q + d * Rows, acc);
+    }
+    FA_UNROLL
+    for (int t = 0; t < kBlock; ++t) partial[t] = fold<1, Rows>(acc[t]);
   }
 
-  /** p = scores of `keys` keys from `key` on; lanes past the last key are -infinity. */
-  template <int Dtype>
-  void score(int64_t key, int keys) {
-    for (int j = 0; j < keys; j += kKeysPerVector) {
-      const char* rows[kKeysPerVector];
-      for (int t = 0; t < kKeysPerVector; ++t) {
-        rows[t] = key_row(a, a.k, a.k_page_stride, key + smaller(j + t, keys - 1));
-      }
-      Vec acc[kLanes];
-      FA_UNROLL
-      for (int lane = 0; lane < kLanes; ++lane) acc[lane] = Vec{};
-      for (int d = 0; d < a.head_dim; d += kLanes) {
-        Vec k[kKeysPerVector];
-        FA_UNROLL
-        for (int t = 0; t < kKeysPerVector; ++t) {
-          k[t] = load_floats<Dtype>(rows[t] + d * kElementSize<Dtype>);
-        }
-        FA_UNROLL
-        for (int r = 0; r < Rows; ++r) {
-          const Vec qd = load<Vec>(q + r * a.head_dim + d);
-          FA_UNROLL
-          for (int t = 0; t < kKeysPerVector; ++t) acc[t * Rows + r] += k[t] * qd;
-        }
-      }
-      transpose(acc);
-      FA_UNROLL
-      for (int step = kLanes / 2; step > 0; step /= 2) {
-        FA_UNROLL
-        for (int lane = 0; lane < step; ++lane) acc[lane] += acc[lane + step];
-      }
-      store(p + j * Rows, acc[0]);
+  /** p = the scores of the step; lanes past the last key repeat it. */
+  void score(const KeyStep& step, Ahead& ahead) {
+    const int64_t block_bytes = kBlock * a.head_dim * kElementSize<Dtype>;
+    Vec partial[kDecodeKeys];
+    for (int j = 0; j < round_up(step.keys, kKeysPerVector); j += kBlock) {
+      score_block(step.k + j, k_head, a.head_dim, q, partial + j, ahead.take(block_bytes));
+    }
+    for (int j = 0; j < step.keys; j += kKeysPerVector) {
+      store(p + j * Rows, fold<Rows, kLanes>(partial + j));
     }
   }
 
-  /** Softcap, ALiBi and the window, for the keys of `score`. */
-  void modify(int64_t key, int keys, bool masked) {
+  /** The dense mask of the keys of one vector: a float to add, -infinity where the pair is hidden. */
+  Vec dense_mask(int64_t key) const {
+    const int64_t size = element_size(a.mask.dtype);
+    Vec bias;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const int64_t at = smaller(key + lane / Rows, a.seqlen_k - 1);
+      bias[lane] = load_scalar(mask[lane] + at * a.mask.key_stride * size, a.mask.dtype);
+    }
+    if (a.mask.dtype == kBool) return select(bias == Vec{}, splat(-kInfinity), Vec{});
+    return bias_in_base_2(bias);
+  }
+
+  /** Softcap, ALiBi, the dense mask and the window. Returns whether a pair is hidden: its score is -infinity then. */
+  bool modify(const KeyStep& step) {
     const float cap = a.softcap * kLog2E;
     const VecI sinks = splat(static_cast<int32_t>(smaller(a.sink_tokens, a.seqlen_k)));
-    const VecI end = splat(static_cast<int32_t>(key + keys));
-    for (int j = 0; j < keys; j += kKeysPerVector) {
+    const VecI end = splat(static_cast<int32_t>(step.key + step.keys));
+    VecI hidden{};
+    for (int j = 0; j < step.keys; j += kKeysPerVector) {
       Vec x = load<Vec>(p + j * Rows);
-      const VecI at = key_of_lane + static_cast<int32_t>(key + j);
+      const VecI at = key_of_lane + static_cast<int32_t>(step.key + j);
       if (a.softcap > 0) x = splat(cap) * tanh(x * splat(1.f / cap));
       if (a.alibi_slopes != nullptr) {
         x -= slope * absolute(__builtin_convertvector(position - at, Vec));
       }
-      if (masked) {
-        const VecI seen = (at < window_end) & ((at >= window_begin) | (at < sinks)) & (at < end);
-        x = select(seen, x, splat(-kInfinity));
+      VecI seen = (at < window_end) & ((at >= window_begin) | (at < sinks)) & (at < end);
+      if (a.mask.base != nullptr) {
+        const Vec bias = dense_mask(step.key + j);
+        x += bias;
+        seen &= bias != splat(-kInfinity);
       }
-      store(p + j * Rows, x);
+      store(p + j * Rows, select(seen, x, splat(-kInfinity)));
+      hidden |= ~seen;
     }
+    for (int lane = 0; lane < kLanes; ++lane) {
+      if (hidden[lane] != 0) return true;
+    }
+    return false;
+  }
+
+  template <int Step, int... I>
+  FA_ALWAYS_INLINE static Vec rotate(Vec x, std::integer_sequence<int, I...>) {
+    return __builtin_shufflevector(x, x, ((I + Step) % kLanes)...);
+  }
+
+  /** The same for every lane of a row: the largest of them. */
+  template <int Step = Rows>
+  FA_ALWAYS_INLINE static Vec max_of_row(Vec x) {
+    if constexpr (Step < kLanes) {
+      const Vec other = rotate<Step>(x, std::make_integer_sequence<int, kLanes>{});
+      return max_of_row<2 * Step>(max_or_second(other, x));
+    }
+    return x;
   }
 
   /** Online softmax over the step: p becomes probabilities, o is rescaled. Hidden pairs become -0. */
-  void normalise(int keys, bool masked) {
+  void normalise(int keys, bool hidden) {
     Vec highest = max;
     for (int j = 0; j < keys; j += kKeysPerVector) {
       highest = max_or_second(load<Vec>(p + j * Rows), highest);
     }
-    for (int r = 0; r < Rows; ++r) {
-      float m = highest[r];
-      for (int lane = r + Rows; lane < kLanes; lane += Rows)
-        m = highest[lane] > m ? highest[lane] : m;
-      for (int lane = r; lane < kLanes; lane += Rows) highest[lane] = m;
-    }
+    highest = max_of_row(highest);
     const Vec alpha = exp2_or_zero(max - highest);
     max = highest;
     Vec total{};
     for (int j = 0; j < keys; j += kKeysPerVector) {
       const Vec x = load<Vec>(p + j * Rows);
-      const Vec e = masked ? exp2_or_zero(x - max) : exp2_clamped(x - max);
+      const Vec e = hidden ? exp2_or_zero(x - max) : exp2_clamped(x - max);
       total += e;
-      store(p + j * Rows, masked ? select(x == splat(-kInfinity), splat(-0.f), e) : e);
+      store(p + j * Rows, hidden ? select(x == splat(-kInfinity), splat(-0.f), e) : e);
     }
     sum = sum * alpha + total;
     for (int r = 0; r < Rows; ++r) {
       if (alpha[r] == 1.f) continue;
-      float* const row = o + r * a.head_dim_v;
-      for (int d = 0; d < a.head_dim_v; d += kLanes) store(row + d, load<Vec>(row + d) * alpha[r]);
+      for (int d = r * kLanes; d < a.head_dim_v * Rows; d += kLanes * Rows) {
+        store(o + d, load<Vec>(o + d) * alpha[r]);
+      }
     }
   }
 
-  template <int Dtype, int Columns, bool Masked>
-  FA_ALWAYS_INLINE void add_columns(const char* const* rows, int keys, int d) {
-    Vec acc[Rows][Columns];
-    FA_UNROLL
-    for (int r = 0; r < Rows; ++r) {
-      FA_UNROLL
-      for (int c = 0; c < Columns; ++c)
-        acc[r][c] = load<Vec>(o + r * a.head_dim_v + d + c * kLanes);
-    }
-    for (int j = 0; j < keys; ++j) {
-      Vec v[Columns];
+  template <int From, int Columns>
+  FA_ALWAYS_INLINE static void load_columns(const char* row, Vec (&v)[Columns]) {
+    if constexpr (From == kAlone) {
+      v[0] = load_part<Dtype, kAlone>(row);
+    } else {
+      constexpr int64_t kPairBytes = 2 * kLanes * kElementSize<Dtype>;
       FA_UNROLL
       for (int c = 0; c < Columns; ++c) {
-        v[c] = load_floats<Dtype>(rows[j] + (d + c * kLanes) * kElementSize<Dtype>);
+        const char* const pair = row + (From + c) / 2 * kPairBytes;
+        v[c] =
+            (From + c) % 2 == 0 ? load_part<Dtype, kFirst>(pair) : load_part<Dtype, kSecond>(pair);
       }
+    }
+  }
+
+  /** `Columns` vectors of columns; the first is the `From` part of the pair at d. */
+  template <int Columns, int From>
+  __attribute__((noinline)) void add_columns(const char* const* rows, const float* weights,
+                                             int keys, int d, Ahead& next) {
+    constexpr int64_t kBytes = Columns * kLanes * kElementSize<Dtype>;
+    const char* ahead = next.take(keys * kBytes);
+    float* const od = o + (d + (From == kSecond ? kLanes : 0)) * Rows;
+    Vec acc[Columns][Rows];
+    FA_UNROLL
+    for (int c = 0; c < Columns; ++c) {
+      FA_UNROLL
+      for (int r = 0; r < Rows; ++r) acc[c][r] = load<Vec>(od + (c * Rows + r) * kLanes);
+    }
+    const auto add = [&](int j) __attribute__((always_inline)) {
+      const char* const row = rows[j] + v_head + d * kElementSize<Dtype>;
+      Vec v[Columns];
+      load_columns<From>(row, v);
       FA_UNROLL
       for (int r = 0; r < Rows; ++r) {
-        const Vec weight = splat(p[j * Rows + r]);
+        const Vec weight = splat(weights[j * Rows + r]);
         FA_UNROLL
-        for (int c = 0; c < Columns; ++c) {
-          const Vec next = acc[r][c] + weight * v[c];
-          acc[r][c] = Masked ? select((VecI)weight < 0, acc[r][c], next) : next;
-        }
+        for (int c = 0; c < Columns; ++c) acc[c][r] += weight * v[c];
+      }
+    };
+    int j = 0;
+    if constexpr (kBlock % 2 == 0) {
+      for (; j + 2 <= keys; j += 2, ahead += 2 * kBytes) {
+        prefetch<2 * kBytes>(ahead);
+        add(j);
+        add(j + 1);
       }
     }
+    for (; j < keys; ++j, ahead += kBytes) {
+      prefetch<kBytes>(ahead);
+      add(j);
+    }
     FA_UNROLL
-    for (int r = 0; r < Rows; ++r) {
+    for (int c = 0; c < Columns; ++c) {
       FA_UNROLL
-      for (int c = 0; c < Columns; ++c) store(o + r * a.head_dim_v + d + c * kLanes, acc[r][c]);
+      for (int r = 0; r < Rows; ++r) store(od + (c * Rows + r) * kLanes, acc[c][r]);
     }
   }
 
-  /** o += p V. Where some row sees a key and another does not, hidden pairs are left out: 0 * NaN must not leak. */
-  template <int Dtype, bool Masked>
-  void add_values(int64_t key, int keys) {
-    const char* rows[kDecodeKeys];
-    for (int j = 0; j < keys; ++j) {
-      rows[j] = key_row(a, a.v, a.v_page_stride, key + j);
-    }
+  /** o += p V for keys that every row sees. */
+  void add_values(const char* const* rows, const float* weights, int keys, Ahead& ahead) {
+    // An odd number of columns twice makes whole pairs.
+    constexpr int kTwice = kBlock % 2 == 0 ? kBlock / 2 : kBlock;
     int d = 0;
-    for (; d + kColumns * kLanes <= a.head_dim_v; d += kColumns * kLanes) {
-      add_columns<Dtype, kColumns, Masked>(rows, keys, d);
+    for (; d + kTwice * 2 * kLanes <= a.head_dim_v; d += kTwice * 2 * kLanes) {
+      add_columns<kBlock, kFirst>(rows, weights, keys, d, ahead);
+      if constexpr (kBlock % 2 != 0) {
+        add_columns<kBlock, kSecond>(rows, weights, keys, d + (kBlock - 1) * kLanes, ahead);
+      }
     }
-    for (; d < a.head_dim_v; d += kLanes) add_columns<Dtype, 1, Masked>(rows, keys, d);
+    if constexpr (kTwice > 1) {
+      for (; d + 2 * kLanes <= a.head_dim_v; d += 2 * kLanes) {
+        add_columns<2, kFirst>(rows, weights, keys, d, ahead);
+      }
+    }
+    if (d < a.head_dim_v) add_columns<1, kAlone>(rows, weights, keys, d, ahead);
   }
 
-  /** One step of the online softmax, at most kDecodeKeys keys. */
-  template <int Dtype>
-  void attend(int64_t key, int keys) {
-    const bool masked = key < all_begin || key + keys > all_end || keys % kKeysPerVector != 0;
-    score<Dtype>(key, keys);
-    if (masked || a.softcap > 0 || a.alibi_slopes != nullptr) modify(key, keys, masked);
-    normalise(keys, masked);
-    if (masked)
-      add_values<Dtype, true>(key, keys);
-    else
-      add_values<Dtype, false>(key, keys);
+  /** How `normalise` marks hidden pairs. Not by sign alone: a NaN may have one too. */
+  static bool hidden(float weight) { return float_bits(weight) == 0x80000000u; }
+
+  /** The same for a key that is hidden from some row: not even 0 * NaN may reach that one. */
+  void add_value(const char* row, const float* weights) {
+    for (int d = 0; d < a.head_dim_v; d += kLanes) {
+      const bool second = d % (2 * kLanes) != 0;
+      const bool alone = !second && d + kLanes == a.head_dim_v;
+      const char* const at = row + v_head + (second ? d - kLanes : d) * kElementSize<Dtype>;
+      const Vec v = alone    ? load_part<Dtype, kAlone>(at)
+                    : second ? load_part<Dtype, kSecond>(at)
+                             : load_part<Dtype, kFirst>(at);
+      for (int r = 0; r < Rows; ++r) {
+        if (hidden(weights[r])) continue;
+        float* const od = o + d * Rows + r * kLanes;
+        store(od, load<Vec>(od) + weights[r] * v);
+      }
+    }
   }
 
-  void finish() {
+  /** Leaves the keys that every row sees in `rows` and p, and returns how many; adds those that only some see. */
+  int add_partly_hidden(int keys, const char** rows) {
+    int open = 0;
+    for (int j = 0; j < keys; ++j) {
+      const float* const weights = p + j * Rows;
+      int out_of_sight = 0;
+      for (int r = 0; r < Rows; ++r) out_of_sight += hidden(weights[r]);
+      if (out_of_sight == 0) {
+        std::memmove(p + open * Rows, weights, sizeof(float) * Rows);
+        rows[open++] = rows[j];
+      } else if (out_of_sight < Rows) {
+        add_value(rows[j], weights);
+      }
+    }
+    return open;
+  }
+
+  /** One step of the online softmax. */
+  void attend(const KeyStep& step, Ahead& next_k, Ahead& next_v) {
+    score(step, next_k);
+    bool hidden = step.key < all_begin || step.key + step.keys > all_end ||
+                  step.keys % kKeysPerVector != 0 || a.mask.base != nullptr;
+    if (hidden || a.softcap > 0 || a.alibi_slopes != nullptr) hidden = modify(step);
+    normalise(step.keys, hidden);
+    const char* const* rows = step.v;
+    const char* open_rows[kDecodeKeys];
+    int keys = step.keys;
+    if (hidden) {
+      std::memcpy(open_rows, rows, sizeof(char*) * static_cast<size_t>(keys));
+      keys = add_partly_hidden(keys, open_rows);
+      rows = open_rows;
+    }
+    add_values(rows, p, keys, next_v);
+  }
+
+  /** `row` is scratch for one row. */
+  void finish(float* row) {
     const int64_t size = element_size(a.out.dtype);
     for (int r = 0; r < Rows && a.row_begin + r < a.row_end; ++r) {
       const int64_t i = (a.row_begin + r) / a.group, head = (a.row_begin + r) % a.group;
       float total = 0;
       for (int lane = r; lane < kLanes; lane += Rows) total += sum[lane];
       const bool empty = total == 0 || max[r] == kLowest;
-      float* const row = o + r * a.head_dim_v;
       const float inverse = empty ? 0.f : 1.f / total;
       for (int d = 0; d < a.head_dim_v; d += kLanes) {
-        store(row + d, empty ? Vec{} : load<Vec>(row + d) * inverse);
+        store(row + d, empty ? Vec{} : load<Vec>(o + d * Rows + r * kLanes) * inverse);
       }
+      reorder<Dtype, true>(row, a.head_dim_v);
       store_row(a.out.base + (i * a.out.row_stride + head * a.out_head_stride) * size, a.out.dtype,
                 a.out.dim_stride, a.head_dim_v, row);
       if (a.lse != nullptr) {
@@ -250,89 +512,98 @@ struct Decoder {
   }
 };
 
-/** The arguments of one of the item's kv heads. */
+/** The arguments of one of the item's kv heads; K and V stay those of the first. */
 FA_ALWAYS_INLINE ForwardArgs head_args(const ForwardArgs& a, int head) {
   ForwardArgs one = a;
-  const auto move = [](Rows& rows, int64_t elements) {
-    rows.base += elements * element_size(rows.dtype);
-  };
   const int64_t query_head = int64_t{head} * a.group;
-  move(one.q, query_head * a.q_head_stride);
-  move(one.out, query_head * a.out_head_stride);
-  move(one.k, head * a.k_head_stride);
-  move(one.v, head * a.v_head_stride);
+  one.q.base += query_head * a.q_head_stride * element_size(a.q.dtype);
+  one.out.base += query_head * a.out_head_stride * element_size(a.out.dtype);
   if (one.lse != nullptr) one.lse += query_head * a.lse_head_stride;
   if (one.alibi_slopes != nullptr) one.alibi_slopes += query_head * a.alibi_stride;
   if (one.sink_logits != nullptr) one.sink_logits += query_head;
+  if (one.mask.base != nullptr)
+    one.mask.base += query_head * a.mask.head_stride * element_size(a.mask.dtype);
   return one;
 }
 
-/**
- * Keys [begin, end) for all heads of the item. Where heads lie side by side in memory they advance together, a few keys at a
- * time, and the rows of the next step are fetched in the order of memory: one head's rows alone are far apart, which no
- * hardware prefetcher follows and which keeps most memory channels idle.
- */
+/** Keys [key, end), at most `most`; none when key >= end. */
+void fill_step(const ForwardArgs& a, int64_t key, int64_t end, int most, KeyStep& step) {
+  step.key = key;
+  step.keys = static_cast<int>(larger(0, smaller(most, end - key)));
+  for (int j = 0; j < step.keys; ++j) {
+    step.k[j] = key_row(a, a.k, a.k_page_stride, key + j);
+    step.v[j] = key_row(a, a.v, a.v_page_stride, key + j);
+  }
+  if (step.keys == 0) return;
+  const int padded = static_cast<int>(smaller(step.keys + 16, kDecodeKeys));  // no block is larger
+  for (int j = step.keys; j < padded; ++j) step.k[j] = step.k[step.keys - 1];
+}
+
+/** Keys [begin, end) for all heads of the item, which lie side by side in memory and advance together. */
 template <int Dtype, int Rows>
-void decode_keys(Decoder<Rows>* heads, int count, int64_t begin, int64_t end) {
-  const int step = count > 1 ? kDecodeKeysTogether : kDecodeKeys;
-  for (int64_t key = begin; key < end; key += step) {
-    const int keys = static_cast<int>(smaller(step, end - key));
-    for (int head = 0; head < count; ++head) {
-      if (count > 1) {
-        const int64_t next = key + step;
-        const int64_t last = smaller(end, next + int64_t{step} * (head + 1) / count);
-        for (int64_t ahead = next + int64_t{step} * head / count; ahead < last; ++ahead) {
-          for (int other = 0; other < count; ++other) heads[other].template prefetch<Dtype>(ahead);
-        }
-      }
-      heads[head].template attend<Dtype>(key, keys);
-    }
+void decode_keys(Decoder<Dtype, Rows>* heads, int64_t begin, int64_t end) {
+  const ForwardArgs& a = heads[0].a;
+  const int64_t size = kElementSize<Dtype>;
+  const int64_t key_bytes = a.kv_heads * (a.head_dim + a.head_dim_v) * size;
+  constexpr int kMultiple = Decoder<Dtype, Rows>::kMultiple;
+  const int64_t fitting = smaller(kDecodeKeys, kDecodeStepBytes / key_bytes);
+  const int most = static_cast<int>(larger(1, fitting / kMultiple)) * kMultiple;
+  const char* const idle = reinterpret_cast<const char*>(heads);
+  KeyStep steps[2];
+  fill_step(a, begin, end, most, steps[0]);
+  for (int at = 0; steps[at].keys > 0; at ^= 1) {
+    const KeyStep& step = steps[at];
+    KeyStep& next = steps[at ^ 1];
+    fill_step(a, step.key + step.keys, end, most, next);
+    Ahead next_k{next.k, next.keys, a.kv_heads, a.k_head_stride * size, a.head_dim * size, idle};
+    Ahead next_v{next.v, next.keys, a.kv_heads, a.v_head_stride * size, a.head_dim_v * size, idle};
+    for (int head = 0; head < a.kv_heads; ++head) heads[head].attend(step, next_k, next_v);
   }
 }
 
 template <int Dtype, int Rows>
-void decode_heads(Decoder<Rows>* heads, int count) {
-  const ForwardArgs& a = heads[0].a;
+void decode_rows(const ForwardArgs& a, char* at) {
+  using Head = Decoder<Dtype, Rows>;
+  const auto take_floats = [&at](int count) {
+    return reinterpret_cast<float*>(take(at, sizeof(float) * static_cast<size_t>(count)));
+  };
+  auto* const heads =
+      reinterpret_cast<Head*>(take(at, sizeof(Head) * static_cast<size_t>(a.kv_heads)));
+  float* const row = take_floats(static_cast<int>(larger(a.head_dim, a.head_dim_v)));
+  for (int head = 0; head < a.kv_heads; ++head) {
+    float* const q = take_floats(Rows * a.head_dim);
+    float* const o = take_floats(Rows * a.head_dim_v);
+    new (heads + head) Head(head_args(a, head), head * a.k_head_stride * kElementSize<Dtype>,
+                            head * a.v_head_stride * kElementSize<Dtype>, q, o, row);
+  }
   const int64_t first = larger(a.key_begin, heads[0].some_begin);
   const int64_t last = smaller(a.key_end, heads[0].some_end);
   const int64_t sinks = smaller(smaller(a.sink_tokens, first), last);
-  decode_keys<Dtype>(heads, count, a.key_begin, sinks);
-  decode_keys<Dtype>(heads, count, first, last);
+  decode_keys(heads, a.key_begin, sinks);
+  decode_keys(heads, first, last);
+  for (int head = 0; head < a.kv_heads; ++head) heads[head].finish(row);
 }
 
 template <int Rows>
-void decode_rows(const ForwardArgs& a, char* at) {
-  auto* const heads = reinterpret_cast<Decoder<Rows>*>(
-      take(at, sizeof(Decoder<Rows>) * static_cast<size_t>(a.kv_heads)));
-  for (int head = 0; head < a.kv_heads; ++head) {
-    float* const q =
-        reinterpret_cast<float*>(take(at, sizeof(float) * static_cast<size_t>(Rows * a.head_dim)));
-    float* const o = reinterpret_cast<float*>(
-        take(at, sizeof(float) * static_cast<size_t>(Rows * a.head_dim_v)));
-    new (heads + head) Decoder<Rows>(head_args(a, head), q, o);
-  }
-  if (a.k.dtype == kFloat32)
-    decode_heads<kFloat32>(heads, a.kv_heads);
-  else if (a.k.dtype == kFloat16)
-    decode_heads<kFloat16>(heads, a.kv_heads);
-  else
-    decode_heads<kBFloat16>(heads, a.kv_heads);
-  for (int head = 0; head < a.kv_heads; ++head) heads[head].finish();
+void decode_dtype(const ForwardArgs& a, char* scratch) {
+  if (a.k.dtype == kFloat32) return decode_rows<kFloat32, Rows>(a, scratch);
+  if (a.k.dtype == kFloat16) return decode_rows<kFloat16, Rows>(a, scratch);
+  decode_rows<kBFloat16, Rows>(a, scratch);
 }
 
 size_t decode_scratch(const ForwardArgs& a) {
-  const size_t row =
-      aligned(sizeof(float) * static_cast<size_t>(kDecodeRows * larger(a.head_dim, a.head_dim_v)));
-  return static_cast<size_t>(a.kv_heads) * (2 * row + aligned(sizeof(Decoder<kDecodeRows>))) + 64;
+  const size_t row = sizeof(float) * static_cast<size_t>(larger(a.head_dim, a.head_dim_v));
+  const size_t head = sizeof(Decoder<kFloat32, kDecodeRows>) + 2 * aligned(kDecodeRows * row);
+  return static_cast<size_t>(a.kv_heads) * aligned(head) + aligned(row) + 64;
 }
 
-/** At most kDecodeRows rows; head dims that fill vectors; unit stride along K and V; no dense or block mask, no dropout. */
+/** At most kDecodeRows rows; head dims that fill vectors; unit stride along K and V; no block mask, no dropout. */
 void decode(const ForwardArgs& a, char* scratch) {
   const int64_t rows = a.row_end - a.row_begin;
-  if (rows == 1) return decode_rows<1>(a, scratch);
-  if (rows == 2) return decode_rows<2>(a, scratch);
-  if (rows <= 4) return decode_rows<4>(a, scratch);
-  if constexpr (kDecodeRows >= 8) decode_rows<8>(a, scratch);
+  if (rows == 1) return decode_dtype<1>(a, scratch);
+  if (rows == 2) return decode_dtype<2>(a, scratch);
+  if (rows <= 4) return decode_dtype<4>(a, scratch);
+  if constexpr (kDecodeRows >= 8) decode_dtype<8>(a, scratch);
 }
 
 }  // namespace

@@ -208,5 +208,35 @@ FA_ALWAYS_INLINE void transpose(Vec (&r)[kLanes]) {
   butterfly<1>(r);
 }
 
+/** Interleaves the low and the high pairs of every 128 bits: unpcklps and unpckhps, zip1 and zip2. */
+template <int... I>
+FA_ALWAYS_INLINE void zip(Vec& a, Vec& b, std::integer_sequence<int, I...>) {
+  const Vec x = a, y = b;
+  a = __builtin_shufflevector(x, y, (I / 4 * 4 + I % 4 / 2 + I % 2 * kLanes)...);
+  b = __builtin_shufflevector(x, y, (I / 4 * 4 + I % 4 / 2 + 2 + I % 2 * kLanes)...);
+}
+
+/**
+ * Sums lanes of End / Step vectors r, which are overwritten: lane i of the result adds the lanes of r[i % End / Step]
+ * that differ from i in the bits Step to End / 2. So fold<1, kLanes> gives the sum of r[i] in lane i.
+ */
+template <int Step, int End>
+FA_ALWAYS_INLINE Vec fold(Vec* r) {
+  if constexpr (Step == End) {
+    return r[0];
+  } else {
+    FA_UNROLL
+    for (int i = 0; i < End / Step; i += 2) {
+      if constexpr (
+          Step == 1)  // two of the four lanes with one instruction each; the next level orders them
+        zip(r[i], r[i + 1], std::make_integer_sequence<int, kLanes>{});
+      else
+        exchange<Step>(r[i], r[i + 1], std::make_integer_sequence<int, kLanes>{});
+      r[i / 2] = r[i] + r[i + 1];
+    }
+    return fold<2 * Step, End>(r);
+  }
+}
+
 }  // namespace
 }  // namespace fa::cpu::FA_ISA

@@ -1,0 +1,150 @@
+// Decoding allocates nothing once it has run: every allocation of C++ code is counted, and a call like
+// the ones before it must add none.
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <new>
+#include <vector>
+
+#include "check.h"
+#include "cpu/ops.h"
+
+namespace {
+std::atomic<int64_t> allocations{0};
+
+void* counted(size_t bytes, size_t alignment) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  void* memory = nullptr;
+  if (posix_memalign(&memory, alignment, bytes > 0 ? bytes : 1) != 0) throw std::bad_alloc();
+  return memory;
+}
+}  // namespace
+
+void* operator new(size_t bytes) { return counted(bytes, alignof(std::max_align_t)); }
+void* operator new(size_t bytes, std::align_val_t alignment) {
+  return counted(bytes, static_cast<size_t>(alignment));
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
+
+namespace {
+
+using fa::AttentionProblem;
+using fa::contiguous_view;
+using fa::DType;
+
+constexpr int64_t kHeads = 8, kKvHeads = 2, kDim = 64, kPage = 16;
+
+/** One new token per sequence, with everything a call may have beside it that a later call needs too. */
+struct Decode {
+  std::vector<float> q, k, v, out, lse, sinks;
+  std::vector<int32_t> pages, lengths, cu_seqlens_q, cu_seqlens_k;
+  std::vector<char> mask;
+  AttentionProblem problem;
+
+  Decode(int64_t batch, int64_t keys)
+      : q(static_cast<size_t>(batch * kHeads * kDim), 0.1f),
+        k(static_cast<size_t>(batch * keys * kKvHeads * kDim), 0.2f),
+        v(k.size(), 0.3f),
+        out(q.size()),
+        lse(static_cast<size_t>(batch * kHeads)) {
+    AttentionProblem& p = problem;
+    p.q = contiguous_view(q.data(), DType::kFloat32, {batch, 1, kHeads, kDim});
+    p.k = contiguous_view(k.data(), DType::kFloat32, {batch, keys, kKvHeads, kDim});
+    p.v = contiguous_view(v.data(), DType::kFloat32, {batch, keys, kKvHeads, kDim});
+    p.out = contiguous_view(out.data(), DType::kFloat32, {batch, 1, kHeads, kDim});
+    p.lse = contiguous_view(lse.data(), DType::kFloat32, {batch, kHeads, 1});
+    p.max_seqlen_q = 1;
+    p.max_seqlen_k = keys;
+    p.scale = 0.125f;
+  }
+
+  Decode& with_sinks() {
+    sinks.assign(kHeads, 0.5f);
+    problem.sinks = contiguous_view(sinks.data(), DType::kFloat32, {kHeads});
+    return *this;
+  }
+
+  Decode& with_splits(int splits) {
+    problem.num_splits = splits;
+    return *this;
+  }
+
+  Decode& with_mask() {
+    const int64_t keys = problem.max_seqlen_k;
+    mask.assign(static_cast<size_t>(keys), 1);
+    mask[3] = 0;
+    problem.mask = contiguous_view(mask.data(), DType::kBool, {problem.batch(), kHeads, 1, keys});
+    for (int axis = 0; axis < 3; ++axis) problem.mask.strides[axis] = 0;
+    return *this;
+  }
+
+  Decode& as_paged() {
+    AttentionProblem& p = problem;
+    const int64_t batch = p.batch(), per_sequence = p.max_seqlen_k / kPage;
+    for (int64_t i = 0; i < batch * per_sequence; ++i) pages.push_back(static_cast<int32_t>(i));
+    lengths.assign(static_cast<size_t>(batch), static_cast<int32_t>(p.max_seqlen_k));
+    const int64_t count = batch * per_sequence;
+    p.k = contiguous_view(k.data(), DType::kFloat32, {count, kPage, kKvHeads, kDim});
+    p.v = contiguous_view(v.data(), DType::kFloat32, {count, kPage, kKvHeads, kDim});
+    p.page_table = contiguous_view(pages.data(), DType::kInt32, {batch, per_sequence});
+    p.seqlens_k = contiguous_view(lengths.data(), DType::kInt32, {batch});
+    return *this;
+  }
+
+  Decode& as_varlen() {
+    AttentionProblem& p = problem;
+    const int64_t batch = p.batch(), keys = p.max_seqlen_k;
+    for (int64_t b = 0; b <= batch; ++b) {
+      cu_seqlens_q.push_back(static_cast<int32_t>(b));
+      cu_seqlens_k.push_back(static_cast<int32_t>(b * keys));
+    }
+    p.q = contiguous_view(q.data(), DType::kFloat32, {1, batch, kHeads, kDim});
+    p.out = contiguous_view(out.data(), DType::kFloat32, {1, batch, kHeads, kDim});
+    p.k = contiguous_view(k.data(), DType::kFloat32, {1, batch * keys, kKvHeads, kDim});
+    p.v = contiguous_view(v.data(), DType::kFloat32, {1, batch * keys, kKvHeads, kDim});
+    p.lse = contiguous_view(lse.data(), DType::kFloat32, {1, kHeads, batch});
+    p.cu_seqlens_q = contiguous_view(cu_seqlens_q.data(), DType::kInt32, {batch + 1});
+    p.cu_seqlens_k = contiguous_view(cu_seqlens_k.data(), DType::kInt32, {batch + 1});
+    return *this;
+  }
+};
+
+/**
+ * Threads take items as they come, so a thread may meet its first one late and only then make its scratch: what must
+ * come is a stretch of calls without any allocation, before as many as one per call would make.
+ */
+void allocates_nothing(const Decode& decode) {
+  fa::validate(decode.problem);
+  CHECK(fa::cpu::plan_attention(decode.problem).kernel == std::string("cpu.decode"));
+  constexpr int kCalls = 100;
+  for (int stretch = 0; stretch < 20; ++stretch) {
+    const int64_t before = allocations.load();
+    for (int call = 0; call < kCalls; ++call) fa::cpu::attention_forward(decode.problem, nullptr);
+    const int64_t made = allocations.load() - before;
+    if (made == 0) {
+      for (const float x : decode.out) CHECK(std::isfinite(x));
+      return;
+    }
+    CHECK(stretch == 0 || made < kCalls);
+  }
+  CHECK(!"a stretch of calls without allocations");
+}
+
+}  // namespace
+
+int main() {
+  const int64_t before = allocations.load();
+  std::vector<float>(16, 1.f);
+  CHECK(allocations.load() == before + 1);  // the count works
+
+  allocates_nothing(Decode(1, 2048));
+  allocates_nothing(Decode(3, 512).with_splits(4).with_sinks());
+  allocates_nothing(Decode(2, 1024).with_mask());
+  allocates_nothing(Decode(2, 1024).as_paged().with_splits(3));
+  allocates_nothing(Decode(4, 512).as_varlen().with_sinks());
+  std::puts("steady state: ok");
+  return 0;
+}
