@@ -17,6 +17,7 @@ enum class ErrorCode {
   kDisposed,           // ERR_DISPOSED
   kOutOfMemory,        // ERR_OUT_OF_MEMORY
   kDeviceUnavailable,  // ERR_DEVICE_UNAVAILABLE
+  kCuda,               // ERR_CUDA: a call of the CUDA runtime, or the work on a CUDA device, failed
   kCancelled,          // ERR_CANCELLED: the environment is shutting down
   kInternal,           // ERR_INTERNAL: a failure that has no code of its own
 };
@@ -31,6 +32,7 @@ constexpr const char* error_code_name(ErrorCode code) {
     case ErrorCode::kDisposed: return "ERR_DISPOSED";
     case ErrorCode::kOutOfMemory: return "ERR_OUT_OF_MEMORY";
     case ErrorCode::kDeviceUnavailable: return "ERR_DEVICE_UNAVAILABLE";
+    case ErrorCode::kCuda: return "ERR_CUDA";
     case ErrorCode::kCancelled: return "ERR_CANCELLED";
     case ErrorCode::kInternal: return "ERR_INTERNAL";
   }
