@@ -66,10 +66,7 @@ Napi::Value attention(const Napi::CallbackInfo& info) {
   AttentionCall call = attention_call(info[0]);
   validate(call.problem);
   const bool ready = call.indices_ready();
-  if (ready) {
-    tighten_lengths(call);
-    validate_contents(call.problem);
-  }
+  if (ready) check_indices(call);
 
   Stream& stream = *call.stream;
   TaskStorages storages{call.inputs, {}};
@@ -100,15 +97,10 @@ Napi::Value attention(const Napi::CallbackInfo& info) {
 Napi::Value plan(const Napi::CallbackInfo& info) {
   AttentionCall call = attention_call(info[0]);
   validate(call.problem);
-  for (const auto& storage : call.indices) {
-    call.stream->wait(storage->written_by);
-    if (const auto failure = storage->failure()) throw Error(*failure);
-  }
-  tighten_lengths(call);
-  validate_contents(call.problem);
-  call.problem.out = out_of(call).logical;
-  if (call.return_lse) call.problem.lse = lse_of(call).logical;
-  const AttentionPlan plan = call.stream->plan(call.problem);
+  HostProblem host = check_indices(call);
+  host.problem.out = out_of(call).logical;
+  if (call.return_lse) host.problem.lse = lse_of(call).logical;
+  const AttentionPlan plan = call.stream->plan(host.problem);
 
   Napi::Object result = Napi::Object::New(info.Env());
   result.Set("kernel", plan.kernel);

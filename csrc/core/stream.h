@@ -59,7 +59,8 @@ class Stream {
   virtual void download(const View& source, DType dtype, void* host, TaskStorages storages) = 0;
 
   /** The reverse: `host` is contiguous, as is `target`, and belongs to one of the storages read. */
-  virtual void receive(const void* host, DType dtype, const View& target, TaskStorages storages) = 0;
+  virtual void receive(const void* host, DType dtype, const View& target,
+                       TaskStorages storages) = 0;
 
   /** The index tensors of `problem` are host memory. */
   virtual AttentionPlan plan(const AttentionProblem& problem) = 0;
