@@ -15,6 +15,7 @@ void complete(Block& block, Barrier& barrier) {
   uint32_t lanes[kMaxWarps] = {};
   for (Thread* thread : barrier.waiting) {
     lanes[thread->warp->index] |= 1u << thread->lane;
+    thread->barrier_any = barrier.any;
     if (thread != current) wake(*thread);
   }
   for (Warp& warp : block.warps) {
@@ -25,6 +26,7 @@ void complete(Block& block, Barrier& barrier) {
   }
   barrier.waiting.clear();
   barrier.arrived = 0;
+  barrier.any = false;
   barrier.clock = {};
 }
 
@@ -62,6 +64,12 @@ void barrier_sync(int id, int threads, const Location& at) {
     current->barrier = id;
     block_current(kBarrierWait, at);
   }
+}
+
+bool barrier_or(bool predicate, const Location& at) {
+  current->block->barriers[0].any |= predicate;
+  barrier_sync(0, kWholeBlock, at);
+  return current->barrier_any;
 }
 
 void barrier_arrive(int id, int threads, const Location& at) {

@@ -21,6 +21,7 @@ inline constexpr char kBarrierWait[] = "barrier";
 struct Barrier {
   int threads = 0;  // that have to arrive, or kWholeBlock
   int arrived = 0;
+  bool any = false;  // whether one who arrived brought a true predicate
   std::vector<Thread*> waiting;
   VectorClock clock;  // of those who have arrived
 
@@ -28,6 +29,8 @@ struct Barrier {
 };
 
 void barrier_sync(int id, int threads, const Location& at);
+/** As barrier_sync for the whole block; whether `predicate` held for any thread. */
+bool barrier_or(bool predicate, const Location& at);
 void barrier_arrive(int id, int threads, const Location& at);
 
 /** Completes the barrier of the whole block if those who are left stand at it. */

@@ -36,6 +36,7 @@ struct Thread {
   const char* waits_for = nullptr;  // while it is suspended
   Location at;
   int barrier = 0;  // the one it waits for
+  bool barrier_any = false;  // of the last barrier it passed
   AsyncCopies copies;
 };
 

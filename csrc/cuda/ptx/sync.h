@@ -14,6 +14,8 @@ namespace ptx {
 
 /** Waits for every thread of the block. */
 PTX_FN void sync_block() { __syncthreads(); }
+/** The same; returns whether the predicate holds for any thread of the block. */
+PTX_FN bool sync_block_or(bool predicate) { return __syncthreads_or(predicate) != 0; }
 /** Named barrier 1..15 for `threads` threads, a multiple of 32: arrives and waits. */
 PTX_FN void bar_sync(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
@@ -57,6 +59,7 @@ PTX_FN bool vote_all(bool predicate, uint32_t mask = kFullMask) {
 #else
 
 inline void sync_block(PTX_AT) { simt::barrier_sync(0, simt::kWholeBlock, at); }
+inline bool sync_block_or(bool predicate, PTX_AT) { return simt::barrier_or(predicate, at); }
 inline void bar_sync(int id, int threads, PTX_AT) { simt::barrier_sync(id, threads, at); }
 inline void bar_arrive(int id, int threads, PTX_AT) { simt::barrier_arrive(id, threads, at); }
 inline void sync_warp(uint32_t mask = kFullMask, PTX_AT) { simt::warp_sync(mask, at); }
