@@ -1,5 +1,5 @@
-// Happens-before over shared memory. Every two bytes remember who wrote them last and when every warp
-// read them; an access that is not ordered after those by barriers is reported, whatever the schedule
+// Happens-before over shared memory. Every byte remembers who wrote it last and when every warp
+// read it; an access that is not ordered after those by barriers is reported, whatever the schedule
 // and the values were.
 #pragma once
 
@@ -36,7 +36,7 @@ class RaceChecker {
   void arrive(Thread& thread, uint32_t offset, int bytes);
 
  private:
-  static constexpr uint32_t kGranule = 2;  // bytes: the smallest element that kernels store
+  static constexpr uint32_t kGranule = 1;  // bytes: the smallest element that kernels store
 
   enum Flag : uint16_t { kNone = 0, kInFlight = 1, kAtomic = 2 };
 

@@ -50,8 +50,17 @@ bool join(const char* what, uint32_t mask, void* arguments, const Location& at) 
   Rendezvous* free = nullptr;
   Rendezvous* meeting = nullptr;
   for (Rendezvous& each : warp.rendezvous) {
-    if (!each.arrived) free = &each;
-    else if (each.mask & mask) meeting = &each;
+    if (!each.arrived) {
+      free = &each;
+      continue;
+    }
+    // Either the lanes agree on a mask, or each would wait for the other.
+    const bool same = each.mask == mask;
+    const bool mutual = (each.mask & self) && (each.arrived & mask);
+    if ((same || mutual) && !(same && each.what == what && each.at == at))
+      fail(at, "divergent warp: %s with mask %08x meets %s with mask %08x at %s", what, mask, each.what,
+           each.mask, to_string(each.at).c_str());
+    if (same) meeting = &each;
   }
   if (!meeting) {
     if (!free) fail(at, "%s: more than %d collectives under way in one warp", what, kRendezvous);
@@ -60,9 +69,6 @@ bool join(const char* what, uint32_t mask, void* arguments, const Location& at) 
     meeting->what = what;
     meeting->at = at;
   }
-  if (meeting->mask != mask || meeting->what != what || !(meeting->at == at))
-    fail(at, "divergent warp: %s with mask %08x meets %s with mask %08x at %s", what, mask,
-         meeting->what, meeting->mask, to_string(meeting->at).c_str());
   warp.arguments[current->lane] = arguments;
   meeting->arrived |= self;
   if (meeting->arrived != mask) return false;

@@ -12,7 +12,7 @@ struct Thread;
 struct Warp;
 struct Block;
 
-constexpr int kRendezvous = 4;  // that can be under way in one warp, with disjoint masks
+constexpr int kRendezvous = 4;  // that can be under way in one warp, with different masks
 
 /** Lanes that wait for each other. */
 struct Rendezvous {
