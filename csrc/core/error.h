@@ -2,6 +2,7 @@
 // that says what was given and what was expected. The binding turns it into a JavaScript error.
 #pragma once
 
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -51,5 +52,14 @@ class Error : public std::runtime_error {
   ErrorCode code_;
   std::string argument_;
 };
+
+/** Why a task failed, shared by everything it should have written; null when nothing went wrong. */
+using Failure = std::shared_ptr<const Error>;
+
+/** The exception being handled. */
+Failure current_failure();
+
+/** The failure of tasks that a stream drops while it shuts down. */
+Failure cancelled();
 
 }  // namespace fa

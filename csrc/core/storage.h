@@ -32,11 +32,11 @@ class Storage {
   uint64_t written_by = 0;
 
   /** Why the task that should have written it failed; null when nothing went wrong. */
-  std::shared_ptr<const Error> failure() const {
+  Failure failure() const {
     std::lock_guard<std::mutex> lock(mutex_);
     return failure_;
   }
-  void fail(std::shared_ptr<const Error> error) {
+  void fail(Failure error) {
     std::lock_guard<std::mutex> lock(mutex_);
     failure_ = std::move(error);
   }
@@ -45,7 +45,7 @@ class Storage {
   Stream* stream_;
   size_t bytes_;
   mutable std::mutex mutex_;
-  std::shared_ptr<const Error> failure_;
+  Failure failure_;
 };
 
 /** Host memory of its own, freed with it. Throws Error{kOutOfMemory}. */

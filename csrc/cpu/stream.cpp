@@ -1,7 +1,5 @@
 #include "cpu/stream.h"
 
-#include <exception>
-#include <new>
 #include <utility>
 
 #include "core/error.h"
@@ -11,33 +9,6 @@
 #include "cpu/storage.h"
 
 namespace fa::cpu {
-
-namespace {
-
-using Failure = std::shared_ptr<const Error>;
-
-Failure cancelled() {
-  return std::make_shared<const Error>(ErrorCode::kCancelled, "",
-                                       "The work was dropped: its environment is shutting down");
-}
-
-/** The exception being handled, as a failure. */
-Failure current_failure() {
-  try {
-    throw;
-  } catch (const Error& error) {
-    return std::make_shared<const Error>(error);
-  } catch (const std::bad_alloc&) {
-    return std::make_shared<const Error>(ErrorCode::kOutOfMemory, "",
-                                         "The system has no memory left for the work");
-  } catch (const std::exception& error) {
-    return std::make_shared<const Error>(ErrorCode::kInternal, "", error.what());
-  } catch (...) {
-    return std::make_shared<const Error>(ErrorCode::kInternal, "", "An unknown exception");
-  }
-}
-
-}  // namespace
 
 std::shared_ptr<Storage> CpuStream::allocate(size_t bytes) { return allocate_storage(this, bytes); }
 
