@@ -87,8 +87,9 @@ void barrier_after_exit(Block& block) {
 void check_barriers_at_end(const Block& block) {
   for (int id = 0; id < kBarriers; ++id) {
     if (block.barriers[id].arrived)
-      note_failure({}, format("block (%u, %u, %u) ends with %d arrivals at barrier %d that nobody waits for",
-                              block.index.x, block.index.y, block.index.z, block.barriers[id].arrived, id));
+      note_failure(format(
+          ", block (%u, %u, %u): it ends with %d arrivals at barrier %d that nobody waits for",
+          block.index.x, block.index.y, block.index.z, block.barriers[id].arrived, id));
   }
 }
 

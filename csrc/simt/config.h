@@ -8,8 +8,8 @@ namespace simt {
 
 /** Which warp runs next. */
 enum class Policy {
-  kInOrder,   // the first that can, lanes and blocks in order
-  kRandom,    // any, most often the same again
+  kInOrder,  // the first that can, lanes and blocks in order
+  kRandom,   // any, most often the same again
   kPriority,  // one as far as it goes, so that it runs far ahead of the others (PCT, Burckhardt et al. 2010)
 };
 

@@ -89,7 +89,8 @@ constexpr ErrorText kErrors[] = {
     {cudaSuccess, "cudaSuccess", "no error"},
     {cudaErrorInvalidValue, "cudaErrorInvalidValue", "invalid argument"},
     {cudaErrorMemoryAllocation, "cudaErrorMemoryAllocation", "out of memory"},
-    {cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration", "invalid configuration argument"},
+    {cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration",
+     "invalid configuration argument"},
     {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
     {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
@@ -174,7 +175,9 @@ cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t stream) { return on(stream
 cudaError_t cudaEventQuery(cudaEvent_t event) { return on(event->device); }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) { return on(event->device); }
 
-cudaError_t cudaMalloc(void** memory, size_t bytes) { return allocate(memory, bytes, current_device); }
+cudaError_t cudaMalloc(void** memory, size_t bytes) {
+  return allocate(memory, bytes, current_device);
+}
 cudaError_t cudaFree(void* memory) { return release(memory, current_device); }
 cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t stream) {
   return allocate(memory, bytes, stream ? stream->device : current_device);

@@ -35,7 +35,7 @@ struct Thread {
   uint32_t seen = 0;  // the warp's clock at the last synchronisation this lane took part in
   const char* waits_for = nullptr;  // while it is suspended
   Location at;
-  int barrier = 0;  // the one it waits for
+  int barrier = 0;           // the one it waits for
   bool barrier_any = false;  // of the last barrier it passed
   AsyncCopies copies;
 };
@@ -53,6 +53,7 @@ struct Warp {
   SharedAccesses accesses;
 
   uint32_t& time() { return clock.time[index]; }
+  uint32_t time() const { return clock.time[index]; }
 };
 
 struct Block {

@@ -80,8 +80,8 @@ simt_switch_context:
 void switch_context(Context& from, Context& to) { simt_switch_context(&from.state, to.state); }
 
 void prepare(Context& context, uint8_t* stack, int index, void (*entry)()) {
-  const uintptr_t top =
-      reinterpret_cast<uintptr_t>(stack + kStackBytes - static_cast<size_t>(index) * kStagger % kStaggerSpan);
+  const uintptr_t top = reinterpret_cast<uintptr_t>(
+      stack + kStackBytes - static_cast<size_t>(index) * kStagger % kStaggerSpan);
   void** frame = reinterpret_cast<void**>(top & ~uintptr_t{15});
   *--frame = nullptr;  // the return address of `entry`, which also aligns its stack
   *--frame = reinterpret_cast<void*>(entry);

@@ -53,9 +53,14 @@ void check(const void* pointer, int bytes, const char* verb, const Location& at)
   const uintptr_t address = reinterpret_cast<uintptr_t>(pointer);
   if (!known(address, static_cast<size_t>(bytes))) {
     const Range near = allocation_below(address);
-    if (!near.end) fail(at, "out of bounds: global %s of %d bytes at %p, below every allocation", verb, bytes, pointer);
-    fail(at, "out of bounds: global %s of %d bytes at %p, %lld bytes from the start of the nearest allocation "
-         "below, which has %zu", verb, bytes, pointer, static_cast<long long>(address - near.begin),
+    if (!near.end)
+      fail(at, "out of bounds: global %s of %d bytes at %p, below every allocation", verb, bytes,
+           pointer);
+    fail(at,
+         "out of bounds: global %s of %d bytes at %p, %lld bytes from the start of the nearest "
+         "allocation "
+         "below, which has %zu",
+         verb, bytes, pointer, static_cast<long long>(address - near.begin),
          static_cast<size_t>(near.end - near.begin));
   }
   if (address % static_cast<uintptr_t>(bytes) != 0)

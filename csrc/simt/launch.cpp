@@ -99,7 +99,8 @@ std::vector<unsigned> block_order() {
 void run_blocks() {
   const std::vector<unsigned> order = block_order();
   const size_t most = static_cast<size_t>(kWarpSlots / execution.warps_per_block);
-  size_t resident = std::min(most, static_cast<size_t>(std::max(1, execution.config.resident_blocks)));
+  size_t resident =
+      std::min(most, static_cast<size_t>(std::max(1, execution.config.resident_blocks)));
   size_t next = 0, active = 0;
   while (!execution.failed && (next < order.size() || active > 0)) {
     for (size_t slot = 0; slot < resident && next < order.size(); ++slot) {
@@ -174,8 +175,7 @@ Report run_grid(const std::string& kernel, dim3 grid, dim3 block, size_t dynamic
   if (execution.failed) release_blocks();
   report.error = execution.error;
   report.counters = running_counters;
-  report.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }
 

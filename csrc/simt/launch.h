@@ -31,8 +31,7 @@ Report run_grid(const std::string& kernel, dim3 grid, dim3 block, size_t dynamic
 template <class... Parameters, class... Arguments>
 Report launch(const std::string& name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
               size_t dynamic_shared_bytes, const Config& config, const Arguments&... arguments) {
-  return run_grid(name, grid, block, dynamic_shared_bytes, config,
-                  [&] { kernel(arguments...); });
+  return run_grid(name, grid, block, dynamic_shared_bytes, config, [&] { kernel(arguments...); });
 }
 
 }  // namespace simt

@@ -35,7 +35,7 @@ void load_matrix(Warp& warp, int matrix, bool transpose, const Location& at) {
     const int lane = matrix * 8 + row;
     const uint32_t address = arguments_of<LoadArguments>(warp, lane).address;
     const uint32_t offset = memory.offset(address, 16, at);
-    if (execution.config.check_races) memory.checker().collective_load(warp, lane, offset, 16, at);
+    if (execution.config.check_races) memory.checker().collective_load(warp, offset, 16, at);
     std::memcpy(element[row], memory.data() + offset, 16);
     banks |= 1u << (address / 16 % 8);
   }

@@ -1,6 +1,7 @@
 #include "simt/race_checker.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 
 #include "simt/execution.h"
@@ -18,8 +19,9 @@ constexpr uint8_t kCollective = 0xff;
 class Sites {
  public:
   uint16_t index(const Location& at) {
-    Entry& cached = cache_[(reinterpret_cast<uintptr_t>(at.file) * 31 + static_cast<unsigned>(at.line)) %
-                           kCacheSize];
+    Entry& cached =
+        cache_[(reinterpret_cast<uintptr_t>(at.file) * 31 + static_cast<unsigned>(at.line)) %
+               kCacheSize];
     if (cached.known && cached.at == at) return cached.index;
     const auto found = std::find(sites_.begin(), sites_.end(), at);
     const size_t index = static_cast<size_t>(found - sites_.begin());
@@ -45,146 +47,156 @@ Sites sites;
 }  // namespace
 
 void RaceChecker::reset(size_t bytes, int warps) {
-  const size_t granules = bytes / kGranule;
   constexpr uint32_t kWrapAround = uint32_t{1} << 31;
-  if (granules != granules_ || warps != warps_ || start_ > kWrapAround) {
-    granules_ = granules;
-    warps_ = warps;
-    start_ = 0;
-    writes_.assign(granules, Write{});
-    reads_.assign(granules * static_cast<size_t>(warps), 0);
-    readers_.assign(granules * static_cast<size_t>(warps), 0);
-  }
+  if (bytes == bytes_ && warps == warps_ && start_ < kWrapAround) return;
+  bytes_ = bytes;
+  warps_ = warps;
+  start_ = 0;
+  writes_.assign(bytes, Write{});
+  reads_.assign(bytes * static_cast<size_t>(warps), 0);
+  readers_.assign(bytes * static_cast<size_t>(warps), 0);
 }
 
-void RaceChecker::race(uint32_t granule, const Write& write, const char* verb, const char* why,
-                       const Location& at) const {
-  fail(at, "race: %s at shared offset %u is not ordered after the write by warp %d, lane %d at %s (%s)",
-       verb, granule * kGranule, write.agent, write.lane, to_string(sites[write.site]).c_str(), why);
+RaceChecker::Access RaceChecker::access(const Thread& thread, uint32_t offset, int bytes,
+                                        const char* verb, const Location& at, bool atomic) {
+  return {*thread.warp, thread.lane, thread.seen, offset, offset + static_cast<uint32_t>(bytes),
+          atomic,       verb,        at};
 }
 
-void RaceChecker::check_order(const Warp& warp, int lane, uint32_t granule, const Write& write,
-                              bool atomic, const Location& at, const char* verb) const {
-  if (write.flags & kInFlight) race(granule, write, verb, "asynchronous copy in flight", at);
-  if (atomic && (write.flags & kAtomic)) return;
-  if (warp.clock.time[write.agent] < write.time) race(granule, write, verb, "no barrier between", at);
-  if (write.agent == warp.index && write.lane != lane && write.time >= warp.threads[lane]->seen)
-    race(granule, write, verb, "no sync_warp between", at);
-}
-
-void RaceChecker::check_written(const Warp& warp, int lane, uint32_t first, uint32_t last, bool atomic,
-                                const Location& at, const char* verb) const {
-  uint64_t checked = 0;
-  for (uint32_t granule = first; granule <= last; ++granule) {
-    const Write& write = writes_[granule];
-    uint64_t bits;
-    __builtin_memcpy(&bits, &write, sizeof bits);
-    if (bits == checked && granule > first) continue;
-    checked = bits;
-    if (write.time <= start_)
-      fail(at, "%s of uninitialised shared memory at offset %u", verb, granule * kGranule);
-    check_order(warp, lane, granule, write, atomic, at, verb);
-  }
-}
-
-void RaceChecker::check_overwritten(const Warp& warp, int lane, uint32_t first, uint32_t last,
-                                    bool atomic, const Location& at, const char* verb) const {
-  uint64_t checked = 0;
-  for (uint32_t granule = first; granule <= last; ++granule) {
-    const Write& write = writes_[granule];
-    uint64_t bits;
-    __builtin_memcpy(&bits, &write, sizeof bits);
-    if (bits == checked && granule > first) continue;
-    checked = bits;
-    if (write.time > start_) check_order(warp, lane, granule, write, atomic, at, verb);
-  }
-}
-
-void RaceChecker::check_readers(const Warp& warp, int lane, uint32_t first, uint32_t last,
-                                const Location& at, const char* verb) const {
-  for (int other = 0; other < warps_; ++other) {
-    const uint32_t* times = reads(other);
-    if (other == warp.index) {
-      const uint32_t seen = warp.threads[lane]->seen;
-      const uint8_t* who = readers(other);
-      for (uint32_t granule = first; granule <= last; ++granule) {
-        if (times[granule] >= seen && who[granule] != lane && who[granule] != kCollective)
-          fail(at, "race: %s at shared offset %u is not ordered after a read by another lane of warp %d "
-               "(no sync_warp between)", verb, granule * kGranule, other);
-      }
-      continue;
-    }
-    const uint32_t known = warp.clock.time[other];
-    uint32_t latest = 0;
-    for (uint32_t granule = first; granule <= last; ++granule) latest = std::max(latest, times[granule]);
-    if (latest > known)
-      fail(at, "race: %s at shared offset %u is not ordered after a read by warp %d (no barrier between)",
-           verb, first * kGranule, other);
-  }
-}
-
-void RaceChecker::mark(const Warp& warp, int lane, uint32_t first, uint32_t last, Flag flags,
-                       const Location& at) {
-  const Write write{warp.clock.time[warp.index], sites.index(at), static_cast<uint8_t>(warp.index),
-                    static_cast<uint8_t>(lane), static_cast<uint8_t>(flags)};
-  std::fill(writes_.begin() + first, writes_.begin() + last + 1, write);
-}
-
-void RaceChecker::load(Thread& thread, uint32_t offset, int bytes, const Location& at) {
-  const uint32_t first = offset / kGranule, last = (offset + static_cast<uint32_t>(bytes) - 1) / kGranule;
-  const Warp& warp = *thread.warp;
-  check_written(warp, thread.lane, first, last, false, at, "load");
-  uint32_t* times = reads(warp.index);
-  uint8_t* who = readers(warp.index);
-  const uint32_t now = warp.clock.time[warp.index];
+void RaceChecker::load(const Thread& thread, uint32_t offset, int bytes, const Location& at) {
+  const Access load = access(thread, offset, bytes, "load", at);
+  check_initialised(load);
+  check_after_writes(load);
+  const uint32_t now = thread.warp->time();
   const uint8_t lane = static_cast<uint8_t>(thread.lane);
-  for (uint32_t granule = first; granule <= last; ++granule) {
-    const bool shared = times[granule] == now && who[granule] != lane && who[granule] != kCollective;
-    who[granule] = shared ? kManyLanes : lane;
-    times[granule] = now;
+  uint32_t* times = &reads_[row(thread.warp->index)];
+  uint8_t* who = &readers_[row(thread.warp->index)];
+  for (uint32_t i = load.begin; i < load.end; ++i) {
+    const bool others = times[i] == now && who[i] != lane && who[i] != kCollective;
+    who[i] = others ? kManyLanes : lane;
+    times[i] = now;
   }
 }
 
-void RaceChecker::collective_load(Warp& warp, int lane, uint32_t offset, int bytes, const Location& at) {
-  const uint32_t first = offset / kGranule, last = (offset + static_cast<uint32_t>(bytes) - 1) / kGranule;
-  check_written(warp, lane, first, last, false, at, "ldmatrix");
-  uint32_t* times = reads(warp.index);
-  uint8_t* who = readers(warp.index);
+void RaceChecker::collective_load(const Warp& warp, uint32_t offset, int bytes,
+                                  const Location& at) {
+  uint32_t seen = UINT32_MAX;
+  for (const Thread* thread : warp.threads) seen = std::min(seen, thread->seen);
+  const Access load{warp,  kWholeWarp, seen, offset, offset + static_cast<uint32_t>(bytes),
+                    false, "ldmatrix", at};
+  check_initialised(load);
+  check_after_writes(load);
   const uint32_t now = warp.time();
-  for (uint32_t granule = first; granule <= last; ++granule) {
-    if (times[granule] == now) continue;  // a plain read at the same time must not be forgotten
-    times[granule] = now;
-    who[granule] = kCollective;
+  uint32_t* times = &reads_[row(warp.index)];
+  uint8_t* who = &readers_[row(warp.index)];
+  for (uint32_t i = load.begin; i < load.end; ++i) {
+    who[i] = times[i] == now ? who[i] : kCollective;  // a plain read must not be forgotten
+    times[i] = now;
   }
 }
 
-void RaceChecker::store(Thread& thread, uint32_t offset, int bytes, const Location& at) {
-  const uint32_t first = offset / kGranule, last = (offset + static_cast<uint32_t>(bytes) - 1) / kGranule;
-  check_readers(*thread.warp, thread.lane, first, last, at, "store");
-  check_overwritten(*thread.warp, thread.lane, first, last, false, at, "store");
-  mark(*thread.warp, thread.lane, first, last, kNone, at);
+void RaceChecker::store(const Thread& thread, uint32_t offset, int bytes, const Location& at) {
+  const Access store = access(thread, offset, bytes, "store", at);
+  check_after_reads(store);
+  check_after_writes(store);
+  mark_written(store, kNone);
 }
 
-void RaceChecker::atomic(Thread& thread, uint32_t offset, int bytes, const Location& at) {
-  const uint32_t first = offset / kGranule, last = (offset + static_cast<uint32_t>(bytes) - 1) / kGranule;
-  check_readers(*thread.warp, thread.lane, first, last, at, "atomic");
-  check_written(*thread.warp, thread.lane, first, last, true, at, "atomic");
-  mark(*thread.warp, thread.lane, first, last, kAtomic, at);
+void RaceChecker::atomic(const Thread& thread, uint32_t offset, int bytes, const Location& at) {
+  const Access update = access(thread, offset, bytes, "atomic operation", at, true);
+  check_initialised(update);
+  check_after_reads(update);
+  check_after_writes(update);
+  mark_written(update, kAtomic);
 }
 
-void RaceChecker::depart(Thread& thread, uint32_t offset, int bytes, const Location& at) {
-  const uint32_t first = offset / kGranule, last = (offset + static_cast<uint32_t>(bytes) - 1) / kGranule;
-  check_readers(*thread.warp, thread.lane, first, last, at, "cp.async");
-  check_overwritten(*thread.warp, thread.lane, first, last, false, at, "cp.async");
-  mark(*thread.warp, thread.lane, first, last, kInFlight, at);
+void RaceChecker::depart(const Thread& thread, uint32_t offset, int bytes, const Location& at) {
+  const Access copy = access(thread, offset, bytes, "cp.async", at);
+  check_after_reads(copy);
+  check_after_writes(copy);
+  mark_written(copy, kInFlight);
 }
 
-void RaceChecker::arrive(Thread& thread, uint32_t offset, int bytes) {
-  const uint32_t first = offset / kGranule, last = (offset + static_cast<uint32_t>(bytes) - 1) / kGranule;
-  for (uint32_t granule = first; granule <= last; ++granule) {
-    writes_[granule].flags = kNone;
-    writes_[granule].time = thread.warp->time();
+void RaceChecker::arrive(const Thread& thread, uint32_t offset, int bytes) {
+  for (uint32_t i = offset; i < offset + static_cast<uint32_t>(bytes); ++i) {
+    writes_[i].flags = kNone;
+    writes_[i].time = thread.warp->time();
   }
+}
+
+template <class Visit>
+void RaceChecker::for_writes(const Access& access, Visit visit) const {
+  const Write* writes = writes_.data();
+  uint64_t first, differences = 0;
+  std::memcpy(&first, writes + access.begin, sizeof first);
+  for (uint32_t i = access.begin; i < access.end; ++i) {
+    uint64_t bits;
+    std::memcpy(&bits, writes + i, sizeof bits);
+    differences |= bits ^ first;
+  }
+  visit(access.begin, writes[access.begin]);
+  if (!differences) return;
+  for (uint32_t i = access.begin + 1; i < access.end; ++i) visit(i, writes[i]);
+}
+
+void RaceChecker::check_initialised(const Access& access) const {
+  for_writes(access, [&](uint32_t offset, const Write& write) {
+    if (write.time <= start_)
+      fail(access.at, "%s of uninitialised shared memory at offset %u", access.verb, offset);
+  });
+}
+
+void RaceChecker::check_after_writes(const Access& access) const {
+  for_writes(access, [&](uint32_t offset, const Write& write) {
+    if (write.time > start_) check_order(access, offset, write);
+  });
+}
+
+void RaceChecker::check_order(const Access& access, uint32_t offset, const Write& write) const {
+  if (write.flags & kInFlight) race(access, offset, write, "asynchronous copy in flight");
+  if (access.atomic && (write.flags & kAtomic)) return;
+  if (access.warp.clock.time[write.agent] < write.time)
+    race(access, offset, write, "no barrier between");
+  if (write.agent == access.warp.index && write.lane != access.lane && write.time >= access.seen)
+    race(access, offset, write, "no sync_warp between");
+}
+
+void RaceChecker::check_after_reads(const Access& access) const {
+  for (int other = 0; other < warps_; ++other) {
+    const uint32_t* times = &reads_[row(other)];
+    const bool own = other == access.warp.index;
+    const uint32_t known = own ? access.seen - 1 : access.warp.clock.time[other];
+    uint32_t latest = 0;
+    for (uint32_t i = access.begin; i < access.end; ++i) latest = std::max(latest, times[i]);
+    if (latest <= known) continue;
+    if (!own)
+      fail(access.at,
+           "race: %s at shared offset %u is not ordered after a read by warp %d (no barrier "
+           "between)",
+           access.verb, access.begin, other);
+    const uint8_t* who = &readers_[row(other)];
+    for (uint32_t i = access.begin; i < access.end; ++i) {
+      if (times[i] > known && who[i] != access.lane && who[i] != kCollective)
+        fail(access.at,
+             "race: %s at shared offset %u is not ordered after a read by another lane of warp %d "
+             "(no sync_warp between)",
+             access.verb, i, other);
+    }
+  }
+}
+
+void RaceChecker::mark_written(const Access& access, Flag flag) {
+  const Write write{access.warp.time(), sites.index(access.at),
+                    static_cast<uint8_t>(access.warp.index), static_cast<uint8_t>(access.lane),
+                    flag};
+  std::fill(writes_.begin() + access.begin, writes_.begin() + access.end, write);
+}
+
+void RaceChecker::race(const Access& access, uint32_t offset, const Write& write,
+                       const char* why) const {
+  fail(access.at,
+       "race: %s at shared offset %u is not ordered after the write by warp %d, lane %d at %s (%s)",
+       access.verb, offset, write.agent, write.lane, to_string(sites[write.site]).c_str(), why);
 }
 
 }  // namespace simt

@@ -24,59 +24,63 @@ class RaceChecker {
   /** The block is over: the next one begins after `time`. */
   void finish(uint32_t time) { start_ = time > start_ ? time : start_; }
 
-  void load(Thread& thread, uint32_t offset, int bytes, const Location& at);
-  void store(Thread& thread, uint32_t offset, int bytes, const Location& at);
-  void atomic(Thread& thread, uint32_t offset, int bytes, const Location& at);
+  void load(const Thread& thread, uint32_t offset, int bytes, const Location& at);
+  void store(const Thread& thread, uint32_t offset, int bytes, const Location& at);
+  void atomic(const Thread& thread, uint32_t offset, int bytes, const Location& at);
 
-  /** A load by which all lanes of the warp get what `lane`'s address points to (ldmatrix). */
-  void collective_load(Warp& warp, int lane, uint32_t offset, int bytes, const Location& at);
+  /** A load by the whole warp, whose lanes all get some of it (ldmatrix). */
+  void collective_load(const Warp& warp, uint32_t offset, int bytes, const Location& at);
 
   /** The destination of a copy that may land at any time from now until arrive(). */
-  void depart(Thread& thread, uint32_t offset, int bytes, const Location& at);
-  void arrive(Thread& thread, uint32_t offset, int bytes);
+  void depart(const Thread& thread, uint32_t offset, int bytes, const Location& at);
+  void arrive(const Thread& thread, uint32_t offset, int bytes);
 
  private:
-  static constexpr uint32_t kGranule = 1;  // bytes: the smallest element that kernels store
+  enum Flag : uint8_t { kNone = 0, kInFlight = 1, kAtomic = 2 };
 
-  enum Flag : uint16_t { kNone = 0, kInFlight = 1, kAtomic = 2 };
-
-  /** The last write of a granule. */
+  /** The last write of a byte. */
   struct Write {
     uint32_t time;
-    uint16_t site;  // index into sites
+    uint16_t site;  // where in the kernel
     uint8_t agent;
     uint8_t lane : 5, flags : 3;
   };
   static_assert(sizeof(Write) == 8);
 
-  void check_written(const Warp& warp, int lane, uint32_t first, uint32_t last, bool atomic,
-                     const Location& at, const char* verb) const;
-  void check_overwritten(const Warp& warp, int lane, uint32_t first, uint32_t last, bool atomic,
-                         const Location& at, const char* verb) const;
-  void check_readers(const Warp& warp, int lane, uint32_t first, uint32_t last, const Location& at,
-                     const char* verb) const;
-  void check_order(const Warp& warp, int lane, uint32_t granule, const Write& write, bool atomic,
-                   const Location& at, const char* verb) const;
-  void mark(const Warp& warp, int lane, uint32_t first, uint32_t last, Flag flags,
-            const Location& at);
-  [[noreturn]] void race(uint32_t granule, const Write& write, const char* verb, const char* why,
-                         const Location& at) const;
+  /** An access that is being checked. */
+  struct Access {
+    const Warp& warp;
+    int lane;       // kWholeWarp: none is exempt from its own warp's order
+    uint32_t seen;  // what the lane knows of its own warp
+    uint32_t begin, end;
+    bool atomic;
+    const char* verb;
+    const Location& at;
+  };
+  static constexpr int kWholeWarp = -1;
 
-  uint32_t* reads(int warp) { return reads_.data() + static_cast<size_t>(warp) * granules_; }
-  const uint32_t* reads(int warp) const {
-    return reads_.data() + static_cast<size_t>(warp) * granules_;
-  }
-  uint8_t* readers(int warp) { return readers_.data() + static_cast<size_t>(warp) * granules_; }
-  const uint8_t* readers(int warp) const {
-    return readers_.data() + static_cast<size_t>(warp) * granules_;
-  }
+  static Access access(const Thread& thread, uint32_t offset, int bytes, const char* verb,
+                       const Location& at, bool atomic = false);
 
-  size_t granules_ = 0;
+  /** Calls visit(offset, write) for every byte that was not written together with the one before. */
+  template <class Visit>
+  void for_writes(const Access& access, Visit visit) const;
+  void check_initialised(const Access& access) const;
+  void check_after_writes(const Access& access) const;
+  void check_after_reads(const Access& access) const;
+  void check_order(const Access& access, uint32_t offset, const Write& write) const;
+  void mark_written(const Access& access, Flag flag);
+  [[noreturn]] void race(const Access& access, uint32_t offset, const Write& write,
+                         const char* why) const;
+
+  size_t row(int warp) const { return static_cast<size_t>(warp) * bytes_; }
+
+  size_t bytes_ = 0;
   int warps_ = 0;
   uint32_t start_ = 0;
   std::vector<Write> writes_;
-  std::vector<uint32_t> reads_;   // [warp][granule]: when the warp last read it
-  std::vector<uint8_t> readers_;  // [warp][granule]: the lane that did, or kManyLanes, or kCollective
+  std::vector<uint32_t> reads_;   // [warp][byte]: when the warp last read it
+  std::vector<uint8_t> readers_;  // [warp][byte]: the lane that did, or kManyLanes, or kCollective
 };
 
 }  // namespace simt

@@ -21,7 +21,9 @@ std::string format_list(const char* pattern, va_list arguments) {
   return text;
 }
 
-std::string to_string(const dim3& index) { return format("(%u, %u, %u)", index.x, index.y, index.z); }
+std::string to_string(const dim3& index) {
+  return format("(%u, %u, %u)", index.x, index.y, index.z);
+}
 
 std::string describe_wait(const Thread& thread) {
   std::string text = thread.waits_for ? thread.waits_for : "nothing, it can run";
@@ -52,25 +54,22 @@ std::string to_string(const Location& at) {
   return format("%s:%d", slash ? slash + 1 : at.file, at.line);
 }
 
+void note_failure(const std::string& message) {
+  if (execution.failed) return;
+  execution.failed = true;
+  execution.error = format("kernel %s", execution.kernel) + message;
+}
+
 void fail(const Location& at, const char* pattern, ...) {
   va_list arguments;
   va_start(arguments, pattern);
   const std::string message = format_list(pattern, arguments);
   va_end(arguments);
-  note_failure(at, message);
+  const std::string thread = ", block " + to_string(block_index()) + ", thread " +
+                             to_string(thread_index()) +
+                             format(" (warp %d, lane %d)", current->warp->index, current->lane);
+  note_failure(thread + (at.line ? ", " + to_string(at) : "") + ": " + message);
   return_to_main();
-}
-
-void note_failure(const Location& at, const std::string& message) {
-  if (execution.failed) return;
-  execution.error = format("kernel %s", execution.kernel);
-  if (current) {
-    execution.error += ", block " + to_string(block_index()) + ", thread " + to_string(thread_index());
-    execution.error += format(" (warp %d, lane %d)", current->warp->index, current->lane);
-  }
-  if (at.line) execution.error += ", " + to_string(at);
-  execution.error += ": " + message;
-  execution.failed = true;
 }
 
 std::string describe_waits() {
@@ -85,11 +84,12 @@ std::string describe_waits() {
         uint32_t group = 0;
         for (int other = lane; other < kLanes; ++other) {
           const Thread* candidate = warp.threads[other];
-          if (candidate && !candidate->exited && same_wait(*thread, *candidate)) group |= 1u << other;
+          if (candidate && !candidate->exited && same_wait(*thread, *candidate))
+            group |= 1u << other;
         }
         described |= group;
-        text += format("\n  block (%u, %u, %u) warp %d lanes %08x: ", block->index.x, block->index.y,
-                       block->index.z, warp.index, group) +
+        text += format("\n  block (%u, %u, %u) warp %d lanes %08x: ", block->index.x,
+                       block->index.y, block->index.z, warp.index, group) +
                 describe_wait(*thread);
       }
     }

@@ -9,10 +9,11 @@ namespace simt {
 
 struct Thread;
 
-/** Notes why the grid failed; the first reason counts. */
-void note_failure(const Location& at, const std::string& message);
+/** Notes why the grid failed; the first reason counts. `message` continues the kernel's name. */
+void note_failure(const std::string& message);
 
-/** Notes the failure and leaves. Does not unwind: the grid's threads are abandoned where they stand. */
+/** Notes what the running thread did wrong, and leaves it. Does not unwind: the grid's threads are
+ *  abandoned where they stand. */
 [[noreturn]] void fail(const Location& at, const char* format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -59,7 +59,8 @@ Warp& pick_warp() {
       return warp_in(stay ? here : random_bit(execution.ready, random >> 8));
     }
     case Policy::kPriority: {
-      if (current && random_bits() % 512 == 0) current->warp->priority = --execution.lowest_priority;
+      if (current && random_bits() % 512 == 0)
+        current->warp->priority = --execution.lowest_priority;
       Warp* best = nullptr;
       for (uint64_t rest = execution.ready; rest; rest &= rest - 1) {
         Warp& warp = warp_in(__builtin_ctzll(rest));
@@ -76,13 +77,13 @@ Thread* pick() {
   while (!execution.ready) {
     if (idle_rounds > 0 && execution.can_start_block) return nullptr;
     if (wake_polling()) continue;
-    current = nullptr;  // it is nobody's fault in particular
-    note_failure({}, "deadlock, every thread waits:" + describe_waits());
+    note_failure(": deadlock, every thread waits:" + describe_waits());
     return nullptr;
   }
   Warp& warp = pick_warp();
   const bool in_order = execution.config.policy == Policy::kInOrder;
-  return warp.threads[in_order ? __builtin_ctz(warp.ready) : random_bit(warp.ready, random_bits() % 32)];
+  return warp
+      .threads[in_order ? __builtin_ctz(warp.ready) : random_bit(warp.ready, random_bits() % 32)];
 }
 
 void switch_to(Thread* next) {
@@ -90,7 +91,8 @@ void switch_to(Thread* next) {
   Thread* previous = current;
   current = next;
   ++counters().context_switches;
-  switch_context(previous ? previous->context : execution.main, next ? next->context : execution.main);
+  switch_context(previous ? previous->context : execution.main,
+                 next ? next->context : execution.main);
 }
 
 void set_unready(Thread& thread) {

@@ -43,8 +43,7 @@ class SharedMemory {
 };
 
 uint32_t dynamic_shared_memory();
-uint32_t static_shared_memory(const void* tag, size_t bytes,
-                              const Location& at = Location::here());
+uint32_t static_shared_memory(const void* tag, size_t bytes, const Location& at = Location::here());
 
 void shared_load(uint32_t address, void* destination, int bytes, const Location& at);
 void shared_store(uint32_t address, const void* source, int bytes, const Location& at);

@@ -58,8 +58,8 @@ bool join(const char* what, uint32_t mask, void* arguments, const Location& at) 
     const bool same = each.mask == mask;
     const bool mutual = (each.mask & self) && (each.arrived & mask);
     if ((same || mutual) && !(same && each.what == what && each.at == at))
-      fail(at, "divergent warp: %s with mask %08x meets %s with mask %08x at %s", what, mask, each.what,
-           each.mask, to_string(each.at).c_str());
+      fail(at, "divergent warp: %s with mask %08x meets %s with mask %08x at %s", what, mask,
+           each.what, each.mask, to_string(each.at).c_str());
     if (same) meeting = &each;
   }
   if (!meeting) {
@@ -120,7 +120,8 @@ uint32_t shuffle_bits(Shuffle kind, uint32_t bits, int operand, uint32_t mask, c
   ShuffleArguments own{bits, 0, shuffle_source(kind, current->lane, operand)};
   const char* name = kShuffleNames[static_cast<int>(kind)];
   if (!(mask >> own.source & 1))
-    fail(at, "%s reads lane %d, which mask %08x lacks: the result is undefined", name, own.source, mask);
+    fail(at, "%s reads lane %d, which mask %08x lacks: the result is undefined", name, own.source,
+         mask);
   collective(name, mask, &own, at, [mask](Warp& warp) {
     ++counters().shuffles;
     for (uint32_t rest = mask; rest; rest &= rest - 1) {

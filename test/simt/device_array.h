@@ -15,14 +15,14 @@
     }                                                                                \
   } while (false)
 
-#define CHECK_CUDA(call)                                                               \
-  do {                                                                                 \
-    const cudaError_t status = (call);                                                 \
-    if (status != cudaSuccess) {                                                       \
-      std::fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call,               \
-                   cudaGetErrorString(status));                                        \
-      std::_Exit(1);                                                                   \
-    }                                                                                  \
+#define CHECK_CUDA(call)                                                 \
+  do {                                                                   \
+    const cudaError_t status = (call);                                   \
+    if (status != cudaSuccess) {                                         \
+      std::fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call, \
+                   cudaGetErrorString(status));                          \
+      std::_Exit(1);                                                     \
+    }                                                                    \
   } while (false)
 
 /** An array in device memory, with a copy on the host. */
@@ -53,7 +53,8 @@ class DeviceArray {
 };
 
 template <class Params>
-cudaError_t start(void (*kernel)(Params), dim3 grid, dim3 block, size_t shared_bytes, Params params) {
+cudaError_t start(void (*kernel)(Params), dim3 grid, dim3 block, size_t shared_bytes,
+                  Params params) {
   void* arguments[] = {&params};
   return cudaLaunchKernel(kernel, grid, block, arguments, shared_bytes, nullptr);
 }

@@ -31,7 +31,8 @@ __global__ void convert_all(const __grid_constant__ ScalarParams p) {
     const uint32_t pair = ptx::pack2<T>(x, ptx::ldg(p.in + i + 1));
     ptx::stg(p.packed + i, pair);
     ptx::stg(p.narrow + i, ptx::from_float<T>(x).bits);
-    ptx::stg(p.wide + i, ptx::to_float(T{static_cast<uint16_t>(i * 97)}) + ptx::unpack2<T>(pair).y * 0.0f);
+    ptx::stg(p.wide + i,
+             ptx::to_float(T{static_cast<uint16_t>(i * 97)}) + ptx::unpack2<T>(pair).y * 0.0f);
     ptx::stg(p.tf32 + i, ptx::to_tf32(x));
     ptx::stg(p.approximate + i, ptx::exp2_approx(x));
     ptx::stg(p.approximate + p.n + i, ptx::log2_approx(x));
@@ -48,7 +49,8 @@ bool close(float actual, float expected, float tolerance) {
 
 template <class T>
 void check_scalars() {
-  std::vector<float> in = {0.0f, -0.0f, 1.0f, -1.0f, 65504.0f, 65520.0f, 1e-8f, 6e-8f, INFINITY, -INFINITY};
+  std::vector<float> in = {0.0f,     -0.0f, 1.0f,  -1.0f,    65504.0f,
+                           65520.0f, 1e-8f, 6e-8f, INFINITY, -INFINITY};
   std::mt19937 random(1);
   std::uniform_real_distribution<float> exponent(-12, 12);
   while (in.size() < 600) in.push_back(std::exp2(exponent(random)) * (random() & 1 ? 1.0f : -1.0f));
@@ -60,8 +62,12 @@ void check_scalars() {
       ScalarParams{input.device(), packed.device(), narrow.device(), wide.device(), tf32.device(),
                    approximate.device(), n});
   constexpr bool kHalf = std::is_same_v<T, ptx::f16>;
-  const auto round = [](float x) { return kHalf ? fa::float_to_float16(x) : fa::float_to_bfloat16(x); };
-  const auto widen = [](uint16_t x) { return kHalf ? fa::float16_to_float(x) : fa::bfloat16_to_float(x); };
+  const auto round = [](float x) {
+    return kHalf ? fa::float_to_float16(x) : fa::float_to_bfloat16(x);
+  };
+  const auto widen = [](uint16_t x) {
+    return kHalf ? fa::float16_to_float(x) : fa::bfloat16_to_float(x);
+  };
   const auto& a = approximate.read();
   for (int i = 0; i + 1 < n; ++i) {
     const size_t at = static_cast<size_t>(i);
@@ -120,7 +126,8 @@ void check_loads_and_stores() {
   DeviceArray<uint8_t> input(in), output(in.size());
   run(mirror<T>, 1, 32, 32 * sizeof(T), CopyParams{input.device(), output.device()});
   for (size_t lane = 0; lane < 32; ++lane)
-    CHECK(std::memcmp(&output.read()[lane * sizeof(T)], &in[(31 - lane) * sizeof(T)], sizeof(T)) == 0);
+    CHECK(std::memcmp(&output.read()[lane * sizeof(T)], &in[(31 - lane) * sizeof(T)], sizeof(T)) ==
+          0);
 }
 
 // ── Atomics ──────────────────────────────────────────────────────────────────────────────────────
@@ -337,7 +344,9 @@ void check_ldmatrix() {
   DeviceArray<uint16_t> input(in);
   DeviceArray<uint32_t> out(12 * 32);
   run(load_fragments, 1, 32, 32 * 144, MatrixParams{input.device(), out.device()});
-  const auto element = [&](size_t m, size_t row, size_t column) { return uint32_t{in[m * 64 + row * 8 + column]}; };
+  const auto element = [&](size_t m, size_t row, size_t column) {
+    return uint32_t{in[m * 64 + row * 8 + column]};
+  };
   for (size_t m = 0; m < 4; ++m) {
     for (size_t lane = 0; lane < 32; ++lane) {
       const size_t g = lane / 4, t = lane % 4;
@@ -383,12 +392,16 @@ void check_product(uint32_t seed) {
   std::mt19937 random(seed);
   const auto small = [&] { return static_cast<float>(static_cast<int>(random() % 17) - 8); };
   float a[16][kDepth], b[kDepth][8], d[16][8];
-  for (auto& row : a) for (float& x : row) x = small();
-  for (auto& row : b) for (float& x : row) x = small();
-  for (auto& row : d) for (float& x : row) x = small();
+  for (auto& row : a)
+    for (float& x : row) x = small();
+  for (auto& row : b)
+    for (float& x : row) x = small();
+  for (auto& row : d)
+    for (float& x : row) x = small();
 
   const auto operand = [](auto read, size_t k) {  // one register: elements k and k + 1, or k alone
-    if constexpr (kTf32) return fa::float_bits(read(k));
+    if constexpr (kTf32)
+      return fa::float_bits(read(k));
     else if constexpr (std::is_same_v<T, ptx::f16>)
       return fa::float_to_float16(read(k)) | uint32_t{fa::float_to_float16(read(k + 1))} << 16;
     else
@@ -400,14 +413,16 @@ void check_product(uint32_t seed) {
   for (size_t lane = 0; lane < 32; ++lane) {
     const size_t g = lane / 4, t = lane % 4;
     for (size_t q = 0; q < 4; ++q)
-      packed_a[4 * lane + q] = operand([&](size_t k) { return a[g + 8 * (q % 2)][k]; }, first(t, q / 2));
+      packed_a[4 * lane + q] =
+          operand([&](size_t k) { return a[g + 8 * (q % 2)][k]; }, first(t, q / 2));
     for (size_t q = 0; q < 2; ++q)
       packed_b[2 * lane + q] = operand([&](size_t k) { return b[k][g]; }, first(t, q));
     for (size_t i = 0; i < 4; ++i) packed_d[4 * lane + i] = d[g + 8 * (i / 2)][2 * t + i % 2];
   }
   DeviceArray<uint32_t> device_a(packed_a), device_b(packed_b);
   DeviceArray<float> device_d(packed_d);
-  run(multiply<T>, 1, 32, 0, ProductParams{device_a.device(), device_b.device(), device_d.device()});
+  run(multiply<T>, 1, 32, 0,
+      ProductParams{device_a.device(), device_b.device(), device_d.device()});
   for (size_t row = 0; row < 16; ++row) {
     for (size_t column = 0; column < 8; ++column) {
       float expected = d[row][column];

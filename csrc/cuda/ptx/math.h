@@ -18,6 +18,12 @@ namespace ptx {
 PTX_FN uint32_t float_bits(float value) { return __float_as_uint(value); }
 PTX_FN float float_from_bits(uint32_t bits) { return __uint_as_float(bits); }
 
+/** The same value, whose origin the compiler cannot see: what follows from it is computed anew instead of being kept in registers. */
+PTX_FN int opaque(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
 /** Two floats rounded to nearest even and packed, `low` in the lower half (cvt.rn.f16x2 / bf16x2). */
 template <class T>
 PTX_FN uint32_t pack2(float low, float high) {
@@ -91,6 +97,8 @@ PTX_FN float tanh_approx(float x) {
 
 inline uint32_t float_bits(float value) { return fa::float_bits(value); }
 inline float float_from_bits(uint32_t bits) { return fa::float_from_bits(bits); }
+
+inline int opaque(int value) { return value; }
 
 template <class T>
 inline T from_float(float value) {

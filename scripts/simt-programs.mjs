@@ -1,0 +1,17 @@
+// Builds and runs the programs of test/simt: the SIMT executor and the instructions it plays.
+import path from 'node:path';
+import { ensureInstalled, root, run } from './ensure-built.mjs';
+
+const programs = ['primitives', 'misuse', 'counters', 'runtime'];
+ensureInstalled();
+
+const out = path.join(root, 'build-simt/programs');
+run(process.execPath, [
+  'scripts/cmake-build.cjs',
+  'Release',
+  '--out',
+  out,
+  '-DFLASH_ATTENTION_SIMT_TESTS=ON',
+]);
+for (const program of programs) run(path.join(out, 'simt-tests', `simt_${program}`), []);
+console.log(`simt: ${programs.length} programs passed`);
