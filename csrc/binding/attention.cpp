@@ -109,15 +109,19 @@ Napi::Value plan(const Napi::CallbackInfo& info) {
   result.Set("tileQ", plan.tile_q);
   result.Set("tileK", plan.tile_k);
   result.Set("panels", plan.panels);
+  result.Set("stages", plan.stages);
+  result.Set("packedHeads", plan.packed_heads);
   result.Set("numSplits", plan.num_splits);
   result.Set("workItems", static_cast<double>(plan.work_items));
   result.Set("tilesFull", static_cast<double>(plan.tiles_full));
   result.Set("tilesPartial", static_cast<double>(plan.tiles_partial));
   result.Set("tilesSkipped", static_cast<double>(plan.tiles_skipped));
   result.Set("flops", plan.flops);
+  result.Set("executedFlops", plan.executed_flops);
   result.Set("bytes", plan.bytes);
   result.Set("standardBytes", plan.standard_bytes);
   result.Set("standardMemory", plan.standard_memory);
+  result.Set("sharedBytes", static_cast<double>(plan.shared_bytes));
   result.Set("scratchBytes", static_cast<double>(plan.scratch_bytes));
   return result;
 }

@@ -28,4 +28,27 @@ PTX_FN uint32_t kept_pairs(const DropoutParams& p, const int (&query)[2], const 
   return odd ? second | first << 2 : first | second << 2;
 }
 
+/**
+ * The same where rows are keys: element e is key `key` + g + 8 (e / 2) and query[e % 2], of one stream. Four lanes of
+ * neighbouring g share their draws: each makes one and they exchange the outcome.
+ */
+PTX_FN uint32_t kept_pairs_across(const DropoutParams& p, const int (&query)[2], int stream,
+                                  int key) {
+  const LanePosition lane;
+  const int part = lane.g % 4;
+  uint32_t word[4] = {static_cast<uint32_t>((key + lane.g + part / 2 * 8) >> 2),
+                      static_cast<uint32_t>(part % 2 ? query[1] : query[0]),
+                      static_cast<uint32_t>(stream), p.offset_lo};
+  philox(word, p.key0, p.key1);
+  uint32_t drawn = 0, kept = 0;
+#pragma unroll
+  for (int w = 0; w < 4; ++w) drawn |= static_cast<uint32_t>(word[w] >= p.threshold) << w;
+#pragma unroll
+  for (int e = 0; e < 4; ++e) {
+    const uint32_t theirs = ptx::shfl_idx(drawn, (lane.g / 4 * 4 + e) * 4 + lane.t);
+    kept |= (theirs >> part & 1u) << e;
+  }
+  return kept;
+}
+
 }  // namespace fa::cuda

@@ -72,24 +72,43 @@ PTX_FN void multiply_add(float (&d)[4], const FragmentA<T>& a, const FragmentB<T
   }
 }
 
-/** Accumulator columns that a step of P covers: 16 keys are two accumulator tiles, 8 keys are one. */
+/** Accumulator tiles (8 keys each) that a step of P covers. */
 template <class T>
 constexpr int kStepTiles = sizeof(T) == 4 ? 1 : 2;
 
 /**
- * P as the A operand, straight from the accumulators of one step: the accumulator layout is the operand's. In float32 the
- * step's keys come in the order 0 2 4 6 1 3 5 7, which the B operand follows (load_values).
+ * P on its way from accumulators to the A operand, whose layout is the accumulators': 16-bit weights are packed at once, to
+ * free half of the registers. In float32 a step's keys come in the order 0 2 4 6 1 3 5 7, which the B operand follows.
  */
-template <class T>
-PTX_FN FragmentA<T> fragment_from_scores(const float (*s)[4]) {
-  if constexpr (sizeof(T) == 4) {
-    const uint32_t raw[4] = {ptx::float_bits(s[0][0]), ptx::float_bits(s[0][2]),
-                             ptx::float_bits(s[0][1]), ptx::float_bits(s[0][3])};
-    return fragment_a<T>(raw);
-  } else {
-    return {{ptx::pack2<T>(s[0][0], s[0][1]), ptx::pack2<T>(s[0][2], s[0][3]),
-             ptx::pack2<T>(s[1][0], s[1][1]), ptx::pack2<T>(s[1][2], s[1][3])}};
+template <class T, int kRowTiles, int kKeyTiles>
+struct Weights {
+  uint32_t word[kRowTiles][kKeyTiles][sizeof(T) == 4 ? 4 : 2];
+
+  PTX_FN explicit Weights(const float (&s)[kRowTiles][kKeyTiles][4]) {
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+      for (int n = 0; n < kKeyTiles; ++n) {
+        if constexpr (sizeof(T) == 4) {
+          word[m][n][0] = ptx::float_bits(s[m][n][0]);
+          word[m][n][1] = ptx::float_bits(s[m][n][2]);
+          word[m][n][2] = ptx::float_bits(s[m][n][1]);
+          word[m][n][3] = ptx::float_bits(s[m][n][3]);
+        } else {
+          word[m][n][0] = ptx::pack2<T>(s[m][n][0], s[m][n][1]);
+          word[m][n][1] = ptx::pack2<T>(s[m][n][2], s[m][n][3]);
+        }
+      }
+    }
   }
-}
+
+  /** Rows of tile m, the step that begins with key tile n. */
+  PTX_FN FragmentA<T> step(int m, int n) const {
+    if constexpr (sizeof(T) == 4)
+      return fragment_a<T>(word[m][n]);
+    else
+      return {{word[m][n][0], word[m][n][1], word[m][n + 1][0], word[m][n + 1][1]}};
+  }
+};
 
 }  // namespace fa::cuda

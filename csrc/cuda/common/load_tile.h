@@ -6,67 +6,70 @@
 
 namespace fa::cuda {
 
-/** Rows of one head: row r is at data + r * stride bytes. */
-struct HeadRows {
+/** Keys or values of one head: key j is at data + j * row bytes, or in a page. */
+template <bool kPaged>
+struct KeyRows {
   const char* data;
-  int64_t stride;
-  int64_t element_stride;  // bytes
+  int64_t row;
 
-  PTX_FN const char* row(int r) const { return data + r * stride; }
+  PTX_FN const char* at(const AttentionParams&, int, int j) const { return data + j * row; }
 };
 
-/** The same, of keys or values that may lie in pages. */
-struct KeyRows {
-  HeadRows rows;
-  const int32_t* pages;  // of this sequence; null: not paged
-  int64_t pages_stride, page_stride;
-  int page_count;
-  FastDivide page_size;
+template <>
+struct KeyRows<true> {
+  const char* data;
+  int64_t row, page;
 
-  PTX_FN const char* row(int j) const {
-    if (pages == nullptr) return rows.row(j);
-    const int slot = page_size.quotient(j);
-    const int page = clamp(ptx::ldg(pages + slot * pages_stride), 0, page_count - 1);
-    return rows.row(j - slot * static_cast<int>(page_size.divisor)) + page * page_stride;
+  PTX_FN const char* at(const AttentionParams& p, int batch, int j) const {
+    const Pages& pages = p.pages;
+    if (pages.table == nullptr) return data + j * row;
+    const int slot = pages.page_size.quotient(j);
+    const int entry = ptx::ldg(pages.table + batch * pages.batch_stride + slot * pages.stride);
+    return data + clamp(entry, 0, pages.count - 1) * page +
+           (j - slot * static_cast<int>(pages.page_size.divisor)) * row;
   }
 };
 
-template <class T>
-PTX_FN KeyRows key_rows(const AttentionParams& p, const Tensor& tensor, const SequenceRows& s,
-                        int batch, int kv_head) {
+template <class T, bool kPaged>
+PTX_FN KeyRows<kPaged> key_rows(const AttentionParams& p, const Tensor& tensor,
+                                const SequenceRows& s, int kv_head) {
   constexpr int64_t kSize = sizeof(T);
-  const bool paged = p.pages.table != nullptr;
   int64_t first = kv_head * tensor.head;
-  if (!paged) first += s.k_batch * tensor.batch + s.k_begin * tensor.row;
-  return {{static_cast<const char*>(tensor.data) + first * kSize, tensor.row * kSize,
-           tensor.dim * kSize},
-          paged ? p.pages.table + batch * p.pages.batch_stride : nullptr,
-          p.pages.stride,
-          tensor.batch * kSize,
-          p.pages.count,
-          p.pages.page_size};
+  if (!kPaged || p.pages.table == nullptr)
+    first += s.k_batch * tensor.batch + s.k_begin * tensor.row;
+  const char* const data = static_cast<const char*>(tensor.data) + first * kSize;
+  if constexpr (kPaged)
+    return {data, tensor.row * kSize, tensor.batch * kSize};
+  else
+    return {data, tensor.row * kSize};
 }
 
-/** Calls f(row, chunk) for the chunks of a tile that fall to this thread; the same ones every time. */
-template <class Tile, int kThreads, class F>
+/**
+ * Calls f(row, chunk) for the chunks of a tile that fall to this thread; the same ones every time. Panel by panel, so that
+ * neighbours read a whole line, and a thread's chunks lie a fixed distance apart on either side.
+ */
+template <class Tile, int kThreads, bool kUnrolled = true, class F>
 PTX_FN void for_each_chunk(F f) {
-  constexpr int kTotal = Tile::kRows * Tile::kChunks;
-#pragma unroll
-  for (int first = 0; first < kTotal; first += kThreads) {
-    const int index = first + static_cast<int>(threadIdx.x);
-    if (kTotal % kThreads == 0 || index < kTotal) f(index / Tile::kChunks, index % Tile::kChunks);
+  constexpr int kRowsAtOnce = kThreads / Tile::kPanelChunks;
+  static_assert(Tile::kRows % kRowsAtOnce == 0 && kRowsAtOnce % 8 == 0);
+  const int thread = static_cast<int>(threadIdx.x);
+  const int row = thread / Tile::kPanelChunks, chunk = thread % Tile::kPanelChunks;
+#pragma unroll kUnrolled ? Tile::kRows : 1
+  for (int r = 0; r < Tile::kRows; r += kRowsAtOnce) {
+#pragma unroll kUnrolled ? Tile::kChunks : 1
+    for (int c = 0; c < Tile::kChunks; c += Tile::kPanelChunks) f(row + r, chunk + c);
   }
 }
 
 /** Sixteen bytes of a row, element by element, zeros from `columns` on. */
 template <class T>
-PTX_FN uint4 gather_chunk(const char* row, int64_t element_stride, int column, int columns) {
+PTX_FN uint4 gather_chunk(const char* row, int64_t dim_stride, int column, int columns) {
   uint32_t words[4] = {};
   constexpr int kElements = kChunkBytes / static_cast<int>(sizeof(T));
 #pragma unroll
   for (int e = 0; e < kElements; ++e) {
     if (column + e >= columns) continue;
-    const T* const at = reinterpret_cast<const T*>(row + (column + e) * element_stride);
+    const T* const at = reinterpret_cast<const T*>(row) + (column + e) * dim_stride;
     if constexpr (sizeof(T) == 4)
       words[e] = ptx::float_bits(ptx::ldg(at));
     else
@@ -80,18 +83,26 @@ PTX_FN uint4 gather_chunk(const char* row, int64_t element_stride, int column, i
  * aligned (the caller commits and waits); kGather: where they are not, element by element.
  */
 template <class Tile, class T, int kThreads, bool kGather, class Source>
-PTX_FN void load_tile(uint32_t tile, int rows, int columns, bool aligned, int64_t element_stride,
+PTX_FN void load_tile(uint32_t tile, int rows, int columns, bool aligned, int64_t dim_stride,
                       Source source) {
-  for_each_chunk<Tile, kThreads>([&](int row, int chunk) {
-    const int column = chunk * Tile::kChunkElements;
-    const bool inside = row < rows && column < columns;
-    const uint32_t to = tile + Tile::offset(row, chunk);
-    if (!kGather || aligned)
-      ptx::cp_async16(to, inside ? source(row) + chunk * kChunkBytes : nullptr, inside);
-    else
-      ptx::sts<uint4>(to, inside ? gather_chunk<T>(source(row), element_stride, column, columns)
-                                 : uint4{});
-  });
+  const auto inside = [&](int row, int chunk) {
+    return row < rows && chunk * Tile::kChunkElements < columns;
+  };
+  if (!kGather || aligned) {
+    for_each_chunk<Tile, kThreads>([&](int row, int chunk) {
+      const bool loaded = inside(row, chunk);
+      ptx::cp_async16(tile + Tile::offset(row, chunk),
+                      loaded ? source(row) + chunk * kChunkBytes : nullptr, loaded);
+    });
+  } else {
+    // Seldom: one copy of the code, no registers for addresses.
+    for_each_chunk<Tile, kThreads, false>([&](int row, int chunk) {
+      ptx::sts<uint4>(tile + Tile::offset(row, chunk),
+                      inside(row, chunk) ? gather_chunk<T>(source(row), dim_stride,
+                                                           chunk * Tile::kChunkElements, columns)
+                                         : uint4{});
+    });
+  }
 }
 
 }  // namespace fa::cuda

@@ -90,6 +90,21 @@ PTX_FN float modified_score(const AttentionParams& p, const Window& window, int 
   return s;
 }
 
+/** Whether row `row` sees key j. */
+template <bool kFeatured>
+PTX_FN bool sees(const AttentionParams& p, const Window& window, const PackedRows& rows, int batch,
+                 int row, int j) {
+  if constexpr (kFeatured) {
+    const ScoreRow of_row(p, window, rows, batch, row);
+    return of_row.in_window(window, j) &&
+           (p.block_mask.cells == nullptr || in_blocks(p.block_mask, batch, of_row, j)) &&
+           modified_score(p, window, batch, of_row, j, 0.f) != -kInfinity;
+  } else {
+    const int i = rows.query(rows.inside(row));
+    return j >= window.begin(i) && j < window.end(i);
+  }
+}
+
 /**
  * Scores of the rows row0 + g + 8h + 16m and the keys key0 + 8n + 2t + c of this lane. Plain: hides what the window hides.
  * Featured: brings scores to base 2, with every option; `partial` when some pair is hidden.

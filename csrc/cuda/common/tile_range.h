@@ -64,4 +64,13 @@ PTX_FN TileRange visible_tiles(const Window& window, int i0, int i1) {
   return {first < last ? first / kKeys : 0, first < last ? (last + kKeys - 1) / kKeys : 0};
 }
 
+/** The same of tiles of queries: [begin, end) holds every query that sees one of the keys [j0, j1). */
+template <int kQueries>
+PTX_FN TileRange visible_query_tiles(const Window& window, int j0, int j1, int seqlen_q) {
+  int first = j0 - window.offset - window.right, last = j1 - window.offset + window.left;
+  if (first < 0) first = 0;
+  if (last > seqlen_q || j0 < window.sink_tokens) last = seqlen_q;
+  return {first < last ? first / kQueries : 0, first < last ? (last + kQueries - 1) / kQueries : 0};
+}
+
 }  // namespace fa::cuda

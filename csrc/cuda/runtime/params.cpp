@@ -20,8 +20,9 @@ Indices indices(const View& view) {
 
 MaskParams mask_params(const View& mask) {
   if (!mask.present()) return {};
-  return {mask.data,       static_cast<int>(mask.dtype), mask.strides[0],
-          mask.strides[1], mask.strides[2],              mask.strides[3]};
+  return {mask.data,       static_cast<int>(mask.dtype),
+          mask.strides[0], mask.strides[1],
+          mask.strides[2], mask.strides[3]};
 }
 
 BlockMaskParams block_mask_params(const BlockMaskView& mask) {
@@ -80,8 +81,7 @@ AttentionParams attention_params(const AttentionProblem& p) {
   a.v = tensor_params(p.v);
   a.out = tensor_params(p.out);
   if (p.lse.present()) {
-    a.lse = {static_cast<float*>(p.lse.data), p.lse.strides[0], p.lse.strides[1],
-             p.lse.strides[2]};
+    a.lse = {static_cast<float*>(p.lse.data), p.lse.strides[0], p.lse.strides[1], p.lse.strides[2]};
   }
   a.batch = static_cast<int>(p.batch());
   a.heads = static_cast<int>(p.heads());
