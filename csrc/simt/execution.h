@@ -21,6 +21,7 @@
 namespace simt {
 
 constexpr int kLanes = 32;
+constexpr int kWarpSlots = 64;  // of resident warps: one bit each in Execution::ready
 
 struct Block;
 
@@ -75,6 +76,7 @@ struct Execution {
   Config config;
   int warps_per_block = 0;
   std::vector<std::unique_ptr<Block>> blocks;  // resident
+  Warp* warps[kWarpSlots] = {};                // of the resident blocks, by slot
 
   uint64_t random_state = 1;
   uint64_t ready = 0;     // warps with a thread that can run

@@ -17,8 +17,6 @@ Counters running_counters;
 
 namespace {
 
-constexpr int kWarpSlots = 64;  // one bit each in Execution::ready
-
 std::mutex one_at_a_time;
 const std::function<void()>* thread_body = nullptr;
 
@@ -60,6 +58,7 @@ void start_warp(Block& block, int index, int threads) {
     if (!thread.stack) thread.stack = take_stack();
     prepare(thread.context, thread.stack, thread.index, thread_entry);
   }
+  execution.warps[warp.slot] = &warp;
   execution.ready |= uint64_t{1} << warp.slot;
 }
 

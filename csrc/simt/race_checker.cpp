@@ -65,8 +65,7 @@ RaceChecker::Access RaceChecker::access(const Thread& thread, uint32_t offset, i
 
 void RaceChecker::load(const Thread& thread, uint32_t offset, int bytes, const Location& at) {
   const Access load = access(thread, offset, bytes, "load", at);
-  check_initialised(load);
-  check_after_writes(load);
+  check_after_writes(load, kMustBeInitialised);
   const uint32_t now = thread.warp->time();
   const uint8_t lane = static_cast<uint8_t>(thread.lane);
   uint32_t* times = &reads_[row(thread.warp->index)];
@@ -84,8 +83,7 @@ void RaceChecker::collective_load(const Warp& warp, uint32_t offset, int bytes,
   for (const Thread* thread : warp.threads) seen = std::min(seen, thread->seen);
   const Access load{warp,  kWholeWarp, seen, offset, offset + static_cast<uint32_t>(bytes),
                     false, "ldmatrix", at};
-  check_initialised(load);
-  check_after_writes(load);
+  check_after_writes(load, kMustBeInitialised);
   const uint32_t now = warp.time();
   uint32_t* times = &reads_[row(warp.index)];
   uint8_t* who = &readers_[row(warp.index)];
@@ -98,22 +96,21 @@ void RaceChecker::collective_load(const Warp& warp, uint32_t offset, int bytes,
 void RaceChecker::store(const Thread& thread, uint32_t offset, int bytes, const Location& at) {
   const Access store = access(thread, offset, bytes, "store", at);
   check_after_reads(store);
-  check_after_writes(store);
+  check_after_writes(store, kMayBeNew);
   mark_written(store, kNone);
 }
 
 void RaceChecker::atomic(const Thread& thread, uint32_t offset, int bytes, const Location& at) {
   const Access update = access(thread, offset, bytes, "atomic operation", at, true);
-  check_initialised(update);
   check_after_reads(update);
-  check_after_writes(update);
+  check_after_writes(update, kMustBeInitialised);
   mark_written(update, kAtomic);
 }
 
 void RaceChecker::depart(const Thread& thread, uint32_t offset, int bytes, const Location& at) {
   const Access copy = access(thread, offset, bytes, "cp.async", at);
   check_after_reads(copy);
-  check_after_writes(copy);
+  check_after_writes(copy, kMayBeNew);
   mark_written(copy, kInFlight);
 }
 
@@ -124,8 +121,15 @@ void RaceChecker::arrive(const Thread& thread, uint32_t offset, int bytes) {
   }
 }
 
-template <class Visit>
-void RaceChecker::for_writes(const Access& access, Visit visit) const {
+void RaceChecker::check_after_writes(const Access& access, Content content) const {
+  const auto check = [&](uint32_t offset) {
+    const Write& write = writes_[offset];
+    if (write.time > start_)
+      check_order(access, offset, write);
+    else if (content == kMustBeInitialised)
+      fail(access.at, "%s of uninitialised shared memory at offset %u", access.verb, offset);
+  };
+  // Most often one instruction has written all of it, and to check the first byte is enough.
   const Write* writes = writes_.data();
   uint64_t first, differences = 0;
   std::memcpy(&first, writes + access.begin, sizeof first);
@@ -134,22 +138,9 @@ void RaceChecker::for_writes(const Access& access, Visit visit) const {
     std::memcpy(&bits, writes + i, sizeof bits);
     differences |= bits ^ first;
   }
-  visit(access.begin, writes[access.begin]);
+  check(access.begin);
   if (!differences) return;
-  for (uint32_t i = access.begin + 1; i < access.end; ++i) visit(i, writes[i]);
-}
-
-void RaceChecker::check_initialised(const Access& access) const {
-  for_writes(access, [&](uint32_t offset, const Write& write) {
-    if (write.time <= start_)
-      fail(access.at, "%s of uninitialised shared memory at offset %u", access.verb, offset);
-  });
-}
-
-void RaceChecker::check_after_writes(const Access& access) const {
-  for_writes(access, [&](uint32_t offset, const Write& write) {
-    if (write.time > start_) check_order(access, offset, write);
-  });
+  for (uint32_t i = access.begin + 1; i < access.end; ++i) check(i);
 }
 
 void RaceChecker::check_order(const Access& access, uint32_t offset, const Write& write) const {

@@ -62,11 +62,8 @@ class RaceChecker {
   static Access access(const Thread& thread, uint32_t offset, int bytes, const char* verb,
                        const Location& at, bool atomic = false);
 
-  /** Calls visit(offset, write) for every byte that was not written together with the one before. */
-  template <class Visit>
-  void for_writes(const Access& access, Visit visit) const;
-  void check_initialised(const Access& access) const;
-  void check_after_writes(const Access& access) const;
+  enum Content { kMayBeNew, kMustBeInitialised };
+  void check_after_writes(const Access& access, Content content) const;
   void check_after_reads(const Access& access) const;
   void check_order(const Access& access, uint32_t offset, const Write& write) const;
   void mark_written(const Access& access, Flag flag);

@@ -17,11 +17,6 @@ constexpr int kYieldInterval = 128;
 uint64_t last_progress = 0;
 int idle_rounds = 0;
 
-Warp& warp_in(int slot) {
-  return execution.blocks[static_cast<size_t>(slot / execution.warps_per_block)]
-      ->warps[static_cast<size_t>(slot % execution.warps_per_block)];
-}
-
 /** A set bit of `bits`, any of them with about equal chance. */
 int random_bit(uint64_t bits, uint64_t random) {
   const int start = static_cast<int>(random % 64);
@@ -56,20 +51,20 @@ Warp& pick_warp() {
     case Policy::kRandom: {
       const uint64_t random = random_bits();
       const bool stay = here >= 0 && (execution.ready >> here & 1) && (random & 7) != 0;
-      return warp_in(stay ? here : random_bit(execution.ready, random >> 8));
+      return *execution.warps[stay ? here : random_bit(execution.ready, random >> 8)];
     }
     case Policy::kPriority: {
       if (current && random_bits() % 512 == 0)
         current->warp->priority = --execution.lowest_priority;
       Warp* best = nullptr;
       for (uint64_t rest = execution.ready; rest; rest &= rest - 1) {
-        Warp& warp = warp_in(__builtin_ctzll(rest));
+        Warp& warp = *execution.warps[__builtin_ctzll(rest)];
         if (!best || warp.priority > best->priority) best = &warp;
       }
       return *best;
     }
   }
-  return warp_in(__builtin_ctzll(execution.ready));
+  return *execution.warps[__builtin_ctzll(execution.ready)];
 }
 
 /** Null when main has to go on. */
