@@ -71,8 +71,7 @@ PTX_FN bool in_blocks(const BlockMaskParams& b, int batch, const ScoreRow& row, 
 }
 
 /** The score in base 2 of a pair that the window shows; -infinity when a mask hides it. */
-PTX_FN float modified_score(const AttentionParams& p, const Window& window, int batch,
-                            const ScoreRow& row, int j, float product) {
+PTX_FN float modified_score(const AttentionParams& p, const Window& window, const ScoreRow& row, int j, float product) {
   float s = product * p.scale;
   if (p.softcap > 0) s = p.softcap * tanhf(s / p.softcap);
   s *= kLog2E;
@@ -98,7 +97,7 @@ PTX_FN bool sees(const AttentionParams& p, const Window& window, const PackedRow
     const ScoreRow of_row(p, window, rows, batch, row);
     return of_row.in_window(window, j) &&
            (p.block_mask.cells == nullptr || in_blocks(p.block_mask, batch, of_row, j)) &&
-           modified_score(p, window, batch, of_row, j, 0.f) != -kInfinity;
+           modified_score(p, window, of_row, j, 0.f) != -kInfinity;
   } else {
     const int i = rows.query(rows.inside(row));
     return j >= window.begin(i) && j < window.end(i);
@@ -130,7 +129,7 @@ PTX_FN void modify_scores(const AttentionParams& p, const Window& window, const 
             bool visible = !partial || row.in_window(window, j);
             if (visible && partial && p.block_mask.cells != nullptr)
               visible = in_blocks(p.block_mask, batch, row, j);
-            score = visible ? modified_score(p, window, batch, row, j, score) : -kInfinity;
+            score = visible ? modified_score(p, window, row, j, score) : -kInfinity;
           }
         }
       } else {

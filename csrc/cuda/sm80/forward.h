@@ -421,10 +421,15 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   const ForwardBlock done(p, ptx::opaque(static_cast<int>(blockIdx.x)), RowTile::kRows);
   const int done_row0 = done.row0 + warp_row;
   finish_rows<T, Traits, kFeatured>(p, done, done_row0, scale, softmax, o);
-  if (sizeof(T) == 4 || p.splits.divisor > 1)
-    store_float32<Traits>(p, done, done_row0, a.aligned || p.splits.divisor > 1, o);
-  else
-    store_rounded<T, Traits>(p, done, done_row0, warp_row, q_tile, o);
+  const bool split = p.splits.divisor > 1;
+  if constexpr (sizeof(T) == 4) {
+    store_float32<Traits>(p, done, done_row0, split || a.aligned, o);
+  } else {
+    if (split)
+      store_float32<Traits>(p, done, done_row0, true, o);
+    else
+      store_rounded<T, Traits>(p, done, done_row0, warp_row, q_tile, o);
+  }
   if (any_poison) restore_poison<T, Traits, kFeatured>(p, done, done_row0);
 }
 
