@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { ensureInstalled, root, run } from './ensure-built.mjs';
 
-const programs = ['primitives', 'misuse', 'counters', 'runtime'];
+const programs = ['primitives', 'misuse', 'counters', 'runtime', 'stream'];
 ensureInstalled();
 
 const out = path.join(root, 'build-simt/programs');

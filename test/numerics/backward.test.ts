@@ -7,6 +7,7 @@ import {
   tensor,
 } from '../../lib/index.js';
 import { type ReferenceShape, standardAttentionBackward } from '../../lib/reference/index.js';
+import { onCpu, sized } from '../support/device.js';
 import {
   attentionOptions,
   bound,
@@ -244,7 +245,8 @@ test('two runs give the same bits', async () => {
   const { q, k, v } = qkvTensors(problem, 'float32');
   const dOut = tensor(normals(batch * seqlenQ * heads * 17, 4), [batch, seqlenQ, heads, 17]);
   const { out, lse } = flashAttention(q, k, v, { causal: true, returnLse: true });
-  for (const deterministic of [false, true]) {
+  // Elsewhere sums of atomics come in any order, unless order is asked for.
+  for (const deterministic of onCpu ? [false, true] : [true]) {
     const run = async () => {
       const g = flashAttentionBackward(
         dOut,
@@ -254,6 +256,6 @@ test('two runs give the same bits', async () => {
       return [await g.dq.toFloat32(), await g.dk.toFloat32(), await g.dv.toFloat32()];
     };
     const first = await run();
-    for (let i = 0; i < 5; i++) expect(await run()).toEqual(first);
+    for (let i = 0; i < sized(5, 1); i++) expect(await run()).toEqual(first);
   }
 });

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { sized } from '../support/device.js';
 import {
   expectWithin,
   floatDTypes,
@@ -78,6 +79,6 @@ test('random combinations of every option', async () => {
         expectWithin(await measure(shape, options, { dtype, seed, mostRows: 24 }));
       },
     ),
-    { numRuns: 200, seed: 20261121 },
+    { numRuns: sized(200, 60), seed: 20261121 },
   );
 });

@@ -108,8 +108,9 @@ void CudaStream::fill_normal(const View& target, uint64_t seed, TaskStorages sto
 }
 
 void CudaStream::download(const View& source, DType dtype, void* host, TaskStorages storages) {
+  const auto target = storages.writes.at(0);
   enqueue(
-      [this, source, dtype, host = static_cast<char*>(host), target = storages.writes.at(0)] {
+      [this, source, dtype, host = static_cast<char*>(host), target] {
         const size_t bytes = bytes_of(source, dtype);
         Scratch scratch(queue_);
         const void* contents = source.data;
