@@ -2,7 +2,7 @@ import { flashAttention, type Tensor, tensor } from '../../lib/index.js';
 import { sized } from '../support/device.js';
 import { maxError, normals } from '../support/numerics.js';
 
-const [B, S, H, D] = sized([2, 300, 3, 40], [2, 300, 1, 40]);
+const [B, S, H, D] = sized([2, 300, 3, 40], [2, 300, 2, 40]);
 const q = normals(B * S * H * D, 1);
 const k = normals(B * S * H * D, 2);
 const v = normals(B * S * H * D, 3);
