@@ -31,6 +31,12 @@ const steps = [
     command: ['node', 'scripts/test.mjs', '--ci', '-w', '2', 'test/numerics/'],
     jest: true,
   },
+  { name: 'SIMT executor', command: ['npm', 'run', '--silent', 'test:simt-programs'] },
+  {
+    name: 'mutations of the CUDA kernels',
+    command: ['npm', 'run', '--silent', 'test:mutations', '--', '--seeds', '3'],
+    minutes: 40,
+  },
   {
     name: 'CUDA on the SIMT device',
     command: ['npm', 'run', '--silent', 'test:simt', '--', '--ci', '-w', '2'],

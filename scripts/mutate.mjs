@@ -55,8 +55,9 @@ function output(command, args) {
 function writeMutant(folder, { fault, file, from, to }) {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  cpSync(path.join(root, 'csrc/cuda'), path.join(folder, 'cuda'), { recursive: true });
-  const target = path.join(folder, 'cuda', file);
+  for (const part of ['core', 'cuda'])
+    cpSync(path.join(root, 'csrc', part), path.join(folder, part), { recursive: true });
+  const target = path.join(folder, file);
   const source = readFileSync(target, 'utf8');
   const pieces = source.split(from);
   if (pieces.length !== 2) {
@@ -119,7 +120,10 @@ for (const kernel of ['forward', 'backward']) {
   run(path.join(out, 'simt-tests/simt_attention'), [kernel, options.seeds]); // without a mistake: silent
 }
 
-const chosen = mutations.filter((each) => `${each.kernel} ${each.fault}`.includes(options.only));
+const chosen = mutations.filter(({ kernel, fault }) => `${kernel} ${fault}`.includes(options.only));
+for (const [index, mutation] of chosen.entries())
+  writeMutant(path.join(work, String(index)), mutation);
+rmSync(work, { recursive: true, force: true });
 const results = await judgeAll(chosen);
 rmSync(work, { recursive: true, force: true });
 const missed = results.filter(({ noticed }) => noticed === 0);

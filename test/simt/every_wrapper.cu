@@ -64,6 +64,7 @@ __global__ void __launch_bounds__(128) every_wrapper(const __grid_constant__ Par
   ptx::cp_async_wait<1>();
   ptx::cp_async_wait<0>();
   ptx::sync_block();
+  if (ptx::sync_block_or(ptx::opaque(p.ints[1]) == 7)) d[3] += 1;
 
   if (threadIdx.x < 64)
     ptx::bar_sync(1, 128);

@@ -5,6 +5,8 @@
 // Every seed runs all cases in a process of its own, until something is noticed: a report of the
 // executor, a wrong value, a bank conflict among tiles, a crash, a hang. One line per seed that
 // noticed something; status 0 when none did. scripts/mutate.mjs runs it on kernels with mistakes.
+#include "attention.h"
+
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,7 +18,6 @@
 #include <functional>
 #include <string>
 
-#include "attention.h"
 #include "core/error.h"
 #include "cuda/runtime/backward.h"
 #include "cuda/runtime/forward.h"
@@ -67,6 +68,11 @@ std::vector<Spec> forward_cases() {
     s.heads = 1;
     s.kv_heads = 1;
     s.seqlen_q = 170;
+  });
+  add("head dim 32", [](Spec& s) {
+    s.head_dim = s.head_dim_v = 32;
+    s.causal = true;
+    s.heads = s.kv_heads = 1;
   });
   add("grouped heads", [](Spec& s) {
     s.heads = 3;
@@ -124,7 +130,7 @@ std::vector<Spec> forward_cases() {
     s.seqlen_q = 1;
     s.seqlen_k = 300;
     s.num_splits = 4;
-    s.seqlens_k = true;
+    s.seqlens_k = s.sinks = true;
     s.batch = 2;
   });
   add("float32", [](Spec& s) {
@@ -211,6 +217,12 @@ std::vector<Spec> backward_cases() {
     s.seqlen_q = 100;
     s.heads = s.kv_heads = 1;
   });
+  add("float32, 160", [](Spec& s) {
+    s.dtype = DType::kFloat32;
+    s.head_dim = s.head_dim_v = 160;
+    s.seqlen_q = s.seqlen_k = 50;
+    s.heads = s.kv_heads = 1;
+  });
   return cases;
 }
 
@@ -239,15 +251,24 @@ std::string compare(const char* what, const std::vector<double>& actual,
   return {};
 }
 
-std::string check_counters() {
+/** What the executor says of the launches; `global_bytes` becomes their traffic, atomics left out. */
+std::string check_reports(double& global_bytes) {
+  global_bytes = 0;
   for (const simt::Report& report : simt::take_reports()) {
     if (!report.ok()) return report.error;
     const simt::Counters& c = report.counters;
     if (c.ldmatrix_conflicts || c.cp_async_conflicts)
       return "bank conflicts in " + report.kernel + ": " + std::to_string(c.ldmatrix_conflicts) +
              " of ldmatrix, " + std::to_string(c.cp_async_conflicts) + " of cp.async";
+    global_bytes += static_cast<double>(c.global_read_bytes + c.global_written_bytes);
   }
   return {};
+}
+
+/** Cases whose traffic the plan gives exactly: it leaves small tensors out, and what poison costs. */
+bool has_exact_bytes(const Spec& s) {
+  return !(s.varlen || s.seqlens_k || s.page_size || s.alibi || s.bias || s.bool_mask || s.sinks ||
+           s.block_mask || s.poison || s.num_splits > 1);
 }
 
 cudaDeviceProp device_properties() {
@@ -261,7 +282,12 @@ std::string run_forward(const Spec& spec, uint64_t seed) {
   const cudaDeviceProp properties = device_properties();
   simt::keep_reports();
   fa::cuda::attention_forward(problem.device, {properties, nullptr});
-  std::string found = check_counters();
+  double bytes;
+  std::string found = check_reports(bytes);
+  const double planned = fa::cuda::plan_attention(problem.device, properties).bytes;
+  if (found.empty() && has_exact_bytes(spec) && bytes != planned)
+    found =
+        "global bytes: " + std::to_string(bytes) + ", and the plan says " + std::to_string(planned);
   const simt_test::ForwardResult expected = simt_test::reference_forward(problem);
   for (int b = 0; b < spec.batch && found.empty(); ++b) {
     const size_t of = static_cast<size_t>(b);
@@ -280,7 +306,8 @@ std::string run_backward(const Spec& spec, uint64_t seed) {
   const cudaDeviceProp properties = device_properties();
   simt::keep_reports();
   fa::cuda::attention_backward(problem.device, problem.gradients, {properties, nullptr});
-  std::string found = check_counters();
+  double bytes;
+  std::string found = check_reports(bytes);
   const double relative = tolerance(spec.dtype, true);
   for (int b = 0; b < spec.batch && found.empty(); ++b) {
     const size_t of = static_cast<size_t>(b);

@@ -1,5 +1,5 @@
-// The backward kernels that the cases use: the narrowest tile of float16 and float32, and width 128
-// of bfloat16.
+// The backward kernels that the cases use: the narrowest tile of float16 and float32, width 128 of
+// bfloat16, and the tile of float32 that has one stage and one buffer.
 #include "cuda/any/delta.cu"
 #include "cuda/sm80/backward.h"
 
@@ -28,7 +28,8 @@ BackwardKernel backward_bf16(Outer outer, bool featured, int index) {
   return index == 1 ? of_tile<ptx::bf16, 1>(outer, featured) : nullptr;
 }
 BackwardKernel backward_f32(Outer outer, bool featured, int index) {
-  return index == 0 ? of_tile<float, 0>(outer, featured) : nullptr;
+  if (index == 0) return of_tile<float, 0>(outer, featured);
+  return index == 2 ? of_tile<float, 2>(outer, featured) : nullptr;
 }
 
 }  // namespace fa::cuda::sm80

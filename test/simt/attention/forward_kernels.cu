@@ -6,6 +6,7 @@
 namespace fa::cuda::sm80 {
 
 ForwardKernel forward_f16(bool featured, int width) {
+  if (width == 32 && !featured) return forward<ptx::f16, 32, false>;
   if (width != 64) return nullptr;
   return featured ? forward<ptx::f16, 64, true> : forward<ptx::f16, 64, false>;
 }
