@@ -220,7 +220,7 @@ export const mutations = [
       'for (int c = 0; c < 4; ++c) s[m][n][c] = 0;',
       '',
     ],
-    ['output not rescaled', softmax, 'o[m][d][c] *= alpha[2 * m + c / 2];', ''],
+    ['output not rescaled', softmax, 'o[m][d][c] *= alpha[2 * m + c / 2];', ';'],
     ['output rescaled by the other row', softmax, 'alpha[2 * m + c / 2]', 'alpha[2 * m + c % 2]'],
     [
       'sum not rescaled',
