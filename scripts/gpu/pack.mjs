@@ -1,6 +1,6 @@
 // `npm run gpu:pack`: puts what a machine without npm needs for scripts/gpu-check into .gpu-carry/: the device tests and the
 // benchmark bundled with the library, headers, the test vectors if there are any, and this node binary, compressed
-// (--no-node leaves it out).
+// (--no-node leaves it out; --out names another folder).
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -10,7 +10,8 @@ import { ensureInstalled, globFiles, root } from '../ensure-built.mjs';
 
 ensureInstalled();
 const require = createRequire(import.meta.url);
-const carry = path.join(root, '.gpu-carry');
+const at = process.argv.indexOf('--out');
+const carry = at > 0 ? path.resolve(process.argv[at + 1]) : path.join(root, '.gpu-carry');
 rmSync(carry, { recursive: true, force: true });
 mkdirSync(path.join(carry, 'check'), { recursive: true });
 
