@@ -13,11 +13,10 @@ constexpr int kRowsPerBlock = kThreads / kLanesPerRow;
 
 /** Sixteen bytes of a row as floats, zeros beyond its end. */
 template <class T>
-PTX_FN void load_floats(float (&values)[kChunkBytes / sizeof(T)], const char* row,
-                        int64_t dim_stride, int column, int columns, bool aligned) {
-  uint4 words =
-      aligned ? ptx::ldg(reinterpret_cast<const uint4*>(row + column * static_cast<int>(sizeof(T))))
-              : gather_chunk<T>(row, dim_stride, column, columns);
+PTX_FN void load_floats(float (&values)[kChunkBytes / sizeof(T)], const T* row, int64_t dim_stride,
+                        int column, int columns, bool aligned) {
+  const uint4 words = aligned ? ptx::ldg(reinterpret_cast<const uint4*>(row + column))
+                              : gather_chunk<T>(row, dim_stride, column, columns);
   const uint32_t word[4] = {words.x, words.y, words.z, words.w};
 #pragma unroll
   for (int w = 0; w < 4; ++w) {
@@ -45,12 +44,11 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t i = inside % p.q_rows, head = inside / p.q_rows % a.heads,
                 batch = inside / p.q_rows / a.heads;
   const auto row_of = [&](const Tensor& tensor) {
-    return static_cast<const char*>(tensor.data) +
-           (batch * tensor.batch + i * tensor.row + head * tensor.head) *
-               static_cast<int64_t>(sizeof(T));
+    return static_cast<const T*>(tensor.data) + batch * tensor.batch + i * tensor.row +
+           head * tensor.head;
   };
-  const char* const out = row_of(a.out);
-  const char* const dout = row_of(p.dout);
+  const T* const out = row_of(a.out);
+  const T* const dout = row_of(p.dout);
 
   float delta = 0;
   for (int column = lane * kElements; column < a.head_dim_v; column += kLanesPerRow * kElements) {

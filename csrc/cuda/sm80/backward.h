@@ -31,6 +31,9 @@ struct BackwardTraits {
       backward_tiles(sizeof(T) == 4, kOuterRows, kFeatured).tiles[kIndex];
   static constexpr int kOuter = kTile.outer, kInner = kTile.inner, kWidth = kTile.width;
   static constexpr int kThreads = kTile.warps() * 32;
+  // One block an SM is all that shared memory has room for. ptxas needs to be told so, lest it spill to fit more; and not to
+  // be told where it does better without (eight warps of keys, whose gradients fill the registers).
+  static constexpr int kMinBlocks = kKeys && kTile.warps() == 8 ? 0 : 1;
   using OuterTile = SharedTile<T, kOuter, kWidth>;
   using InnerTile = SharedTile<T, kInner, kWidth>;
   using ScoreTile = SharedTile<T, kOuter, kInner>;
@@ -457,7 +460,8 @@ PTX_FN void add_query_gradient(const BackwardParams& p, const BackwardBlock<Trai
 }
 
 template <class T, Outer kOuterRows, bool kFeatured, int kIndex>
-__global__ void __launch_bounds__((BackwardTraits<T, kOuterRows, kFeatured, kIndex>::kThreads))
+__global__ void __launch_bounds__((BackwardTraits<T, kOuterRows, kFeatured, kIndex>::kThreads),
+                                  (BackwardTraits<T, kOuterRows, kFeatured, kIndex>::kMinBlocks))
     backward_kernel(const __grid_constant__ BackwardParams p) {
   using Traits = BackwardTraits<T, kOuterRows, kFeatured, kIndex>;
   using OuterTile = typename Traits::OuterTile;
@@ -484,19 +488,13 @@ __global__ void __launch_bounds__((BackwardTraits<T, kOuterRows, kFeatured, kInd
     load.inner_y(current);
   }
   ptx::cp_async_commit();
-  bool first = true, poison = false;
   for (int stage = 0; !tiles.done(current); stage = (stage + 1) % kStages) {
     const uint32_t x = shared + Traits::kInnerX + static_cast<uint32_t>(stage * InnerTile::kBytes);
     const uint32_t states =
         shared + Traits::kStates +
         static_cast<uint32_t>(kKeys ? stage * Traits::kInner * kRowStateBytes : 0);
-    const InnerVisit following = tiles.after(current);
-    const bool more = !tiles.done(following);
-
     ptx::cp_async_wait<0>();
     ptx::sync_block();
-    if (kStages > 1 && more) load.inner_x(following, (stage + 1) % kStages);
-    ptx::cp_async_commit();
 
     uint32_t kept = 0;
     if (Traits::kFeatured && p.attention.dropout.enabled)
@@ -524,6 +522,11 @@ __global__ void __launch_bounds__((BackwardTraits<T, kOuterRows, kFeatured, kInd
         ptx::sync_block();
       }
     }
+
+    // Copies begin where scores need no registers any more, and run under the products that are left.
+    const InnerVisit following = tiles.after(current);
+    const bool more = !tiles.done(following);
+    if (kStages > 1 && more) load.inner_x(following, (stage + 1) % kStages);
     if (more) load.inner_y(following);
     ptx::cp_async_commit();
 
@@ -532,13 +535,13 @@ __global__ void __launch_bounds__((BackwardTraits<T, kOuterRows, kFeatured, kInd
                                                        part.gradient_column);
       if (p.dq_sum != nullptr) {
         const uint32_t k = shared + Traits::kX;
-        if (first) poison = poisoned<T, OuterTile, Traits::kQueryColumns>(k, part.query_column);
+        constexpr int kColumns = Traits::kQueryColumnTiles * 8;
 #pragma unroll 1
         for (int pass = 0; pass < Traits::kQueryPasses; ++pass) {
-          const int column = part.query_column + pass * Traits::kQueryColumnTiles * 8;
+          const int column = part.query_column + pass * kColumns;
           typename Traits::QueryGradient dq;
           clear(dq);
-          if (poison)
+          if (current.kind == TileKind::kPartial && poisoned<T, OuterTile, kColumns>(k, column))
             multiply_transposed<T, ScoreTile, OuterTile, true>(dq, ds_tile, part.query_row, k,
                                                                column);
           else
@@ -562,7 +565,6 @@ __global__ void __launch_bounds__((BackwardTraits<T, kOuterRows, kFeatured, kInd
       if (more) load.inner_x(following, 0);
       ptx::cp_async_commit();
     }
-    first = false;
     current = following;
   }
 
