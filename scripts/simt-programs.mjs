@@ -9,6 +9,7 @@ const programs = [
   ['counters'],
   ['runtime'],
   ['stream'],
+  ['io'],
   ['attention', 'forward'],
   ['attention', 'backward'],
 ];

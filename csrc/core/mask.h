@@ -34,10 +34,12 @@ struct BasicWindowMask {
 
   /** Queries [i0, i1) x keys [j0, j1). Both bounds grow with i, so the first and last row decide. */
   FA_INLINE TileKind classify(Int i0, Int i1, Int j0, Int j1) const {
-    const Int sinks = sink_tokens;
-    if (j0 >= end(i1 - 1) || (j1 <= begin(i0) && j0 >= sinks)) return TileKind::kSkip;
-    if (j1 <= end(i0) && (j0 >= begin(i1 - 1) || j1 <= sinks)) return TileKind::kFull;
-    return TileKind::kPartial;
+    if (j0 >= end(i1 - 1) || (j1 <= begin(i0) && j0 >= sink_tokens)) return TileKind::kSkip;
+    return shows_all(i0, i1, j0, j1) ? TileKind::kFull : TileKind::kPartial;
+  }
+  /** Whether every pair of the tile is visible. */
+  FA_INLINE bool shows_all(Int i0, Int i1, Int j0, Int j1) const {
+    return j1 <= end(i0) && (j0 >= begin(i1 - 1) || j1 <= sink_tokens);
   }
 
   /** Visible keys of query i. */

@@ -6,43 +6,32 @@
 
 namespace fa::cuda {
 
-/** Keys or values of one head: key j is at data + j * row bytes, or in a page. */
-template <bool kPaged>
+/** Keys or values of one head of a sequence. Strides stay in the kernel's parameters: registers are dear. */
+template <class T, bool kPaged>
 struct KeyRows {
-  const char* data;
-  int64_t row;
+  const T* data;
+  const Tensor& tensor;
+  const Pages& pages;
+  int batch;
 
-  PTX_FN const char* at(const AttentionParams&, int, int j) const { return data + j * row; }
-};
+  PTX_FN KeyRows(const AttentionParams& p, const Tensor& of, const SequenceRows& s, int sequence,
+                 int kv_head)
+      : data(static_cast<const T*>(of.data) + kv_head * of.head),
+        tensor(of),
+        pages(p.pages),
+        batch(sequence) {
+    if (!kPaged || pages.table == nullptr) data += s.k_batch * of.batch + s.k_begin * of.row;
+  }
 
-template <>
-struct KeyRows<true> {
-  const char* data;
-  int64_t row, page;
-
-  PTX_FN const char* at(const AttentionParams& p, int batch, int j) const {
-    const Pages& pages = p.pages;
-    if (pages.table == nullptr) return data + j * row;
+  PTX_FN const T* row(int j) const {
+    if (!kPaged || pages.table == nullptr) return data + j * tensor.row;
     const int slot = pages.page_size.quotient(j);
-    const int entry = ptx::ldg(pages.table + batch * pages.batch_stride + slot * pages.stride);
-    return data + clamp(entry, 0, pages.count - 1) * page +
-           (j - slot * static_cast<int>(pages.page_size.divisor)) * row;
+    const int page = clamp(ptx::ldg(pages.table + batch * pages.batch_stride + slot * pages.stride),
+                           0, pages.count - 1);
+    return data + page * tensor.batch +
+           (j - slot * static_cast<int>(pages.page_size.divisor)) * tensor.row;
   }
 };
-
-template <class T, bool kPaged>
-PTX_FN KeyRows<kPaged> key_rows(const AttentionParams& p, const Tensor& tensor,
-                                const SequenceRows& s, int kv_head) {
-  constexpr int64_t kSize = sizeof(T);
-  int64_t first = kv_head * tensor.head;
-  if (!kPaged || p.pages.table == nullptr)
-    first += s.k_batch * tensor.batch + s.k_begin * tensor.row;
-  const char* const data = static_cast<const char*>(tensor.data) + first * kSize;
-  if constexpr (kPaged)
-    return {data, tensor.row * kSize, tensor.batch * kSize};
-  else
-    return {data, tensor.row * kSize};
-}
 
 /**
  * Calls f(row, chunk) for the chunks of a tile that fall to this thread; the same ones every time. Panel by panel, so that
@@ -52,7 +41,7 @@ template <class Tile, int kThreads, bool kUnrolled = true, class F>
 PTX_FN void for_each_chunk(F f) {
   constexpr int kRowsAtOnce = kThreads / Tile::kPanelChunks;
   static_assert(Tile::kRows % kRowsAtOnce == 0 && kRowsAtOnce % 8 == 0);
-  const int thread = static_cast<int>(threadIdx.x);
+  const int thread = this_thread();
   const int row = thread / Tile::kPanelChunks, chunk = thread % Tile::kPanelChunks;
 #pragma unroll kUnrolled ? Tile::kRows : 1
   for (int r = 0; r < Tile::kRows; r += kRowsAtOnce) {
@@ -63,13 +52,13 @@ PTX_FN void for_each_chunk(F f) {
 
 /** Sixteen bytes of a row, element by element, zeros from `columns` on. */
 template <class T>
-PTX_FN uint4 gather_chunk(const char* row, int64_t dim_stride, int column, int columns) {
+PTX_FN uint4 gather_chunk(const T* row, int64_t dim_stride, int column, int columns) {
   uint32_t words[4] = {};
   constexpr int kElements = kChunkBytes / static_cast<int>(sizeof(T));
 #pragma unroll
   for (int e = 0; e < kElements; ++e) {
     if (column + e >= columns) continue;
-    const T* const at = reinterpret_cast<const T*>(row) + (column + e) * dim_stride;
+    const T* const at = row + (column + e) * dim_stride;
     if constexpr (sizeof(T) == 4)
       words[e] = ptx::float_bits(ptx::ldg(at));
     else
@@ -91,16 +80,21 @@ PTX_FN void load_tile(uint32_t tile, int rows, int columns, bool aligned, int64_
   if (!kGather || aligned) {
     for_each_chunk<Tile, kThreads>([&](int row, int chunk) {
       const bool loaded = inside(row, chunk);
+      // What is not loaded is not read; but only in a plain kernel may its address be worked out.
       ptx::cp_async16(tile + Tile::offset(row, chunk),
-                      loaded ? source(row) + chunk * kChunkBytes : nullptr, loaded);
+                      !kGather || loaded
+                          ? reinterpret_cast<const char*>(source(row)) + chunk * kChunkBytes
+                          : nullptr,
+                      loaded);
     });
   } else {
     // Seldom: one copy of the code, no registers for addresses.
     for_each_chunk<Tile, kThreads, false>([&](int row, int chunk) {
       ptx::sts<uint4>(tile + Tile::offset(row, chunk),
-                      inside(row, chunk) ? gather_chunk<T>(source(row), dim_stride,
-                                                           chunk * Tile::kChunkElements, columns)
-                                         : uint4{});
+                      inside(row, chunk)
+                          ? gather_chunk<T>(reinterpret_cast<const T*>(source(row)), dim_stride,
+                                            chunk * Tile::kChunkElements, columns)
+                          : uint4{});
     });
   }
 }

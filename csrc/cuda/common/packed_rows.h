@@ -3,7 +3,7 @@
 #pragma once
 
 #include "cuda/common/params.h"
-#include "cuda/ptx/ptx.h"
+#include "cuda/common/shared_tile.h"
 
 namespace fa::cuda {
 
@@ -26,7 +26,7 @@ struct PackedRows {
 struct LanePosition {
   int g, t;
   PTX_FN LanePosition() {
-    const int lane = static_cast<int>(threadIdx.x) % 32;
+    const int lane = this_thread() % 32;
     g = lane / 4;
     t = lane % 4;
   }

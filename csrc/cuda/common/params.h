@@ -74,7 +74,7 @@ struct AttentionParams {
   Pages pages;
   bool aligned;  // all rows of q, k, v and out are multiples of 16 bytes at multiples of 16 bytes
 
-  float scale;
+  float scale, scale_log2;                     // the second one times log2(e)
   int window_left, window_right, sink_tokens;  // within 2^30 of 0: see BasicWindowMask
   float softcap;                               // 0: none
   const float* alibi_slopes;                   // null: none

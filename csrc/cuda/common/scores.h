@@ -71,7 +71,8 @@ PTX_FN bool in_blocks(const BlockMaskParams& b, int batch, const ScoreRow& row, 
 }
 
 /** The score in base 2 of a pair that the window shows; -infinity when a mask hides it. */
-PTX_FN float modified_score(const AttentionParams& p, const Window& window, const ScoreRow& row, int j, float product) {
+PTX_FN float modified_score(const AttentionParams& p, const Window& window, const ScoreRow& row,
+                            int j, float product) {
   float s = product * p.scale;
   if (p.softcap > 0) s = p.softcap * tanhf(s / p.softcap);
   s *= kLog2E;
@@ -133,7 +134,7 @@ PTX_FN void modify_scores(const AttentionParams& p, const Window& window, const 
           }
         }
       } else {
-        const int i = rows.query(rows.inside(number));
+        const int i = rows.query(number);
         const int begin = window.begin(i) - key0 - 2 * lane.t;
         const int end = window.end(i) - key0 - 2 * lane.t;
 #pragma unroll

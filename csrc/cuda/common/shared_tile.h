@@ -9,6 +9,9 @@ namespace fa::cuda {
 
 constexpr int kChunkBytes = 16;
 
+/** threadIdx.x, read anew: what follows from it need not wait in registers from one use to the next. */
+PTX_FN int this_thread() { return ptx::opaque(static_cast<int>(threadIdx.x)); }
+
 /** kTileRows x kColumns elements of T. Its address must be a multiple of 1024. */
 template <class T, int kTileRows, int kColumns>
 struct SharedTile {

@@ -28,6 +28,14 @@ struct TileMask {
   const AttentionParams* p;
   int batch, head;
 
+  /** Whether a tile that is not skipped hides pairs. */
+  PTX_FN bool hides_pairs(int i0, int i1, int j0, int j1) const {
+    if constexpr (kFeatured)
+      return classify(i0, i1, j0, j1) != TileKind::kFull;
+    else
+      return j1 > window.end(i0) || j0 < window.begin(i1 - 1);
+  }
+
   /** Queries [i0, i1) x keys [j0, j1). A dense mask may hide anything. */
   PTX_FN TileKind classify(int i0, int i1, int j0, int j1) const {
     TileKind kind = window.classify(i0, i1, j0, j1);

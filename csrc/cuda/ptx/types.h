@@ -10,11 +10,14 @@
 #define PTX_DEVICE 1
 /** A function that only device code calls. */
 #define PTX_FN __device__ __forceinline__
+/** One that is hardly ever called: it stays out of the way of the registers of those that are. */
+#define PTX_COLD __device__ __noinline__
 #else
 #define PTX_DEVICE 0
 #include "simt/location.h"
 #include "simt/vocabulary.h"
 #define PTX_FN inline
+#define PTX_COLD inline
 /** Last parameter of every host half: where in the kernel the instruction stands, for reports. */
 #define PTX_AT ::simt::Location at = ::simt::Location::here()
 #endif

@@ -106,6 +106,7 @@ AttentionParams attention_params(const AttentionProblem& p) {
               (!p.out.present() || aligned_rows(p.out));
 
   a.scale = p.scale;
+  a.scale_log2 = p.scale * kLog2E;
   a.window_left = clamp_bound(p.window_left);
   a.window_right = clamp_bound(p.window_right);
   a.sink_tokens = clamp_bound(p.sink_tokens);

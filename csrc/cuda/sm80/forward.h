@@ -36,6 +36,11 @@ struct ForwardBlock {
   }
 };
 
+/** The running block's part once more: worked out anew after the loop, so that the loop need not keep it in registers. */
+PTX_FN ForwardBlock block_again(const ForwardParams& p, int tile_rows) {
+  return {p, ptx::opaque(static_cast<int>(blockIdx.x)), tile_rows};
+}
+
 template <class T, int kWidth, bool kFeatured>
 struct ForwardTraits {
   static constexpr ForwardTile kTile = forward_tile(sizeof(T) == 4, kFeatured, kWidth);
@@ -56,7 +61,7 @@ template <class T, class Traits>
 PTX_FN void multiply_queries_keys(typename Traits::Scores& s, uint32_t q, uint32_t k) {
   using RowTile = typename Traits::RowTile;
   using KeyTile = typename Traits::KeyTile;
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  const int thread = this_thread(), lane = thread % 32, warp = thread / 32;
   q += RowTile::offset(warp * Traits::kRowTiles * 16 + lane % 16, lane / 16);
   k += KeyTile::offset(lane % 8 + lane / 16 * 8, lane / 8 % 2);
 #pragma unroll
@@ -94,7 +99,7 @@ PTX_FN void multiply_weights_values(typename Traits::Output& o,
                                     const Weights<T, Traits::kRowTiles, Traits::kKeyTiles>& weights,
                                     uint32_t v) {
   using KeyTile = typename Traits::KeyTile;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int lane = this_thread() % 32;
   const LanePosition at;
 #pragma unroll
   for (int n = 0; n < Traits::kKeyTiles; n += kStepTiles<T>) {
@@ -184,7 +189,7 @@ PTX_FN void finish_rows(const ForwardParams& p, const ForwardBlock& block, int r
       if (a.dropout.enabled) factor *= a.dropout.keep_scale;
     }
     const bool empty = sum == 0;
-    const float inverse = empty ? 0.f : factor / sum;
+    const float inverse = empty ? 0.f : factor * ptx::rcp_approx(sum);
 #pragma unroll
     for (int d = 0; d < Traits::kColumnTiles; ++d) {
       o[r / 2][d][2 * (r % 2)] *= inverse;
@@ -266,17 +271,18 @@ PTX_FN void store_rounded(const ForwardParams& p, const ForwardBlock& block, int
 
 /** Gives back to the outputs of the warp's rows what clear_poison took out of tiles with hidden pairs. */
 template <class T, class Traits, bool kFeatured>
-PTX_FN void restore_poison(const ForwardParams& p, const ForwardBlock& block, int row0) {
+PTX_COLD void restore_poison(const ForwardParams& p, int warp_row) {
   const AttentionParams& a = p.attention;
+  const ForwardBlock block = block_again(p, Traits::RowTile::kRows);
+  const int row0 = block.row0 + warp_row;
   const PackedRows& rows = block.rows;
   const Window window = window_of(a, block.sequence);
-  const auto values = key_rows<T, kFeatured>(a, a.v, block.sequence, block.kv_head);
+  const KeyRows<T, kFeatured> values(a, a.v, block.sequence, block.batch, block.kv_head);
   const auto poison = [&](int row, int column) {
     float sum = 0;
 #pragma unroll 1
     for (int key = 0; key < window.seqlen_k; ++key) {
-      const char* const value = values.at(a, block.batch, key);
-      const float x = ptx::to_float(ptx::ldg(reinterpret_cast<const T*>(value) + column * a.v.dim));
+      const float x = ptx::to_float(ptx::ldg(values.row(key) + column * a.v.dim));
       if (not_finite(x) && sees<kFeatured>(a, window, rows, block.batch, row, key)) sum += x;
     }
     return sum;
@@ -337,22 +343,23 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
 
   // K and V arrive in turns, every tile a group of copies of its own: K0 V0 K1 V1 ... While one tile
   // is worked on the next kStages - 1 are complete or on their way, and half of the one after.
-  const auto keys = key_rows<T, kFeatured>(a, a.k, block.sequence, block.kv_head);
-  const auto values = key_rows<T, kFeatured>(a, a.v, block.sequence, block.kv_head);
-  const auto load = [&](const KeyRows<kFeatured>& from, uint32_t tile_at, int columns, int64_t dim,
-                        int tile) {
-    if (tile < range.end)
-      load_tile<KeyTile, T, kThreads, kFeatured>(
-          tile_at, window.seqlen_k - tile * kKeys, columns, a.aligned, dim,
-          [&](int row) { return from.at(a, block.batch, tile * kKeys + row); });
+  const KeyRows<T, kFeatured> keys(a, a.k, block.sequence, block.batch, block.kv_head);
+  const KeyRows<T, kFeatured> values(a, a.v, block.sequence, block.batch, block.kv_head);
+  const auto load = [&](const KeyRows<T, kFeatured>& from, uint32_t to, int columns, int tile) {
+    if (tile < range.end) {
+      // Opaque, or the compiler would keep a pointer for every chunk and count each of them up.
+      const int key0 = ptx::opaque(tile * kKeys);
+      load_tile<KeyTile, T, kThreads, kFeatured>(to, window.seqlen_k - key0, columns, a.aligned,
+                                                 from.tensor.dim,
+                                                 [&](int row) { return from.row(key0 + row); });
+    }
     ptx::cp_async_commit();
   };
   const auto load_keys = [&](int tile, int stage) {
-    load(keys, k_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim, a.k.dim, tile);
+    load(keys, k_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim, tile);
   };
   const auto load_values = [&](int tile, int stage) {
-    load(values, v_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim_v, a.v.dim,
-         tile);
+    load(values, v_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim_v, tile);
   };
   int ahead[kStages + 1];  // tiles: the current one and those that follow
   ahead[0] = after(range.begin - 1);
@@ -360,9 +367,8 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   for (int n = 1; n <= kStages; ++n) ahead[n] = after(ahead[n - 1]);
   if (ahead[0] < range.end) {
     load_tile<RowTile, T, kThreads, kFeatured>(
-        q_tile, rows.count - block.row0, a.head_dim, a.aligned, a.q.dim, [&](int row) {
-          return reinterpret_cast<const char*>(packed_row<T>(a.q, block, block.row0 + row));
-        });
+        q_tile, rows.count - block.row0, a.head_dim, a.aligned, a.q.dim,
+        [&](int row) { return packed_row<T>(a.q, block, block.row0 + row); });
   }
   load_keys(ahead[0], 0);
 #pragma unroll
@@ -372,7 +378,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   }
 
   constexpr int kInFlight = 2 * (kStages - 1);
-  const float scale = kFeatured ? 1.f : a.scale * kLog2E;  // of scores, to base 2
+  const float scale = kFeatured ? 1.f : a.scale_log2;  // of scores, to base 2
   OnlineSoftmax<Traits::kRowTiles> softmax;
   typename Traits::Output o = {};
   bool any_poison = false;
@@ -380,8 +386,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
     const int key0 = ahead[0] * kKeys;
     const uint32_t k_tile = k_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes);
     const uint32_t v_tile = v_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes);
-    const bool partial =
-        mask.classify(block_i0, block_i1, key0, key0 + kKeys) == TileKind::kPartial;
+    const bool partial = mask.hides_pairs(block_i0, block_i1, key0, key0 + kKeys);
     const bool working = key0 < warp_end;
 
     typename Traits::Scores s;
@@ -415,11 +420,9 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
     ahead[kStages] = after(ahead[kStages]);
   }
 
-  if (idle) return;
-
-  // Where the rows belong is worked out once more, so that the loop need not keep it in registers.
-  const ForwardBlock done(p, ptx::opaque(static_cast<int>(blockIdx.x)), RowTile::kRows);
+  const ForwardBlock done = block_again(p, RowTile::kRows);
   const int done_row0 = done.row0 + warp_row;
+  if (done_row0 >= done.rows.count) return;
   finish_rows<T, Traits, kFeatured>(p, done, done_row0, scale, softmax, o);
   const bool split = p.splits.divisor > 1;
   if constexpr (sizeof(T) == 4) {
@@ -430,7 +433,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
     else
       store_rounded<T, Traits>(p, done, done_row0, warp_row, q_tile, o);
   }
-  if (any_poison) restore_poison<T, Traits, kFeatured>(p, done, done_row0);
+  if (any_poison) restore_poison<T, Traits, kFeatured>(p, warp_row);
 }
 
 /** The kernels of one dtype: forward_tiles.h has their widths. */
