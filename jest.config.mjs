@@ -4,6 +4,7 @@ export default {
   // The float64 reference takes its time, more so on a busy machine.
   testTimeout: 120_000,
   testMatch: ['<rootDir>/test/**/*.test.ts'],
+  modulePathIgnorePatterns: ['<rootDir>/\\.gpu-carry/'],
   testPathIgnorePatterns: ['/node_modules/', '/test/pack\\.test\\.ts$'],
   extensionsToTreatAsEsm: ['.ts'],
   // Sources import './tensor.js', as Node wants; the file is tensor.ts.

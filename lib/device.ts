@@ -39,6 +39,8 @@ export function devices(): DeviceInfo[] {
 
 const devicePattern = /^(cpu|cuda:\d+|simt:sm\d+)$/;
 
+const kindOf = (name: string) => name.split(':')[0];
+
 /** Names found usable; a device that is there stays there. */
 const usable = new Set<string>();
 
@@ -53,7 +55,7 @@ export function resolveDevice(name: unknown, argument: string): DeviceName {
   const known = devices();
   const found =
     known.find((device) => device.name === full) ??
-    known.find((device) => !device.available && full.startsWith(`${device.name}:`));
+    known.find((device) => !device.available && kindOf(device.name) === kindOf(full));
   if (!found?.available) {
     const reason = found?.reason ?? `there is ${known.map((device) => device.name).join(', ')}`;
     throw new FlashAttentionError(

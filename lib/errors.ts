@@ -9,6 +9,7 @@
  * - `ERR_DISPOSED`: the tensor or mask was disposed
  * - `ERR_OUT_OF_MEMORY`: the device has no room; everything still works afterwards
  * - `ERR_DEVICE_UNAVAILABLE`: the device cannot be used here; the message says why
+ * - `ERR_CUDA`: a call of the CUDA runtime, or the work on a CUDA device, failed; the message has CUDA's own words
  * - `ERR_CANCELLED`: the environment (worker thread) is shutting down
  * - `ERR_NATIVE_BINARY`: the native addon could not be loaded
  * - `ERR_INTERNAL`: a failure of the native side that has no code of its own
@@ -22,6 +23,7 @@ export type ErrorCode =
   | 'ERR_DISPOSED'
   | 'ERR_OUT_OF_MEMORY'
   | 'ERR_DEVICE_UNAVAILABLE'
+  | 'ERR_CUDA'
   | 'ERR_CANCELLED'
   | 'ERR_NATIVE_BINARY'
   | 'ERR_INTERNAL';
@@ -84,6 +86,7 @@ const nativeCodes: ReadonlySet<string> = new Set<ErrorCode>([
   'ERR_DISPOSED',
   'ERR_OUT_OF_MEMORY',
   'ERR_DEVICE_UNAVAILABLE',
+  'ERR_CUDA',
   'ERR_CANCELLED',
   'ERR_NATIVE_BINARY',
 ]);

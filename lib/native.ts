@@ -97,15 +97,19 @@ export interface NativePlan {
   readonly tileQ: number;
   readonly tileK: number;
   readonly panels: number;
+  readonly stages: number;
+  readonly packedHeads: number;
   readonly numSplits: number;
   readonly workItems: number;
   readonly tilesFull: number;
   readonly tilesPartial: number;
   readonly tilesSkipped: number;
   readonly flops: number;
+  readonly executedFlops: number;
   readonly bytes: number;
   readonly standardBytes: number;
   readonly standardMemory: number;
+  readonly sharedBytes: number;
   readonly scratchBytes: number;
 }
 

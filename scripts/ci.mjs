@@ -1,13 +1,18 @@
 // Every check of the project, one after the other; a failing one does not keep the rest from running.
 // The last line sums up all runners: "N passed, N failed, N skipped". A jest step counts its tests,
 // any other step counts as one; it is skipped when it says by its exit status that it cannot run here.
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { root, skipped } from './ensure-built.mjs';
 
-const stepLimitMs = 15 * 60 * 1000;
+const minutesOfStep = 15;
+
+/** The path of nvcc, which only some machines have. */
+const nvcc = ['nvcc', '/usr/local/cuda/bin/nvcc'].find(
+  (command) => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0,
+);
 const reports = mkdtempSync(path.join(tmpdir(), 'flash-attention-ci-'));
 process.on('exit', () => rmSync(reports, { recursive: true, force: true }));
 
@@ -25,6 +30,25 @@ const steps = [
     name: 'numeric tests',
     command: ['node', 'scripts/test.mjs', '--ci', '-w', '2', 'test/numerics/'],
     jest: true,
+    minutes: 30,
+  },
+  { name: 'SIMT executor', command: ['npm', 'run', '--silent', 'test:simt-programs'] },
+  {
+    name: 'mutations of the CUDA kernels',
+    command: ['npm', 'run', '--silent', 'test:mutations', '--', '--seeds', '3'],
+    minutes: 40,
+  },
+  {
+    name: 'CUDA on the SIMT device',
+    command: ['npm', 'run', '--silent', 'test:simt', '--', '--ci', '-w', '2'],
+    jest: true,
+    minutes: 40,
+  },
+  {
+    name: 'CUDA kernels by nvcc',
+    command: ['npm', 'run', '--silent', 'report:ptxas'],
+    minutes: 40,
+    missing: nvcc ? undefined : 'nvcc',
   },
   { name: 'package', command: ['npm', 'run', '--silent', 'check:package'] },
   { name: 'pack test', command: ['npm', 'run', '--silent', 'test:pack', '--', '--ci'], jest: true },
@@ -35,15 +59,15 @@ const steps = [
 ];
 
 /** Resolves to the exit status of the command; undefined when it did not end in time. */
-function statusOf([command, ...args]) {
+function statusOf([command, ...args], minutes) {
   return new Promise((resolve) => {
     // A process group of its own, so that a hanging step goes with all its children.
     const options = { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], detached: true };
     const child = spawn(command, args, options);
     const timer = setTimeout(() => {
-      console.error(`ci: no end after ${stepLimitMs / 60000} minutes`);
+      console.error(`ci: no end after ${minutes} minutes`);
       process.kill(-child.pid, 'SIGKILL');
-    }, stepLimitMs);
+    }, minutes * 60_000);
     const done = (status) => {
       clearTimeout(timer);
       resolve(status);
@@ -77,11 +101,17 @@ const countStep = (status) => ({
 
 const total = { passed: 0, failed: 0, skipped: 0 };
 const lines = [];
-for (const [index, { name, command, jest }] of steps.entries()) {
+for (const [index, { name, command, jest, minutes, missing }] of steps.entries()) {
+  if (missing) {
+    total.skipped += 1;
+    lines.push(`skipped ${name}: there is no ${missing}`);
+    continue;
+  }
   console.log(`\n── ${name}: ${command.join(' ')}`);
   const report = path.join(reports, `${index}.json`);
   const started = Date.now();
-  const status = await statusOf(jest ? [...command, '--json', `--outputFile=${report}`] : command);
+  const whole = jest ? [...command, '--json', `--outputFile=${report}`] : command;
+  const status = await statusOf(whole, minutes ?? minutesOfStep);
   const counts = jest ? countTests(report, status === 0) : countStep(status);
   for (const key of Object.keys(total)) total[key] += counts[key];
   const seconds = ((Date.now() - started) / 1000).toFixed(0);

@@ -2,8 +2,8 @@
 import { spawnSync } from 'node:child_process';
 import { globFiles, root } from './ensure-built.mjs';
 
-const files = ['csrc', 'test/native', 'bench/native'].flatMap((folder) =>
-  globFiles(folder, /\.(h|cpp|cc)$/),
+const files = ['csrc', 'test/native', 'test/simt', 'bench/native'].flatMap((folder) =>
+  globFiles(folder, /\.(h|cpp|cc|cu)$/),
 );
 const mode = process.argv.includes('--check') ? ['--dry-run', '-Werror'] : ['-i'];
 const cli = `${root}/node_modules/clang-format/index.js`;

@@ -60,7 +60,9 @@ const allowed = [
   /^dist\/chunk-\w+\.c?js$/,
   /^dist\/[\w-]+\.d\.c?ts$/, // declarations that entry points share
   /^dist\/cli\.js$/,
+  /^cmake\/\w+\.cmake$/,
   /^csrc\/(core|cpu|cpu\/kernels|binding)\/\w+\.(h|cpp|map)$/,
+  /^csrc\/cuda\/(\w+\/)?\w+\.(h|cpp|cu)$/, // and nothing of csrc/simt, which only tests use
   /^prebuilds\/[a-z0-9]+-[a-z0-9]+\/flash-attention\.(glibc|musl)\.node$/,
 ];
 

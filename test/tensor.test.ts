@@ -6,6 +6,7 @@ import {
   float16Bits,
   float16FromBits,
 } from '../lib/reference/index.js';
+import { device } from './support/device.js';
 import { errorOf, expectThrow } from './support/expect-error.js';
 import { settledMemory } from './support/gc.js';
 import { expectNativeAgrees } from './support/native-agrees.js';
@@ -14,7 +15,7 @@ describe('tensor()', () => {
   test('keeps float32 exactly, NaN and infinities included', async () => {
     const data = Float32Array.of(0, -0, 1.5, Number.NaN, Infinity, -Infinity, 1e-45, 3.4e38);
     const t = tensor(data, [2, 4]);
-    expect(t).toMatchObject({ dtype: 'float32', device: 'cpu', size: 8, byteLength: 32 });
+    expect(t).toMatchObject({ dtype: 'float32', device, size: 8, byteLength: 32 });
     expect(t.shape).toEqual([2, 4]);
     expect(t.strides).toEqual([4, 1]);
     expect(await t.data()).toEqual(data);
@@ -197,7 +198,7 @@ describe('to()', () => {
     const t = randn([64], { seed: 3n });
     const values = await t.toFloat32();
     const half = t.to('float16');
-    expect(half).toMatchObject({ dtype: 'float16', device: 'cpu' });
+    expect(half).toMatchObject({ dtype: 'float16', device });
     expect(await half.toFloat32()).toEqual(values.map((x) => float16FromBits(float16Bits(x))));
     const back = half.to('float32').to('bfloat16');
     expect(await back.toFloat32()).toEqual(
@@ -255,7 +256,7 @@ describe('dispose', () => {
 
 test('prints what it is', () => {
   const t = zeros([2, 3], { dtype: 'bfloat16' });
-  expect(inspect(t)).toBe('Tensor(bfloat16 [2, 3] on cpu)');
+  expect(inspect(t)).toBe(`Tensor(bfloat16 [2, 3] on ${device})`);
   t.dispose();
-  expect(inspect(t)).toBe('Tensor(bfloat16 [2, 3] on cpu, disposed)');
+  expect(inspect(t)).toBe(`Tensor(bfloat16 [2, 3] on ${device}, disposed)`);
 });

@@ -66,10 +66,7 @@ Napi::Value attention(const Napi::CallbackInfo& info) {
   AttentionCall call = attention_call(info[0]);
   validate(call.problem);
   const bool ready = call.indices_ready();
-  if (ready) {
-    tighten_lengths(call);
-    validate_contents(call.problem);
-  }
+  if (ready) check_indices(call);
 
   Stream& stream = *call.stream;
   TaskStorages storages{call.inputs, {}};
@@ -100,15 +97,10 @@ Napi::Value attention(const Napi::CallbackInfo& info) {
 Napi::Value plan(const Napi::CallbackInfo& info) {
   AttentionCall call = attention_call(info[0]);
   validate(call.problem);
-  for (const auto& storage : call.indices) {
-    call.stream->wait(storage->written_by);
-    if (const auto failure = storage->failure()) throw Error(*failure);
-  }
-  tighten_lengths(call);
-  validate_contents(call.problem);
-  call.problem.out = out_of(call).logical;
-  if (call.return_lse) call.problem.lse = lse_of(call).logical;
-  const AttentionPlan plan = call.stream->plan(call.problem);
+  HostProblem host = check_indices(call);
+  host.problem.out = out_of(call).logical;
+  if (call.return_lse) host.problem.lse = lse_of(call).logical;
+  const AttentionPlan plan = call.stream->plan(host.problem);
 
   Napi::Object result = Napi::Object::New(info.Env());
   result.Set("kernel", plan.kernel);
@@ -117,15 +109,19 @@ Napi::Value plan(const Napi::CallbackInfo& info) {
   result.Set("tileQ", plan.tile_q);
   result.Set("tileK", plan.tile_k);
   result.Set("panels", plan.panels);
+  result.Set("stages", plan.stages);
+  result.Set("packedHeads", plan.packed_heads);
   result.Set("numSplits", plan.num_splits);
   result.Set("workItems", static_cast<double>(plan.work_items));
   result.Set("tilesFull", static_cast<double>(plan.tiles_full));
   result.Set("tilesPartial", static_cast<double>(plan.tiles_partial));
   result.Set("tilesSkipped", static_cast<double>(plan.tiles_skipped));
   result.Set("flops", plan.flops);
+  result.Set("executedFlops", plan.executed_flops);
   result.Set("bytes", plan.bytes);
   result.Set("standardBytes", plan.standard_bytes);
   result.Set("standardMemory", plan.standard_memory);
+  result.Set("sharedBytes", static_cast<double>(plan.shared_bytes));
   result.Set("scratchBytes", static_cast<double>(plan.scratch_bytes));
   return result;
 }

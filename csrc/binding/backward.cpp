@@ -31,10 +31,7 @@ Napi::Value attention_backward(const Napi::CallbackInfo& info) {
   AttentionGradients& gradients = call.gradients;
   validate_backward(forward.problem, gradients);
   const bool ready = forward.indices_ready();
-  if (ready) {
-    tighten_lengths(forward);
-    validate_contents(forward.problem);
-  }
+  if (ready) check_indices(forward);
 
   Stream& stream = *forward.stream;
   const bool varlen = forward.problem.varlen();

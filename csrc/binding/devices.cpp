@@ -3,10 +3,12 @@
 #include <string>
 #include <vector>
 
+#include "core/device.h"
 #include "core/error.h"
 #include "cpu/ops.h"
 #include "cpu/system.h"
 #include "cpu/thread_pool.h"
+#include "cuda/runtime/backend.h"
 
 #ifndef FLASH_ATTENTION_VERSION  // given by the build
 #define FLASH_ATTENTION_VERSION "0.0.0"
@@ -45,21 +47,33 @@ Napi::Array strings(Napi::Env env, const std::vector<std::string>& texts) {
   return result;
 }
 
-/** What the settings of this process make of the CPU; `reason` says why nothing, if so. */
-struct Cpu {
-  std::string isa, reason;
-  int threads = 0;
-};
-
-Cpu cpu_in_use() {
-  Cpu cpu;
+/** What the settings of this process make of the CPU. */
+DeviceInfo cpu_device() {
+  DeviceInfo cpu;
+  cpu.name = "cpu";
+  cpu.model = cpu::cpu_model();
+  cpu.memory = cpu::physical_memory();
   try {
-    cpu.isa = cpu::isa();
+    cpu.capability = cpu::isa();
     cpu.threads = cpu::num_threads();
   } catch (const Error& error) {
     cpu.reason = error.what();
   }
+  cpu.kernels = {"cpu.forward", "cpu.decode"};
   return cpu;
+}
+
+Napi::Object to_javascript(Napi::Env env, const DeviceInfo& device) {
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("name", device.name);
+  result.Set("available", Napi::Boolean::New(env, device.reason.empty()));
+  if (!device.reason.empty()) result.Set("reason", device.reason);
+  if (!device.model.empty()) result.Set("model", device.model);
+  if (device.memory > 0) result.Set("memory", static_cast<double>(device.memory));
+  if (!device.capability.empty()) result.Set("capability", device.capability);
+  if (device.threads > 0) result.Set("threads", device.threads);
+  result.Set("kernels", strings(env, device.kernels));
+  return result;
 }
 
 }  // namespace
@@ -68,14 +82,14 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   const Napi::Env env = call.Env();
   uint32_t napi_version = 0;
   napi_get_version(env, &napi_version);
-  const Cpu cpu = cpu_in_use();
+  const DeviceInfo cpu = cpu_device();
   Napi::Object result = Napi::Object::New(env);
   result.Set("version", FLASH_ATTENTION_VERSION);
   result.Set("napiVersion", napi_version);
   result.Set("compiler", compiler());
   result.Set("build", build());
-  result.Set("cuda", Napi::Boolean::New(env, false));
-  result.Set("isa", cpu.isa);
+  result.Set("cuda", Napi::Boolean::New(env, cuda::built()));
+  result.Set("isa", cpu.capability);
   result.Set("isaLevels", strings(env, cpu::isa_levels()));
   result.Set("threads", cpu.threads);
   return result;
@@ -83,27 +97,10 @@ Napi::Value info(const Napi::CallbackInfo& call) {
 
 Napi::Value devices(const Napi::CallbackInfo& call) {
   const Napi::Env env = call.Env();
-  const Cpu in_use = cpu_in_use();
-  Napi::Object cpu = Napi::Object::New(env);
-  cpu.Set("name", "cpu");
-  cpu.Set("available", Napi::Boolean::New(env, in_use.reason.empty()));
-  if (!in_use.reason.empty()) cpu.Set("reason", in_use.reason);
-  const std::string model = cpu::cpu_model();
-  if (!model.empty()) cpu.Set("model", model);
-  cpu.Set("memory", static_cast<double>(cpu::physical_memory()));
-  cpu.Set("capability", in_use.isa);
-  cpu.Set("threads", in_use.threads);
-  cpu.Set("kernels", strings(env, {"cpu.forward", "cpu.decode"}));
-
-  Napi::Object cuda = Napi::Object::New(env);
-  cuda.Set("name", "cuda:0");
-  cuda.Set("available", Napi::Boolean::New(env, false));
-  cuda.Set("reason", kNoCudaReason);
-  cuda.Set("kernels", strings(env, {}));
-
-  Napi::Array result = Napi::Array::New(env, 2);
-  result.Set(uint32_t{0}, cpu);
-  result.Set(uint32_t{1}, cuda);
+  const std::vector<DeviceInfo> others = cuda::devices();
+  Napi::Array result = Napi::Array::New(env, 1 + others.size());
+  result.Set(uint32_t{0}, to_javascript(env, cpu_device()));
+  for (uint32_t i = 0; i < others.size(); ++i) result.Set(1 + i, to_javascript(env, others[i]));
   return result;
 }
 

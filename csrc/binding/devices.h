@@ -5,9 +5,6 @@
 
 namespace fa::binding {
 
-/** Why there is no CUDA device here. */
-constexpr const char* kNoCudaReason = "This build has no CUDA backend.";
-
 Napi::Value info(const Napi::CallbackInfo& call);
 Napi::Value devices(const Napi::CallbackInfo& call);
 

@@ -1,11 +1,13 @@
 #include "binding/environment.h"
 
+#include <utility>
+
 #include "binding/arguments.h"
-#include "binding/devices.h"
 #include "cpu/ops.h"
 #include "cpu/storage.h"
 #include "cpu/stream.h"
 #include "cpu/thread_pool.h"
+#include "cuda/runtime/backend.h"
 
 namespace fa::binding {
 
@@ -27,27 +29,27 @@ Environment& Environment::of(Napi::Env env) { return *env.GetInstanceData<Enviro
 
 void Environment::close(void* data) {
   Environment& environment = *static_cast<Environment*>(data);
-  if (environment.cpu_) environment.cpu_->shutdown();
+  for (auto& [device, stream] : environment.streams_) stream->shutdown();
   environment.promises_.close();
 }
 
 Stream& Environment::stream(const std::string& device) {
+  const auto found = streams_.find(device);
+  if (found != streams_.end()) return *found->second;
+  std::unique_ptr<Stream> stream;
   if (device == "cpu") {
-    if (!cpu_) {
-      // What these say about the settings of this process belongs to this call, not to the first
-      // task that depends on them.
-      cpu::num_threads();
-      cpu::isa();
-      cpu_ = std::make_unique<cpu::CpuStream>();
-    }
-    return *cpu_;
+    // What these say about the settings of this process belongs to this call, not to the first
+    // task that depends on them.
+    cpu::num_threads();
+    cpu::isa();
+    stream = std::make_unique<cpu::CpuStream>();
+  } else if (device.rfind("cuda:", 0) == 0 || device.rfind("simt:", 0) == 0) {
+    stream = cuda::open_stream(device);
+  } else {
+    reject(ErrorCode::kDevice, "device", "the name of a device, such as 'cpu' or 'cuda:0',",
+           "'" + device.substr(0, 64) + "'");
   }
-  if (device == "cuda" || device.rfind("cuda:", 0) == 0) {
-    throw Error(ErrorCode::kDeviceUnavailable, "device",
-                "Device '" + device + "' is not available: " + kNoCudaReason);
-  }
-  reject(ErrorCode::kDevice, "device", "the name of a device, such as 'cpu',",
-         "'" + device.substr(0, 64) + "'");
+  return *streams_.emplace(device, std::move(stream)).first->second;
 }
 
 Napi::ArrayBuffer Environment::array_buffer(size_t bytes) {

@@ -2,6 +2,7 @@
 // one instance of this class per environment and nothing of it is static.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -25,8 +26,8 @@ class Environment {
   Promises& promises() { return promises_; }
 
   /**
-   * The stream of a device. Throws Error{kDevice} for no device, Error{kDeviceUnavailable} for one
-   * not here.
+   * The stream of a device, opened when first asked for. Throws Error{kDevice} for no device,
+   * Error{kDeviceUnavailable} for one not here, Error{kCuda} for one that fails.
    */
   Stream& stream(const std::string& device);
 
@@ -40,7 +41,7 @@ class Environment {
   Napi::FunctionReference array_buffer_;
   std::shared_ptr<Ledger> ledger_ = std::make_shared<Ledger>();
   Promises promises_;
-  std::unique_ptr<Stream> cpu_;
+  std::map<std::string, std::unique_ptr<Stream>> streams_;  // by device
 };
 
 }  // namespace fa::binding

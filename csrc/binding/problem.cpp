@@ -207,11 +207,33 @@ int64_t longest(const View& offsets) {
   return result;
 }
 
+/** `view` in host memory once it is filled: where it is, in its storage's own copy, or in one that `held` gets. */
+View readable(const View& view, const std::shared_ptr<Storage>& storage, Stream& stream,
+              std::vector<std::shared_ptr<Storage>>& held) {
+  View result = view;
+  const auto* own = static_cast<const char*>(storage->host_data());
+  if (own != nullptr) {
+    stream.wait(storage->written_by);
+    const auto offset = static_cast<const char*>(view.data) - static_cast<char*>(storage->data());
+    result.data = const_cast<char*>(own + offset);
+  } else {
+    const size_t bytes = static_cast<size_t>(view.size()) * dtype_size(view.dtype);
+    held.push_back(std::make_shared<HostStorage>(&stream, bytes));
+    result = contiguous_like(view, view.dtype, held.back()->data());
+    stream.download(view, view.dtype, result.data, {{storage}, {held.back()}});
+    stream.wait(stream.last_enqueued());
+  }
+  const auto failure = (own != nullptr ? storage : held.back())->failure();
+  if (failure) throw Error(*failure);
+  return result;
+}
+
 }  // namespace
 
 bool AttentionCall::indices_ready() const {
   return std::all_of(indices.begin(), indices.end(), [this](const auto& storage) {
-    return stream->completed(storage->written_by) && !storage->failure();
+    return storage->host_data() != nullptr && stream->completed(storage->written_by) &&
+           !storage->failure();
   });
 }
 
@@ -232,11 +254,20 @@ BackwardCall backward_call(const Napi::Value& args) {
   return call;
 }
 
-void tighten_lengths(AttentionCall& call) {
-  AttentionProblem& problem = call.problem;
-  if (!problem.varlen()) return;
-  if (!call.longest_q_given) problem.max_seqlen_q = longest(problem.cu_seqlens_q);
-  if (!call.longest_k_given) problem.max_seqlen_k = longest(problem.cu_seqlens_k);
+HostProblem check_indices(AttentionCall& call) {
+  HostProblem host{call.problem, {}};
+  auto storage = call.indices.begin();
+  for_each_index(host.problem,
+                 [&](View& view) { view = readable(view, *storage++, *call.stream, host.held); });
+  AttentionProblem& problem = host.problem;
+  if (problem.varlen()) {
+    if (!call.longest_q_given) problem.max_seqlen_q = longest(problem.cu_seqlens_q);
+    if (!call.longest_k_given) problem.max_seqlen_k = longest(problem.cu_seqlens_k);
+  }
+  validate_contents(problem);
+  call.problem.max_seqlen_q = problem.max_seqlen_q;
+  call.problem.max_seqlen_k = problem.max_seqlen_k;
+  return host;
 }
 
 }  // namespace fa::binding

@@ -15,13 +15,13 @@ struct AttentionCall {
   Stream* stream = nullptr;
   std::vector<std::shared_ptr<Storage>> inputs;
   std::vector<std::shared_ptr<Storage>>
-      indices;        // those inputs whose contents decide what is legal
+      indices;        // those inputs whose contents decide what is legal, as for_each_index goes
   bool bhsd = false;  // dense and paged queries are [B, H, S, D]
   bool return_lse = false;
   bool longest_q_given = false;  // varlen: maxSeqlenQ was, so problem.max_seqlen_q is not the total
   bool longest_k_given = false;
 
-  /** True when the contents of all `indices` can be looked at now. */
+  /** True when the host can read the contents of all `indices` without waiting. */
   bool indices_ready() const;
 };
 
@@ -35,10 +35,17 @@ struct BackwardCall {
 
 BackwardCall backward_call(const Napi::Value& args);
 
+/** A valid call's problem with index tensors that the host can read; `held` keeps those alive that had to be fetched. */
+struct HostProblem {
+  AttentionProblem problem;
+  std::vector<std::shared_ptr<Storage>> held;
+};
+
 /**
- * Replaces the totals that a varlen call without maxSeqlenQ or maxSeqlenK starts with by the length of
- * the longest sequence. The call is valid, and its indices are ready.
+ * Waits for the index tensors of a valid call, fetches those that only the device has, and throws unless what they
+ * hold is legal. Replaces, in the call as well, the totals that a varlen call without maxSeqlenQ or maxSeqlenK starts
+ * with by the length of the longest sequence. Waits for nothing when the indices are ready.
  */
-void tighten_lengths(AttentionCall& call);
+HostProblem check_indices(AttentionCall& call);
 
 }  // namespace fa::binding

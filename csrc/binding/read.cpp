@@ -12,10 +12,11 @@ namespace {
  * The memory of an ArrayBuffer, as the target of a task. Threads of ours may write to it because no
  * JavaScript has seen the buffer yet, so nothing can detach or resize it; `Promises` holds it.
  */
-class HostStorage final : public Storage {
+class BufferStorage final : public Storage {
  public:
-  HostStorage(Stream* stream, void* data, size_t bytes) : Storage(stream, bytes), data_(data) {}
+  BufferStorage(Stream* stream, void* data, size_t bytes) : Storage(stream, bytes), data_(data) {}
   void* data() const override { return data_; }
+  const void* host_data() const override { return data_; }
 
  private:
   void* data_;
@@ -39,7 +40,7 @@ Napi::Value read(const Napi::CallbackInfo& call) {
     return environment.promises().rejected(error);
   }
   Stream& stream = *tensor.storage->stream();
-  const auto host = std::make_shared<HostStorage>(&stream, buffer.Data(), buffer.ByteLength());
+  const auto host = std::make_shared<BufferStorage>(&stream, buffer.Data(), buffer.ByteLength());
   return environment.promises().filled(stream, buffer, host, [&] {
     stream.download(tensor.view, dtype, host->data(), {{tensor.storage}, {host}});
   });

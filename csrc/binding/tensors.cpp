@@ -5,6 +5,7 @@
 #include "binding/arguments.h"
 #include "binding/shapes.h"
 #include "binding/tensor_handle.h"
+#include "core/transfer.h"
 
 namespace fa::binding {
 
@@ -98,7 +99,7 @@ Napi::Value from_data(const Napi::CallbackInfo& call) {
   const int64_t count = static_cast<int64_t>(made.bytes / dtype_size(made.dtype));
   const void* data = elements(call[3], data_dtype, count);
   TensorRef tensor = made.allocate();
-  if (count > 0) made.stream.upload(data, data_dtype, tensor.view);
+  if (count > 0) made.stream.upload(data, data_dtype, tensor);
   return new_handle(call.Env(), std::move(tensor));
 }
 
@@ -121,7 +122,11 @@ Napi::Value convert(const Napi::CallbackInfo& call) {
   TensorRef target;
   target.storage = stream.allocate(byte_size(dtype, shape, "tensor", ErrorCode::kOutOfMemory));
   target.view = row_major(target.storage->data(), dtype, shape);
-  stream.convert(source.view, target.view, {{source.storage}, {target.storage}});
+  if (source.storage->stream() == &stream) {
+    stream.convert(source.view, target.view, {{source.storage}, {target.storage}});
+  } else {
+    transfer(source, target);
+  }
   return new_handle(call.Env(), std::move(target));
 }
 

@@ -67,6 +67,15 @@ struct AttentionProblem {
   bool paged() const { return page_table.present(); }
 };
 
+/** Calls `function` with the tensors whose contents decide what is legal, as far as they are present. */
+template <typename Function>
+void for_each_index(AttentionProblem& problem, Function function) {
+  for (View* view : {&problem.cu_seqlens_q, &problem.cu_seqlens_k, &problem.page_table,
+                     &problem.seqlens_k, &problem.block_mask.table}) {
+    if (view->present()) function(*view);
+  }
+}
+
 /** What the backward pass of a problem reads beside it, and writes. The problem's out and lse are inputs then. */
 struct AttentionGradients {
   View dout;                   // like out
@@ -98,7 +107,8 @@ void validate_backward(const AttentionProblem& problem, const AttentionGradients
 
 /**
  * Throws fa::Error unless what the index tensors hold is legal: cu_seqlens ascending from 0 to the total,
- * seqlens_k within range, page-table entries within the pages, block-mask cells within the bitmaps.
+ * seqlens_k within range, page-table entries within the pages, block-mask cells within the bitmaps. They are
+ * host memory; no other tensor is looked at.
  */
 void validate_contents(const AttentionProblem& problem);
 

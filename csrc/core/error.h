@@ -2,6 +2,7 @@
 // that says what was given and what was expected. The binding turns it into a JavaScript error.
 #pragma once
 
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -17,6 +18,7 @@ enum class ErrorCode {
   kDisposed,           // ERR_DISPOSED
   kOutOfMemory,        // ERR_OUT_OF_MEMORY
   kDeviceUnavailable,  // ERR_DEVICE_UNAVAILABLE
+  kCuda,               // ERR_CUDA: a call of the CUDA runtime, or the work on a CUDA device, failed
   kCancelled,          // ERR_CANCELLED: the environment is shutting down
   kInternal,           // ERR_INTERNAL: a failure that has no code of its own
 };
@@ -31,6 +33,7 @@ constexpr const char* error_code_name(ErrorCode code) {
     case ErrorCode::kDisposed: return "ERR_DISPOSED";
     case ErrorCode::kOutOfMemory: return "ERR_OUT_OF_MEMORY";
     case ErrorCode::kDeviceUnavailable: return "ERR_DEVICE_UNAVAILABLE";
+    case ErrorCode::kCuda: return "ERR_CUDA";
     case ErrorCode::kCancelled: return "ERR_CANCELLED";
     case ErrorCode::kInternal: return "ERR_INTERNAL";
   }
@@ -49,5 +52,14 @@ class Error : public std::runtime_error {
   ErrorCode code_;
   std::string argument_;
 };
+
+/** Why a task failed, shared by everything it should have written; null when nothing went wrong. */
+using Failure = std::shared_ptr<const Error>;
+
+/** The exception being handled. */
+Failure current_failure();
+
+/** The failure of tasks that a stream drops while it shuts down. */
+Failure cancelled();
 
 }  // namespace fa

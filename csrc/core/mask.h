@@ -10,41 +10,48 @@ namespace fa {
 
 enum class TileKind { kSkip, kPartial, kFull };
 
-/** What causal, window, sink tokens and the sequence's length make of a row: an interval of keys, and the first few. */
-struct WindowMask {
-  int64_t left, right;  // kept on either side of the diagonal; kUnbounded when all are
-  int64_t
-      sink_tokens;  // the first keys, exempt from the left bound (StreamingLLM, Xiao et al. 2023)
-  int64_t seqlen_k;
-  int64_t offset;  // seqlen_k - seqlen_q
+/**
+ * What causal, window, sink tokens and the sequence's length make of a row: an interval of keys, and the first few. With
+ * Int = int32_t, bounds must lie within 2^30 of 0, which no sequence is long enough to tell from unbounded.
+ */
+template <typename Int>
+struct BasicWindowMask {
+  Int left, right;  // kept on either side of the diagonal; kUnbounded when all are
+  Int sink_tokens;  // the first keys, exempt from the left bound (StreamingLLM, Xiao et al. 2023)
+  Int seqlen_k;
+  Int offset;  // seqlen_k - seqlen_q
 
   /** First key that query i sees by the window alone. */
-  FA_INLINE int64_t begin(int64_t i) const {
-    const int64_t first = i + offset - left;
+  FA_INLINE Int begin(Int i) const {
+    const Int first = i + offset - left;
     return first < 0 ? 0 : first;
   }
   /** One past the last key that query i sees; at least 0. */
-  FA_INLINE int64_t end(int64_t i) const {
-    const int64_t last = i + offset + right + 1;
+  FA_INLINE Int end(Int i) const {
+    const Int last = i + offset + right + 1;
     return last < 0 ? 0 : (last < seqlen_k ? last : seqlen_k);
   }
 
   /** Queries [i0, i1) x keys [j0, j1). Both bounds grow with i, so the first and last row decide. */
-  FA_INLINE TileKind classify(int64_t i0, int64_t i1, int64_t j0, int64_t j1) const {
-    const int64_t sinks = sink_tokens;
-    if (j0 >= end(i1 - 1) || (j1 <= begin(i0) && j0 >= sinks)) return TileKind::kSkip;
-    if (j1 <= end(i0) && (j0 >= begin(i1 - 1) || j1 <= sinks)) return TileKind::kFull;
-    return TileKind::kPartial;
+  FA_INLINE TileKind classify(Int i0, Int i1, Int j0, Int j1) const {
+    if (j0 >= end(i1 - 1) || (j1 <= begin(i0) && j0 >= sink_tokens)) return TileKind::kSkip;
+    return shows_all(i0, i1, j0, j1) ? TileKind::kFull : TileKind::kPartial;
+  }
+  /** Whether every pair of the tile is visible. */
+  FA_INLINE bool shows_all(Int i0, Int i1, Int j0, Int j1) const {
+    return j1 <= end(i0) && (j0 >= begin(i1 - 1) || j1 <= sink_tokens);
   }
 
   /** Visible keys of query i. */
-  FA_INLINE int64_t count(int64_t i) const {
-    const int64_t e = end(i);
-    const int64_t b = begin(i) < e ? begin(i) : e;
-    const int64_t sinks = sink_tokens < b ? sink_tokens : b;
+  FA_INLINE Int count(Int i) const {
+    const Int e = end(i);
+    const Int b = begin(i) < e ? begin(i) : e;
+    const Int sinks = sink_tokens < b ? sink_tokens : b;
     return e - b + sinks;
   }
 };
+
+using WindowMask = BasicWindowMask<int64_t>;
 
 /** One (batch, head)'s table of a block mask: 0 = skip, 1 = full, n >= 2 = partial with bitmap n - 2. */
 struct BlockTable {

@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "core/inline.h"
+
 namespace fa {
 
 constexpr uint32_t kPhiloxM0 = 0xD2511F53u;
@@ -17,7 +19,7 @@ constexpr uint32_t kPhiloxW0 = 0x9E3779B9u;
 constexpr uint32_t kPhiloxW1 = 0xBB67AE85u;
 constexpr int kPhiloxRounds = 10;
 
-static inline void philox(uint32_t counter[4], uint32_t key0, uint32_t key1) {
+static FA_INLINE void philox(uint32_t counter[4], uint32_t key0, uint32_t key1) {
   for (int round = 0; round < kPhiloxRounds; ++round) {
     const uint64_t p0 = uint64_t{kPhiloxM0} * counter[0];
     const uint64_t p1 = uint64_t{kPhiloxM1} * counter[2];
@@ -32,7 +34,7 @@ static inline void philox(uint32_t counter[4], uint32_t key0, uint32_t key1) {
 }
 
 /** Pairs whose word is below this are dropped. */
-static inline uint32_t dropout_threshold(double p) {
+static FA_INLINE uint32_t dropout_threshold(double p) {
   return static_cast<uint32_t>(p * 4294967296.0);
 }
 

@@ -7,21 +7,26 @@
 namespace fa {
 
 struct AttentionPlan {
-  std::string kernel;  // "cpu.forward"
-  std::string isa;     // "x86-64-v3"
-  int threads = 1;
-  int tile_q = 0;  // query rows of one register tile
-  int tile_k = 0;  // keys of one tile
-  int panels = 1;  // register tiles that share one pass over the keys
+  std::string kernel;    // "cpu.forward"
+  std::string isa;       // "x86-64-v3"
+  int threads = 1;       // that share out the work; of one block on a GPU
+  int tile_q = 0;        // query rows of one register tile; of one block on a GPU
+  int tile_k = 0;        // keys of one tile
+  int panels = 1;        // register tiles that share one pass over the keys
+  int stages = 1;        // tiles of keys, and of values, on chip at a time
+  int packed_heads = 1;  // query heads whose rows share a tile
   int num_splits = 1;
-  int64_t work_items = 0;
+  int64_t work_items = 0;  // blocks, on a GPU
   int64_t tiles_full = 0, tiles_partial = 0,
           tiles_skipped = 0;  // (tile_q x tile_k) tiles over all heads
   double flops = 0;           // 2 (D + Dv) per visible (query, key) pair
+  double executed_flops =
+      0;             // of the tiles computed, hidden pairs and padding among them; 0: not counted
   double bytes = 0;  // bytes the kernel reads and writes: Q and O once, K and V once per work item
   double standard_bytes =
       0;  // bytes standard attention moves: Q, K, V, O once, S and P written and read
   double standard_memory = 0;  // bytes of S and P that standard attention stores
+  int64_t shared_bytes = 0;    // shared memory of a block, on a GPU
   int64_t scratch_bytes = 0;   // scratch over all threads, and split partials
 };
 

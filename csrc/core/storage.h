@@ -22,19 +22,21 @@ class Storage {
   Storage& operator=(const Storage&) = delete;
 
   virtual void* data() const = 0;
+  /** The same bytes where the host can read them, once the task `written_by` has run; null when only the device has them. */
+  virtual const void* host_data() const = 0;
   size_t bytes() const { return bytes_; }
-  /** The stream it was allocated on; never dereferenced after that stream is gone. */
+  /** The stream whose tasks write it; never dereferenced after that stream is gone. */
   Stream* stream() const { return stream_; }
 
   /** Sequence number of the task that writes it last; 0 when it was filled before any task. JS thread only. */
   uint64_t written_by = 0;
 
   /** Why the task that should have written it failed; null when nothing went wrong. */
-  std::shared_ptr<const Error> failure() const {
+  Failure failure() const {
     std::lock_guard<std::mutex> lock(mutex_);
     return failure_;
   }
-  void fail(std::shared_ptr<const Error> error) {
+  void fail(Failure error) {
     std::lock_guard<std::mutex> lock(mutex_);
     failure_ = std::move(error);
   }
@@ -43,7 +45,19 @@ class Storage {
   Stream* stream_;
   size_t bytes_;
   mutable std::mutex mutex_;
-  std::shared_ptr<const Error> failure_;
+  Failure failure_;
+};
+
+/** Host memory of its own, freed with it. Throws Error{kOutOfMemory}. */
+class HostStorage final : public Storage {
+ public:
+  HostStorage(Stream* stream, size_t bytes);
+  ~HostStorage() override;
+  void* data() const override { return data_; }
+  const void* host_data() const override { return data_; }
+
+ private:
+  void* data_;
 };
 
 }  // namespace fa

@@ -36,11 +36,12 @@ class Stream {
   /** Uninitialised, 64-byte aligned memory. Throws Error{kOutOfMemory}. `bytes` may be 0. */
   virtual std::shared_ptr<Storage> allocate(size_t bytes) = 0;
 
-  // Synchronous, before any task has touched `target`: `host` is JavaScript's memory and is not
-  // looked at after the call. Both sides are contiguous.
-  virtual void upload(const void* host, DType host_dtype, const View& target) = 0;
+  // Before any task has touched `target`: `host` is JavaScript's memory and is not looked at after the call. Both
+  // sides are contiguous. Tasks enqueued later find `target` filled, and its storage counts as written before any task.
+  virtual void upload(const void* host, DType host_dtype, const TensorRef& target) = 0;
 
-  // Enqueued.
+  // Enqueued. Storages that a task reads belong to this stream, but for those of `receive`: another stream's task that
+  // writes them is waited for.
   virtual void attention(const AttentionProblem& problem, TaskStorages storages,
                          bool check_contents) = 0;
   virtual void attention_backward(const AttentionProblem& problem,
@@ -57,13 +58,18 @@ class Stream {
   /** Converts `source` to contiguous `dtype` at `host`, which nobody else touches until the completion has run. */
   virtual void download(const View& source, DType dtype, void* host, TaskStorages storages) = 0;
 
+  /** The reverse: `host` is contiguous, as is `target`, and belongs to one of the storages read. */
+  virtual void receive(const void* host, DType dtype, const View& target,
+                       TaskStorages storages) = 0;
+
+  /** The index tensors of `problem` are host memory. */
   virtual AttentionPlan plan(const AttentionProblem& problem) = 0;
 
   /** Sequence number of the task enqueued last (0: none yet). */
   virtual uint64_t last_enqueued() const = 0;
   /** True when the task with that number has run. */
   virtual bool completed(uint64_t sequence) const = 0;
-  /** Blocks until the task with that number has run. */
+  /** Blocks until the task with that number has run. For any thread. */
   virtual void wait(uint64_t sequence) = 0;
   /** Calls `done` from a thread of the stream once all tasks enqueued so far have run; also at shutdown. */
   virtual void notify(std::function<void()> done) = 0;

@@ -26,6 +26,18 @@ View contiguous_view(void* data, DType dtype, std::initializer_list<int64_t> sha
   return view;
 }
 
+View contiguous_like(const View& view, DType dtype, void* data) {
+  View result = view;
+  result.dtype = dtype;
+  result.data = data;
+  int64_t stride = 1;
+  for (int i = view.rank - 1; i >= 0; --i) {
+    result.strides[i] = stride;
+    stride *= view.shape[i];
+  }
+  return result;
+}
+
 View permuted(const View& view, std::initializer_list<int> axes) {
   View result = view;
   int i = 0;

@@ -42,6 +42,9 @@ std::string shape_text(const View& view);
 /** A row-major view over `data`. */
 View contiguous_view(void* data, DType dtype, std::initializer_list<int64_t> shape);
 
+/** A row-major view of the same shape over other memory. */
+View contiguous_like(const View& view, DType dtype, void* data);
+
 /** `view` with the axes in the given order. */
 View permuted(const View& view, std::initializer_list<int> axes);
 

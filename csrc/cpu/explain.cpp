@@ -211,6 +211,7 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
   plan.tile_q = forward.decode ? forward.kernels->decode_rows : forward.kernels->panel_rows;
   plan.tile_k = forward.tile_k;
   plan.panels = forward.panels;
+  plan.packed_heads = static_cast<int>(p.group());
   plan.num_splits = forward.num_splits;
   plan.work_items = forward.work_items();
 

@@ -37,6 +37,7 @@ class HeapStorage final : public Storage {
   }
   ~HeapStorage() override { std::free(data_); }
   void* data() const override { return data_; }
+  const void* host_data() const override { return data_; }
 
  private:
   void* data_ = nullptr;
@@ -65,6 +66,7 @@ class MappedStorage final : public Storage {
   }
   ~MappedStorage() override { munmap(data_, length_); }
   void* data() const override { return data_; }
+  const void* host_data() const override { return data_; }
 
  private:
   void* data_ = nullptr;

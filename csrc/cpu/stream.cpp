@@ -1,61 +1,20 @@
 #include "cpu/stream.h"
 
-#include <exception>
-#include <new>
 #include <utility>
 
 #include "core/error.h"
+#include "core/spin.h"
+#include "core/thread.h"
 #include "cpu/ops.h"
-#include "cpu/spin.h"
 #include "cpu/storage.h"
-#include "cpu/system.h"
 
 namespace fa::cpu {
 
-namespace {
-
-using Failure = std::shared_ptr<const Error>;
-
-Failure cancelled() {
-  return std::make_shared<const Error>(ErrorCode::kCancelled, "",
-                                       "The work was dropped: its environment is shutting down");
-}
-
-/** The exception being handled, as a failure. */
-Failure current_failure() {
-  try {
-    throw;
-  } catch (const Error& error) {
-    return std::make_shared<const Error>(error);
-  } catch (const std::bad_alloc&) {
-    return std::make_shared<const Error>(ErrorCode::kOutOfMemory, "",
-                                         "The system has no memory left for the work");
-  } catch (const std::exception& error) {
-    return std::make_shared<const Error>(ErrorCode::kInternal, "", error.what());
-  } catch (...) {
-    return std::make_shared<const Error>(ErrorCode::kInternal, "", "An unknown exception");
-  }
-}
-
-/** `view` as a row-major view of the same shape over other memory. */
-View contiguous_like(const View& view, DType dtype, void* data) {
-  View result = view;
-  result.dtype = dtype;
-  result.data = data;
-  int64_t stride = 1;
-  for (int i = view.rank - 1; i >= 0; --i) {
-    result.strides[i] = stride;
-    stride *= view.shape[i];
-  }
-  return result;
-}
-
-}  // namespace
-
 std::shared_ptr<Storage> CpuStream::allocate(size_t bytes) { return allocate_storage(this, bytes); }
 
-void CpuStream::upload(const void* host, DType host_dtype, const View& target) {
-  cpu::convert(contiguous_like(target, host_dtype, const_cast<void*>(host)), target, &cancel_);
+void CpuStream::upload(const void* host, DType host_dtype, const TensorRef& target) {
+  cpu::convert(contiguous_like(target.view, host_dtype, const_cast<void*>(host)), target.view,
+               &cancel_);
 }
 
 void CpuStream::attention(const AttentionProblem& problem, TaskStorages storages,
@@ -104,6 +63,10 @@ void CpuStream::download(const View& source, DType dtype, void* host, TaskStorag
   convert(source, contiguous_like(source, dtype, host), std::move(storages));
 }
 
+void CpuStream::receive(const void* host, DType dtype, const View& target, TaskStorages storages) {
+  convert(contiguous_like(target, dtype, const_cast<void*>(host)), target, std::move(storages));
+}
+
 AttentionPlan CpuStream::plan(const AttentionProblem& problem) { return plan_attention(problem); }
 
 void CpuStream::wait(uint64_t sequence) {
@@ -115,7 +78,7 @@ void CpuStream::notify(std::function<void()> done) {
   if (cancel_.load(std::memory_order_relaxed)) {
     done();
   } else {
-    push({nullptr, {}, std::move(done)});
+    push({nullptr, {}, std::move(done), {}});
   }
 }
 
@@ -131,7 +94,11 @@ void CpuStream::shutdown() {
 void CpuStream::enqueue(Work work, TaskStorages storages) {
   if (cancel_.load(std::memory_order_relaxed)) throw Error(*cancelled());
   for (const auto& storage : storages.writes) storage->written_by = enqueued_ + 1;
-  push({std::move(work), std::move(storages), nullptr});
+  Task task{std::move(work), std::move(storages), nullptr, {}};
+  for (const auto& storage : task.storages.reads) {
+    if (storage->stream() != this) task.awaited.push_back({storage->stream(), storage->written_by});
+  }
+  push(std::move(task));
   ++enqueued_;
 }
 
@@ -177,6 +144,7 @@ void CpuStream::await_push(std::unique_lock<std::mutex>& lock) {
 
 void CpuStream::execute(Task& task) {
   if (task.done) return task.done();
+  for (const auto& [stream, sequence] : task.awaited) stream->wait(sequence);
   Failure failure;
   for (const auto& storage : task.storages.reads) {
     if (!failure) failure = storage->failure();

@@ -7,12 +7,14 @@
 #include <deque>
 #include <mutex>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "core/stream.h"
 
 namespace fa::cpu {
 
-/** Everything but `completed` is for one thread, the environment's own. */
+/** Everything but `completed` and `wait` is for one thread, the environment's own. */
 class CpuStream final : public Stream {
  public:
   CpuStream() = default;
@@ -20,7 +22,7 @@ class CpuStream final : public Stream {
 
   const std::string& device() const override { return device_; }
   std::shared_ptr<Storage> allocate(size_t bytes) override;
-  void upload(const void* host, DType host_dtype, const View& target) override;
+  void upload(const void* host, DType host_dtype, const TensorRef& target) override;
 
   void attention(const AttentionProblem& problem, TaskStorages storages,
                  bool check_contents) override;
@@ -32,6 +34,7 @@ class CpuStream final : public Stream {
   void fill_zero(const View& target, TaskStorages storages) override;
   void fill_normal(const View& target, uint64_t seed, TaskStorages storages) override;
   void download(const View& source, DType dtype, void* host, TaskStorages storages) override;
+  void receive(const void* host, DType dtype, const View& target, TaskStorages storages) override;
 
   AttentionPlan plan(const AttentionProblem& problem) override;
 
@@ -49,7 +52,8 @@ class CpuStream final : public Stream {
   struct Task {
     Work work;
     TaskStorages storages;
-    std::function<void()> done;  // a notification has this and nothing else
+    std::function<void()> done;                         // a notification has this and nothing else
+    std::vector<std::pair<Stream*, uint64_t>> awaited;  // tasks of other streams that it needs
   };
 
   void enqueue(Work work, TaskStorages storages);

@@ -2,16 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
-#include <system_error>
-#include <utility>
+#include <thread>
 
-#include "core/error.h"
 #include "cpu/cgroup.h"
 
 #if defined(__linux__)
 #include <sched.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/sysinfo.h>
 
 #include <cstdio>
@@ -47,16 +43,6 @@ Memory system_memory() {
   return {uint64_t{info.totalram} * info.mem_unit, uint64_t{info.totalswap} * info.mem_unit};
 }
 
-void prepare_thread(const char* name) {
-  // Not pthread_sigmask and pthread_setname_np: newer glibc versions moved them, and a binary
-  // linked there would not load on older systems. On Linux these do the same for the calling
-  // thread.
-  sigset_t all;
-  sigfillset(&all);
-  sigprocmask(SIG_SETMASK, &all, nullptr);
-  prctl(PR_SET_NAME, name, 0, 0, 0);
-}
-
 #else
 
 int affinity_cores() { return 0; }
@@ -64,7 +50,6 @@ struct Memory {
   uint64_t ram = UINT64_MAX / 2, swap = 0;
 };
 Memory system_memory() { return {}; }
-void prepare_thread(const char*) {}
 
 #endif
 
@@ -104,18 +89,6 @@ std::string cpu_model() {
   std::fclose(file);
 #endif
   return model;
-}
-
-std::thread start_thread(const char* name, std::function<void()> body) {
-  try {
-    return std::thread([name, body = std::move(body)] {
-      prepare_thread(name);
-      body();
-    });
-  } catch (const std::system_error& error) {
-    throw Error(ErrorCode::kOutOfMemory, "",
-                std::string("The system refused to start another thread: ") + error.what());
-  }
 }
 
 }  // namespace fa::cpu

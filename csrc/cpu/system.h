@@ -1,10 +1,8 @@
-// What the machine grants this process, and the few things threads need from the system.
+// What the machine grants this process.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
-#include <thread>
 
 namespace fa::cpu {
 
@@ -22,11 +20,5 @@ uint64_t physical_memory();
 
 /** "AMD EPYC 9575F 64-Core Processor"; empty when the system does not say. */
 std::string cpu_model();
-
-/**
- * Starts a thread called `name` (at most 15 characters) that receives no signals: those are the
- * business of the threads of Node. Throws Error{kOutOfMemory} when the system refuses.
- */
-std::thread start_thread(const char* name, std::function<void()> body);
 
 }  // namespace fa::cpu

@@ -11,7 +11,8 @@
 #include <vector>
 
 #include "core/error.h"
-#include "cpu/spin.h"
+#include "core/spin.h"
+#include "core/thread.h"
 #include "cpu/system.h"
 
 namespace fa::cpu {

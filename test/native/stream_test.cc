@@ -28,7 +28,7 @@ TensorRef new_tensor(CpuStream& stream, std::initializer_list<int64_t> shape,
 
 TensorRef int32_tensor(CpuStream& stream, const std::vector<int32_t>& values) {
   TensorRef tensor = new_tensor(stream, {static_cast<int64_t>(values.size())}, DType::kInt32);
-  stream.upload(values.data(), DType::kInt32, tensor.view);
+  stream.upload(values.data(), DType::kInt32, tensor);
   return tensor;
 }
 

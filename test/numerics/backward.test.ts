@@ -6,11 +6,12 @@ import {
   tensor,
 } from '../../lib/index.js';
 import { standardAttentionBackward } from '../../lib/reference/index.js';
+import { onCpu, onSimt, sized, widestHeadDim } from '../support/device.js';
 import { expectGradients } from '../support/gradients.js';
 import { floatDTypes, maxError, normals, qkvTensors, randomProblem } from '../support/numerics.js';
 import { blockMasks, options, shape } from '../support/option-cases.js';
 
-const seqlens: readonly (readonly [number, number])[] = [
+const allSeqlens: readonly (readonly [number, number])[] = [
   [1, 1],
   [1, 147],
   [3, 799],
@@ -22,7 +23,11 @@ const seqlens: readonly (readonly [number, number])[] = [
   [1023, 1024],
   [2048, 2048],
 ];
+const seqlens = allSeqlens.filter(([q, k]) => !onSimt || q * k <= 1 << 15);
 const headDims = [8, 16, 32, 40, 64, 80, 96, 111, 128, 160, 192, 224, 256];
+const oddHeadDims = [
+  1, 2, 3, 5, 7, 9, 15, 17, 31, 33, 63, 65, 127, 129, 255, 257, 300, 384, 512, 575, 576,
+].filter((headDim) => headDim <= widestHeadDim);
 const groupings = { MHA: [2, 2], GQA: [4, 2], MQA: [3, 1] } as const;
 
 describe.each(floatDTypes)('gradients, %s', (dtype) => {
@@ -44,16 +49,15 @@ describe.each(floatDTypes)('gradients, %s', (dtype) => {
     await expectGradients(shape, { causal: true }, { dtype });
   });
 
-  test.each([
-    1, 2, 3, 5, 7, 9, 15, 17, 31, 33, 63, 65, 127, 129, 255, 257, 300, 384, 512, 575, 576,
-  ])('odd head dim %i, another for V', async (headDim) => {
+  test.each(oddHeadDims)('odd head dim %i, another for V', async (headDim) => {
     const shape = { batch: 1, seqlenQ: 29, seqlenK: 70, heads: 2, kvHeads: 1, headDim };
-    const headDimV = ((headDim * 7) % 576) + 1;
+    const headDimV = ((headDim * 7) % widestHeadDim) + 1;
     await expectGradients({ ...shape, headDimV }, {}, { dtype, mostRows: 12 });
   });
 
   test('every row of longer sequences', async () => {
-    const shape = { batch: 1, seqlenQ: 333, seqlenK: 512, heads: 2, kvHeads: 1, headDim: 32 };
+    const [seqlenQ, seqlenK] = sized([333, 512], [133, 200]);
+    const shape = { batch: 1, seqlenQ, seqlenK, heads: 2, kvHeads: 1, headDim: 32 };
     await expectGradients({ ...shape, headDimV: 20 }, { causal: true }, { dtype });
   });
 
@@ -143,7 +147,8 @@ test('two runs give the same bits', async () => {
   const outShape = [batch, seqlenQ, heads, headDimV];
   const dOut = tensor(normals(batch * seqlenQ * heads * headDimV, 4), outShape);
   const { out, lse } = flashAttention(q, k, v, { causal: true, returnLse: true });
-  for (const deterministic of [false, true]) {
+  // Elsewhere sums of atomics come in any order, unless order is asked for.
+  for (const deterministic of onCpu ? [false, true] : [true]) {
     const run = async () => {
       const g = flashAttentionBackward(
         dOut,
@@ -153,7 +158,7 @@ test('two runs give the same bits', async () => {
       return [await g.dq.toFloat32(), await g.dk.toFloat32(), await g.dv.toFloat32()];
     };
     const first = await run();
-    for (let i = 0; i < 5; i++) expect(await run()).toEqual(first);
+    for (let i = 0; i < sized(5, 1); i++) expect(await run()).toEqual(first);
   }
 });
 

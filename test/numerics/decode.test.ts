@@ -1,4 +1,5 @@
 import { explain, flashAttention, flashAttentionPaged, randn, tensor } from '../../lib/index.js';
+import { testOnCpu } from '../support/device.js';
 import {
   expectWithin,
   floatDTypes,
@@ -64,7 +65,7 @@ describe.each(floatDTypes)('%s', (dtype) => {
   });
 });
 
-test('it is the decode kernel that runs, and says so', () => {
+testOnCpu('it is the decode kernel that runs, and says so', () => {
   const q = randn([1, 1, 32, 128], { seed: 1n });
   const k = randn([1, 300, 8, 128], { seed: 2n });
   expect(explain(q, k, k).kernel).toBe('cpu.decode');

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { sized } from '../support/device.js';
 import { expectGradients } from '../support/gradients.js';
 import { expectWithin, measure } from '../support/numerics.js';
 import { problems } from '../support/random-problems.js';
@@ -9,7 +10,7 @@ describe.each([20261121, 20261122, 20261123, 20261124])('random combinations, se
       fc.asyncProperty(problems, async ([shape, options, how]) => {
         expectWithin(await measure(shape, options, { ...how, mostRows: 24 }));
       }),
-      { numRuns: 50, seed },
+      { numRuns: sized(50, 15), seed },
     );
   });
 
@@ -18,7 +19,7 @@ describe.each([20261121, 20261122, 20261123, 20261124])('random combinations, se
       fc.asyncProperty(problems, fc.boolean(), async ([shape, options, how], deterministic) => {
         await expectGradients(shape, { ...options, deterministic }, { ...how, mostRows: 24 });
       }),
-      { numRuns: 40, seed },
+      { numRuns: sized(40, 10), seed },
     );
   });
 });

@@ -3,7 +3,7 @@
 
 #include <chrono>
 
-namespace fa::cpu {
+namespace fa {
 
 /** How long a thread looks for work before it sleeps. */
 constexpr std::chrono::microseconds kSpin{30};
@@ -25,4 +25,4 @@ bool spin_until(Condition condition) {
   return condition();
 }
 
-}  // namespace fa::cpu
+}  // namespace fa

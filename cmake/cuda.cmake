@@ -1,0 +1,59 @@
+# Decides whether the CUDA backend is built, and how nvcc compiles it.
+#
+# FLASH_ATTENTION_CUDA (environment): on, off, or auto (the default): built when nvcc and an NVIDIA
+# driver are here, so that a build on a machine without a GPU takes seconds and not minutes.
+set(wanted "$ENV{FLASH_ATTENTION_CUDA}")
+if(wanted STREQUAL "")
+  set(wanted auto)
+endif()
+if(NOT wanted MATCHES "^(auto|on|off)$")
+  message(FATAL_ERROR "FLASH_ATTENTION_CUDA=${wanted}: expected auto, on or off")
+endif()
+
+set(FLASH_ATTENTION_USE_CUDA OFF)
+if(wanted STREQUAL "off" OR FLASH_ATTENTION_SIMT)
+  return()
+endif()
+
+find_program(FLASH_ATTENTION_NVCC nvcc
+  HINTS "$ENV{CUDACXX}" "$ENV{CUDA_HOME}/bin" "$ENV{CUDA_PATH}/bin" /usr/local/cuda/bin)
+set(driver FALSE)
+foreach(trace IN ITEMS /proc/driver/nvidia/version /dev/nvidiactl /dev/dxg)
+  if(EXISTS ${trace})
+    set(driver TRUE)
+  endif()
+endforeach()
+if(NOT FLASH_ATTENTION_NVCC)
+  if(wanted STREQUAL "on")
+    message(FATAL_ERROR "FLASH_ATTENTION_CUDA=on: nvcc was not found. Install the CUDA toolkit "
+      "(12.4 or newer) or put its bin folder into PATH.")
+  endif()
+  message(STATUS "CUDA backend: left out, nvcc was not found")
+  return()
+elseif(wanted STREQUAL "auto" AND NOT driver)
+  message(STATUS "CUDA backend: left out, there is no NVIDIA driver (FLASH_ATTENTION_CUDA=on builds it all the same)")
+  return()
+endif()
+
+# One machine code per generation whose limits differ, and PTX of the lowest for cards to come.
+set(FLASH_ATTENTION_CUDA_ARCHITECTURES "80-real;86-real;89-real;90-real;80-virtual"
+  CACHE STRING "What nvcc compiles for, as CMAKE_CUDA_ARCHITECTURES")
+set(CMAKE_CUDA_COMPILER "${FLASH_ATTENTION_NVCC}")
+set(CMAKE_CUDA_ARCHITECTURES "${FLASH_ATTENTION_CUDA_ARCHITECTURES}")
+enable_language(CUDA)
+if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.4)
+  message(FATAL_ERROR "flash-attention needs CUDA 12.4 or newer, found ${CMAKE_CUDA_COMPILER_VERSION}")
+endif()
+set(CMAKE_CUDA_STANDARD 17)
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+set(CMAKE_CUDA_EXTENSIONS OFF)
+set(CMAKE_CUDA_VISIBILITY_PRESET hidden)
+set(CMAKE_CUDA_FLAGS_RELEASE "-O3 -DNDEBUG")
+set(FLASH_ATTENTION_NVCC_OPTIONS -Werror=all-warnings -Xcompiler=-Wall,-Wextra)
+option(FLASH_ATTENTION_PTXAS_LOG "Keep what ptxas says of each kernel (scripts/ptxas-report.mjs)" OFF)
+if(FLASH_ATTENTION_PTXAS_LOG)
+  set(CMAKE_CUDA_COMPILER_LAUNCHER node "${PROJECT_SOURCE_DIR}/scripts/ptxas-log.cjs")
+  list(APPEND FLASH_ATTENTION_NVCC_OPTIONS -Xptxas=-v)
+endif()
+set(FLASH_ATTENTION_USE_CUDA ON)
+message(STATUS "CUDA backend: nvcc ${CMAKE_CUDA_COMPILER_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}")

@@ -1,0 +1,20 @@
+// A device as users see it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace fa {
+
+struct DeviceInfo {
+  std::string name;        // "cpu", "cuda:0"
+  std::string reason;      // why it cannot be used; empty when it can
+  std::string model;       // the processor's own name; may be empty
+  uint64_t memory = 0;     // bytes; 0 when unknown
+  std::string capability;  // "x86-64-v3", "sm_90"; empty when unknown
+  int threads = 0;         // the CPU's
+  std::vector<std::string> kernels;
+};
+
+}  // namespace fa

@@ -1,0 +1,17 @@
+#include "core/transfer.h"
+
+#include <memory>
+
+namespace fa {
+
+void transfer(const TensorRef& source, const TensorRef& target) {
+  Stream& from = *source.storage->stream();
+  Stream& to = *target.storage->stream();
+  const DType dtype = target.view.dtype;
+  const auto host = std::make_shared<HostStorage>(
+      &from, static_cast<size_t>(source.view.size()) * dtype_size(dtype));
+  from.download(source.view, dtype, host->data(), {{source.storage}, {host}});
+  to.receive(host->data(), dtype, target.view, {{host}, {target.storage}});
+}
+
+}  // namespace fa

@@ -1,0 +1,81 @@
+// Online softmax in registers (Milakov and Gimelshein 2018; FlashAttention-2, Algorithm 1): every
+// thread keeps the maximum and its share of the sum of the rows it owns.
+#pragma once
+
+#include <cmath>
+
+#include "cuda/ptx/ptx.h"
+
+namespace fa::cuda {
+
+constexpr float kInfinity = __builtin_huge_valf();
+
+/** Over the four lanes that share a row. */
+PTX_FN float quad_max(float x) {
+  x = fmaxf(x, ptx::shfl_xor(x, 1));
+  return fmaxf(x, ptx::shfl_xor(x, 2));
+}
+PTX_FN float quad_sum(float x) {
+  x += ptx::shfl_xor(x, 1);
+  return x + ptx::shfl_xor(x, 2);
+}
+
+/** Rows of kRowTiles accumulator tiles: row 2m + h is row g + 8h of tile m. */
+template <int kRowTiles>
+struct OnlineSoftmax {
+  float maximum[2 * kRowTiles];  // of the scores, before `scale`
+  float sum[2 * kRowTiles];      // of this thread's columns alone
+
+  PTX_FN OnlineSoftmax() {
+#pragma unroll
+    for (int r = 0; r < 2 * kRowTiles; ++r) {
+      maximum[r] = -kInfinity;
+      sum[r] = 0;
+    }
+  }
+
+  /**
+   * Turns scores into exp2(scale * (s - maximum)) with scale > 0, and brings sums and accumulators to the new maximum. A
+   * score of -infinity is a hidden pair: exactly 0.
+   */
+  template <int kKeyTiles, int kColumnTiles>
+  PTX_FN void update(float (&s)[kRowTiles][kKeyTiles][4], float (&o)[kRowTiles][kColumnTiles][4],
+                     float scale) {
+    float alpha[2 * kRowTiles];
+    bool unchanged = true;
+#pragma unroll
+    for (int r = 0; r < 2 * kRowTiles; ++r) {
+      const int m = r / 2, h = 2 * (r % 2);
+      float top = maximum[r];
+#pragma unroll
+      for (int n = 0; n < kKeyTiles; ++n) top = fmaxf(s[m][n][h], fmaxf(s[m][n][h + 1], top));
+      top = quad_max(top);
+      const float origin = top == -kInfinity ? 0.f : top * scale;
+      alpha[r] = ptx::exp2_approx(maximum[r] * scale - origin);
+      unchanged &= top == maximum[r];
+      maximum[r] = top;
+      float total = 0;
+#pragma unroll
+      for (int n = 0; n < kKeyTiles; ++n) {
+#pragma unroll
+        for (int c = h; c < h + 2; ++c) {
+          s[m][n][c] = ptx::exp2_approx(s[m][n][c] * scale - origin);
+          total += s[m][n][c];
+        }
+      }
+      sum[r] = sum[r] * alpha[r] + total;
+    }
+    // After the first tiles maxima seldom move, and a rescale by 1 can be left out.
+    if (ptx::vote_all(unchanged)) return;
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+      for (int d = 0; d < kColumnTiles; ++d) {
+#pragma unroll
+        for (int c = 0; c < 4; ++c) o[m][d][c] *= alpha[2 * m + c / 2];
+      }
+    }
+  }
+};
+
+}  // namespace fa::cuda

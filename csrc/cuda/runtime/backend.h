@@ -1,0 +1,22 @@
+// The CUDA backend as the binding sees it. A build without CUDA has cuda/absent.cpp in its place.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/device.h"
+#include "core/stream.h"
+
+namespace fa::cuda {
+
+/** Whether this build has the backend. */
+bool built();
+
+/** All CUDA devices; when there are none, one that is not available and says why. Never throws. */
+std::vector<DeviceInfo> devices();
+
+/** A stream of the device with that name. Throws Error{kDeviceUnavailable}, which says why there is none, or Error{kCuda}. */
+std::unique_ptr<Stream> open_stream(const std::string& device);
+
+}  // namespace fa::cuda

@@ -1,0 +1,115 @@
+#include <algorithm>
+#include <string>
+
+#include "core/error.h"
+#include "cuda/any/convert.h"
+#include "cuda/any/delta.h"
+#include "cuda/any/fill.h"
+#include "cuda/runtime/backward.h"
+#include "cuda/runtime/launch.h"
+#include "cuda/runtime/params.h"
+#include "cuda/runtime/scratch.h"
+#include "cuda/sm80/backward_kernels.h"
+
+namespace fa::cuda {
+
+namespace {
+
+using sm80::BackwardTile;
+using sm80::Outer;
+
+/** Kernels without options know intervals of keys alone, and rows that can be copied 16 bytes at a time. */
+bool has_options(const BackwardParams& p) {
+  const AttentionParams& a = p.attention;
+  return !p.aligned || a.softcap > 0 || a.alibi_slopes != nullptr || a.mask.data != nullptr ||
+         a.block_mask.cells != nullptr || a.sink_tokens > 0 || a.dropout.enabled;
+}
+
+/** Index of the first tile that holds the head dims and fits into the device's shared memory. */
+int choose_tile(const AttentionProblem& p, Outer outer, bool featured, const Queue& queue) {
+  const bool float32 = p.q.dtype == DType::kFloat32;
+  const int width = static_cast<int>(std::max(p.head_dim(), p.head_dim_v()));
+  const sm80::BackwardTiles tiles = sm80::backward_tiles(float32, outer, featured);
+  for (int i = 0; i < tiles.count; ++i) {
+    const BackwardTile& tile = tiles.tiles[i];
+    const int bytes = sm80::backward_shared_bytes(tile, outer, float32 ? 4 : 2);
+    if (width <= tile.width &&
+        static_cast<size_t>(bytes) <= queue.properties.sharedMemPerBlockOptin)
+      return i;
+  }
+  throw Error(
+      ErrorCode::kShape, "q",
+      "Expected head dims of at most 256 on a CUDA device but received " + std::to_string(width));
+}
+
+/** Runs the kernel whose blocks keep the rows of `outer`. */
+void launch_backward(const AttentionProblem& problem, BackwardParams p, Outer outer,
+                     const Queue& queue) {
+  const DType dtype = problem.q.dtype;
+  const bool featured = dtype == DType::kFloat32 || has_options(p);
+  const int index = choose_tile(problem, outer, featured, queue);
+  const BackwardTile& tile =
+      sm80::backward_tiles(dtype == DType::kFloat32, outer, featured).tiles[index];
+  const int64_t rows = outer == Outer::kKeys ? problem.max_seqlen_k : problem.max_seqlen_q;
+  const int64_t heads = outer == Outer::kKeys ? problem.kv_heads() : problem.heads();
+  const int64_t tiles = (rows + tile.outer - 1) / tile.outer;
+  if (tiles == 0) return;
+  p.tiles = FastDivide(tiles);
+  p.columns = FastDivide(heads);
+  const auto find = dtype == DType::kFloat32   ? sm80::backward_f32
+                    : dtype == DType::kFloat16 ? sm80::backward_f16
+                                               : sm80::backward_bf16;
+  launch(find(outer, featured, index), dim3(static_cast<unsigned>(tiles * heads * problem.batch())),
+         dim3(static_cast<unsigned>(tile.warps() * 32)),
+         static_cast<size_t>(
+             sm80::backward_shared_bytes(tile, outer, static_cast<int>(dtype_size(dtype)))),
+         queue, p);
+}
+
+}  // namespace
+
+void attention_backward(const AttentionProblem& problem, const AttentionGradients& gradients,
+                        const Queue& queue) {
+  const View& q = problem.q;
+  BackwardParams p{};
+  p.attention = attention_params(problem);
+  p.dout = tensor_params(gradients.dout);
+  p.dq = tensor_params(gradients.dq);
+  p.dk = tensor_params(gradients.dk);
+  p.dv = tensor_params(gradients.dv);
+  p.aligned = p.attention.aligned && aligned_rows(gradients.dout);
+  p.q_batches = static_cast<int>(q.shape[0]);
+  p.q_rows = static_cast<int>(q.shape[1]);
+  p.dsinks = static_cast<float*>(gradients.dsinks.data);
+
+  // Rows that no sequence covers, and sequences without partners, are left to these zeros.
+  const bool ragged = problem.varlen() || problem.seqlens_k.present();
+  const bool empty = problem.max_seqlen_q == 0 || problem.max_seqlen_k == 0;
+  if (ragged || empty)
+    for (const View* view : {&gradients.dq, &gradients.dk, &gradients.dv}) fill_zero(*view, queue);
+  if (gradients.dsinks.present()) fill_zero(gradients.dsinks, queue);
+  if (problem.batch() == 0 || problem.max_seqlen_q == 0) return;
+
+  Scratch scratch(queue);
+  p.states =
+      scratch.take_array<RowState>(static_cast<size_t>(q.shape[0] * q.shape[1] * q.shape[2]));
+  compute_row_states(p, q.dtype, queue);
+  if (gradients.dsinks.present()) compute_sink_gradients(p, queue);
+  if (problem.max_seqlen_k == 0) return;
+
+  if (gradients.deterministic) {
+    launch_backward(problem, p, Outer::kKeys, queue);
+    launch_backward(problem, p, Outer::kQueries, queue);
+    return;
+  }
+  p.dq_pitch = static_cast<int>((problem.head_dim() + 7) / 8 * 8);
+  View sum =
+      contiguous_view(nullptr, DType::kFloat32, {q.shape[0], q.shape[1], q.shape[2], p.dq_pitch});
+  sum.data = p.dq_sum = scratch.take_array<float>(static_cast<size_t>(sum.size()));
+  fill_zero(sum, queue);
+  launch_backward(problem, p, Outer::kKeys, queue);
+  sum.shape[3] = problem.head_dim();
+  convert(sum, gradients.dq, queue);
+}
+
+}  // namespace fa::cuda

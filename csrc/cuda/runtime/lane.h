@@ -1,0 +1,49 @@
+// A CUDA stream and the memory in its order. Storages hold it, for they may be freed after the
+// environment whose stream made them is gone.
+#pragma once
+
+#include <memory>
+
+#include "core/storage.h"
+#include "cuda/runtime/device.h"
+#include "cuda/runtime/memory.h"
+
+namespace fa::cuda {
+
+class Lane {
+ public:
+  /** Throws Error{kCuda}. */
+  explicit Lane(Device& device);
+  ~Lane();
+  Lane(const Lane&) = delete;
+  Lane& operator=(const Lane&) = delete;
+
+  Device& device() const { return device_; }
+  const Queue& queue() const { return queue_; }
+
+ private:
+  Device& device_;
+  Queue queue_;
+};
+
+/** Memory of a device. */
+class DeviceStorage final : public Storage {
+ public:
+  /** Throws Error{kOutOfMemory}. The device is current. */
+  DeviceStorage(Stream* stream, std::shared_ptr<Lane> lane, size_t bytes)
+      : Storage(stream, bytes), lane_(std::move(lane)), data_(allocate(bytes, lane_->queue())) {}
+  ~DeviceStorage() override { release(data_, lane_->queue()); }
+
+  void* data() const override { return data_; }
+  const void* host_data() const override { return host_ ? host_->data() : nullptr; }
+
+  /** Remembers what it is filled with, before anything else can know of it. */
+  void keep(std::shared_ptr<const HostStorage> host) { host_ = std::move(host); }
+
+ private:
+  std::shared_ptr<Lane> lane_;
+  void* data_;
+  std::shared_ptr<const HostStorage> host_;
+};
+
+}  // namespace fa::cuda

@@ -1,0 +1,167 @@
+// What a call would do and cost, counted block by block as the kernels go.
+#include "cuda/runtime/plan.h"
+
+#include <algorithm>
+
+#include "core/mask.h"
+#include "cuda/runtime/forward_plan.h"
+
+namespace fa::cuda {
+
+namespace {
+
+/** One (batch, block of heads) of the problem, as TileMask sees it on the device. */
+struct HeadBlock {
+  WindowMask window;
+  BlockTable table;
+  bool dense_mask;
+
+  TileKind classify(int64_t i0, int64_t i1, int64_t j0, int64_t j1) const {
+    TileKind kind = window.classify(i0, i1, j0, j1);
+    if (kind != TileKind::kSkip && table.cells != nullptr)
+      kind = both(kind, table.classify(i0, i1, j0, std::min(j1, window.seqlen_k)));
+    return dense_mask ? both(kind, TileKind::kPartial) : kind;
+  }
+};
+
+HeadBlock head_block(const AttentionProblem& p, const Sequence& s, int64_t batch, int64_t head) {
+  HeadBlock h{};
+  h.window = {p.window_left, p.window_right, p.sink_tokens, s.seqlen_k, s.offset()};
+  h.dense_mask = p.mask.present();
+  if (p.block_mask.present()) {
+    const View& table = p.block_mask.table;
+    h.table = {static_cast<const int32_t*>(table.data) +
+                   (table.shape[0] == 1 ? 0 : batch * table.strides[0]) +
+                   (table.shape[1] == 1 ? 0 : head * table.strides[1]),
+               table.strides[2], table.strides[3], p.block_mask.block_q, p.block_mask.block_k};
+  }
+  return h;
+}
+
+/** Visible pairs of query i, as far as intervals and whole blocks tell; a bitmap's block counts as a whole. */
+double visible_pairs(const HeadBlock& head, int64_t i) {
+  if (head.table.cells == nullptr) return static_cast<double>(head.window.count(i));
+  const WindowMask& w = head.window;
+  const int64_t begin = w.begin(i), end = w.end(i);
+  double pairs = 0;
+  for (int64_t j = 0; j < end; j += head.table.block_k) {
+    const int64_t stop = std::min(j + head.table.block_k, end);
+    if (head.table.cell(i / head.table.block_q, j / head.table.block_k) == 0) continue;
+    pairs += static_cast<double>(std::max<int64_t>(0, stop - std::max(j, begin)) +
+                                 std::max<int64_t>(0, std::min({stop, begin, w.sink_tokens}) - j));
+  }
+  return pairs;
+}
+
+constexpr double kTf32Products = 3;  // common/fragment.h
+
+struct Counts {
+  int64_t full = 0, partial = 0, skipped = 0;
+  double pairs = 0, query_rows = 0, key_rows = 0;  // rows read
+  double products = 0;                             // rows x keys of the tiles that warps compute
+};
+
+/** The blocks of one (batch, block of heads): see sm80/forward.h. */
+Counts count(const ForwardPlan& plan, const HeadBlock& head, int64_t seqlen_q, int64_t seqlen_k) {
+  Counts c;
+  const int64_t rows = seqlen_q * plan.pack, keys = plan.tile.keys;
+  const int64_t warp_rows = plan.tile.rows / plan.tile.warps;
+  const int64_t tiles = (seqlen_k + keys - 1) / keys;
+  for (int64_t i = 0; i < seqlen_q; ++i)
+    c.pairs += static_cast<double>(plan.pack) * visible_pairs(head, i);
+  for (int64_t row0 = 0; row0 < rows; row0 += plan.tile.rows) {
+    const int64_t row_end = std::min(rows, row0 + plan.tile.rows);
+    const int64_t i0 = row0 / plan.pack, i1 = (row_end - 1) / plan.pack + 1;
+    const int64_t last = head.window.end(i1 - 1);
+    const int64_t first = head.window.sink_tokens > 0 ? 0 : head.window.begin(i0);
+    const int64_t begin = first < last ? first / keys : 0;
+    const int64_t end = first < last ? (last + keys - 1) / keys : 0;
+    c.skipped += tiles - (end - begin);
+    for (int split = 0; split < plan.num_splits; ++split) {
+      bool any = false;
+      for (int64_t tile = begin + (end - begin) * split / plan.num_splits;
+           tile < begin + (end - begin) * (split + 1) / plan.num_splits; ++tile) {
+        const int64_t key0 = tile * keys;
+        const TileKind kind = head.classify(i0, i1, key0, key0 + keys);
+        c.full += kind == TileKind::kFull;
+        c.partial += kind == TileKind::kPartial;
+        c.skipped += kind == TileKind::kSkip;
+        if (kind == TileKind::kSkip) continue;
+        any = true;
+        c.key_rows += static_cast<double>(std::min(keys, seqlen_k - key0));
+        for (int64_t row = row0; row < row_end; row += warp_rows) {
+          const int64_t last_row = std::min(row_end, row + warp_rows) - 1;
+          if (key0 < head.window.end(last_row / plan.pack))
+            c.products += static_cast<double>(warp_rows * keys);
+        }
+      }
+      if (any) c.query_rows += static_cast<double>(row_end - row0);
+    }
+  }
+  return c;
+}
+
+}  // namespace
+
+AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDeviceProp& properties) {
+  AttentionProblem p = problem;
+  if (!p.out.present()) {
+    // As it will be made: contiguous.
+    p.out = contiguous_view(nullptr, p.q.dtype,
+                            {p.q.shape[0], p.q.shape[1], p.q.shape[2], p.head_dim_v()});
+  }
+  const ForwardPlan forward = plan_forward(p, properties);
+  AttentionPlan plan;
+  plan.kernel = forward.featured ? "sm80.forward.featured" : "sm80.forward";
+  plan.isa = "sm_80";
+  plan.threads = forward.threads();
+  plan.tile_q = forward.tile.rows;
+  plan.tile_k = forward.tile.keys;
+  plan.stages = forward.tile.stages;
+  plan.packed_heads = forward.pack;
+  plan.num_splits = forward.num_splits;
+  plan.work_items = forward.blocks;
+  plan.shared_bytes = forward.shared_bytes;
+
+  Counts total;
+  double rows = 0, keys = 0, scores = 0;
+  for (int64_t b = 0; b < p.batch(); ++b) {
+    const Sequence s = sequence(p, b);
+    rows += static_cast<double>(s.seqlen_q * p.heads());
+    keys += static_cast<double>(s.seqlen_k * p.kv_heads());
+    scores += static_cast<double>(s.seqlen_q) * static_cast<double>(s.seqlen_k) *
+              static_cast<double>(p.heads());
+    // Head blocks that a block mask does not tell apart are counted once.
+    const bool alike = !p.block_mask.present() || p.block_mask.table.shape[1] == 1;
+    const int64_t repeats = alike ? forward.head_blocks : 1;
+    for (int64_t block = 0; block < forward.head_blocks; block += repeats) {
+      const Counts c =
+          count(forward, head_block(p, s, b, block * forward.pack), s.seqlen_q, s.seqlen_k);
+      plan.tiles_full += repeats * c.full;
+      plan.tiles_partial += repeats * c.partial;
+      plan.tiles_skipped += repeats * c.skipped;
+      const double times = static_cast<double>(repeats);
+      total.pairs += times * c.pairs;
+      total.query_rows += times * c.query_rows;
+      total.key_rows += times * c.key_rows;
+      total.products += times * c.products;
+    }
+  }
+  const double element = static_cast<double>(dtype_size(p.q.dtype));
+  const double dim = static_cast<double>(p.head_dim()), dim_v = static_cast<double>(p.head_dim_v());
+  const double splits = forward.num_splits;
+  const bool lse = p.lse.present();
+  plan.flops = 2 * (dim + dim_v) * total.pairs;
+  plan.executed_flops = 2 * 2 * static_cast<double>(forward.tile.width) * total.products *
+                        (p.q.dtype == DType::kFloat32 ? kTf32Products : 1);
+  plan.bytes = total.query_rows * dim * element + total.key_rows * (dim + dim_v) * element +
+               rows * (dim_v * element + (lse ? 4 : 0));
+  if (forward.num_splits > 1) plan.bytes += 2 * splits * rows * (dim_v + 1) * 4;
+  plan.standard_bytes =
+      rows * (dim + dim_v) * element + keys * (dim + dim_v) * element + 4 * scores * element;
+  plan.standard_memory = 2 * scores * element;
+  plan.scratch_bytes = forward.scratch_bytes(p);
+  return plan;
+}
+
+}  // namespace fa::cuda

@@ -1,0 +1,610 @@
+// Attention backward on mma.sync, by recomputation (FlashAttention-2: Dao 2023, Algorithm 2). With
+//   P = exp(S - lse)    dP = dO V^T    dS = P (dP - delta)
+//   dV = P^T dO         dK = scale dS^T Q         dQ = scale dS K
+// a block keeps some rows and their gradients, in registers, and walks over the tiles of rows of the other
+// kind that they meet. The outer rows are keys (for dK and dV; the queries of a group's heads stream past, so
+// that their sum is exact and always the same) or queries (for dQ). The two are one kernel, because scores
+// are a product of outer and inner rows either way:
+//   scores = X x^T,  dP = Y y^T,  dX += dS x,  and dV += P y,      X, Y = K, V  and  x, y = Q, dO   or
+//                                                                  X, Y = Q, dO and  x, y = K, V.
+// Blocks of keys can add their share of dQ to a sum in global memory; float32 additions in any order.
+#pragma once
+
+#include <utility>
+
+#include "cuda/common/backward_params.h"
+#include "cuda/common/dropout.h"
+#include "cuda/common/load_tile.h"
+#include "cuda/common/scores.h"
+#include "cuda/sm80/backward_kernels.h"
+#include "cuda/sm80/backward_products.h"
+#include "cuda/sm80/backward_tiles.h"
+
+namespace fa::cuda::sm80 {
+
+template <class Element, Outer kOuterRows, bool kWithOptions, int kIndex>
+struct BackwardTraits {
+  using T = Element;
+  static constexpr bool kFeatured = kWithOptions;
+  static constexpr bool kKeys = kOuterRows == Outer::kKeys;
+  static constexpr BackwardTile kTile =
+      backward_tiles(sizeof(T) == 4, kOuterRows, kFeatured).tiles[kIndex];
+  static constexpr int kOuter = kTile.outer, kInner = kTile.inner, kWidth = kTile.width;
+  static constexpr int kThreads = kTile.warps() * 32;
+  // One block an SM is all that shared memory has room for. ptxas needs to be told so, lest it spill to fit more; and not to
+  // be told where it does better without (eight warps of keys, whose gradients fill the registers).
+  static constexpr int kMinBlocks = kKeys && kTile.warps() == 8 ? 0 : 1;
+  using OuterTile = SharedTile<T, kOuter, kWidth>;
+  using InnerTile = SharedTile<T, kInner, kWidth>;
+  using ScoreTile = SharedTile<T, kOuter, kInner>;
+
+  // A warp's part of the scores, of the gradients of outer rows, and of dQ where queries are the inner rows.
+  static constexpr int kRowTiles = kOuter / kTile.outer_warps / 16;
+  static constexpr int kScoreTiles = kInner / kTile.inner_warps / 8;
+  static constexpr int kColumnTiles = kWidth / kTile.inner_warps / 8;
+  static constexpr int kQueryWarps =
+      kInner / kTile.inner_warps < 16 ? kInner / 16 : kTile.inner_warps;
+  static constexpr int kQueryTiles = kInner / kQueryWarps / 16;
+  static constexpr int kQueryColumns = kWidth / (kTile.warps() / kQueryWarps);
+  static constexpr int kQueryPasses =
+      kQueryTiles * kQueryColumns > 64 ? kQueryTiles* kQueryColumns / 64 : 1;  // 32 registers each
+  static constexpr int kQueryColumnTiles = kQueryColumns / kQueryPasses / 8;
+  using Scores = float[kRowTiles][kScoreTiles][4];
+  using Gradient = float[kRowTiles][kColumnTiles][4];
+  using QueryGradient = float[kQueryTiles][kQueryColumnTiles][4];
+
+  // Dynamic shared memory.
+  static constexpr bool kTwoBuffers = kKeys && !kTile.one_buffer;
+  static constexpr int kX = 0, kY = kX + OuterTile::kBytes;
+  static constexpr int kInnerX = kY + OuterTile::kBytes;
+  static constexpr int kInnerY = kInnerX + kTile.stages * InnerTile::kBytes;
+  static constexpr int kP = kInnerY + InnerTile::kBytes;
+  static constexpr int kDs = kP + (kTwoBuffers ? ScoreTile::kBytes : 0);
+  static constexpr int kStates = kDs + ScoreTile::kBytes;
+  static_assert(kStates + (kKeys ? kTile.stages * kInner : kOuter) * kRowStateBytes ==
+                backward_shared_bytes(kTile, kOuterRows, sizeof(T)));
+  static_assert(sizeof(RowState) == kRowStateBytes);
+};
+
+/** The part of the problem that one block works on. */
+template <class Traits>
+struct BackwardBlock {
+  int batch, head, outer0;  // head: of the outer rows
+  SequenceRows sequence;
+  Window window;
+
+  /** Tiles of a head lie side by side, for what they stream to stay in L2; those that causal masks leave most work first. */
+  PTX_FN explicit BackwardBlock(const BackwardParams& p) {
+    const int index = static_cast<int>(blockIdx.x);
+    const int rest = p.tiles.quotient(index), tiles = static_cast<int>(p.tiles.divisor);
+    const int tile = index - rest * tiles;
+    outer0 = (Traits::kKeys ? tile : tiles - 1 - tile) * Traits::kOuter;
+    head = p.columns.remainder(rest);
+    batch = p.columns.quotient(rest);
+    sequence = locate_sequence(p.attention, batch);
+    window = window_of(p.attention, sequence);
+  }
+
+  PTX_FN int outer_count() const { return Traits::kKeys ? sequence.seqlen_k : sequence.seqlen_q; }
+  PTX_FN int inner_count() const { return Traits::kKeys ? sequence.seqlen_q : sequence.seqlen_k; }
+};
+
+/** One inner tile that a block meets. */
+struct InnerVisit {
+  int head;  // of the queries
+  int tile;
+  TileKind kind;
+};
+
+/** The inner tiles that a block meets, one after the other; of keys, those of every query head that shares them. */
+template <class Traits>
+struct InnerTiles {
+  const BackwardParams& p;
+  const BackwardBlock<Traits>& block;
+  TileRange range;
+  int head_begin, head_end;
+
+  PTX_FN InnerTiles(const BackwardParams& params, const BackwardBlock<Traits>& of)
+      : p(params), block(of) {
+    const int outer1 = clamp(block.outer0 + Traits::kOuter, 0, block.outer_count());
+    if constexpr (Traits::kKeys) {
+      const int group = static_cast<int>(p.attention.group.divisor);
+      range = visible_query_tiles<Traits::kInner>(block.window, block.outer0, outer1,
+                                                  block.sequence.seqlen_q);
+      head_begin = block.head * group;
+      head_end = head_begin + group;
+    } else {
+      range = visible_tiles<Traits::kInner>(block.window, block.outer0, outer1);
+      head_begin = block.head;
+      head_end = head_begin + 1;
+    }
+  }
+
+  PTX_FN InnerVisit first() const { return from({head_begin, range.begin, TileKind::kSkip}); }
+  PTX_FN InnerVisit after(InnerVisit visit) const {
+    ++visit.tile;
+    return from(visit);
+  }
+  PTX_FN bool done(const InnerVisit& visit) const { return visit.head == head_end; }
+
+  /** The first tile from `visit` on that is not skipped. */
+  PTX_FN InnerVisit from(InnerVisit visit) const {
+    for (; !done(visit); ++visit.head, visit.tile = range.begin) {
+      for (; visit.tile < range.end; ++visit.tile) {
+        visit.kind = classify(visit);
+        if (visit.kind != TileKind::kSkip) return visit;
+      }
+    }
+    return visit;
+  }
+
+  /** Rows beyond the queries' end make a tile partial, as those beyond the keys' end do. */
+  PTX_FN TileKind classify(const InnerVisit& visit) const {
+    const int inner0 = visit.tile * Traits::kInner;
+    const int i0 = Traits::kKeys ? inner0 : block.outer0;
+    const int j0 = Traits::kKeys ? block.outer0 : inner0;
+    const int i1 = i0 + (Traits::kKeys ? Traits::kInner : Traits::kOuter);
+    const int j1 = j0 + (Traits::kKeys ? Traits::kOuter : Traits::kInner);
+    const int last = clamp(i1, 0, block.sequence.seqlen_q);
+    const TileMask<Traits::kFeatured> mask{block.window, &p.attention, block.batch, visit.head};
+    const TileKind kind = mask.classify(i0, last, j0, j1);
+    return last < i1 ? both(kind, TileKind::kPartial) : kind;
+  }
+};
+
+/** Rows of one head. */
+template <class T>
+struct HeadRows {
+  const char* data;
+  int64_t row;  // bytes
+  int64_t dim;  // elements
+
+  PTX_FN HeadRows(const Tensor& tensor, int batch, int begin, int head)
+      : data(static_cast<const char*>(tensor.data) +
+             (batch * tensor.batch + begin * tensor.row + head * tensor.head) *
+                 static_cast<int64_t>(sizeof(T))),
+        row(tensor.row * static_cast<int64_t>(sizeof(T))),
+        dim(tensor.dim) {}
+
+  template <class Tile, class Traits>
+  PTX_FN void load(uint32_t tile, int first, int count, int columns, bool aligned) const {
+    load_tile<Tile, T, Traits::kThreads, Traits::kFeatured>(
+        tile, count - first, columns, aligned, dim,
+        [&](int r) { return data + static_cast<int64_t>(first + r) * row; });
+  }
+};
+
+/** Copies what a block needs from global to shared memory; the caller commits and waits. */
+template <class Traits>
+struct BackwardLoads {
+  using T = typename Traits::T;
+  const BackwardParams& p;
+  const BackwardBlock<Traits>& block;
+  uint32_t shared;
+
+  PTX_FN HeadRows<T> queries(const Tensor& tensor, int head) const {
+    return {tensor, block.sequence.q_batch, block.sequence.q_begin, head};
+  }
+  PTX_FN HeadRows<T> keys(const Tensor& tensor, int head) const {
+    return {tensor, block.sequence.k_batch, block.sequence.k_begin, head};
+  }
+
+  /** X, Y, and the states of outer queries. */
+  PTX_FN void outer() const {
+    using Tile = typename Traits::OuterTile;
+    const AttentionParams& a = p.attention;
+    const HeadRows<T> x = Traits::kKeys ? keys(a.k, block.head) : queries(a.q, block.head);
+    const HeadRows<T> y = Traits::kKeys ? keys(a.v, block.head) : queries(p.dout, block.head);
+    x.template load<Tile, Traits>(shared + Traits::kX, block.outer0, block.outer_count(),
+                                  a.head_dim, p.aligned);
+    y.template load<Tile, Traits>(shared + Traits::kY, block.outer0, block.outer_count(),
+                                  a.head_dim_v, p.aligned);
+    if (!Traits::kKeys) states<Traits::kOuter>(shared + Traits::kStates, block.head, block.outer0);
+  }
+
+  /** x of an inner tile, and the states of inner queries, into a stage. */
+  PTX_FN void inner_x(const InnerVisit& at, int stage) const {
+    using Tile = typename Traits::InnerTile;
+    const AttentionParams& a = p.attention;
+    const HeadRows<T> x =
+        Traits::kKeys ? queries(a.q, at.head) : keys(a.k, a.group.quotient(at.head));
+    x.template load<Tile, Traits>(shared + Traits::kInnerX + stage * Tile::kBytes,
+                                  at.tile * Traits::kInner, block.inner_count(), a.head_dim,
+                                  p.aligned);
+    if (Traits::kKeys)
+      states<Traits::kInner>(shared + Traits::kStates + stage * Traits::kInner * kRowStateBytes,
+                             at.head, at.tile * Traits::kInner);
+  }
+
+  /** y of an inner tile. */
+  PTX_FN void inner_y(const InnerVisit& at) const {
+    const AttentionParams& a = p.attention;
+    const HeadRows<T> y =
+        Traits::kKeys ? queries(p.dout, at.head) : keys(a.v, a.group.quotient(at.head));
+    y.template load<typename Traits::InnerTile, Traits>(
+        shared + Traits::kInnerY, at.tile * Traits::kInner, block.inner_count(), a.head_dim_v,
+        p.aligned);
+  }
+
+  /** Rows beyond the end get zeros. */
+  template <int kCount>
+  PTX_FN void states(uint32_t to, int head, int first) const {
+    const SequenceRows& s = block.sequence;
+    const RowState* const from =
+        p.states + (static_cast<int64_t>(s.q_batch) * p.attention.heads + head) * p.q_rows +
+        s.q_begin + first;
+    for (int i = static_cast<int>(threadIdx.x); i < kCount; i += Traits::kThreads) {
+      const bool inside = first + i < s.seqlen_q;
+      ptx::cp_async8(to + static_cast<uint32_t>(i * kRowStateBytes), inside ? from + i : nullptr,
+                     inside);
+    }
+  }
+};
+
+/** Where a warp's part of the scores begins. */
+template <class Traits>
+struct WarpPart {
+  int row, column;  // of the scores; columns of X's and Y's gradients begin at `gradient_column`
+  int gradient_column;
+  int query_row, query_column;  // of dQ, where queries are the inner rows
+
+  PTX_FN WarpPart() {
+    const int warp = static_cast<int>(threadIdx.x) / 32;
+    const int across = warp % Traits::kTile.inner_warps, down = warp / Traits::kTile.inner_warps;
+    row = down * Traits::kRowTiles * 16;
+    column = across * Traits::kScoreTiles * 8;
+    gradient_column = across * Traits::kColumnTiles * 8;
+    query_row = warp % Traits::kQueryWarps * Traits::kQueryTiles * 16;
+    query_column = warp / Traits::kQueryWarps * Traits::kQueryColumns;
+  }
+};
+
+/** Which of this lane's pairs dropout keeps: bit 4 (m kScoreTiles + n) + e for element e of accumulator (m, n). */
+template <class Traits>
+PTX_FN uint32_t kept_scores(const BackwardParams& p, const BackwardBlock<Traits>& block,
+                            const InnerVisit& at, const WarpPart<Traits>& part) {
+  static_assert(4 * Traits::kRowTiles * Traits::kScoreTiles <= 32);
+  const AttentionParams& a = p.attention;
+  const LanePosition lane;
+  const int stream = block.batch * a.heads + at.head;
+  const int outer0 = block.outer0 + part.row, inner0 = at.tile * Traits::kInner + part.column;
+  uint32_t kept = 0;
+#pragma unroll
+  for (int m = 0; m < Traits::kRowTiles; ++m) {
+#pragma unroll
+    for (int n = 0; n < Traits::kScoreTiles; ++n) {
+      const int row = outer0 + 16 * m, column = inner0 + 8 * n;
+      uint32_t bits;
+      if constexpr (Traits::kKeys) {
+        const int query = column + 2 * lane.t;
+        bits = kept_pairs_across(a.dropout, {query, query + 1}, stream, row);
+      } else {
+        const int query = row + lane.g;
+        bits = kept_pairs(a.dropout, {query, query + 8}, {stream, stream}, column);
+      }
+      kept |= bits << (4 * (m * Traits::kScoreTiles + n));
+    }
+  }
+  return kept;
+}
+
+/**
+ * Turns scores S into P (what dropout leaves of it) and dP into dS. Hidden pairs get zeros, whatever dP is there. kPartial:
+ * there are some, or options that change scores.
+ */
+template <class Traits, bool kPartial>
+PTX_FN void differentiate(const BackwardParams& p, const BackwardBlock<Traits>& block,
+                          const InnerVisit& at, const WarpPart<Traits>& part, uint32_t states,
+                          uint32_t kept, typename Traits::Scores& s, typename Traits::Scores& dp) {
+  constexpr bool kKeys = Traits::kKeys;
+  constexpr int kQueryTiles = kKeys ? Traits::kScoreTiles : Traits::kRowTiles;
+  constexpr int kKeyTiles = kKeys ? Traits::kRowTiles : Traits::kScoreTiles;
+  const AttentionParams& a = p.attention;
+  const LanePosition lane;
+  const int outer0 = block.outer0 + part.row, inner0 = at.tile * Traits::kInner + part.column;
+  const int query0 = kKeys ? inner0 : outer0, key0 = kKeys ? outer0 : inner0;
+  const int query_lane = kKeys ? 2 * lane.t : lane.g, key_lane = kKeys ? lane.g : 2 * lane.t;
+  states += static_cast<uint32_t>(((kKeys ? part.column : part.row) + query_lane) * kRowStateBytes);
+  const PackedRows rows{FastDivide{}, at.head, block.sequence.seqlen_q};
+  const float scale = a.scale * kLog2E;
+
+#pragma unroll
+  for (int q = 0; q < kQueryTiles; ++q) {
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const int number = kKeys ? 8 * q + h : 16 * q + 8 * h;
+      const int i = query0 + query_lane + number;
+      const RowState state =
+          ptx::lds<RowState>(states + static_cast<uint32_t>(number * kRowStateBytes));
+      const ScoreRow row(a, block.window, rows, block.batch, i);
+#pragma unroll
+      for (int k = 0; k < kKeyTiles; ++k) {
+#pragma unroll
+        for (int l = 0; l < 2; ++l) {
+          const int m = kKeys ? k : q, n = kKeys ? q : k, e = kKeys ? 2 * l + h : 2 * h + l;
+          const int j = key0 + key_lane + (kKeys ? 16 * k + 8 * l : 8 * k + l);
+          float& x = s[m][n][e];
+          float& y = dp[m][n][e];
+          float score = x * scale, slope = 1.f;
+          float kept_weight = 1.f;  // what dropout makes of a weight of 1
+          bool visible = true;
+          if constexpr (Traits::kFeatured) {
+            visible =
+                i < block.sequence.seqlen_q && row.in_window(block.window, j) &&
+                (a.block_mask.cells == nullptr || in_blocks(a.block_mask, block.batch, row, j));
+            if (visible) score = modified_score(a, block.window, row, j, x);
+            visible &= score != -kInfinity && state.lse != kInfinity;
+            if (a.softcap > 0) {
+              const float t = tanhf(x * a.scale / a.softcap);
+              slope = 1.f - t * t;
+            }
+            if (a.dropout.enabled) {
+              kept_weight = (kept >> (4 * (m * Traits::kScoreTiles + n) + e)) & 1u
+                                ? a.dropout.keep_scale
+                                : 0.f;
+              y = kept_weight == 0 ? 0.f : y * kept_weight;
+            }
+          } else if constexpr (kPartial) {
+            visible = j >= row.begin && j < row.end;
+          }
+          const float weight = ptx::exp2_approx(score - state.lse);
+          const float gradient = weight * (y - state.delta) * slope;
+          x = visible ? weight * kept_weight : 0.f;
+          y = visible ? gradient : 0.f;
+        }
+      }
+    }
+  }
+}
+
+/** Rounds a warp's part of P or dS to T and stores it. */
+template <class Traits>
+PTX_FN void store_scores(uint32_t tile, const WarpPart<Traits>& part,
+                         const typename Traits::Scores& s) {
+  using T = typename Traits::T;
+  using Tile = typename Traits::ScoreTile;
+  const LanePosition lane;
+  const uint32_t base = tile + Tile::offset(part.row + lane.g, part.column / Tile::kChunkElements) +
+                        static_cast<uint32_t>(4 * lane.t);
+#pragma unroll
+  for (int m = 0; m < Traits::kRowTiles; ++m) {
+#pragma unroll
+    for (int n = 0; n < Traits::kScoreTiles; ++n) {
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        const float low = s[m][n][2 * h], high = s[m][n][2 * h + 1];
+        if constexpr (sizeof(T) == 4) {  // columns 2t and 2t + 1 at t and t + 4
+          ptx::sts<float>(Tile::step(base, 16 * m + 8 * h, 2 * n), low);
+          ptx::sts<float>(Tile::step(base, 16 * m + 8 * h, 2 * n + 1), high);
+        } else {
+          ptx::sts<uint32_t>(Tile::step(base, 16 * m + 8 * h, n), ptx::pack2<T>(low, high));
+        }
+      }
+    }
+  }
+}
+
+/** True for the whole warp when columns column0 .. + kColumns of a tile hold an infinity or NaN. */
+template <class T, class Tile, int kColumns>
+PTX_FN bool poisoned(uint32_t tile, int column0) {
+  constexpr int kChunks = kColumns / Tile::kChunkElements;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  bool found = false;
+#pragma unroll 1
+  for (int i = lane; i < Tile::kRows * kChunks; i += 32) {
+    const uint4 words = ptx::lds<uint4>(
+        tile + Tile::offset(i % Tile::kRows, column0 / Tile::kChunkElements + i / Tile::kRows));
+    found |= !same(words, finite_part<T>(words));
+  }
+  return ptx::vote_any(found);
+}
+
+/** Writes a warp's part of a gradient of outer rows, times `factor`. */
+template <class Traits>
+PTX_FN void store_gradient(const Tensor& tensor, int batch, int begin, int head, int first,
+                           int count, int columns, const WarpPart<Traits>& part, float factor,
+                           const typename Traits::Gradient& gradient) {
+  using T = typename Traits::T;
+  const LanePosition lane;
+  T* const data =
+      static_cast<T*>(tensor.data) + batch * tensor.batch + begin * tensor.row + head * tensor.head;
+#pragma unroll
+  for (int m = 0; m < Traits::kRowTiles; ++m) {
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const int row = first + part.row + 16 * m + 8 * h + lane.g;
+      if (row >= count) continue;
+#pragma unroll
+      for (int n = 0; n < Traits::kColumnTiles; ++n) {
+        const int column = part.gradient_column + 8 * n + 2 * lane.t;
+        T* const to = data + row * tensor.row + column;
+        const float low = gradient[m][n][2 * h] * factor, high = gradient[m][n][2 * h + 1] * factor;
+        if (column + 1 < columns && columns % 2 == 0) {
+          if constexpr (sizeof(T) == 4)
+            ptx::stg<float2>(reinterpret_cast<float2*>(to), {low, high});
+          else
+            ptx::stg<uint32_t>(reinterpret_cast<uint32_t*>(to), ptx::pack2<T>(low, high));
+        } else {
+          if (column < columns) ptx::stg<T>(to, ptx::from_float<T>(low));
+          if (column + 1 < columns) ptx::stg<T>(to + 1, ptx::from_float<T>(high));
+        }
+      }
+    }
+  }
+}
+
+/** Adds a part of dQ = scale dS K, of inner queries from `row` on, to the sum in global memory. */
+template <class Traits>
+PTX_FN void add_query_gradient(const BackwardParams& p, const BackwardBlock<Traits>& block,
+                               const InnerVisit& at, int row, int column0,
+                               const typename Traits::QueryGradient& dq) {
+  const LanePosition lane;
+  const SequenceRows& s = block.sequence;
+  const int64_t row0 = static_cast<int64_t>(s.q_batch) * p.q_rows + s.q_begin;
+  const float scale = p.attention.scale;
+#pragma unroll
+  for (int m = 0; m < Traits::kQueryTiles; ++m) {
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const int i = at.tile * Traits::kInner + row + 16 * m + 8 * h + lane.g;
+      if (i >= s.seqlen_q) continue;
+      float* const to = p.dq_sum + ((row0 + i) * p.attention.heads + at.head) * p.dq_pitch;
+#pragma unroll
+      for (int n = 0; n < Traits::kQueryColumnTiles; ++n) {
+        const int column = column0 + 8 * n + 2 * lane.t;
+        const float pair[2] = {scale * dq[m][n][2 * h], scale * dq[m][n][2 * h + 1]};
+        if (column < p.dq_pitch) ptx::red_add<2>(to + column, pair);
+      }
+    }
+  }
+}
+
+template <class T, Outer kOuterRows, bool kFeatured, int kIndex>
+__global__ void __launch_bounds__((BackwardTraits<T, kOuterRows, kFeatured, kIndex>::kThreads),
+                                  (BackwardTraits<T, kOuterRows, kFeatured, kIndex>::kMinBlocks))
+    backward_kernel(const __grid_constant__ BackwardParams p) {
+  using Traits = BackwardTraits<T, kOuterRows, kFeatured, kIndex>;
+  using OuterTile = typename Traits::OuterTile;
+  using InnerTile = typename Traits::InnerTile;
+  using ScoreTile = typename Traits::ScoreTile;
+  constexpr bool kKeys = Traits::kKeys;
+  constexpr int kStages = Traits::kTile.stages;
+
+  const BackwardBlock<Traits> block(p);
+  if (block.outer0 >= block.outer_count()) return;
+  const WarpPart<Traits> part;
+  const uint32_t shared = ptx::dyn_smem();
+  const BackwardLoads<Traits> load{p, block, shared};
+  const uint32_t p_tile = shared + Traits::kP, ds_tile = shared + Traits::kDs;
+  typename Traits::Gradient dx, dy;  // dK and dV, or dQ
+  clear(dx);
+  clear(dy);
+
+  const InnerTiles<Traits> tiles(p, block);
+  InnerVisit current = tiles.first();
+  if (!tiles.done(current)) {
+    load.outer();
+    load.inner_x(current, 0);
+    load.inner_y(current);
+  }
+  ptx::cp_async_commit();
+  for (int stage = 0; !tiles.done(current); stage = (stage + 1) % kStages) {
+    const uint32_t x = shared + Traits::kInnerX + static_cast<uint32_t>(stage * InnerTile::kBytes);
+    const uint32_t states =
+        shared + Traits::kStates +
+        static_cast<uint32_t>(kKeys ? stage * Traits::kInner * kRowStateBytes : 0);
+    ptx::cp_async_wait<0>();
+    ptx::sync_block();
+
+    uint32_t kept = 0;
+    if (Traits::kFeatured && p.attention.dropout.enabled)
+      kept = kept_scores<Traits>(p, block, current, part);
+    typename Traits::Scores s, dp;
+    clear(s);
+    multiply_rows<T, OuterTile, InnerTile>(s, shared + Traits::kX, part.row, x, part.column);
+    clear(dp);
+    multiply_rows<T, OuterTile, InnerTile>(dp, shared + Traits::kY, part.row,
+                                           shared + Traits::kInnerY, part.column);
+    if (Traits::kFeatured || current.kind == TileKind::kPartial)
+      differentiate<Traits, true>(p, block, current, part, states, kept, s, dp);
+    else
+      differentiate<Traits, false>(p, block, current, part, states, kept, s, dp);
+
+    if constexpr (kKeys) store_scores<Traits>(p_tile, part, s);
+    if constexpr (!kKeys || Traits::kTwoBuffers) store_scores<Traits>(ds_tile, part, dp);
+    ptx::sync_block();
+    if constexpr (kKeys) {
+      multiply_columns<T, ScoreTile, InnerTile, false>(
+          dy, p_tile, part.row, shared + Traits::kInnerY, part.gradient_column);
+      ptx::sync_block();
+      if constexpr (!Traits::kTwoBuffers) {
+        store_scores<Traits>(ds_tile, part, dp);
+        ptx::sync_block();
+      }
+    }
+
+    // Copies begin where scores need no registers any more, and run under the products that are left.
+    const InnerVisit following = tiles.after(current);
+    const bool more = !tiles.done(following);
+    if (kStages > 1 && more) load.inner_x(following, (stage + 1) % kStages);
+    if (more) load.inner_y(following);
+    ptx::cp_async_commit();
+
+    if constexpr (kKeys) {
+      multiply_columns<T, ScoreTile, InnerTile, false>(dx, ds_tile, part.row, x,
+                                                       part.gradient_column);
+      if (p.dq_sum != nullptr) {
+        const uint32_t k = shared + Traits::kX;
+        constexpr int kColumns = Traits::kQueryColumnTiles * 8;
+#pragma unroll 1
+        for (int pass = 0; pass < Traits::kQueryPasses; ++pass) {
+          const int column = part.query_column + pass * kColumns;
+          typename Traits::QueryGradient dq;
+          clear(dq);
+          if (current.kind == TileKind::kPartial && poisoned<T, OuterTile, kColumns>(k, column))
+            multiply_transposed<T, ScoreTile, OuterTile, true>(dq, ds_tile, part.query_row, k,
+                                                               column);
+          else
+            multiply_transposed<T, ScoreTile, OuterTile, false>(dq, ds_tile, part.query_row, k,
+                                                                column);
+          add_query_gradient<Traits>(p, block, current, part.query_row, column, dq);
+        }
+      }
+    } else {
+      constexpr int kColumns = Traits::kColumnTiles * 8;
+      if (current.kind == TileKind::kPartial &&
+          poisoned<T, InnerTile, kColumns>(x, part.gradient_column))
+        multiply_columns<T, ScoreTile, InnerTile, true>(dx, ds_tile, part.row, x,
+                                                        part.gradient_column);
+      else
+        multiply_columns<T, ScoreTile, InnerTile, false>(dx, ds_tile, part.row, x,
+                                                         part.gradient_column);
+    }
+    if constexpr (kStages == 1) {
+      ptx::sync_block();
+      if (more) load.inner_x(following, 0);
+      ptx::cp_async_commit();
+    }
+    current = following;
+  }
+
+  const SequenceRows& at = block.sequence;
+  const AttentionParams& a = p.attention;
+  if constexpr (kKeys) {
+    store_gradient<Traits>(p.dk, at.k_batch, at.k_begin, block.head, block.outer0, at.seqlen_k,
+                           a.head_dim, part, a.scale, dx);
+    store_gradient<Traits>(p.dv, at.k_batch, at.k_begin, block.head, block.outer0, at.seqlen_k,
+                           a.head_dim_v, part, 1.f, dy);
+  } else {
+    store_gradient<Traits>(p.dq, at.q_batch, at.q_begin, block.head, block.outer0, at.seqlen_q,
+                           a.head_dim, part, a.scale, dx);
+  }
+}
+
+template <class T, Outer kOuterRows, bool kFeatured, int... kIndices>
+BackwardKernel backward_kernel_of_tile(int index, std::integer_sequence<int, kIndices...>) {
+  const BackwardKernel kernels[] = {backward_kernel<T, kOuterRows, kFeatured, kIndices>...};
+  return kernels[index];
+}
+
+template <class T, Outer kOuterRows, bool kFeatured>
+BackwardKernel backward_kernel_of_tile(int index) {
+  constexpr int kCount = backward_tiles(sizeof(T) == 4, kOuterRows, kFeatured).count;
+  return backward_kernel_of_tile<T, kOuterRows, kFeatured>(
+      index, std::make_integer_sequence<int, kCount>{});
+}
+
+/** What backward_kernels.h promises, for one dtype; float32 has the kernels with every option alone. */
+template <class T>
+BackwardKernel find_backward_kernel(Outer outer, bool featured, int index) {
+  const bool keys = outer == Outer::kKeys;
+  if constexpr (sizeof(T) != 4) {
+    if (!featured)
+      return keys ? backward_kernel_of_tile<T, Outer::kKeys, false>(index)
+                  : backward_kernel_of_tile<T, Outer::kQueries, false>(index);
+  }
+  return keys ? backward_kernel_of_tile<T, Outer::kKeys, true>(index)
+              : backward_kernel_of_tile<T, Outer::kQueries, true>(index);
+}
+
+}  // namespace fa::cuda::sm80

@@ -1,0 +1,453 @@
+// Attention forward on mma.sync (FlashAttention-2: Dao 2023, Algorithm 1). A block takes a tile of
+// query rows and walks over the tiles of keys they see; scores live in registers and nowhere else.
+// Per warp: 16 or 32 rows, all keys, the whole width of the output.
+#pragma once
+
+#include "cuda/common/dropout.h"
+#include "cuda/common/fragment.h"
+#include "cuda/common/load_tile.h"
+#include "cuda/common/poison.h"
+#include "cuda/common/scores.h"
+#include "cuda/sm80/forward_params.h"
+#include "cuda/sm80/forward_tiles.h"
+
+namespace fa::cuda::sm80 {
+
+/** The part of the problem that one block works on. */
+struct ForwardBlock {
+  int batch, split, kv_head, row0;
+  SequenceRows sequence;
+  PackedRows rows;
+
+  /** Blocks of a head lie side by side, for their keys to stay in L2, the longest causal rows first. */
+  PTX_FN ForwardBlock(const ForwardParams& p, int index, int tile_rows) {
+    const AttentionParams& a = p.attention;
+    int rest = p.row_tiles.quotient(index);
+    const int row_tiles = static_cast<int>(p.row_tiles.divisor);
+    row0 = (row_tiles - 1 - (index - rest * row_tiles)) * tile_rows;
+    split = p.splits.remainder(rest);
+    rest = p.splits.quotient(rest);
+    const int head_block = p.head_blocks.remainder(rest);
+    batch = p.head_blocks.quotient(rest);
+    sequence = locate_sequence(a, batch);
+    const int head0 = head_block * static_cast<int>(p.pack.divisor);
+    kv_head = a.group.quotient(head0);
+    rows = {p.pack, head0, sequence.seqlen_q * static_cast<int>(p.pack.divisor)};
+  }
+};
+
+/** The running block's part once more: worked out anew after the loop, so that the loop need not keep it in registers. */
+PTX_FN ForwardBlock block_again(const ForwardParams& p, int tile_rows) {
+  return {p, ptx::opaque(static_cast<int>(blockIdx.x)), tile_rows};
+}
+
+template <class T, int kWidth, bool kFeatured>
+struct ForwardTraits {
+  static constexpr ForwardTile kTile = forward_tile(sizeof(T) == 4, kFeatured, kWidth);
+  static_assert(kTile.width == kWidth);
+  static constexpr int kThreads = kTile.warps * 32;
+  static constexpr int kRowTiles = kTile.rows / kTile.warps / 16;
+  static constexpr int kKeyTiles = kTile.keys / 8;
+  static constexpr int kColumnTiles = kWidth / 8;
+  static constexpr int kStages = kTile.stages;
+  using RowTile = SharedTile<T, kTile.rows, kWidth>;
+  using KeyTile = SharedTile<T, kTile.keys, kWidth>;
+  using Scores = float[kRowTiles][kKeyTiles][4];
+  using Output = float[kRowTiles][kColumnTiles][4];
+};
+
+/** s = Q K^T for the warp's rows. */
+template <class T, class Traits>
+PTX_FN void multiply_queries_keys(typename Traits::Scores& s, uint32_t q, uint32_t k) {
+  using RowTile = typename Traits::RowTile;
+  using KeyTile = typename Traits::KeyTile;
+  const int thread = this_thread(), lane = thread % 32, warp = thread / 32;
+  q += RowTile::offset(warp * Traits::kRowTiles * 16 + lane % 16, lane / 16);
+  k += KeyTile::offset(lane % 8 + lane / 16 * 8, lane / 8 % 2);
+#pragma unroll
+  for (int m = 0; m < Traits::kRowTiles; ++m)
+#pragma unroll
+    for (int n = 0; n < Traits::kKeyTiles; ++n)
+#pragma unroll
+      for (int c = 0; c < 4; ++c) s[m][n][c] = 0;
+#pragma unroll
+  for (int chunk = 0; chunk < RowTile::kChunks; chunk += 2) {
+    FragmentA<T> a[Traits::kRowTiles];
+#pragma unroll
+    for (int m = 0; m < Traits::kRowTiles; ++m) {
+      uint32_t raw[4];
+      ptx::ldmatrix_x4(raw, RowTile::step(q, 16 * m, chunk));
+      a[m] = fragment_a<T>(raw);
+    }
+#pragma unroll
+    for (int n = 0; n < Traits::kKeyTiles; n += 2) {
+      uint32_t raw[4];  // one step of the keys of two accumulator tiles
+      ptx::ldmatrix_x4(raw, KeyTile::step(k, 8 * n, chunk));
+      const FragmentB<T> b0 = fragment_b<T>(raw[0], raw[1]), b1 = fragment_b<T>(raw[2], raw[3]);
+#pragma unroll
+      for (int m = 0; m < Traits::kRowTiles; ++m) {
+        multiply_add<T>(s[m][n], a[m], b0);
+        multiply_add<T>(s[m][n + 1], a[m], b1);
+      }
+    }
+  }
+}
+
+/** o += P V. */
+template <class T, class Traits>
+PTX_FN void multiply_weights_values(typename Traits::Output& o,
+                                    const Weights<T, Traits::kRowTiles, Traits::kKeyTiles>& weights,
+                                    uint32_t v) {
+  using KeyTile = typename Traits::KeyTile;
+  const int lane = this_thread() % 32;
+  const LanePosition at;
+#pragma unroll
+  for (int n = 0; n < Traits::kKeyTiles; n += kStepTiles<T>) {
+    FragmentA<T> a[Traits::kRowTiles];
+#pragma unroll
+    for (int m = 0; m < Traits::kRowTiles; ++m) a[m] = weights.step(m, n);
+#pragma unroll
+    for (int d = 0; d < Traits::kColumnTiles; d += 2) {
+      uint32_t raw[4];
+      if constexpr (sizeof(T) == 4) {
+        // ldmatrix transposes 16-bit elements alone. Keys 2t and 2t + 1 of column g: chunks of four
+        // floats, whose swizzle spreads the rows over all banks.
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+          const int row = 8 * n + 2 * at.t + r % 2, column = 8 * (d + r / 2) + at.g;
+          raw[r] = ptx::lds<uint32_t>(v + KeyTile::offset(row, column / 4) +
+                                      static_cast<uint32_t>(column % 4 * 4));
+        }
+      } else {
+        const uint32_t rows = v + KeyTile::offset(lane % 16, lane / 16);
+        ptx::ldmatrix_x4_trans(raw, KeyTile::step(rows, 8 * n, d));
+      }
+      const FragmentB<T> b0 = fragment_b<T>(raw[0], raw[1]), b1 = fragment_b<T>(raw[2], raw[3]);
+#pragma unroll
+      for (int m = 0; m < Traits::kRowTiles; ++m) {
+        multiply_add<T>(o[m][d], a[m], b0);
+        multiply_add<T>(o[m][d + 1], a[m], b1);
+      }
+    }
+  }
+}
+
+/** First element of a packed row of q or out, whose elements are of type U. */
+template <class U>
+PTX_FN U* packed_row(const Tensor& tensor, const ForwardBlock& block, int row) {
+  const int64_t i = block.sequence.q_begin + block.rows.query(row);
+  return static_cast<U*>(tensor.data) + block.sequence.q_batch * tensor.batch + i * tensor.row +
+         block.rows.head(row) * tensor.head;
+}
+
+/** Leaves a share of the weights out; what is kept is scaled in the end, all at once. */
+template <int kRowTiles, int kKeyTiles>
+PTX_FN void drop_out(const AttentionParams& p, const PackedRows& rows, int batch, int row0,
+                     int key0, float (&s)[kRowTiles][kKeyTiles][4]) {
+  const LanePosition lane;
+#pragma unroll
+  for (int m = 0; m < kRowTiles; ++m) {
+    int query[2], stream[2];
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const int row = rows.inside(row0 + 16 * m + 8 * h + lane.g);
+      query[h] = rows.query(row);
+      stream[h] = batch * p.heads + rows.head(row);
+    }
+#pragma unroll
+    for (int n = 0; n < kKeyTiles; ++n) {
+      const uint32_t kept = kept_pairs(p.dropout, query, stream, key0 + 8 * n);
+#pragma unroll
+      for (int c = 0; c < 4; ++c)
+        if (!(kept >> c & 1u)) s[m][n][c] = 0;
+    }
+  }
+}
+
+/** Sums over the keys complete, the sink among them: o becomes the output, lse is stored. */
+template <class T, class Traits, bool kFeatured>
+PTX_FN void finish_rows(const ForwardParams& p, const ForwardBlock& block, int row0, float scale,
+                        const OnlineSoftmax<Traits::kRowTiles>& softmax,
+                        typename Traits::Output& o) {
+  const AttentionParams& a = p.attention;
+  const LanePosition lane;
+#pragma unroll
+  for (int r = 0; r < 2 * Traits::kRowTiles; ++r) {
+    const int row = row0 + 8 * r + lane.g, inside = block.rows.inside(row);
+    const int head = block.rows.head(inside);
+    float sum = quad_sum(softmax.sum[r]), top = softmax.maximum[r] * scale, factor = 1;
+    if constexpr (kFeatured) {
+      if (a.sinks != nullptr && block.split == 0) {
+        const float sink = kLog2E * load_float(a.sinks, a.sinks_dtype, head * a.sinks_head);
+        if (sink != -kInfinity) {
+          const float before = top;
+          top = fmaxf(before, sink);
+          factor = ptx::exp2_approx(before - top);
+          sum = sum * factor + ptx::exp2_approx(sink - top);
+        }
+      }
+      if (a.dropout.enabled) factor *= a.dropout.keep_scale;
+    }
+    const bool empty = sum == 0;
+    const float inverse = empty ? 0.f : factor * ptx::rcp_approx(sum);
+#pragma unroll
+    for (int d = 0; d < Traits::kColumnTiles; ++d) {
+      o[r / 2][d][2 * (r % 2)] *= inverse;
+      o[r / 2][d][2 * (r % 2) + 1] *= inverse;
+    }
+    if (a.lse.data != nullptr && lane.t == 0 && row < block.rows.count) {
+      const int64_t at = block.sequence.q_batch * a.lse.batch + head * a.lse.head +
+                         (block.sequence.q_begin + block.rows.query(row)) * a.lse.row +
+                         block.split * p.lse_split;
+      ptx::stg(a.lse.data + at, empty ? -kInfinity : (top + ptx::log2_approx(sum)) * kLn2);
+    }
+  }
+}
+
+/** Straight from the accumulators: the four lanes of a row fill a sector of 32 bytes. */
+template <class Traits>
+PTX_FN void store_float32(const ForwardParams& p, const ForwardBlock& block, int row0, bool pairs,
+                          const typename Traits::Output& o) {
+  const LanePosition lane;
+  const int columns = p.attention.head_dim_v;
+#pragma unroll
+  for (int r = 0; r < 2 * Traits::kRowTiles; ++r) {
+    const int row = row0 + 8 * r + lane.g;
+    if (row >= block.rows.count) continue;
+    float* const to = packed_row<float>(p.attention.out, block, row) + block.split * p.out_split;
+#pragma unroll
+    for (int d = 0; d < Traits::kColumnTiles; ++d) {
+      const int column = 8 * d + 2 * lane.t;
+      const float x = o[r / 2][d][2 * (r % 2)], y = o[r / 2][d][2 * (r % 2) + 1];
+      if (pairs && column + 1 < columns) {
+        ptx::stg<float2>(reinterpret_cast<float2*>(to + column), {x, y});
+      } else {
+        if (column < columns) ptx::stg(to + column * p.attention.out.dim, x);
+        if (column + 1 < columns) ptx::stg(to + (column + 1) * p.attention.out.dim, y);
+      }
+    }
+  }
+}
+
+/** By way of the warp's own rows of the query tile, so that rows leave 16 bytes at a time. */
+template <class T, class Traits>
+PTX_FN void store_rounded(const ForwardParams& p, const ForwardBlock& block, int row0, int warp_row,
+                          uint32_t staging, const typename Traits::Output& o) {
+  using RowTile = typename Traits::RowTile;
+  const LanePosition lane;
+  ptx::sync_warp();
+#pragma unroll
+  for (int r = 0; r < 2 * Traits::kRowTiles; ++r) {
+#pragma unroll
+    for (int d = 0; d < Traits::kColumnTiles; ++d) {
+      ptx::sts<uint32_t>(staging + RowTile::offset(warp_row + 8 * r + lane.g, d) +
+                             static_cast<uint32_t>(4 * lane.t),
+                         ptx::pack2<T>(o[r / 2][d][2 * (r % 2)], o[r / 2][d][2 * (r % 2) + 1]));
+    }
+  }
+  ptx::sync_warp();
+  constexpr int kTotal = 16 * Traits::kRowTiles * RowTile::kChunks;
+#pragma unroll
+  for (int first = 0; first < kTotal; first += 32) {
+    const int index = first + static_cast<int>(threadIdx.x) % 32;
+    const int line = index / RowTile::kChunks, column = index % RowTile::kChunks * 8;
+    if (row0 + line >= block.rows.count || column >= p.attention.head_dim_v) continue;
+    T* const to = packed_row<T>(p.attention.out, block, row0 + line);
+    const uint4 words =
+        ptx::lds<uint4>(staging + RowTile::offset(warp_row + line, index % RowTile::kChunks));
+    if (p.attention.aligned) {
+      ptx::stg<uint4>(reinterpret_cast<uint4*>(to + column), words);
+      continue;
+    }
+    const uint32_t word[4] = {words.x, words.y, words.z, words.w};
+#pragma unroll
+    for (int e = 0; e < 8; ++e) {
+      if (column + e >= p.attention.head_dim_v) continue;
+      ptx::stg(to + (column + e) * p.attention.out.dim,
+               T{static_cast<uint16_t>(word[e / 2] >> (16 * (e % 2)))});
+    }
+  }
+}
+
+/** Gives back to the outputs of the warp's rows what clear_poison took out of tiles with hidden pairs. */
+template <class T, class Traits, bool kFeatured>
+PTX_COLD void restore_poison(const ForwardParams& p, int warp_row) {
+  const AttentionParams& a = p.attention;
+  const ForwardBlock block = block_again(p, Traits::RowTile::kRows);
+  const int row0 = block.row0 + warp_row;
+  const PackedRows& rows = block.rows;
+  const Window window = window_of(a, block.sequence);
+  const KeyRows<T, kFeatured> values(a, a.v, block.sequence, block.batch, block.kv_head);
+  const auto poison = [&](int row, int column) {
+    float sum = 0;
+#pragma unroll 1
+    for (int key = 0; key < window.seqlen_k; ++key) {
+      const float x = ptx::to_float(ptx::ldg(values.row(key) + column * a.v.dim));
+      if (not_finite(x) && sees<kFeatured>(a, window, rows, block.batch, row, key)) sum += x;
+    }
+    return sum;
+  };
+  const auto add = [&](auto* out, int column, float x) {
+    using Element = std::remove_pointer_t<decltype(out)>;
+    out += column * a.out.dim;
+    ptx::stg(out, ptx::from_float<Element>(ptx::to_float(ptx::ldg(out)) + x));
+  };
+  ptx::sync_warp();
+#pragma unroll 1
+  for (int at = static_cast<int>(threadIdx.x) % 32; at < 16 * Traits::kRowTiles * a.head_dim_v;
+       at += 32) {
+    const int row = row0 + at / a.head_dim_v, column = at % a.head_dim_v;
+    if (row >= rows.count) break;
+    const float x = poison(row, column);
+    if (x == 0) continue;
+    if (sizeof(T) == 4 || p.splits.divisor > 1)
+      add(packed_row<float>(a.out, block, row) + block.split * p.out_split, column, x);
+    else
+      add(packed_row<T>(a.out, block, row), column, x);
+  }
+}
+
+template <class T, int kWidth, bool kFeatured>
+__global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads, 1)
+    forward(const __grid_constant__ ForwardParams p) {
+  using Traits = ForwardTraits<T, kWidth, kFeatured>;
+  using RowTile = typename Traits::RowTile;
+  using KeyTile = typename Traits::KeyTile;
+  constexpr int kStages = Traits::kStages, kThreads = Traits::kThreads, kKeys = KeyTile::kRows;
+  const AttentionParams& a = p.attention;
+  const ForwardBlock block(p, static_cast<int>(blockIdx.x), RowTile::kRows);
+  const PackedRows& rows = block.rows;
+  if (block.row0 >= rows.count) return;
+
+  const uint32_t q_tile = ptx::dyn_smem();
+  const uint32_t k_tiles = q_tile + RowTile::kBytes;
+  const uint32_t v_tiles = k_tiles + kStages * KeyTile::kBytes;
+  const int warp_row = static_cast<int>(threadIdx.x) / 32 * 16 * Traits::kRowTiles;
+  const int row0 = block.row0 + warp_row;  // the warp's first
+  const bool idle = row0 >= rows.count;
+
+  const Window window = window_of(a, block.sequence);
+  const TileMask<kFeatured> mask{window, &a, block.batch, rows.head0};
+  const int block_i0 = rows.query_begin(block.row0);
+  const int block_i1 = rows.query_end(block.row0 + RowTile::kRows);
+  // Keys that the warp's rows see lie before this one: above the diagonal a warp has nothing to do.
+  const int warp_end = idle ? 0 : window.end(rows.query_end(row0 + 16 * Traits::kRowTiles) - 1);
+  const TileRange range = visible_tiles<kKeys>(window, block_i0, block_i1)
+                              .split(block.split, static_cast<int>(p.splits.divisor));
+  const auto after = [&](int tile) {
+    do ++tile;
+    while (kFeatured && tile < range.end &&
+           mask.classify(block_i0, block_i1, tile * kKeys, (tile + 1) * kKeys) == TileKind::kSkip);
+    return tile;
+  };
+
+  // K and V arrive in turns, every tile a group of copies of its own: K0 V0 K1 V1 ... While one tile
+  // is worked on the next kStages - 1 are complete or on their way, and half of the one after.
+  const KeyRows<T, kFeatured> keys(a, a.k, block.sequence, block.batch, block.kv_head);
+  const KeyRows<T, kFeatured> values(a, a.v, block.sequence, block.batch, block.kv_head);
+  const auto load = [&](const KeyRows<T, kFeatured>& from, uint32_t to, int columns, int tile) {
+    if (tile < range.end) {
+      // Opaque, or the compiler would keep a pointer for every chunk and count each of them up.
+      const int key0 = ptx::opaque(tile * kKeys);
+      load_tile<KeyTile, T, kThreads, kFeatured>(to, window.seqlen_k - key0, columns, a.aligned,
+                                                 from.tensor.dim,
+                                                 [&](int row) { return from.row(key0 + row); });
+    }
+    ptx::cp_async_commit();
+  };
+  const auto load_keys = [&](int tile, int stage) {
+    load(keys, k_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim, tile);
+  };
+  const auto load_values = [&](int tile, int stage) {
+    load(values, v_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim_v, tile);
+  };
+  int ahead[kStages + 1];  // tiles: the current one and those that follow
+  ahead[0] = after(range.begin - 1);
+#pragma unroll
+  for (int n = 1; n <= kStages; ++n) ahead[n] = after(ahead[n - 1]);
+  if (ahead[0] < range.end) {
+    load_tile<RowTile, T, kThreads, kFeatured>(
+        q_tile, rows.count - block.row0, a.head_dim, a.aligned, a.q.dim,
+        [&](int row) { return packed_row<T>(a.q, block, block.row0 + row); });
+  }
+  load_keys(ahead[0], 0);
+#pragma unroll
+  for (int n = 1; n < kStages; ++n) {
+    load_values(ahead[n - 1], n - 1);
+    load_keys(ahead[n], n);
+  }
+
+  constexpr int kInFlight = 2 * (kStages - 1);
+  const float scale = kFeatured ? 1.f : a.scale_log2;  // of scores, to base 2
+  OnlineSoftmax<Traits::kRowTiles> softmax;
+  typename Traits::Output o = {};
+  bool any_poison = false;
+  for (int stage = 0; ahead[0] < range.end; stage = (stage + 1) % kStages) {
+    const int key0 = ahead[0] * kKeys;
+    const uint32_t k_tile = k_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes);
+    const uint32_t v_tile = v_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes);
+    const bool partial = mask.hides_pairs(block_i0, block_i1, key0, key0 + kKeys);
+    const bool working = key0 < warp_end;
+
+    typename Traits::Scores s;
+    ptx::cp_async_wait<kInFlight>();
+    ptx::sync_block();  // K has arrived for all, and all are done with the V before
+    load_values(ahead[kStages - 1], (stage + kStages - 1) % kStages);
+    if (working) multiply_queries_keys<T, Traits>(s, q_tile, k_tile);
+
+    ptx::cp_async_wait<kInFlight>();
+    // V has arrived for all, and all are done with this K.
+    const bool poisoned =
+        ptx::sync_block_or(partial && chunks_poisoned<KeyTile, T, kThreads>(v_tile));
+    load_keys(ahead[kStages], stage);
+    if (poisoned) {
+      any_poison = true;
+      clear_poison<KeyTile, T, kThreads>(v_tile);
+      ptx::sync_block();
+    }
+    if (working) {
+      if (kFeatured || partial)
+        modify_scores<kFeatured>(a, window, rows, block.batch, row0, key0, partial, s);
+      softmax.update(s, o, scale);
+      if constexpr (kFeatured) {
+        if (a.dropout.enabled) drop_out(a, rows, block.batch, row0, key0, s);
+      }
+      multiply_weights_values<T, Traits>(o, Weights<T, Traits::kRowTiles, Traits::kKeyTiles>(s),
+                                         v_tile);
+    }
+#pragma unroll
+    for (int n = 0; n < kStages; ++n) ahead[n] = ahead[n + 1];
+    ahead[kStages] = after(ahead[kStages]);
+  }
+
+  const ForwardBlock done = block_again(p, RowTile::kRows);
+  const int done_row0 = done.row0 + warp_row;
+  if (done_row0 >= done.rows.count) return;
+  finish_rows<T, Traits, kFeatured>(p, done, done_row0, scale, softmax, o);
+  const bool split = p.splits.divisor > 1;
+  if constexpr (sizeof(T) == 4) {
+    store_float32<Traits>(p, done, done_row0, split || a.aligned, o);
+  } else {
+    if (split)
+      store_float32<Traits>(p, done, done_row0, true, o);
+    else
+      store_rounded<T, Traits>(p, done, done_row0, warp_row, q_tile, o);
+  }
+  if (any_poison) restore_poison<T, Traits, kFeatured>(p, warp_row);
+}
+
+/** The kernels of one dtype: forward_tiles.h has their widths. */
+template <class T>
+ForwardKernel forward_kernel(bool featured, int width) {
+  switch (width) {
+    case 32: return featured ? forward<T, 32, true> : forward<T, 32, sizeof(T) == 4>;
+    case 64: return featured ? forward<T, 64, true> : forward<T, 64, sizeof(T) == 4>;
+    case 96: return featured ? forward<T, 96, true> : forward<T, 96, sizeof(T) == 4>;
+    case 128: return featured ? forward<T, 128, true> : forward<T, 128, sizeof(T) == 4>;
+    case 192: return featured ? forward<T, 192, true> : forward<T, 192, sizeof(T) == 4>;
+    case 256: return featured ? forward<T, 256, true> : forward<T, 256, sizeof(T) == 4>;
+    default: return nullptr;
+  }
+}
+
+}  // namespace fa::cuda::sm80

@@ -1,0 +1,27 @@
+// Parameters of the forward kernels, and where to find a kernel.
+#pragma once
+
+#include "core/dtype.h"
+#include "cuda/common/params.h"
+
+namespace fa::cuda::sm80 {
+
+struct ForwardParams {
+  AttentionParams attention;
+  FastDivide pack;         // query heads packed as rows: 1, or the whole group
+  FastDivide head_blocks;  // heads / pack
+  FastDivide splits;       // ranges of keys
+  FastDivide row_tiles;    // tiles of rows of the longest sequence
+  // With more than one split, attention.out and attention.lse are float32 partial results of split 0,
+  // and those of split s lie s times this many elements further on.
+  int64_t out_split, lse_split;
+};
+
+using ForwardKernel = void (*)(ForwardParams);
+
+/** The kernel of a tile (forward_tiles.h). One definition per dtype: forward_f16.cu, ... */
+ForwardKernel forward_f16(bool featured, int width);
+ForwardKernel forward_bf16(bool featured, int width);
+ForwardKernel forward_f32(bool featured, int width);
+
+}  // namespace fa::cuda::sm80

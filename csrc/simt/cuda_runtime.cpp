@@ -1,0 +1,266 @@
+#include "simt/include/cuda_runtime.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+
+#include "simt/devices.h"
+#include "simt/global_memory.h"
+#include "simt/launch.h"
+#include "simt/launch_log.h"
+#include "simt/symbols.h"
+
+struct SimtStream {
+  int device;
+};
+struct SimtEvent {
+  int device;
+};
+
+namespace {
+
+constexpr size_t kDefaultDynamicSharedBytes = 48 * 1024;
+
+thread_local int current_device = 0;
+thread_local cudaError_t last_error = cudaSuccess;
+
+std::atomic<uint64_t> launches{0};
+
+std::mutex mutex;
+std::map<const void*, size_t> dynamic_shared_limits;
+
+cudaError_t note(cudaError_t error) {
+  if (error != cudaSuccess && error != cudaErrorNotReady) last_error = error;
+  return error;
+}
+
+/** The result of a call to `device`, which nothing leads to success once a kernel has failed there. */
+cudaError_t on(int device, cudaError_t result = cudaSuccess) {
+  if (static_cast<size_t>(device) >= simt::device_presets().size())
+    return note(cudaErrorInvalidDevice);
+  return note(simt::device_ended(device) ? cudaErrorLaunchFailure : result);
+}
+
+cudaError_t on(cudaStream_t stream, cudaError_t result = cudaSuccess) {
+  return on(stream ? stream->device : current_device, result);
+}
+
+bool usable(cudaError_t status) { return status == cudaSuccess; }
+
+const cudaDeviceProp& properties_of(int device) {
+  return simt::device_presets()[static_cast<size_t>(device)];
+}
+
+size_t dynamic_shared_limit(const void* function) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto found = dynamic_shared_limits.find(function);
+  return found == dynamic_shared_limits.end() ? kDefaultDynamicSharedBytes : found->second;
+}
+
+bool within(const dim3& size, const int (&limit)[3]) {
+  return size.x > 0 && size.y > 0 && size.z > 0 && size.x <= static_cast<unsigned>(limit[0]) &&
+         size.y <= static_cast<unsigned>(limit[1]) && size.z <= static_cast<unsigned>(limit[2]);
+}
+
+cudaError_t allocate(void** memory, size_t bytes, int device) {
+  const cudaError_t status = on(device);
+  if (!usable(status)) return status;
+  *memory = nullptr;
+  if (simt::allocated_global_bytes() + bytes > properties_of(device).totalGlobalMem)
+    return note(cudaErrorMemoryAllocation);
+  *memory = simt::allocate_global(bytes);
+  return note(*memory ? cudaSuccess : cudaErrorMemoryAllocation);
+}
+
+cudaError_t release(void* memory, int device) {
+  if (memory && !simt::free_global(memory)) return note(cudaErrorInvalidValue);
+  return on(device);
+}
+
+struct ErrorText {
+  cudaError_t error;
+  const char* name;
+  const char* text;
+};
+
+constexpr ErrorText kErrors[] = {
+    {cudaSuccess, "cudaSuccess", "no error"},
+    {cudaErrorInvalidValue, "cudaErrorInvalidValue", "invalid argument"},
+    {cudaErrorMemoryAllocation, "cudaErrorMemoryAllocation", "out of memory"},
+    {cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration",
+     "invalid configuration argument"},
+    {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
+    {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
+    {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
+    {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
+};
+
+const ErrorText& text_of(cudaError_t error) {
+  static constexpr ErrorText kUnknown = {cudaSuccess, "unrecognized error code",
+                                         "unrecognized error code"};
+  for (const ErrorText& each : kErrors)
+    if (each.error == error) return each;
+  return kUnknown;
+}
+
+}  // namespace
+
+const char* cudaGetErrorName(cudaError_t error) { return text_of(error).name; }
+
+const char* cudaGetErrorString(cudaError_t error) {
+  const char* report = error == cudaErrorLaunchFailure ? simt::end_report() : nullptr;
+  return report ? report : text_of(error).text;
+}
+
+cudaError_t cudaGetLastError() {
+  const cudaError_t error = last_error;
+  last_error = cudaSuccess;
+  return error;
+}
+
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = CUDART_VERSION;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = static_cast<int>(simt::device_presets().size());
+  return note(*count ? cudaSuccess : cudaErrorNoDevice);
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  if (static_cast<size_t>(device) >= simt::device_presets().size())
+    return note(cudaErrorInvalidDevice);
+  *properties = properties_of(device);
+  return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int device) {
+  if (static_cast<size_t>(device) >= simt::device_presets().size())
+    return note(cudaErrorInvalidDevice);
+  current_device = device;
+  return on(device);
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  const cudaError_t status = on(current_device);
+  if (usable(status)) *stream = new SimtStream{current_device};
+  return status;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  const cudaError_t status = on(stream);
+  delete stream;
+  return status;
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t stream) { return on(stream); }
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return on(stream); }
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  const cudaError_t status = on(current_device);
+  if (usable(status)) *event = new SimtEvent{current_device};
+  return status;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  const cudaError_t status = on(event->device);
+  delete event;
+  return status;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t stream) { return on(stream); }
+cudaError_t cudaEventQuery(cudaEvent_t event) { return on(event->device); }
+cudaError_t cudaEventSynchronize(cudaEvent_t event) { return on(event->device); }
+
+cudaError_t cudaMalloc(void** memory, size_t bytes) {
+  return allocate(memory, bytes, current_device);
+}
+cudaError_t cudaFree(void* memory) { return release(memory, current_device); }
+cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t stream) {
+  return allocate(memory, bytes, stream ? stream->device : current_device);
+}
+cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
+  return release(memory, stream ? stream->device : current_device);
+}
+
+cudaError_t cudaMallocHost(void** memory, size_t bytes) {
+  *memory = std::malloc(bytes);
+  return on(current_device, *memory ? cudaSuccess : cudaErrorMemoryAllocation);
+}
+
+cudaError_t cudaFreeHost(void* memory) {
+  std::free(memory);
+  return on(current_device);
+}
+
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int device) {
+  *pool = nullptr;
+  return on(device);
+}
+
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
+  return on(current_device);
+}
+
+cudaError_t cudaMemcpyAsync(void* target, const void* source, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+  const cudaError_t status = on(stream);
+  if (!usable(status) || bytes == 0) return status;
+  const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+  const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  if (to_device != simt::is_global(target, bytes) || from_device != simt::is_global(source, bytes))
+    return note(cudaErrorInvalidValue);
+  std::memmove(target, source, bytes);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void* target, int value, size_t bytes, cudaStream_t stream) {
+  const cudaError_t status = on(stream);
+  if (!usable(status) || bytes == 0) return status;
+  if (!simt::is_global(target, bytes)) return note(cudaErrorInvalidValue);
+  std::memset(target, value, bytes);
+  return cudaSuccess;
+}
+
+namespace simt {
+
+cudaError_t function_set_attribute(const void* function, cudaFuncAttribute attribute, int value) {
+  const cudaError_t status = on(current_device);
+  if (!usable(status)) return status;
+  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 ||
+      static_cast<size_t>(value) > properties_of(current_device).sharedMemPerBlockOptin)
+    return note(cudaErrorInvalidValue);
+  const std::lock_guard<std::mutex> lock(mutex);
+  dynamic_shared_limits[function] = static_cast<size_t>(value);
+  return cudaSuccess;
+}
+
+cudaError_t function_get_attributes(cudaFuncAttributes* attributes, const void* function) {
+  *attributes = {};
+  attributes->maxDynamicSharedSizeBytes = static_cast<int>(dynamic_shared_limit(function));
+  attributes->maxThreadsPerBlock = properties_of(current_device).maxThreadsPerBlock;
+  return on(current_device);
+}
+
+cudaError_t launch_kernel(const void* function, dim3 grid, dim3 block, size_t shared_bytes,
+                          cudaStream_t stream, const std::function<void()>& thread_body) {
+  const int device = stream ? stream->device : current_device;
+  const cudaError_t status = on(device);
+  if (!usable(status)) return status;
+  const cudaDeviceProp& properties = properties_of(device);
+  if (!within(grid, properties.maxGridSize) || !within(block, properties.maxThreadsDim) ||
+      block.x * block.y * block.z > static_cast<unsigned>(properties.maxThreadsPerBlock))
+    return note(cudaErrorInvalidConfiguration);
+  if (shared_bytes > dynamic_shared_limit(function)) return note(cudaErrorInvalidValue);
+  const Report report = run_grid(function_name(function), grid, block, shared_bytes,
+                                 Config::from_environment(launches++), thread_body);
+  log_report(report);
+  // As on a GPU, the launch has succeeded; the calls after it say what came of it.
+  if (!report.ok()) end_device(device, report.error);
+  return cudaSuccess;
+}
+
+}  // namespace simt

@@ -1,0 +1,97 @@
+#include "simt/devices.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <sstream>
+
+namespace simt {
+
+namespace {
+
+struct Preset {
+  const char* key;
+  const char* name;
+  int major, minor;
+  int multiprocessors;
+  size_t memory_gib;
+  size_t shared_per_multiprocessor_kib;
+  int l2_mib;
+  int bus_bits;
+};
+
+// CUDA C++ Programming Guide, table "Technical specifications per compute capability", and the
+// data sheets of the A100 and H100 SXM 80 GB.
+constexpr Preset kPresets[] = {
+    {"sm80", "SIMT executor as NVIDIA A100", 8, 0, 108, 80, 164, 40, 5120},
+    {"sm90", "SIMT executor as NVIDIA H100", 9, 0, 132, 80, 228, 50, 5120},
+};
+
+cudaDeviceProp properties_of(const Preset& preset) {
+  cudaDeviceProp p{};
+  std::strncpy(p.name, preset.name, sizeof p.name - 1);
+  const char* memory = std::getenv("FLASH_ATTENTION_SIMT_MEMORY");
+  p.totalGlobalMem = memory ? std::strtoull(memory, nullptr, 10) : preset.memory_gib << 30;
+  p.reservedSharedMemPerBlock = 1024;
+  p.sharedMemPerBlock = 48 * 1024;
+  p.sharedMemPerMultiprocessor = preset.shared_per_multiprocessor_kib * 1024;
+  p.sharedMemPerBlockOptin = p.sharedMemPerMultiprocessor - p.reservedSharedMemPerBlock;
+  p.regsPerBlock = p.regsPerMultiprocessor = 65536;
+  p.warpSize = 32;
+  p.maxThreadsPerBlock = 1024;
+  p.maxThreadsPerMultiProcessor = 2048;
+  p.maxBlocksPerMultiProcessor = 32;
+  p.maxThreadsDim[0] = p.maxThreadsDim[1] = 1024;
+  p.maxThreadsDim[2] = 64;
+  p.maxGridSize[0] = 0x7fffffff;
+  p.maxGridSize[1] = p.maxGridSize[2] = 0xffff;
+  p.major = preset.major;
+  p.minor = preset.minor;
+  p.multiProcessorCount = preset.multiprocessors;
+  p.l2CacheSize = preset.l2_mib << 20;
+  p.memoryBusWidth = preset.bus_bits;
+  p.memoryPoolsSupported = 1;
+  return p;
+}
+
+std::vector<cudaDeviceProp> chosen_presets() {
+  const char* chosen = std::getenv("FLASH_ATTENTION_SIMT_DEVICES");
+  std::stringstream keys(chosen ? chosen : "sm80");
+  std::vector<cudaDeviceProp> devices;
+  for (std::string key; std::getline(keys, key, ',');)
+    for (const Preset& preset : kPresets)
+      if (key == preset.key) devices.push_back(properties_of(preset));
+  return devices;
+}
+
+std::mutex mutex;
+std::vector<int> ended;
+// Set once and never freed: cudaGetErrorString hands out its bytes.
+const std::string* first_report = nullptr;
+
+}  // namespace
+
+const std::vector<cudaDeviceProp>& device_presets() {
+  static const std::vector<cudaDeviceProp> devices = chosen_presets();
+  return devices;
+}
+
+void end_device(int device, const std::string& report) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  ended.push_back(device);
+  if (!first_report) first_report = new std::string("unspecified launch failure: " + report);
+}
+
+bool device_ended(int device) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  for (const int each : ended)
+    if (each == device) return true;
+  return false;
+}
+
+const char* end_report() {
+  const std::lock_guard<std::mutex> lock(mutex);
+  return first_report ? first_report->c_str() : nullptr;
+}
+
+}  // namespace simt

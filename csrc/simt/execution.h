@@ -1,0 +1,105 @@
+// The state of a running grid: threads in warps in blocks.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "simt/async_copy.h"
+#include "simt/bank_conflicts.h"
+#include "simt/barrier.h"
+#include "simt/config.h"
+#include "simt/counters.h"
+#include "simt/fiber.h"
+#include "simt/location.h"
+#include "simt/shared_memory.h"
+#include "simt/vector_clock.h"
+#include "simt/vector_types.h"
+#include "simt/warp.h"
+
+namespace simt {
+
+constexpr int kLanes = 32;
+constexpr int kWarpSlots = 64;  // of resident warps: one bit each in Execution::ready
+
+struct Block;
+
+struct Thread {
+  Context context;
+  uint8_t* stack = nullptr;
+  Block* block = nullptr;
+  Warp* warp = nullptr;
+  int index = 0, lane = 0;
+  bool exited = false;
+  bool polling = false;
+  uint32_t seen = 0;  // the warp's clock at the last synchronisation this lane took part in
+  const char* waits_for = nullptr;  // while it is suspended
+  Location at;
+  int barrier = 0;           // the one it waits for
+  bool barrier_any = false;  // of the last barrier it passed
+  AsyncCopies copies;
+};
+
+struct Warp {
+  Block* block = nullptr;
+  int index = 0;
+  int slot = 0;  // among all resident warps
+  uint32_t ready = 0, alive = 0;
+  int64_t priority = 0;
+  Thread* threads[kLanes] = {};
+  Rendezvous rendezvous[kRendezvous];
+  void* arguments[kLanes] = {};  // of the collective that the lanes wait for
+  VectorClock clock;
+  SharedAccesses accesses;
+
+  uint32_t& time() { return clock.time[index]; }
+  uint32_t time() const { return clock.time[index]; }
+};
+
+struct Block {
+  int slot = 0;
+  bool active = false;
+  dim3 index;
+  int live = 0;  // threads that have not exited
+  std::vector<Thread> threads;
+  std::vector<Warp> warps;
+  Barrier barriers[kBarriers];
+  SharedMemory shared;
+};
+
+/** The grid that runs now; one at a time in a process. */
+struct Execution {
+  const char* kernel = "";
+  dim3 grid, block;
+  size_t dynamic_shared_bytes = 0;
+  Config config;
+  int warps_per_block = 0;
+  std::vector<std::unique_ptr<Block>> blocks;  // resident
+  Warp* warps[kWarpSlots] = {};                // of the resident blocks, by slot
+
+  uint64_t random_state = 1;
+  uint64_t ready = 0;     // warps with a thread that can run
+  uint64_t progress = 0;  // counts events that can end another thread's polling
+  int64_t lowest_priority = 0;
+  int until_yield = 0;
+  bool can_start_block = false;
+
+  bool failed = false;
+  std::string error;
+  Context main;
+};
+
+extern Execution execution;
+/** The thread that runs now; null between threads. */
+extern Thread* current;
+
+inline uint64_t random_bits() {  // xorshift64*, Vigna 2016
+  uint64_t& x = execution.random_state;
+  x ^= x >> 12;
+  x ^= x << 25;
+  x ^= x >> 27;
+  return x * 0x2545f4914f6cdd1dull >> 7;
+}
+
+}  // namespace simt

@@ -1,0 +1,151 @@
+#include "simt/global_memory.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+
+#include "simt/execution.h"
+#include "simt/report.h"
+#include "simt/scheduler.h"
+
+namespace simt {
+
+namespace {
+
+constexpr size_t kAlignment = 256;
+
+struct Range {
+  uintptr_t begin = 0, end = 0;
+  bool contains(uintptr_t address, size_t bytes) const {
+    return address >= begin && address <= end && bytes <= end - address;
+  }
+};
+
+std::mutex mutex;
+std::map<uintptr_t, size_t> allocations;  // begin to bytes
+size_t allocated = 0;
+
+/** The allocations that the running grid used last, so that most accesses take no lock. */
+constexpr size_t kRecent = 8;
+Range recent[kRecent];
+size_t oldest = 0;
+
+/** The allocation that begins at or before `address`. */
+Range allocation_below(uintptr_t address) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  auto next = allocations.upper_bound(address);
+  if (next == allocations.begin()) return {};
+  --next;
+  return {next->first, next->first + next->second};
+}
+
+bool known(uintptr_t address, size_t bytes) {
+  for (const Range& range : recent)
+    if (range.contains(address, bytes)) return true;
+  const Range range = allocation_below(address);
+  if (!range.contains(address, bytes)) return false;
+  recent[oldest++ % kRecent] = range;
+  return true;
+}
+
+void check(const void* pointer, int bytes, const char* verb, const Location& at) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(pointer);
+  if (!known(address, static_cast<size_t>(bytes))) {
+    const Range near = allocation_below(address);
+    if (!near.end)
+      fail(at, "out of bounds: global %s of %d bytes at %p, below every allocation", verb, bytes,
+           pointer);
+    fail(at,
+         "out of bounds: global %s of %d bytes at %p, %lld bytes from the start of the nearest "
+         "allocation "
+         "below, which has %zu",
+         verb, bytes, pointer, static_cast<long long>(address - near.begin),
+         static_cast<size_t>(near.end - near.begin));
+  }
+  if (address % static_cast<uintptr_t>(bytes) != 0)
+    fail(at, "misaligned: global %s of %d bytes at %p", verb, bytes, pointer);
+}
+
+}  // namespace
+
+void* allocate_global(size_t bytes) {
+  const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  void* memory = std::aligned_alloc(kAlignment, rounded ? rounded : kAlignment);
+  if (!memory) return nullptr;
+  std::memset(memory, 0xff, bytes);
+  const std::lock_guard<std::mutex> lock(mutex);
+  allocations[reinterpret_cast<uintptr_t>(memory)] = bytes;
+  allocated += bytes;
+  return memory;
+}
+
+bool free_global(void* memory) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex);
+    const auto found = allocations.find(reinterpret_cast<uintptr_t>(memory));
+    if (found == allocations.end()) return false;
+    allocated -= found->second;
+    allocations.erase(found);
+  }
+  std::free(memory);
+  return true;
+}
+
+bool is_global(const void* pointer, size_t bytes) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(pointer);
+  return allocation_below(address).contains(address, bytes);
+}
+
+size_t allocated_global_bytes() {
+  const std::lock_guard<std::mutex> lock(mutex);
+  return allocated;
+}
+
+void begin_global_accesses() {
+  for (Range& range : recent) range = {1, 0};
+}
+
+void check_global_read(const void* pointer, int bytes, const Location& at) {
+  check(pointer, bytes, "read", at);
+  counters().global_read_bytes += static_cast<uint64_t>(bytes);
+}
+
+void global_load(const void* pointer, void* destination, int bytes, const Location& at) {
+  check_global_read(pointer, bytes, at);
+  ++counters().global_loads;
+  std::memcpy(destination, pointer, static_cast<size_t>(bytes));
+}
+
+void global_store(void* pointer, const void* source, int bytes, const Location& at) {
+  maybe_yield();
+  check(pointer, bytes, "write", at);
+  ++counters().global_stores;
+  counters().global_written_bytes += static_cast<uint64_t>(bytes);
+  ++execution.progress;
+  std::memcpy(pointer, source, static_cast<size_t>(bytes));
+}
+
+void global_prefetch(const void* pointer, const Location& at) { check(pointer, 1, "prefetch", at); }
+
+void check_global_atomic(const void* pointer, int bytes, const Location& at) {
+  maybe_yield();
+  check(pointer, bytes, "atomic operation", at);
+  ++counters().global_atomics;
+  counters().global_atomic_bytes += static_cast<uint64_t>(bytes);
+  ++execution.progress;
+}
+
+void global_reduce(float* pointer, const float* values, int count, const Location& at) {
+  check_global_atomic(pointer, count * static_cast<int>(sizeof(float)), at);
+  for (int i = 0; i < count; ++i) pointer[i] += values[i];
+}
+
+int global_acquire(const int* pointer, const Location& at) {
+  maybe_yield();
+  int value;
+  global_load(pointer, &value, sizeof value, at);
+  return value;
+}
+
+}  // namespace simt

@@ -1,0 +1,79 @@
+/**
+ * Measures calls for scripts/gpu/bench.py: a request is a line of JSON, so is the answer. A time is that of `calls` calls
+ * enqueued one after the other and waited for together, divided by their number, as PyTorch is measured beside it.
+ */
+import { createInterface } from 'node:readline';
+import {
+  type DType,
+  devices,
+  flashAttention,
+  flashAttentionBackward,
+  randn,
+  synchronize,
+  type Tensor,
+  version,
+} from '../../lib/index.js';
+
+interface Request {
+  readonly kind: 'forward' | 'backward';
+  readonly batch: number;
+  readonly seqlenQ: number;
+  readonly seqlenK: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly causal: boolean;
+  readonly dtype: DType;
+  readonly calls: number;
+}
+
+function prepare({
+  kind,
+  batch,
+  seqlenQ,
+  seqlenK,
+  heads,
+  kvHeads,
+  headDim,
+  causal,
+  dtype,
+}: Request) {
+  const q = randn([batch, seqlenQ, heads, headDim], { seed: 1n, dtype });
+  const k = randn([batch, seqlenK, kvHeads, headDim], { seed: 2n, dtype });
+  const v = randn([batch, seqlenK, kvHeads, headDim], { seed: 3n, dtype });
+  const inputs: Tensor[] = [q, k, v];
+  if (kind === 'forward') {
+    const call = () => flashAttention(q, k, v, { causal }).dispose();
+    return { inputs, call };
+  }
+  const { out, lse } = flashAttention(q, k, v, { causal, returnLse: true });
+  const dOut = randn([batch, seqlenQ, heads, headDim], { seed: 4n, dtype });
+  inputs.push(out, lse, dOut);
+  const call = () => {
+    const { dq, dk, dv } = flashAttentionBackward(dOut, { q, k, v, out, lse }, { causal });
+    for (const gradient of [dq, dk, dv]) gradient.dispose();
+  };
+  return { inputs, call };
+}
+
+async function measure(request: Request): Promise<{ milliseconds: number }> {
+  const { inputs, call } = prepare(request);
+  call();
+  await synchronize();
+  const started = performance.now();
+  for (let i = 0; i < request.calls; i++) call();
+  await synchronize();
+  const milliseconds = (performance.now() - started) / request.calls;
+  for (const input of inputs) input.dispose();
+  return { milliseconds };
+}
+
+const answer = (value: unknown) => console.log(JSON.stringify(value));
+answer({ version, node: process.version, devices: devices() });
+for await (const line of createInterface({ input: process.stdin })) {
+  try {
+    answer(await measure(JSON.parse(line) as Request));
+  } catch (error) {
+    answer({ error: String(error) });
+  }
+}

@@ -1,0 +1,142 @@
+// Mutation tests of the CUDA kernels: makes one mistake at a time in a copy of the sources, builds the
+// attention program of the SIMT executor with it, and expects that some schedule notices.
+//
+//   node scripts/mutate.mjs [--seeds 18] [--only <text>] [--write]
+//
+// --only: mutations whose line in the table contains the text. --write: puts the table into docs/testing.md.
+import { spawn } from 'node:child_process';
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { mutations } from '../test/simt/mutations.mjs';
+import { ensureInstalled, root, run } from './ensure-built.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    seeds: { type: 'string', default: '18' },
+    only: { type: 'string', default: '' },
+    write: { type: 'boolean', default: false },
+  },
+});
+
+const out = path.join(root, 'build-simt/programs');
+const work = path.join(root, 'build-simt/mutants');
+
+/** Reports fall into these classes; the first that matches names one. */
+const classes = [
+  [/asynchronous copy in flight/, 'copy in flight'],
+  [/race: /, 'race'],
+  [/uninitialised shared/, 'uninitialised read'],
+  [/out of bounds/, 'out of bounds'],
+  [/misaligned/, 'misaligned'],
+  [/deadlock/, 'deadlock'],
+  [/divergent|lanes .* wait for it/, 'divergent warp'],
+  [/never waited for/, 'copy never waited for'],
+  [/bank conflicts/, 'bank conflicts'],
+  [/global bytes/, 'byte counters'],
+  [/wrong values/, 'wrong values'],
+  [/crash/, 'crash'],
+  [/hang/, 'hang'],
+];
+
+/** Runs a command; its status and what it printed. */
+function output(command, args) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: root });
+    let text = '';
+    child.stdout.on('data', (data) => (text += data));
+    child.stderr.on('data', (data) => (text += data));
+    child.on('close', (status) => resolve({ status, text }));
+  });
+}
+
+/** The sources with one passage replaced. Throws when the passage is not there exactly once. */
+function writeMutant(folder, { fault, file, from, to }) {
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  for (const part of ['core', 'cuda'])
+    cpSync(path.join(root, 'csrc', part), path.join(folder, part), { recursive: true });
+  const target = path.join(folder, file);
+  const source = readFileSync(target, 'utf8');
+  const pieces = source.split(from);
+  if (pieces.length !== 2) {
+    throw new Error(`'${fault}': ${file} has its passage ${pieces.length - 1} times, not once`);
+  }
+  writeFileSync(target, pieces.join(to));
+}
+
+async function judge(mutation, index) {
+  const folder = path.join(work, String(index));
+  writeMutant(folder, mutation);
+  const program = path.join(folder, 'attention');
+  const archives = ['harness', 'forward', 'backward', 'backend'].map((name) =>
+    path.join(out, 'simt-tests', `libsimt_${name}.a`),
+  );
+  const kernels = `test/simt/attention/${mutation.kernel}_kernels.cu`;
+  const build = await output(process.env.CXX ?? 'c++', [
+    ...['-std=c++17', '-O1', '-w', '-pthread', '-ftrivial-auto-var-init=pattern', '-DFA_SIMT=1'],
+    ...[`-I${folder}`, '-Icsrc/simt/include', '-Icsrc', '-Itest/simt/attention'],
+    ...['-xc++', kernels, 'test/simt/attention/attention_main.cc', '-xnone'],
+    ...['-Wl,--start-group', ...archives, '-Wl,--end-group', '-ldl', '-o', program],
+  ]);
+  if (build.status !== 0) {
+    console.error(build.text);
+    return { ...mutation, noticed: 0, as: ['does not compile'] };
+  }
+  const { text } = await output(program, [mutation.kernel, options.seeds]);
+  const findings = text.split('\n').filter((line) => line.startsWith('seed '));
+  const kinds = findings.map((line) => classes.find(([form]) => form.test(line))?.[1] ?? line);
+  rmSync(folder, { recursive: true, force: true });
+  return { ...mutation, noticed: findings.length, as: [...new Set(kinds)] };
+}
+
+/** All mutations, a few at a time. */
+async function judgeAll(chosen) {
+  const results = [];
+  let next = 0;
+  const worker = async () => {
+    while (next < chosen.length) {
+      const index = next++;
+      const result = await judge(chosen[index], index);
+      results[index] = result;
+      const verdict = result.noticed ? result.as.join(', ') : `NOT NOTICED ${result.as}`;
+      console.log(`${result.kernel}: ${result.fault}: ${verdict} (${result.noticed} seeds)`);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(4, availableParallelism()) }, worker));
+  return results;
+}
+
+function table(results) {
+  const rows = results.map(
+    ({ kernel, fault, as, noticed }) => `| ${kernel} | ${fault} | ${as.join(', ')} | ${noticed} |`,
+  );
+  return ['| kernel | fault | reported as | seeds |', '|---|---|---|---|', ...rows].join('\n');
+}
+
+ensureInstalled();
+run(process.execPath, [
+  ...['scripts/cmake-build.cjs', 'Release', '--out', out, '-DFLASH_ATTENTION_SIMT_TESTS=ON'],
+]);
+for (const kernel of ['forward', 'backward']) {
+  run(path.join(out, 'simt-tests/simt_attention'), [kernel, options.seeds]); // without a mistake: silent
+}
+
+const chosen = mutations.filter(({ kernel, fault }) => `${kernel} ${fault}`.includes(options.only));
+for (const [index, mutation] of chosen.entries())
+  writeMutant(path.join(work, String(index)), mutation);
+rmSync(work, { recursive: true, force: true });
+const results = await judgeAll(chosen);
+rmSync(work, { recursive: true, force: true });
+const missed = results.filter(({ noticed }) => noticed === 0);
+if (options.write) {
+  const file = path.join(root, 'docs/testing.md');
+  const [before, after] = ['<!-- mutations -->', '<!-- end of mutations -->'];
+  const text = readFileSync(file, 'utf8');
+  const begin = text.indexOf(before) + before.length;
+  const end = text.indexOf(after);
+  writeFileSync(file, `${text.slice(0, begin)}\n${table(results)}\n${text.slice(end)}`);
+}
+console.log(`mutations: ${results.length - missed.length} of ${results.length} noticed`);
+process.exitCode = missed.length > 0 ? 1 : 0;

@@ -1,0 +1,25 @@
+// Builds and runs the programs of test/simt: the SIMT executor, the instructions it plays, and the CUDA
+// backend on it.
+import path from 'node:path';
+import { ensureInstalled, root, run } from './ensure-built.mjs';
+
+const programs = [
+  ['primitives'],
+  ['misuse'],
+  ['counters'],
+  ['runtime'],
+  ['stream'],
+  ['io'],
+  ['attention', 'forward'],
+  ['attention', 'backward'],
+];
+ensureInstalled();
+
+const out = path.join(root, 'build-simt/programs');
+run(process.execPath, [
+  ...['scripts/cmake-build.cjs', 'Release', '--out', out, '-DFLASH_ATTENTION_SIMT_TESTS=ON'],
+]);
+for (const [program, ...args] of programs) {
+  run(path.join(out, 'simt-tests', `simt_${program}`), args);
+}
+console.log(`simt: ${programs.length} programs passed`);

@@ -1,0 +1,44 @@
+// scripts/ptxas-report.mjs: what it reads out of ptxas' words, and the occupancy it computes.
+// @ts-expect-error: plain JavaScript
+import { blocksPerMultiprocessor, parsePtxas, shortName } from '../scripts/ptxas-report.mjs';
+
+const log = `ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function '_Z1aPf' for 'sm_80'
+ptxas info    : Function properties for _Z1aPf
+    40 bytes stack frame, 8 bytes spill stores, 12 bytes spill loads
+ptxas info    : Used 38 registers, used 0 barriers, 40 bytes cumulative stack size, 384 bytes cmem[0]
+ptxas info    : Compile time = 100.895 ms
+ptxas info    : Compiling entry function '_Z1bPf' for 'sm_90'
+ptxas info    : Function properties for _Z1bPf
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 255 registers, used 1 barriers, 1024 bytes smem, 528 bytes cmem[0]`;
+
+test('every kernel and target of a log', () => {
+  expect(parsePtxas(log)).toEqual([
+    { symbol: '_Z1aPf', arch: 'sm_80', stack: 40, spills: 20, registers: 38, staticShared: 0 },
+    { symbol: '_Z1bPf', arch: 'sm_90', stack: 0, spills: 0, registers: 255, staticShared: 1024 },
+  ]);
+});
+
+test('short names', () => {
+  expect(
+    shortName('void fa::cuda::sm80::forward<ptx::f16, 64, false>(fa::cuda::sm80::ForwardParams)'),
+  ).toBe('forward<ptx::f16, 64, false>');
+  expect(
+    shortName(
+      'fa::cuda::(anonymous namespace)::convert_kernel(fa::cuda::(anonymous namespace)::ConvertParams)',
+    ),
+  ).toBe('convert_kernel');
+});
+
+// Worked by hand after the CUDA occupancy rules.
+test.each([
+  ['sm_80', { registers: 168, threads: 128, shared: 0 }, 3], // registers: 12 warps
+  ['sm_80', { registers: 32, threads: 128, shared: 81920 }, 2], // shared memory: 2 x 81 of 164 KiB
+  ['sm_80', { registers: 32, threads: 256, shared: 0 }, 8], // threads: 2048
+  ['sm_86', { registers: 32, threads: 256, shared: 0 }, 6], // threads: 1536
+  ['sm_90', { registers: 128, threads: 256, shared: 73728 }, 2], // registers: 16 warps
+  ['sm_80', { registers: 255, threads: 256, shared: 0 }, 1],
+])('blocks on %s of %p: %i', (arch, kernel, blocks) => {
+  expect(blocksPerMultiprocessor(arch, kernel)).toBe(blocks);
+});

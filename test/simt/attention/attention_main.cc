@@ -1,0 +1,3 @@
+#include "attention.h"
+
+int main(int argc, char** argv) { return simt_test::run_attention(argc, argv); }

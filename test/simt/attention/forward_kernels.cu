@@ -1,0 +1,22 @@
+// The forward kernels that the cases use; fewer than a device has, so that a changed one is compiled
+// in seconds.
+#include "cuda/any/combine.cu"
+#include "cuda/sm80/forward.h"
+
+namespace fa::cuda::sm80 {
+
+ForwardKernel forward_f16(bool featured, int width) {
+  if (width == 32 && !featured) return forward<ptx::f16, 32, false>;
+  if (width != 64) return nullptr;
+  return featured ? forward<ptx::f16, 64, true> : forward<ptx::f16, 64, false>;
+}
+
+ForwardKernel forward_bf16(bool featured, int width) {
+  return width == 128 && !featured ? forward<ptx::bf16, 128, false> : nullptr;
+}
+
+ForwardKernel forward_f32(bool, int width) {
+  return width == 32 ? forward<float, 32, true> : nullptr;
+}
+
+}  // namespace fa::cuda::sm80

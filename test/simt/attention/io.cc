@@ -1,0 +1,98 @@
+// The IO argument (Dao et al. 2022, Theorem 2), counted: the bytes that the forward kernel moves and the FLOPs that it
+// executes are exactly those of the plan, for several tile sizes, causal and full, split and not; and no copy into a
+// tile and no load from one meets a bank conflict.
+#include <cstdio>
+#include <cstdlib>
+
+#include "cuda/runtime/forward.h"
+#include "cuda/runtime/plan.h"
+#include "device_array.h"
+#include "problem.h"
+#include "simt/launch_log.h"
+
+namespace {
+
+using fa::DType;
+using simt_test::Problem;
+using simt_test::Spec;
+
+/** FLOPs of an m16n8k16, and of an m16n8k8. */
+double flops_of_mma(DType dtype) {
+  return dtype == DType::kFloat32 ? 2. * 16 * 8 * 8 : 2. * 16 * 8 * 16;
+}
+
+void check(const Spec& spec) {
+  const Problem problem(spec, 1);
+  cudaDeviceProp properties;
+  CHECK_CUDA(cudaGetDeviceProperties(&properties, 0));
+  const fa::AttentionPlan plan = fa::cuda::plan_attention(problem.device, properties);
+
+  simt::keep_reports();
+  fa::cuda::attention_forward(problem.device, {properties, nullptr});
+  double bytes = 0, mma = 0;
+  for (const simt::Report& report : simt::take_reports()) {
+    if (!report.ok()) std::fprintf(stderr, "%s\n", report.error.c_str());
+    CHECK(report.ok());
+    const simt::Counters& c = report.counters;
+    bytes += static_cast<double>(c.global_read_bytes + c.global_written_bytes);
+    mma += static_cast<double>(c.mma);
+    CHECK(c.ldmatrix_conflicts == 0 && c.cp_async_conflicts == 0);
+    CHECK(c.shared_load_conflicts == 0 && c.shared_store_conflicts == 0);
+  }
+  const double flops = mma * flops_of_mma(spec.dtype);
+  std::printf(
+      "%-22s %4d x %4d, dim %3d, tiles %3d x %3d, %d splits: %9.0f bytes, %11.0f FLOPs; standard "
+      "%9.0f bytes\n",
+      spec.name, spec.seqlen_q, spec.seqlen_k, spec.head_dim, plan.tile_q, plan.tile_k,
+      plan.num_splits, bytes, flops, plan.standard_bytes);
+  if (bytes != plan.bytes || flops != plan.executed_flops)
+    std::fprintf(stderr, "planned %.0f bytes, %.0f FLOPs\n", plan.bytes, plan.executed_flops);
+  CHECK(bytes == plan.bytes);
+  CHECK(flops == plan.executed_flops);
+}
+
+void check_tiles(Spec spec) {
+  for (const bool causal : {false, true}) {
+    spec.causal = causal;
+    for (const int n : {spec.seqlen_q, 2 * spec.seqlen_q}) {
+      Spec sized = spec;
+      sized.seqlen_q = n;
+      sized.seqlen_k = n;
+      check(sized);
+    }
+  }
+}
+
+}  // namespace
+
+int main() {
+  Spec spec{"float16"};
+  spec.seqlen_q = 190;  // 128 x 112
+  check_tiles(spec);
+  spec.name = "bfloat16";
+  spec.dtype = DType::kBFloat16;
+  spec.head_dim = spec.head_dim_v = 128;  // 128 x 64
+  check_tiles(spec);
+  spec.name = "float32";
+  spec.dtype = DType::kFloat32;
+  spec.head_dim = spec.head_dim_v = 32;  // 64 x 64
+  check_tiles(spec);
+
+  spec = Spec{"few queries, split"};
+  spec.heads = 8;
+  spec.kv_heads = 2;
+  spec.seqlen_q = 5;
+  spec.seqlen_k = 500;
+  spec.num_splits = 3;
+  spec.head_dim = 40;
+  spec.head_dim_v = 56;
+  check(spec);
+  spec.name = "window, more queries";
+  spec.seqlen_q = 300;
+  spec.seqlen_k = 200;
+  spec.num_splits = 1;
+  spec.window_left = 70;
+  spec.window_right = 3;
+  check(spec);
+  return 0;
+}

@@ -1,0 +1,502 @@
+// The mistakes of scripts/mutate.mjs: in `file` (under csrc), which has the passage `from` exactly
+// once, it becomes `to`. `kernel` names the program's cases. Every bug found later belongs here, too.
+const forward = 'cuda/sm80/forward.h';
+const backward = 'cuda/sm80/backward.h';
+const combine = 'cuda/any/combine.cu';
+const softmax = 'cuda/common/softmax.h';
+const scores = 'cuda/common/scores.h';
+const loads = 'cuda/common/load_tile.h';
+const ranges = 'cuda/common/tile_range.h';
+const tiles = 'cuda/common/shared_tile.h';
+
+/** One kernel's mutations from lines [fault, file, from, to]. */
+const of = (kernel, lines) =>
+  lines.map(([fault, file, from, to]) => ({ kernel, fault, file, from, to }));
+
+const waitForKeys = 'ptx::cp_async_wait<kInFlight>();\n    ptx::sync_block();  // K has arrived';
+const waitForValues = 'ptx::cp_async_wait<kInFlight>();\n    // V has arrived';
+
+export const mutations = [
+  ...of('forward', [
+    // Synchronisation.
+    ['no wait for K', forward, waitForKeys, 'ptx::sync_block();  // K has arrived'],
+    [
+      'wait for K one group too lax',
+      forward,
+      waitForKeys,
+      waitForKeys.replace('kInFlight', 'kInFlight + 1'),
+    ],
+    [
+      'no barrier after the wait for K',
+      forward,
+      'ptx::sync_block();  // K has arrived',
+      '// K has arrived',
+    ],
+    ['no wait for V', forward, waitForValues, '// V has arrived'],
+    [
+      'wait for V one group too lax',
+      forward,
+      waitForValues,
+      waitForValues.replace('kInFlight', 'kInFlight + 1'),
+    ],
+    ['no barrier after the wait for V', forward, 'ptx::sync_block_or(partial &&', '(partial &&'],
+    [
+      'no barrier after poison is cleared',
+      forward,
+      'clear_poison<KeyTile, T, kThreads>(v_tile);\n      ptx::sync_block();',
+      'clear_poison<KeyTile, T, kThreads>(v_tile);',
+    ],
+    ['copies of a tile not committed', forward, 'ptx::cp_async_commit();', ''],
+    [
+      'every other tile not committed',
+      forward,
+      'ptx::cp_async_commit();',
+      'if (tile % 2 == 0) ptx::cp_async_commit();',
+    ],
+    ['V loaded into the wrong stage', forward, '(stage + kStages - 1) % kStages', 'stage'],
+    [
+      'K loaded into the wrong stage',
+      forward,
+      'load_keys(ahead[kStages], stage);',
+      'load_keys(ahead[kStages], (stage + 1) % kStages);',
+    ],
+    [
+      'K loaded before all are done with it',
+      forward,
+      'const bool poisoned =',
+      'load_keys(ahead[kStages], stage);\n    const bool poisoned =',
+    ],
+    [
+      'V loaded before all are done with it',
+      forward,
+      waitForKeys,
+      `load_values(ahead[kStages - 1], (stage + kStages - 1) % kStages);\n    ${waitForKeys}`,
+    ],
+    [
+      'no sync_warp between staging and storing the output',
+      forward,
+      'ptx::sync_warp();\n  constexpr int kTotal',
+      'constexpr int kTotal',
+    ],
+    [
+      'output staged in the rows of another warp',
+      forward,
+      'staging + RowTile::offset(warp_row + 8 * r + lane.g, d)',
+      'staging + RowTile::offset((warp_row + 16) % RowTile::kRows + 8 * (r % 2) + lane.g, d)',
+    ],
+    // Layout.
+    [
+      'K read with another swizzle than written',
+      forward,
+      'KeyTile::step(k, 8 * n, chunk)',
+      'KeyTile::step(k, 8 * n, chunk ^ 2)',
+    ],
+    ['swizzle of 128-byte panels lacks a bit', tiles, 'row & 7', 'row & 3'],
+    ['swizzle of 64-byte panels by the wrong bits', tiles, '(row >> 1) & 3', 'row & 3'],
+    [
+      'V read without transposition',
+      forward,
+      'ptx::ldmatrix_x4_trans(raw, KeyTile::step(rows, 8 * n, d));',
+      'ptx::ldmatrix_x4(raw, KeyTile::step(rows, 8 * n, d));',
+    ],
+    [
+      'B fragments exchanged',
+      forward,
+      'multiply_add<T>(s[m][n], a[m], b0);',
+      'multiply_add<T>(s[m][n], a[m], b1);',
+    ],
+    [
+      'low half of float32 products left out',
+      'cuda/common/fragment.h',
+      'ptx::mma_1688_tf32(d, a.high, b.low[0], b.low[1]);',
+      '',
+    ],
+    // Bounds and masks.
+    [
+      'last key of a row hidden',
+      scores,
+      'if (j < begin || j >= end)',
+      'if (j < begin || j >= end - 1)',
+    ],
+    ['one key too many', scores, 'if (j < begin || j >= end)', 'if (j < begin || j > end)'],
+    [
+      'one key too many at the left of the window',
+      scores,
+      'if (j < begin || j >= end)',
+      'if (j < begin - 1 || j >= end)',
+    ],
+    [
+      'with options, one key too many',
+      scores,
+      'return j < end && (j >= begin || j < window.sink_tokens);',
+      'return j <= end && (j >= begin || j < window.sink_tokens);',
+    ],
+    [
+      'with options, one sink token too many',
+      scores,
+      'return j < end && (j >= begin || j < window.sink_tokens);',
+      'return j < end && (j >= begin || j <= window.sink_tokens);',
+    ],
+    ['mask left out in partial tiles', forward, 'if (kFeatured || partial)', 'if (kFeatured)'],
+    [
+      'a tile too few',
+      ranges,
+      'first < last ? (last + kKeys - 1) / kKeys : 0',
+      'first < last ? last / kKeys : 0',
+    ],
+    [
+      'a tile too many, all hidden',
+      ranges,
+      'first < last ? (last + kKeys - 1) / kKeys : 0',
+      'first < last ? (last + kKeys - 1) / kKeys + 1 : 0',
+    ],
+    [
+      'first tile of the window left out',
+      ranges,
+      'first < last ? first / kKeys : 0',
+      'first < last ? (first + kKeys - 1) / kKeys : 0',
+    ],
+    ['tiles before the window visited', ranges, 'first < last ? first / kKeys : 0', '0'],
+    [
+      'warps stop a key too early',
+      forward,
+      'const bool working = key0 < warp_end;',
+      'const bool working = key0 + 16 < warp_end;',
+    ],
+    [
+      'block mask: partial cells taken for full',
+      scores,
+      'if (cell < 2 || cell - 2 >= b.bitmaps) return cell == 1;',
+      'if (cell < 2 || cell - 2 >= b.bitmaps) return cell == 1; else return true;',
+    ],
+    [
+      'rows of a tile loaded beyond the end',
+      loads,
+      'return row < rows && chunk * Tile::kChunkElements < columns;',
+      'return chunk * Tile::kChunkElements < columns;',
+    ],
+    [
+      'columns loaded beyond the head dim',
+      loads,
+      'return row < rows && chunk * Tile::kChunkElements < columns;',
+      'return row < rows;',
+    ],
+    [
+      'output stored beyond the rows',
+      forward,
+      'if (row0 + line >= block.rows.count || column',
+      'if (column',
+    ],
+    [
+      'output stored beyond the head dim',
+      forward,
+      '|| column >= p.attention.head_dim_v) continue;',
+      ') continue;',
+    ],
+    ['lse stored beyond the rows', forward, 'lane.t == 0 && row < block.rows.count', 'lane.t == 0'],
+    [
+      'float32 output stored beyond the rows',
+      forward,
+      'if (row >= block.rows.count) continue;',
+      '',
+    ],
+    ['page of another sequence', loads, 'batch * pages.batch_stride', '0 * pages.batch_stride'],
+    [
+      'row within the page wrong',
+      loads,
+      '(j - slot * static_cast<int>(pages.page_size.divisor))',
+      '(j - slot)',
+    ],
+    [
+      'keys of the query head in a group',
+      forward,
+      'kv_head = a.group.quotient(head0);',
+      'kv_head = head0;',
+    ],
+    // Arithmetic.
+    [
+      'scores not zeroed before the product',
+      forward,
+      'for (int c = 0; c < 4; ++c) s[m][n][c] = 0;',
+      '',
+    ],
+    ['output not rescaled', softmax, 'o[m][d][c] *= alpha[2 * m + c / 2];', ';'],
+    ['output rescaled by the other row', softmax, 'alpha[2 * m + c / 2]', 'alpha[2 * m + c % 2]'],
+    [
+      'sum not rescaled',
+      softmax,
+      'sum[r] = sum[r] * alpha[r] + total;',
+      'sum[r] = sum[r] + total;',
+    ],
+    [
+      'maximum of a row lacks a lane pair',
+      softmax,
+      'return fmaxf(x, ptx::shfl_xor(x, 2));',
+      'return x;',
+    ],
+    ['sum of a row lacks a lane pair', softmax, 'return x + ptx::shfl_xor(x, 2);', 'return x;'],
+    [
+      'rows that see nothing not guarded',
+      softmax,
+      'top == -kInfinity ? 0.f : top * scale',
+      'top * scale',
+    ],
+    ['empty rows divided by their sum', forward, 'empty ? 0.f : factor / sum', 'factor / sum'],
+    [
+      'lse of base 2',
+      forward,
+      '(top + ptx::log2_approx(sum)) * kLn2',
+      '(top + ptx::log2_approx(sum))',
+    ],
+    [
+      'sink counted by every split',
+      forward,
+      'a.sinks != nullptr && block.split == 0',
+      'a.sinks != nullptr',
+    ],
+    ['output not scaled for dropout', forward, 'factor *= a.dropout.keep_scale', 'factor *= 1'],
+    [
+      'dropout of the neighbouring key tile',
+      forward,
+      'kept_pairs(p.dropout, query, stream, key0 + 8 * n)',
+      'kept_pairs(p.dropout, query, stream, key0 + 8 * (n ^ 1))',
+    ],
+    ['ALiBi with the wrong sign', scores, 's -= row.slope', 's += row.slope'],
+    ['softcap left out', scores, 'if (p.softcap > 0) s =', 'if (false) s ='],
+    ['poison not cleared', forward, 'if (poisoned) {', 'if (false) {'],
+    ['poison not restored', forward, 'if (any_poison) restore_poison', 'if (false) restore_poison'],
+    // Splits.
+    [
+      'splits overlap by a tile',
+      ranges,
+      'static_cast<int>(count * (index + 1) / splits)',
+      'static_cast<int>(count * (index + 1) / splits) + 1',
+    ],
+    [
+      'partial results of the wrong split',
+      forward,
+      'packed_row<float>(p.attention.out, block, row) + block.split * p.out_split',
+      'packed_row<float>(p.attention.out, block, row)',
+    ],
+    ['partial lse of the wrong split', forward, 'block.split * p.lse_split', '0 * p.lse_split'],
+    [
+      'merge ignores the last split',
+      combine,
+      'split < splits ? ptx::ldg',
+      'split + 1 < splits ? ptx::ldg',
+    ],
+    [
+      'merge takes the maximum of half a warp',
+      combine,
+      'for (int step = kLanes / 2; step > 0; step /= 2) x = fmaxf',
+      'for (int step = 1; step > 0; step /= 2) x = fmaxf',
+    ],
+    [
+      'merge does not divide by the sum',
+      combine,
+      'sum == 0 ? 0.f : 1 / sum',
+      'sum == 0 ? 0.f : 1.f',
+    ],
+  ]),
+  ...of('backward', [
+    // Synchronisation.
+    [
+      'no wait for the tiles',
+      backward,
+      'ptx::cp_async_wait<0>();\n    ptx::sync_block();',
+      'ptx::sync_block();',
+    ],
+    [
+      'no barrier after the wait for the tiles',
+      backward,
+      'ptx::cp_async_wait<0>();\n    ptx::sync_block();',
+      'ptx::cp_async_wait<0>();',
+    ],
+    [
+      'no barrier after P and dS are stored',
+      backward,
+      'ptx::sync_block();\n    if constexpr (kKeys) {',
+      'if constexpr (kKeys) {',
+    ],
+    [
+      'no barrier before dO is overwritten',
+      backward,
+      'part.gradient_column);\n      ptx::sync_block();\n      if constexpr (!Traits::kTwoBuffers)',
+      'part.gradient_column);\n      if constexpr (!Traits::kTwoBuffers)',
+    ],
+    [
+      'no barrier after dS takes the place of P',
+      backward,
+      'store_scores<Traits>(ds_tile, part, dp);\n        ptx::sync_block();',
+      'store_scores<Traits>(ds_tile, part, dp);',
+    ],
+    [
+      'no barrier before the only stage is overwritten',
+      backward,
+      'if constexpr (kStages == 1) {\n      ptx::sync_block();',
+      'if constexpr (kStages == 1) {',
+    ],
+    [
+      'copies not committed',
+      backward,
+      'if (more) load.inner_y(following);\n    ptx::cp_async_commit();',
+      'if (more) load.inner_y(following);',
+    ],
+    [
+      'Q loaded into the stage in use',
+      backward,
+      'load.inner_x(following, (stage + 1) % kStages)',
+      'load.inner_x(following, stage)',
+    ],
+    [
+      'row states of the wrong stage',
+      backward,
+      'kKeys ? stage * Traits::kInner * kRowStateBytes : 0',
+      '0',
+    ],
+    [
+      'dO of the current tile loaded again',
+      backward,
+      'if (more) load.inner_y(following);',
+      'if (more) load.inner_y(current);',
+    ],
+    [
+      'dO loaded before all are done with it',
+      backward,
+      'if (kStages > 1 && more) load.inner_x',
+      'if (more) load.inner_y(following);\n    if (kStages > 1 && more) load.inner_x',
+    ],
+    // Layout.
+    [
+      'P stored a row tile off',
+      backward,
+      'ptx::sts<uint32_t>(Tile::step(base, 16 * m + 8 * h, n)',
+      'ptx::sts<uint32_t>(Tile::step(base, 16 * m + 8 * (1 - h), n)',
+    ],
+    ['swizzle of 128-byte panels lacks a bit', tiles, 'row & 7', 'row & 3'],
+    [
+      'dO read without transposition',
+      'cuda/sm80/backward_products.h',
+      'ptx::ldmatrix_x4_trans(raw, Tile::step(base, row, column / 8));',
+      'ptx::ldmatrix_x4(raw, Tile::step(base, row, column / 8));',
+    ],
+    [
+      'dS read without transposition',
+      'cuda/sm80/backward_products.h',
+      'ptx::ldmatrix_x4_trans(raw, TileA::step(base, k, 2 * m));',
+      'ptx::ldmatrix_x4(raw, TileA::step(base, k, 2 * m));',
+    ],
+    // Bounds and masks.
+    [
+      'one key too many',
+      backward,
+      'visible = j >= row.begin && j < row.end;',
+      'visible = j >= row.begin && j <= row.end;',
+    ],
+    [
+      'last key of a row hidden',
+      backward,
+      'visible = j >= row.begin && j < row.end;',
+      'visible = j >= row.begin && j < row.end - 1;',
+    ],
+    [
+      'mask left out in partial tiles',
+      backward,
+      'if (Traits::kFeatured || current.kind == TileKind::kPartial)',
+      'if (Traits::kFeatured)',
+    ],
+    [
+      'rows beyond the queries taken for real',
+      backward,
+      'i < block.sequence.seqlen_q && row.in_window',
+      'row.in_window',
+    ],
+    [
+      'a tile of queries too few',
+      ranges,
+      'first < last ? (last + kQueries - 1) / kQueries : 0',
+      'first < last ? last / kQueries : 0',
+    ],
+    [
+      'a tile of queries too many',
+      ranges,
+      'first < last ? (last + kQueries - 1) / kQueries : 0',
+      'first < last ? (last + kQueries - 1) / kQueries + 1 : 0',
+    ],
+    [
+      'first tile of queries left out',
+      ranges,
+      'first < last ? first / kQueries : 0',
+      'first < last ? (first + kQueries - 1) / kQueries : 0',
+    ],
+    [
+      'rows of a tile loaded beyond the end',
+      loads,
+      'return row < rows && chunk * Tile::kChunkElements < columns;',
+      'return chunk * Tile::kChunkElements < columns;',
+    ],
+    [
+      'row states loaded beyond the end',
+      backward,
+      'inside ? from + i : nullptr,\n                     inside);',
+      'from + i, true);',
+    ],
+    ['gradients stored beyond the rows', backward, 'if (row >= count) continue;', ''],
+    ['dQ added beyond the rows', backward, 'if (i >= s.seqlen_q) continue;', ''],
+    [
+      'gradients stored beyond the head dim',
+      backward,
+      'if (column + 1 < columns && columns % 2 == 0)',
+      'if (true)',
+    ],
+    [
+      'only one head of a group counted',
+      backward,
+      'head_end = head_begin + group;',
+      'head_end = head_begin + 1;',
+    ],
+    // Arithmetic.
+    ['delta left out', backward, 'weight * (y - state.delta) * slope', 'weight * y * slope'],
+    [
+      'delta lacks a lane pair',
+      'cuda/any/delta.cu',
+      'for (int step = kLanesPerRow / 2; step > 0; step /= 2) delta',
+      'for (int step = kLanesPerRow / 4; step > 0; step /= 2) delta',
+    ],
+    ['lse not brought to base 2', 'cuda/any/delta.cu', 'lse * kLog2E', 'lse'],
+    ['slope of softcap left out', backward, 'slope = 1.f - t * t;', ''],
+    ['dropout left out of dP', backward, 'y = kept_weight == 0 ? 0.f : y * kept_weight;', ''],
+    [
+      'dropout left out of P',
+      backward,
+      'x = visible ? weight * kept_weight : 0.f;',
+      'x = visible ? weight : 0.f;',
+    ],
+    [
+      'dK not scaled',
+      backward,
+      'a.head_dim, part, a.scale, dx);\n    store_gradient<Traits>(p.dv',
+      'a.head_dim, part, 1.f, dx);\n    store_gradient<Traits>(p.dv',
+    ],
+    [
+      'dQ not scaled',
+      backward,
+      '{scale * dq[m][n][2 * h], scale * dq[m][n][2 * h + 1]}',
+      '{dq[m][n][2 * h], dq[m][n][2 * h + 1]}',
+    ],
+    ['accumulators of scores not cleared', backward, 'clear(s);', ''],
+    ['accumulators of dP not cleared', backward, 'clear(dp);', ''],
+    [
+      'no barrier within the sum of sink gradients',
+      'cuda/any/delta.cu',
+      'ptx::sync_block();\n    if (thread < half)',
+      'if (thread < half)',
+    ],
+    [
+      'sink gradient with the wrong sign',
+      'cuda/any/delta.cu',
+      'sum -= ptx::exp2_approx',
+      'sum += ptx::exp2_approx',
+    ],
+  ]),
+];

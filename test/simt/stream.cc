@@ -1,0 +1,203 @@
+// The CUDA stream on the SIMT executor: order, transfers, out of memory, a kernel that ends its device, shutdown with
+// work in flight. Attention itself is left out.
+#include "cuda/runtime/stream.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <future>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "../native/check.h"
+#include "core/transfer.h"
+#include "cuda/runtime/backend.h"
+#include "cuda/runtime/backward.h"
+#include "cuda/runtime/forward.h"
+#include "cuda/runtime/plan.h"
+
+namespace fa::cuda {
+
+void attention_forward(const AttentionProblem&, const Queue&) {}
+void attention_backward(const AttentionProblem&, const AttentionGradients&, const Queue&) {}
+AttentionPlan plan_attention(const AttentionProblem&, const cudaDeviceProp&) { return {}; }
+
+}  // namespace fa::cuda
+
+namespace {
+
+using namespace fa;
+using StreamPointer = std::unique_ptr<Stream>;
+
+constexpr size_t kMemory = size_t{64} << 20;
+
+StreamPointer open(const char* device = "simt:sm80") { return cuda::open_stream(device); }
+
+TensorRef new_tensor(Stream& stream, std::initializer_list<int64_t> shape,
+                     DType dtype = DType::kFloat32) {
+  TensorRef tensor;
+  tensor.view = contiguous_view(nullptr, dtype, shape);
+  tensor.storage =
+      stream.allocate(static_cast<size_t>(tensor.view.size()) * dtype_size(tensor.view.dtype));
+  tensor.view.data = tensor.storage->data();
+  return tensor;
+}
+
+/** Enqueues a read and waits for it; the failure of whatever went wrong before. */
+Failure read(Stream& stream, const TensorRef& tensor, std::vector<float>& values) {
+  values.assign(static_cast<size_t>(tensor.view.size()), -1);
+  const auto host = std::make_shared<HostStorage>(&stream, values.size() * sizeof(float));
+  stream.download(tensor.view, DType::kFloat32, host->data(), {{tensor.storage}, {host}});
+  std::promise<void> done;
+  stream.notify([&done] { done.set_value(); });
+  done.get_future().wait();
+  const auto* read = static_cast<const float*>(host->host_data());
+  std::copy(read, read + values.size(), values.begin());
+  return host->failure();
+}
+
+std::vector<float> ramp(size_t count) {
+  std::vector<float> values(count);
+  for (size_t i = 0; i < count; ++i) values[i] = static_cast<float>(i % 1021) - 510;
+  return values;
+}
+
+void check_order_and_transfer() {
+  const StreamPointer stream = open(), other = open("simt:sm90");
+  // More than the staging ring holds, so that pieces of it are used again.
+  const std::vector<float> values = ramp(6'000'000);
+  const int64_t count = static_cast<int64_t>(values.size());
+  TensorRef a = new_tensor(*stream, {count}), b = new_tensor(*stream, {count}, DType::kBFloat16);
+  stream->upload(values.data(), DType::kFloat32, a);
+  CHECK(a.storage->written_by == 0 && a.storage->host_data() == nullptr);
+  stream->convert(a.view, b.view, {{a.storage}, {b.storage}});
+  CHECK(b.storage->written_by == stream->last_enqueued());
+  a = {};  // tasks keep what they need
+  TensorRef c = new_tensor(*other, {count});
+  transfer(b, c);
+  b = {};
+  std::vector<float> back;
+  CHECK(read(*other, c, back) == nullptr);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const float rounded = bfloat16_to_float(float_to_bfloat16(values[i]));
+    CHECK(back[i] == rounded);
+  }
+  stream->wait(stream->last_enqueued());
+  CHECK(stream->completed(stream->last_enqueued()));
+
+  TensorRef indices = new_tensor(*stream, {3}, DType::kInt32);
+  const int32_t raw[3] = {0, 5, 9};
+  stream->upload(raw, DType::kInt32, indices);
+  CHECK(static_cast<const int32_t*>(indices.storage->host_data())[1] == 5);
+}
+
+void check_out_of_memory() {
+  const StreamPointer stream = open();
+  CHECK(throws(ErrorCode::kOutOfMemory, [&] { stream->allocate(size_t{1} << 40); }));
+  CHECK(throws(ErrorCode::kOutOfMemory, [&] { stream->allocate(kMemory + 1); }));
+  TensorRef most = new_tensor(*stream, {static_cast<int64_t>(kMemory / 4 / 4 * 3)});
+  CHECK(throws(ErrorCode::kOutOfMemory, [&] { stream->allocate(kMemory / 2); }));
+  // What a task that has not run yet holds is waited for.
+  stream->fill_zero(most.view, {{}, {most.storage}});
+  most = {};
+  CHECK(stream->allocate(kMemory / 2) != nullptr);
+  // A task that runs out of scratch fails alone.
+  TensorRef wide = new_tensor(*stream, {static_cast<int64_t>(kMemory / 4 / 2)});
+  stream->fill_zero(wide.view, {{}, {wide.storage}});
+  wide.view.strides[0] = 0;  // is gathered for the read
+  wide.view.shape[0] = static_cast<int64_t>(kMemory / 4 / 4 * 3);
+  std::vector<float> values;
+  const Failure failure = read(*stream, wide, values);
+  CHECK(failure && failure->code() == ErrorCode::kOutOfMemory);
+  wide.view.shape[0] = 100;
+  CHECK(read(*stream, wide, values) == nullptr && values[99] == 0);
+}
+
+void check_threads() {
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([t] {
+      const StreamPointer stream = open();
+      for (int round = 0; round < 10; ++round) {
+        TensorRef a = new_tensor(*stream, {1000});
+        stream->fill_normal(a.view, static_cast<uint64_t>(t), {{}, {a.storage}});
+        std::vector<float> values;
+        CHECK(read(*stream, a, values) == nullptr);
+        CHECK(std::isfinite(values[999]) && values[999] != -1);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+void check_shutdown() {
+  TensorRef kept;
+  for (int round = 0; round < 20; ++round) {
+    const StreamPointer stream = open();
+    TensorRef a = new_tensor(*stream, {200'000});
+    int notified = 0;
+    for (int i = 0; i < 5; ++i) {
+      stream->fill_normal(a.view, 1, {{}, {a.storage}});
+      stream->notify([&notified] { ++notified; });
+    }
+    stream->shutdown();
+    CHECK(notified == 5);
+    CHECK(stream->completed(stream->last_enqueued()));
+    stream->shutdown();
+    stream->wait(stream->last_enqueued());
+    stream->notify([&notified] { ++notified; });
+    CHECK(notified == 6);
+    CHECK(throws(ErrorCode::kCancelled, [&] { stream->fill_zero(a.view, {{}, {a.storage}}); }));
+    kept = a;  // freed when the stream is gone
+  }
+}
+
+/** Comes last: the device is gone afterwards. */
+void check_sticky_error() {
+  const StreamPointer stream = open(), bystander = open();
+  TensorRef a = new_tensor(*stream, {4, 4}), b = new_tensor(*stream, {4, 4});
+  stream->fill_zero(a.view, {{}, {a.storage}});
+  View beyond = a.view;
+  beyond.strides[0] = 1 << 20;  // reads outside of every allocation
+  stream->convert(beyond, b.view, {{a.storage}, {b.storage}});
+  std::vector<float> values;
+  const Failure first = read(*stream, b, values);
+  CHECK(first && first->code() == ErrorCode::kCuda);
+  const std::string cause = first->what();
+  CHECK(cause.find("simt:sm80") != std::string::npos);
+  CHECK(cause.find("convert_kernel") != std::string::npos);
+  // Each later call fails with the first cause, in every environment.
+  CHECK(read(*stream, a, values)->what() == cause);
+  TensorRef c;
+  c.storage = std::make_shared<HostStorage>(bystander.get(), 64);
+  for (Stream* each : {stream.get(), bystander.get()}) {
+    try {
+      each->allocate(16);
+      CHECK(false);
+    } catch (const Error& error) {
+      CHECK(error.what() == cause && error.code() == ErrorCode::kCuda);
+    }
+    std::promise<void> done;
+    each->notify([&done] { done.set_value(); });
+    done.get_future().wait();
+  }
+  CHECK(throws(ErrorCode::kCuda, [] { open(); }));
+  for (const DeviceInfo& device : cuda::devices()) {
+    CHECK((device.name == "simt:sm80") == (device.reason == cause));
+  }
+}
+
+}  // namespace
+
+int main() {
+  setenv("FLASH_ATTENTION_SIMT_DEVICES", "sm80,sm90", 1);
+  setenv("FLASH_ATTENTION_SIMT_MEMORY", std::to_string(kMemory).c_str(), 1);
+  setenv("FLASH_ATTENTION_SIMT_CHECK", "off", 1);
+  CHECK(throws(ErrorCode::kDeviceUnavailable, [] { open("cuda:0"); }));
+  check_order_and_transfer();
+  check_out_of_memory();
+  check_threads();
+  check_shutdown();
+  check_sticky_error();
+  std::printf("the CUDA stream keeps its word\n");
+}
