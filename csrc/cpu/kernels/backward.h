@@ -344,6 +344,8 @@ void backward_block(const BackwardArgs& b, const BackwardWorkspace& w, int panel
     begin = smaller(begin, w.panels[i].rows.key_begin / kColumnStep * kColumnStep);
     end = larger(end, w.panels[i].rows.key_end);
   }
+  // Not cut where the longest row ends: a row's keys are grouped alike whatever shares its work item.
+  end = smaller((end + kColumnStep - 1) / kColumnStep * kColumnStep, a.key_end);
   for (int64_t key = begin / a.tile_k * a.tile_k; key < end; key += a.tile_k) {
     const int64_t tile_begin = larger(key, begin);
     const int keys = static_cast<int>(smaller(key + a.tile_k, end) - tile_begin);

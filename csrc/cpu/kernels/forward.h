@@ -234,6 +234,8 @@ void forward(const ForwardArgs& a, const Workspace& w) {
     begin = smaller(begin, panel.key_begin / kColumnStep * kColumnStep);
     end = larger(end, panel.key_end);
   }
+  // Not cut where the longest row ends: a row's keys are grouped alike whatever shares its work item.
+  end = smaller((end + kColumnStep - 1) / kColumnStep * kColumnStep, a.key_end);
   const bool in_place = Of == Element::kFloat && readable_in_place(a);
   // Tiles start at multiples of tile_k, so that a row's sums are grouped alike whatever shares its work item.
   for (int64_t key = begin / a.tile_k * a.tile_k; key < end; key += a.tile_k) {
