@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <future>
 
 #include "core/error.h"
 #include "core/spin.h"
@@ -121,7 +120,7 @@ void CudaStream::download(const View& source, DType dtype, void* host, TaskStora
         }
         copy_to_host(static_cast<const char*>(contents), host, bytes, target);
       },
-      std::move(storages));
+      std::move(storages), true);
 }
 
 void CudaStream::receive(const void* host, DType dtype, const View& target, TaskStorages storages) {
@@ -145,12 +144,11 @@ AttentionPlan CudaStream::plan(const AttentionProblem& problem) {
 
 void CudaStream::wait(uint64_t sequence) {
   if (completed(sequence)) return;
-  std::promise<void> passed;
-  Task task;
-  task.done = [&passed] { passed.set_value(); };
-  if (tasks_.push(std::move(task))) return passed.get_future().wait();
+  // Has the end of what is queued noticed. Another stream waits only for tasks that report of their own
+  // accord: the queue behind such a task may wait for that other stream in turn.
+  notify([] {});
   std::unique_lock<std::mutex> lock(mutex_);
-  end_.wait(lock, [this] { return ended_; });
+  ran_.wait(lock, [&] { return completed(sequence); });
 }
 
 void CudaStream::notify(std::function<void()> done) {
@@ -166,18 +164,13 @@ void CudaStream::shutdown() {
   dispatcher_.join();
   completions_.close();
   waiter_.join();
-  completed_.store(enqueued_, std::memory_order_release);
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    ended_ = true;
-  }
-  end_.notify_all();
+  complete(enqueued_);
 }
 
-void CudaStream::enqueue(Work work, TaskStorages storages) {
+void CudaStream::enqueue(Work work, TaskStorages storages, bool reports) {
   if (cancel_.load(std::memory_order_relaxed)) throw Error(*cancelled());
   for (const auto& storage : storages.writes) storage->written_by = enqueued_ + 1;
-  Task task{std::move(work), std::move(storages), {}, nullptr};
+  Task task{std::move(work), std::move(storages), {}, nullptr, reports};
   for (const auto& storage : task.storages.reads) {
     if (storage->stream() != this) task.awaited.push_back({storage->stream(), storage->written_by});
   }
@@ -200,6 +193,7 @@ void CudaStream::dispatch() {
     } else {
       execute(task);
       ++dispatched_;
+      if (task.reports) once_run([](const Failure&) {});
     }
     // Device memory that nobody else holds goes back in stream order, after what was just enqueued.
     task = {};
@@ -293,10 +287,18 @@ void CudaStream::await_completions() {
       cudaEventDestroy(completion.event);
       cudaGetLastError();
     }
-    completed_.store(completion.dispatched, std::memory_order_release);
+    complete(completion.dispatched);
     completion.then(completion.failure);
     completion = {};
   }
+}
+
+void CudaStream::complete(uint64_t sequence) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    completed_.store(sequence, std::memory_order_release);
+  }
+  ran_.notify_all();
 }
 
 Failure CudaStream::await(cudaEvent_t event) {

@@ -62,6 +62,8 @@ class CudaStream final : public Stream {
     TaskStorages storages;
     std::vector<std::pair<Stream*, uint64_t>> awaited;  // tasks of other streams that it needs
     std::function<void()> done;                         // a notification has this and nothing else
+    bool reports =
+        false;  // its end is noticed though nobody may ask: other streams may wait for it
   };
 
   /** Called by the waiter with what has gone wrong before it, if anything has. */
@@ -74,11 +76,12 @@ class CudaStream final : public Stream {
     Then then;
   };
 
-  void enqueue(Work work, TaskStorages storages);
+  void enqueue(Work work, TaskStorages storages, bool reports = false);
   void dispatch();
   void execute(Task& task);
   void once_run(Then then);
   void await_completions();
+  void complete(uint64_t sequence);
   Failure await(cudaEvent_t event);
   void copy_to_host(const char* source, char* host, size_t bytes,
                     const std::shared_ptr<Storage>& target);
@@ -95,9 +98,8 @@ class CudaStream final : public Stream {
   std::atomic<uint64_t> completed_{0};
   std::atomic<bool> cancel_{false};
 
-  std::mutex mutex_;  // guards what follows
-  bool ended_ = false;
-  std::condition_variable end_;
+  std::mutex mutex_;             // of ran_
+  std::condition_variable ran_;  // completed_ has grown
 
   WorkQueue<Task> tasks_;
   WorkQueue<Completion> completions_;

@@ -21,7 +21,7 @@ constexpr ForwardTile kPlainTiles[] = {
 // Every option, and short queries: fewer rows, more copies in flight, registers to spare.
 constexpr ForwardTile kFeaturedTiles[] = {
     {32, 64, 64, 4, 2},  {64, 64, 64, 4, 2},  {96, 64, 64, 4, 2},
-    {128, 64, 64, 4, 2}, {192, 64, 64, 4, 1}, {256, 64, 64, 4, 1},
+    {128, 64, 64, 4, 2}, {192, 64, 64, 4, 1}, {256, 64, 32, 4, 1},
 };
 
 // float32: elements twice as wide, every option.
