@@ -10,6 +10,7 @@
 #pragma once
 
 #include <new>
+#include <type_traits>
 
 #include "cpu/kernels/tile.h"
 #include "cpu/kernels/tile_mask.h"
@@ -93,58 +94,17 @@ FA_ALWAYS_INLINE void prefetch(const char* at) {
   for (int64_t byte = 0; byte < Bytes; byte += 64) __builtin_prefetch(at + byte, 0, 2);
 }
 
-// Vectors along the head dim come in pairs. Of bfloat16 a pair holds the even elements and the odd
-// ones: both are one operation away from the 32-bit words they lie in. The last vector of an odd number
-// is on its own (kAlone), in order.
-enum Part { kFirst, kSecond, kAlone };
-
-template <int Dtype, int Part>
-FA_ALWAYS_INLINE Vec load_part(const char* pair) {
-  if constexpr (Dtype == kBFloat16 && Part != kAlone) {
-    const VecU words = load<VecU>(pair);
-    return (Vec)(Part == kFirst ? words << 16 : words & 0xffff0000u);
-  }
-  return load_floats<Dtype>(pair + (Part == kSecond ? kLanes * kElementSize<Dtype> : 0));
-}
-
-template <int... I>
-FA_ALWAYS_INLINE void split_pair(Vec& a, Vec& b, std::integer_sequence<int, I...>) {
-  const Vec x = a, y = b;
-  a = __builtin_shufflevector(x, y, (2 * I)...);
-  b = __builtin_shufflevector(x, y, (2 * I + 1)...);
-}
-
-template <int... I>
-FA_ALWAYS_INLINE void join_pair(Vec& a, Vec& b, std::integer_sequence<int, I...>) {
-  const Vec x = a, y = b;
-  a = __builtin_shufflevector(x, y, (I / 2 + I % 2 * kLanes)...);
-  b = __builtin_shufflevector(x, y, ((kLanes + I) / 2 + I % 2 * kLanes)...);
-}
-
-/** From the order of elements to that of `load_part`, or back. */
-template <int Dtype, bool Back>
-void reorder(float* row, int dim) {
-  if constexpr (Dtype != kBFloat16) return;
-  for (int d = 0; d + 2 * kLanes <= dim; d += 2 * kLanes) {
-    Vec a = load<Vec>(row + d), b = load<Vec>(row + d + kLanes);
-    if constexpr (Back)
-      join_pair(a, b, std::make_integer_sequence<int, kLanes>{});
-    else
-      split_pair(a, b, std::make_integer_sequence<int, kLanes>{});
-    store(row + d, a);
-    store(row + d + kLanes, b);
-  }
-}
-
 /** One kv head. Scores and probabilities are kept as [key][row], so a vector holds kLanes / Rows keys. */
 template <int Dtype, int Rows>
 struct Decoder {
+  template <int N>
+  using Count = std::integral_constant<int, N>;
   static constexpr int kKeysPerVector = kLanes / Rows;
-  // Keys of a block of K, vectors of columns of a block of V. kBlock * Rows accumulators keep the multipliers busy
-  // despite their latency. Twelve of sixteen registers leave no room for the two parts of a pair of bfloat16.
-  static constexpr int kBlock = kRegisters == 32                  ? (Rows == 1 ? 8 : 16 / Rows)
-                                : Rows == 4 && Dtype != kBFloat16 ? 3
-                                                                  : 8 / Rows;
+  // Keys of a block of K, vectors of columns of a block of V: kBlock * Rows accumulators keep the multipliers busy
+  // despite their latency, with room for kBlock + 1 operands.
+  static constexpr int kBlock = kRegisters == 32 ? (Rows == 1 ? 8 : 16 / Rows)
+                                : Rows == 4      ? 3
+                                                 : 8 / Rows;
   /** Steps are multiples of this many keys: whole vectors and whole blocks. */
   static constexpr int kMultiple = kBlock == 3               ? 3 * kKeysPerVector
                                    : kBlock > kKeysPerVector ? kBlock
@@ -180,7 +140,6 @@ struct Decoder {
       const int64_t i = row / a.group, head = row % a.group;
       load_row(a.q.base + (i * a.q.row_stride + head * a.q_head_stride) * size, a.q.dtype,
                a.q.dim_stride, a.head_dim, scratch);
-      reorder<Dtype, false>(scratch, a.head_dim);
       for (int d = 0; d < a.head_dim; d += kLanes) {
         store(q + d * Rows + r * kLanes, load<Vec>(scratch + d) * splat(a.scale * kLog2E));
       }
@@ -208,7 +167,6 @@ struct Decoder {
     std::memset(o, 0, sizeof(float) * static_cast<size_t>(Rows * a.head_dim_v));
   }
 
-  template <int Part>
   FA_ALWAYS_INLINE static void multiply(const char* const (&rows)[kBlock], int64_t offset,
                                         const float* q, Vec (&acc)[kBlock][Rows]) {
     if constexpr (Rows < kBlock) {
@@ -217,14 +175,14 @@ struct Decoder {
       for (int r = 0; r < Rows; ++r) qr[r] = pin(load<Vec>(q + r * kLanes));
       FA_UNROLL
       for (int t = 0; t < kBlock; ++t) {
-        const Vec k = pin(load_part<Dtype, Part>(rows[t] + offset));
+        const Vec k = pin(load_floats<Dtype>(rows[t] + offset));
         FA_UNROLL
         for (int r = 0; r < Rows; ++r) acc[t][r] += k * qr[r];
       }
     } else {
       Vec k[kBlock];
       FA_UNROLL
-      for (int t = 0; t < kBlock; ++t) k[t] = pin(load_part<Dtype, Part>(rows[t] + offset));
+      for (int t = 0; t < kBlock; ++t) k[t] = pin(load_floats<Dtype>(rows[t] + offset));
       FA_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const Vec qr = pin(load<Vec>(q + r * kLanes));
@@ -248,18 +206,9 @@ struct Decoder {
       for (int r = 0; r < Rows; ++r) acc[t][r] = Vec{};
     }
     constexpr int64_t kBytes = kBlock * kLanes * kElementSize<Dtype>;
-    int d = 0;
-    if constexpr (Dtype == kBFloat16) {
-      for (; d + 2 * kLanes <= head_dim; d += 2 * kLanes, ahead += 2 * kBytes) {
-        const int64_t offset = d * kElementSize<Dtype>;
-        prefetch<2 * kBytes>(ahead);
-        multiply<kFirst>(rows, offset, q + d * Rows, acc);
-        multiply<kSecond>(rows, offset, q + (d + kLanes) * Rows, acc);
-      }
-    }
-    for (; d < head_dim; d += kLanes, ahead += kBytes) {
+    for (int d = 0; d < head_dim; d += kLanes, ahead += kBytes) {
       prefetch<kBytes>(ahead);
-      multiply<kAlone>(rows, d * kElementSize<Dtype>, q + d * Rows, acc);
+      multiply(rows, d * kElementSize<Dtype>, q + d * Rows, acc);
     }
     FA_UNROLL
     for (int t = 0; t < kBlock; ++t) partial[t] = fold<1, Rows>(acc[t]);
@@ -357,56 +306,33 @@ struct Decoder {
     }
   }
 
-  template <int From, int Columns>
-  FA_ALWAYS_INLINE static void load_columns(const char* row, Vec (&v)[Columns]) {
-    if constexpr (From == kAlone) {
-      v[0] = load_part<Dtype, kAlone>(row);
-    } else {
-      constexpr int64_t kPairBytes = 2 * kLanes * kElementSize<Dtype>;
-      FA_UNROLL
-      for (int c = 0; c < Columns; ++c) {
-        const char* const pair = row + (From + c) / 2 * kPairBytes;
-        v[c] =
-            (From + c) % 2 == 0 ? load_part<Dtype, kFirst>(pair) : load_part<Dtype, kSecond>(pair);
-      }
-    }
-  }
-
-  /** `Columns` vectors of columns; the first is the `From` part of the pair at d. */
-  template <int Columns, int From>
+  /** `Columns` vectors of columns from d on. */
+  template <int Columns>
   __attribute__((noinline)) void add_columns(const char* const* rows, const float* weights,
                                              int keys, int d, Ahead& next) {
     constexpr int64_t kBytes = Columns * kLanes * kElementSize<Dtype>;
     const char* ahead = next.take(keys * kBytes);
-    float* const od = o + (d + (From == kSecond ? kLanes : 0)) * Rows;
+    float* const od = o + d * Rows;
     Vec acc[Columns][Rows];
     FA_UNROLL
     for (int c = 0; c < Columns; ++c) {
       FA_UNROLL
       for (int r = 0; r < Rows; ++r) acc[c][r] = load<Vec>(od + (c * Rows + r) * kLanes);
     }
-    const auto add = [&](int j) __attribute__((always_inline)) {
+    for (int j = 0; j < keys; ++j, ahead += kBytes) {
+      prefetch<kBytes>(ahead);
       const char* const row = rows[j] + v_head + d * kElementSize<Dtype>;
       Vec v[Columns];
-      load_columns<From>(row, v);
+      FA_UNROLL
+      for (int c = 0; c < Columns; ++c) {
+        v[c] = load_floats<Dtype>(row + c * kLanes * kElementSize<Dtype>);
+      }
       FA_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const Vec weight = splat(weights[j * Rows + r]);
         FA_UNROLL
         for (int c = 0; c < Columns; ++c) acc[c][r] += weight * v[c];
       }
-    };
-    int j = 0;
-    if constexpr (kBlock % 2 == 0) {
-      for (; j + 2 <= keys; j += 2, ahead += 2 * kBytes) {
-        prefetch<2 * kBytes>(ahead);
-        add(j);
-        add(j + 1);
-      }
-    }
-    for (; j < keys; ++j, ahead += kBytes) {
-      prefetch<kBytes>(ahead);
-      add(j);
     }
     FA_UNROLL
     for (int c = 0; c < Columns; ++c) {
@@ -417,21 +343,17 @@ struct Decoder {
 
   /** o += p V for keys that every row sees. */
   void add_values(const char* const* rows, const float* weights, int keys, Ahead& ahead) {
-    // An odd number of columns twice makes whole pairs.
-    constexpr int kTwice = kBlock % 2 == 0 ? kBlock / 2 : kBlock;
-    int d = 0;
-    for (; d + kTwice * 2 * kLanes <= a.head_dim_v; d += kTwice * 2 * kLanes) {
-      add_columns<kBlock, kFirst>(rows, weights, keys, d, ahead);
-      if constexpr (kBlock % 2 != 0) {
-        add_columns<kBlock, kSecond>(rows, weights, keys, d + (kBlock - 1) * kLanes, ahead);
-      }
+    int left = a.head_dim_v / kLanes;
+    const auto add = [&](auto columns) {
+      add_columns<columns>(rows, weights, keys, a.head_dim_v - left * kLanes, ahead);
+      left -= columns;
+    };
+    // Four columns as two and two rather than three and a lonely one.
+    while (left >= kBlock && !(kBlock == 3 && left == 4)) add(Count<kBlock>{});
+    if constexpr (kBlock > 2) {
+      while (left >= 2) add(Count<2>{});
     }
-    if constexpr (kTwice > 1) {
-      for (; d + 2 * kLanes <= a.head_dim_v; d += 2 * kLanes) {
-        add_columns<2, kFirst>(rows, weights, keys, d, ahead);
-      }
-    }
-    if (d < a.head_dim_v) add_columns<1, kAlone>(rows, weights, keys, d, ahead);
+    while (left > 0) add(Count<1>{});
   }
 
   /** How `normalise` marks hidden pairs. Not by sign alone: a NaN may have one too. */
@@ -440,12 +362,7 @@ struct Decoder {
   /** The same for a key that is hidden from some row: not even 0 * NaN may reach that one. */
   void add_value(const char* row, const float* weights) {
     for (int d = 0; d < a.head_dim_v; d += kLanes) {
-      const bool second = d % (2 * kLanes) != 0;
-      const bool alone = !second && d + kLanes == a.head_dim_v;
-      const char* const at = row + v_head + (second ? d - kLanes : d) * kElementSize<Dtype>;
-      const Vec v = alone    ? load_part<Dtype, kAlone>(at)
-                    : second ? load_part<Dtype, kSecond>(at)
-                             : load_part<Dtype, kFirst>(at);
+      const Vec v = load_floats<Dtype>(row + v_head + d * kElementSize<Dtype>);
       for (int r = 0; r < Rows; ++r) {
         if (hidden(weights[r])) continue;
         float* const od = o + d * Rows + r * kLanes;
@@ -501,7 +418,6 @@ struct Decoder {
       for (int d = 0; d < a.head_dim_v; d += kLanes) {
         store(row + d, empty ? Vec{} : load<Vec>(o + d * Rows + r * kLanes) * inverse);
       }
-      reorder<Dtype, true>(row, a.head_dim_v);
       store_row(a.out.base + (i * a.out.row_stride + head * a.out_head_stride) * size, a.out.dtype,
                 a.out.dim_stride, a.head_dim_v, row);
       if (a.lse != nullptr) {

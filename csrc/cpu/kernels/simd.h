@@ -97,7 +97,22 @@ FA_ALWAYS_INLINE VecI lane_index() {
 
 // ---- 16-bit floats ----
 
-FA_ALWAYS_INLINE Vec from_bfloat16(VecH h) { return (Vec)(__builtin_convertvector(h, VecU) << 16); }
+FA_ALWAYS_INLINE Vec from_bfloat16(VecH h) {
+#if defined(FA_AVX512)
+  return (Vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)h), 16);
+#elif defined(FA_AVX2)
+  // Eight numbers to both halves, which a load does, then one shuffle: every two bytes to the upper end of a lane. Its
+  // pattern stays in memory, where the compiler would not leave it: some kernels have no register to spare.
+  alignas(32) static const int8_t kUpper[32] = {-1, -1, 0,  1,  -1, -1, 2,  3,  -1, -1, 4,
+                                                5,  -1, -1, 6,  7,  -1, -1, 8,  9,  -1, -1,
+                                                10, 11, -1, -1, 12, 13, -1, -1, 14, 15};
+  __m256i x = _mm256_broadcastsi128_si256((__m128i)h);
+  asm("vpshufb %1, %0, %0" : "+x"(x) : "m"(kUpper));
+  return (Vec)x;
+#else
+  return (Vec)(__builtin_convertvector(h, VecU) << 16);
+#endif
+}
 
 FA_ALWAYS_INLINE VecH to_bfloat16(Vec x) {
   const VecU bits = (VecU)x;
