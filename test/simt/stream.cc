@@ -177,8 +177,7 @@ void check_shutdown() {
     stream->wait(stream->last_enqueued());
     stream->notify([&notified] { ++notified; });
     CHECK(notified == 6);
-    CHECK(throws(ErrorCode::kCancelled,
-                 [&] { stream->fill_zero(a.view, {{}, {a.storage}}); }));
+    CHECK(throws(ErrorCode::kCancelled, [&] { stream->fill_zero(a.view, {{}, {a.storage}}); }));
     kept = a;  // freed when the stream is gone
   }
 }
