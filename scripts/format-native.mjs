@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { globFiles, root } from './ensure-built.mjs';
 
-const files = ['csrc', 'test/native', 'test/simt', 'bench/native'].flatMap((folder) =>
+const files = ['csrc', 'test/native', 'test/simt', 'bench/native', 'scripts'].flatMap((folder) =>
   globFiles(folder, /\.(h|cpp|cc|cu)$/),
 );
 const mode = process.argv.includes('--check') ? ['--dry-run', '-Werror'] : ['-i'];

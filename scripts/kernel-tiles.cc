@@ -24,17 +24,19 @@ int main() {
       const char* const flag = featured ? "true" : "false";
       for (const int width : {32, 64, 96, 128, 192, 256}) {
         const ForwardTile tile = forward_tile(float32, featured, width);
-        std::printf("{\"kernel\":\"forward<%s, %d, %s>\",\"threads\":%d,\"shared\":%d}\n", type.name,
-                    tile.width, flag, 32 * tile.warps, forward_shared_bytes(tile, type.bytes));
+        std::printf("{\"kernel\":\"forward<%s, %d, %s>\",\"threads\":%d,\"shared\":%d}\n",
+                    type.name, tile.width, flag, 32 * tile.warps,
+                    forward_shared_bytes(tile, type.bytes));
       }
       for (const Outer outer : {Outer::kKeys, Outer::kQueries}) {
         const BackwardTiles tiles = backward_tiles(float32, outer, featured);
         for (int i = 0; i < tiles.count; ++i) {
           const BackwardTile& tile = tiles.tiles[i];
-          std::printf("{\"kernel\":\"backward_kernel<%s, (fa::cuda::sm80::Outer)%d, %s, %d>\","
-                      "\"threads\":%d,\"shared\":%d}\n",
-                      type.name, static_cast<int>(outer), flag, i, 32 * tile.warps(),
-                      backward_shared_bytes(tile, outer, type.bytes));
+          std::printf(
+              "{\"kernel\":\"backward_kernel<%s, (fa::cuda::sm80::Outer)%d, %s, %d>\","
+              "\"threads\":%d,\"shared\":%d}\n",
+              type.name, static_cast<int>(outer), flag, i, 32 * tile.warps(),
+              backward_shared_bytes(tile, outer, type.bytes));
         }
       }
     }

@@ -112,7 +112,8 @@ function table(results) {
   const rows = results.map(
     ({ kernel, fault, as, noticed }) => `| ${kernel} | ${fault} | ${as.join(', ')} | ${noticed} |`,
   );
-  return ['| kernel | fault | reported as | seeds |', '|---|---|---|---|', ...rows].join('\n');
+  const head = `| kernel | fault | reported as | of ${options.seeds} seeds |`;
+  return [head, '|---|---|---|---|', ...rows].join('\n');
 }
 
 ensureInstalled();

@@ -241,7 +241,12 @@ export const mutations = [
       'top == -kInfinity ? 0.f : top * scale',
       'top * scale',
     ],
-    ['empty rows divided by their sum', forward, 'empty ? 0.f : factor / sum', 'factor / sum'],
+    [
+      'empty rows divided by their sum',
+      forward,
+      'empty ? 0.f : factor * ptx::rcp_approx(sum)',
+      'factor * ptx::rcp_approx(sum)',
+    ],
     [
       'lse of base 2',
       forward,

@@ -1,6 +1,5 @@
-#include "cuda/runtime/forward.h"
-
 #include "cuda/any/combine.h"
+#include "cuda/runtime/forward.h"
 #include "cuda/runtime/forward_plan.h"
 #include "cuda/runtime/launch.h"
 #include "cuda/runtime/params.h"

@@ -24,6 +24,7 @@
 #include "cuda/runtime/plan.h"
 #include "reference.h"
 #include "simt/launch_log.h"
+#include "simt/report.h"
 
 namespace {
 
@@ -245,8 +246,8 @@ std::string compare(const char* what, const std::vector<double>& actual,
     const bool same = std::isfinite(e) ? std::fabs(a - e) <= relative * largest
                                        : (std::isnan(e) ? std::isnan(a) : a == e);
     if (!same)
-      return "wrong values: " + std::string(what) + "[" + std::to_string(i) + "] is " +
-             std::to_string(a) + ", not " + std::to_string(e);
+      return simt::format("wrong values: %s[%zu] is %.9g, not %.9g; allowed: %.2g", what, i, a, e,
+                          relative * largest);
   }
   return {};
 }
