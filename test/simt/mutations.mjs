@@ -250,8 +250,8 @@ export const mutations = [
     [
       'lse of base 2',
       forward,
-      '(top + ptx::log2_approx(sum)) * kLn2',
-      '(top + ptx::log2_approx(sum))',
+      'ptx::log2_approx(sum) * kLn2)',
+      'ptx::log2_approx(sum))',
     ],
     [
       'sink counted by every split',

@@ -20,10 +20,10 @@ PTX_FN float load_float(const void* data, int dtype, int64_t index) {
   return ptx::to_float(ptx::ldg(static_cast<const ptx::bf16*>(data) + index));
 }
 
-/** log2(e) times the float mask. -infinity hides a pair; the lowest finite float (a customary stand-in) stays finite. */
-PTX_FN float bias_in_base_2(float bias) {
-  constexpr float kHalfOfLowest = -1.7014117e38f;
-  return bias == -kInfinity ? bias : fmaxf(kHalfOfLowest, bias * kLog2E);
+/** The float mask. -infinity hides a pair; the lowest finite float (a customary stand-in) must stay finite in base 2. */
+PTX_FN float bounded_bias(float bias) {
+  constexpr float kQuarterOfLowest = -8.5070587e37f;
+  return bias == -kInfinity ? bias : fmaxf(kQuarterOfLowest, bias);
 }
 
 /** One query row as its scores need it. */
@@ -31,7 +31,7 @@ struct ScoreRow {
   int i, head;
   int begin, end;  // keys of the window
   int64_t mask;    // index of the dense mask's row
-  float slope;     // ALiBi, times log2(e)
+  float slope;     // ALiBi
   int block_row;   // of the block mask
   int bit_row;
 
@@ -45,7 +45,7 @@ struct ScoreRow {
     mask = batch * p.mask.batch + head * p.mask.head + i * p.mask.row;
     slope = p.alibi_slopes == nullptr
                 ? 0.f
-                : kLog2E * ptx::ldg(p.alibi_slopes + batch * p.alibi_batch + head * p.alibi_head);
+                : ptx::ldg(p.alibi_slopes + batch * p.alibi_batch + head * p.alibi_head);
     block_row = bit_row = 0;
     if (p.block_mask.cells != nullptr) {
       block_row = p.block_mask.block_q.quotient(i);
@@ -70,12 +70,11 @@ PTX_FN bool in_blocks(const BlockMaskParams& b, int batch, const ScoreRow& row, 
   return (static_cast<uint32_t>(word) >> (bit % 32)) & 1u;
 }
 
-/** The score in base 2 of a pair that the window shows; -infinity when a mask hides it. */
-PTX_FN float modified_score(const AttentionParams& p, const Window& window, const ScoreRow& row,
-                            int j, float product) {
+/** The score of a pair that the window shows; -infinity when a mask hides it. */
+PTX_FN float natural_score(const AttentionParams& p, const Window& window, const ScoreRow& row,
+                           int j, float product) {
   float s = product * p.scale;
   if (p.softcap > 0) s = p.softcap * tanhf(s / p.softcap);
-  s *= kLog2E;
   if (p.alibi_slopes != nullptr)
     s -= row.slope * fabsf(static_cast<float>(row.i + window.offset - j));
   if (p.mask.data != nullptr) {
@@ -83,11 +82,17 @@ PTX_FN float modified_score(const AttentionParams& p, const Window& window, cons
     if (p.mask.dtype == static_cast<int>(DType::kBool)) {
       if (ptx::ldg(static_cast<const uint8_t*>(p.mask.data) + at) == 0) return -kInfinity;
     } else {
-      const float bias = bias_in_base_2(load_float(p.mask.data, p.mask.dtype, at));
+      const float bias = bounded_bias(load_float(p.mask.data, p.mask.dtype, at));
       s = bias == -kInfinity ? bias : s + bias;
     }
   }
   return s;
+}
+
+/** The same in base 2. */
+PTX_FN float modified_score(const AttentionParams& p, const Window& window, const ScoreRow& row,
+                            int j, float product) {
+  return natural_score(p, window, row, j, product) * kLog2E;
 }
 
 /** Whether row `row` sees key j. */
@@ -98,7 +103,7 @@ PTX_FN bool sees(const AttentionParams& p, const Window& window, const PackedRow
     const ScoreRow of_row(p, window, rows, batch, row);
     return of_row.in_window(window, j) &&
            (p.block_mask.cells == nullptr || in_blocks(p.block_mask, batch, of_row, j)) &&
-           modified_score(p, window, of_row, j, 0.f) != -kInfinity;
+           natural_score(p, window, of_row, j, 0.f) != -kInfinity;
   } else {
     const int i = rows.query(rows.inside(row));
     return j >= window.begin(i) && j < window.end(i);
@@ -107,7 +112,7 @@ PTX_FN bool sees(const AttentionParams& p, const Window& window, const PackedRow
 
 /**
  * Scores of the rows row0 + g + 8h + 16m and the keys key0 + 8n + 2t + c of this lane. Plain: hides what the window hides.
- * Featured: brings scores to base 2, with every option; `partial` when some pair is hidden.
+ * Featured: scores with every option; `partial` when some pair is hidden.
  */
 template <bool kFeatured, int kRowTiles, int kKeyTiles>
 PTX_FN void modify_scores(const AttentionParams& p, const Window& window, const PackedRows& rows,
@@ -130,7 +135,7 @@ PTX_FN void modify_scores(const AttentionParams& p, const Window& window, const 
             bool visible = !partial || row.in_window(window, j);
             if (visible && partial && p.block_mask.cells != nullptr)
               visible = in_blocks(p.block_mask, batch, row, j);
-            score = visible ? modified_score(p, window, row, j, score) : -kInfinity;
+            score = visible ? natural_score(p, window, row, j, score) : -kInfinity;
           }
         }
       } else {

@@ -23,7 +23,7 @@ PTX_FN float quad_sum(float x) {
 /** Rows of kRowTiles accumulator tiles: row 2m + h is row g + 8h of tile m. */
 template <int kRowTiles>
 struct OnlineSoftmax {
-  float maximum[2 * kRowTiles];  // of the scores, before `scale`
+  float maximum[2 * kRowTiles];  // of the scores as update() gets them
   float sum[2 * kRowTiles];      // of this thread's columns alone
 
   PTX_FN OnlineSoftmax() {
@@ -35,12 +35,13 @@ struct OnlineSoftmax {
   }
 
   /**
-   * Turns scores into exp2(scale * (s - maximum)) with scale > 0, and brings sums and accumulators to the new maximum. A
-   * score of -infinity is a hidden pair: exactly 0.
+   * Turns scores into exp2(to_base_2 * (scale * s - scale * maximum)) with scale > 0, and brings sums and accumulators to the
+   * new maximum. One of the factors is 1: products go into one multiply-add with scale = softmax scale * log2(e); scores that
+   * may be large, with to_base_2 = log2(e), lose nothing by the difference. A score of -infinity is a hidden pair: exactly 0.
    */
   template <int kKeyTiles, int kColumnTiles>
   PTX_FN void update(float (&s)[kRowTiles][kKeyTiles][4], float (&o)[kRowTiles][kColumnTiles][4],
-                     float scale) {
+                     float scale, float to_base_2) {
     float alpha[2 * kRowTiles];
     bool unchanged = true;
 #pragma unroll
@@ -51,7 +52,7 @@ struct OnlineSoftmax {
       for (int n = 0; n < kKeyTiles; ++n) top = fmaxf(s[m][n][h], fmaxf(s[m][n][h + 1], top));
       top = quad_max(top);
       const float origin = top == -kInfinity ? 0.f : top * scale;
-      alpha[r] = ptx::exp2_approx(maximum[r] * scale - origin);
+      alpha[r] = ptx::exp2_approx(fmaf(maximum[r], scale, -origin) * to_base_2);
       unchanged &= top == maximum[r];
       maximum[r] = top;
       float total = 0;
@@ -59,7 +60,7 @@ struct OnlineSoftmax {
       for (int n = 0; n < kKeyTiles; ++n) {
 #pragma unroll
         for (int c = h; c < h + 2; ++c) {
-          s[m][n][c] = ptx::exp2_approx(s[m][n][c] * scale - origin);
+          s[m][n][c] = ptx::exp2_approx(fmaf(s[m][n][c], scale, -origin) * to_base_2);
           total += s[m][n][c];
         }
       }

@@ -178,12 +178,12 @@ PTX_FN void finish_rows(const ForwardParams& p, const ForwardBlock& block, int r
     float sum = quad_sum(softmax.sum[r]), top = softmax.maximum[r] * scale, factor = 1;
     if constexpr (kFeatured) {
       if (a.sinks != nullptr && block.split == 0) {
-        const float sink = kLog2E * load_float(a.sinks, a.sinks_dtype, head * a.sinks_head);
+        const float sink = load_float(a.sinks, a.sinks_dtype, head * a.sinks_head);
         if (sink != -kInfinity) {
           const float before = top;
           top = fmaxf(before, sink);
-          factor = ptx::exp2_approx(before - top);
-          sum = sum * factor + ptx::exp2_approx(sink - top);
+          factor = ptx::exp2_approx((before - top) * kLog2E);
+          sum = sum * factor + ptx::exp2_approx((sink - top) * kLog2E);
         }
       }
       if (a.dropout.enabled) factor *= a.dropout.keep_scale;
@@ -199,7 +199,9 @@ PTX_FN void finish_rows(const ForwardParams& p, const ForwardBlock& block, int r
       const int64_t at = block.sequence.q_batch * a.lse.batch + head * a.lse.head +
                          (block.sequence.q_begin + block.rows.query(row)) * a.lse.row +
                          block.split * p.lse_split;
-      ptx::stg(a.lse.data + at, empty ? -kInfinity : (top + ptx::log2_approx(sum)) * kLn2);
+      ptx::stg(
+          a.lse.data + at,
+          empty ? -kInfinity : fmaf(top, kFeatured ? 1.f : kLn2, ptx::log2_approx(sum) * kLn2));
     }
   }
 }
@@ -378,7 +380,8 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   }
 
   constexpr int kInFlight = 2 * (kStages - 1);
-  const float scale = kFeatured ? 1.f : a.scale_log2;  // of scores, to base 2
+  // Scores are products still in a plain kernel, and complete in a featured one: see OnlineSoftmax.
+  const float scale = kFeatured ? 1.f : a.scale_log2, to_base_2 = kFeatured ? kLog2E : 1.f;
   OnlineSoftmax<Traits::kRowTiles> softmax;
   typename Traits::Output o = {};
   bool any_poison = false;
@@ -408,7 +411,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
     if (working) {
       if (kFeatured || partial)
         modify_scores<kFeatured>(a, window, rows, block.batch, row0, key0, partial, s);
-      softmax.update(s, o, scale);
+      softmax.update(s, o, scale, to_base_2);
       if constexpr (kFeatured) {
         if (a.dropout.enabled) drop_out(a, rows, block.batch, row0, key0, s);
       }
