@@ -1,9 +1,9 @@
 // Mutation tests of the CUDA kernels: makes one mistake at a time in a copy of the sources, builds the
 // attention program of the SIMT executor with it, and expects that some schedule notices.
 //
-//   node scripts/mutate.mjs [--seeds 18] [--only <text>] [--write]
+//   node scripts/mutate.mjs [--seeds 18] [--only <text>] [--every 1] [--write]
 //
-// --only: mutations whose line in the table contains the text. --write: puts the table into docs/testing.md.
+// --only: mutations whose line in the table contains the text. --every: one mutation of so many. --write: puts the table into docs/testing.md.
 import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -16,6 +16,7 @@ const { values: options } = parseArgs({
   options: {
     seeds: { type: 'string', default: '18' },
     only: { type: 'string', default: '' },
+    every: { type: 'string', default: '1' },
     write: { type: 'boolean', default: false },
   },
 });
@@ -124,7 +125,9 @@ for (const kernel of ['forward', 'backward']) {
   run(path.join(out, 'simt-tests/simt_attention'), [kernel, options.seeds]); // without a mistake: silent
 }
 
-const chosen = mutations.filter(({ kernel, fault }) => `${kernel} ${fault}`.includes(options.only));
+const chosen = mutations
+  .filter(({ kernel, fault }) => `${kernel} ${fault}`.includes(options.only))
+  .filter((_, index) => index % Number(options.every) === 0);
 for (const [index, mutation] of chosen.entries())
   writeMutant(path.join(work, String(index)), mutation);
 rmSync(work, { recursive: true, force: true });
