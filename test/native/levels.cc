@@ -33,6 +33,11 @@ const Shape kShapes[] = {
     {1, 113, 203, 6, 1, 96, 33, true, fa::kUnbounded, 5},
     {1, 200, 33, 2, 2, 128, 128, true, fa::kUnbounded, 0},
     {1, 100, 150, 1, 1, 17, 256, false, 20, 1.5f},
+    // One, two, four and eight rows for the decode kernel.
+    {1, 1, 300, 4, 4, 64, 48, false, fa::kUnbounded, 0},
+    {2, 2, 301, 2, 2, 96, 80, true, fa::kUnbounded, 0},
+    {1, 1, 259, 8, 2, 128, 128, false, 200, 0},
+    {1, 2, 133, 8, 2, 80, 112, true, fa::kUnbounded, 5},
 };
 
 float decode(const char* bytes, DType dtype, int64_t i) {
