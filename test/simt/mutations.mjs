@@ -365,12 +365,6 @@ export const mutations = [
       'if (more) load.inner_y(following);',
       'if (more) load.inner_y(current);',
     ],
-    [
-      'dO loaded before all are done with it',
-      backward,
-      'if (kStages > 1 && more) load.inner_x',
-      'if (more) load.inner_y(following);\n    if (kStages > 1 && more) load.inner_x',
-    ],
     // Layout.
     [
       'P stored a row tile off',
@@ -421,12 +415,6 @@ export const mutations = [
       ranges,
       'first < last ? (last + kQueries - 1) / kQueries : 0',
       'first < last ? last / kQueries : 0',
-    ],
-    [
-      'a tile of queries too many',
-      ranges,
-      'first < last ? (last + kQueries - 1) / kQueries : 0',
-      'first < last ? (last + kQueries - 1) / kQueries + 1 : 0',
     ],
     [
       'first tile of queries left out',
