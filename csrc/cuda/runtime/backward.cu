@@ -109,7 +109,11 @@ void attention_backward(const AttentionProblem& problem, const AttentionGradient
   fill_zero(sum, queue);
   launch_backward(problem, p, Outer::kKeys, queue);
   sum.shape[3] = problem.head_dim();
-  convert(sum, gradients.dq, queue);
+  // convert() writes row by row as dq lies, which is [B, S, H, D] or [B, H, S, D].
+  if (gradients.dq.contiguous())
+    convert(sum, gradients.dq, queue);
+  else
+    convert(permuted(sum, {0, 2, 1, 3}), permuted(gradients.dq, {0, 2, 1, 3}), queue);
 }
 
 }  // namespace fa::cuda
