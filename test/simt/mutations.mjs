@@ -160,8 +160,8 @@ export const mutations = [
     [
       'warps stop a key too early',
       forward,
-      'const bool working = key0 < warp_end;',
-      'const bool working = key0 + 16 < warp_end;',
+      'const bool working = key0 < warp_end',
+      'const bool working = key0 + 16 < warp_end',
     ],
     [
       'block mask: partial cells taken for full',

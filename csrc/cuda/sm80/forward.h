@@ -324,16 +324,17 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   const uint32_t q_tile = ptx::dyn_smem();
   const uint32_t k_tiles = q_tile + RowTile::kBytes;
   const uint32_t v_tiles = k_tiles + kStages * KeyTile::kBytes;
-  const int warp_row = static_cast<int>(threadIdx.x) / 32 * 16 * Traits::kRowTiles;
-  const int row0 = block.row0 + warp_row;  // the warp's first
-  const bool idle = row0 >= rows.count;
-
+  const auto warp_row = [] { return this_thread() / 32 * 16 * Traits::kRowTiles; };
   const Window window = window_of(a, block.sequence);
   const TileMask<kFeatured> mask{window, &a, block.batch, rows.head0};
   const int block_i0 = rows.query_begin(block.row0);
   const int block_i1 = rows.query_end(block.row0 + RowTile::kRows);
   // Keys that the warp's rows see lie before this one: above the diagonal a warp has nothing to do.
-  const int warp_end = idle ? 0 : window.end(rows.query_end(row0 + 16 * Traits::kRowTiles) - 1);
+  const auto warp_end = [&] {
+    const int row0 = block.row0 + warp_row();
+    const int row1 = row0 + 16 * Traits::kRowTiles;
+    return row0 < rows.count ? window.end(rows.query_end(row1) - 1) : 0;
+  };
   const TileRange range = visible_tiles<kKeys>(window, block_i0, block_i1)
                               .split(block.split, static_cast<int>(p.splits.divisor));
   const auto after = [&](int tile) {
@@ -390,7 +391,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
     const uint32_t k_tile = k_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes);
     const uint32_t v_tile = v_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes);
     const bool partial = mask.hides_pairs(block_i0, block_i1, key0, key0 + kKeys);
-    const bool working = key0 < warp_end;
+    const bool working = key0 < warp_end();
 
     typename Traits::Scores s;
     ptx::cp_async_wait<kInFlight>();
@@ -410,10 +411,11 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
     }
     if (working) {
       if (kFeatured || partial)
-        modify_scores<kFeatured>(a, window, rows, block.batch, row0, key0, partial, s);
+        modify_scores<kFeatured>(a, window, rows, block.batch, block.row0 + warp_row(), key0,
+                                 partial, s);
       softmax.update(s, o, scale, to_base_2);
       if constexpr (kFeatured) {
-        if (a.dropout.enabled) drop_out(a, rows, block.batch, row0, key0, s);
+        if (a.dropout.enabled) drop_out(a, rows, block.batch, block.row0 + warp_row(), key0, s);
       }
       multiply_weights_values<T, Traits>(o, Weights<T, Traits::kRowTiles, Traits::kKeyTiles>(s),
                                          v_tile);
@@ -424,7 +426,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   }
 
   const ForwardBlock done = block_again(p, RowTile::kRows);
-  const int done_row0 = done.row0 + warp_row;
+  const int done_row0 = done.row0 + warp_row();
   if (done_row0 >= done.rows.count) return;
   finish_rows<T, Traits, kFeatured>(p, done, done_row0, scale, softmax, o);
   const bool split = p.splits.divisor > 1;
@@ -434,9 +436,9 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
     if (split)
       store_float32<Traits>(p, done, done_row0, true, o);
     else
-      store_rounded<T, Traits>(p, done, done_row0, warp_row, q_tile, o);
+      store_rounded<T, Traits>(p, done, done_row0, warp_row(), q_tile, o);
   }
-  if (any_poison) restore_poison<T, Traits, kFeatured>(p, warp_row);
+  if (any_poison) restore_poison<T, Traits, kFeatured>(p, warp_row());
 }
 
 /** The kernels of one dtype: forward_tiles.h has their widths. */
