@@ -21,7 +21,7 @@ struct BackwardTile {
 // dK and dV, and dQ by atomics, of float16 and bfloat16 where intervals of keys are the only mask. The wider the tile, the
 // more tensor core work for a byte from shared memory; the second of a width is for devices with less of it.
 constexpr BackwardTile kPlainTiles[] = {
-    {64, 128, 64, 4, 2, 2, false}, {128, 128, 64, 4, 2, 2, false}, {128, 64, 64, 2, 4, 2, false},
+    {64, 128, 64, 4, 2, 2, false}, {128, 128, 32, 4, 2, 2, false}, {128, 64, 64, 2, 4, 2, false},
     {256, 64, 32, 4, 2, 2, false}, {256, 32, 32, 2, 2, 2, false},
 };
 
