@@ -36,6 +36,8 @@ std::vector<Level> levels() {
 #endif
 #if defined(FA_ISA_WIDE)
   all.push_back({&kKernelsWide, __builtin_cpu_supports("x86-64-v3") != 0});
+#endif
+#if defined(FA_ISA_WIDE_BF16)
   all.push_back({&kKernelsWideBf16, __builtin_cpu_supports("x86-64-v3") != 0});
 #endif
 #if defined(FA_ISA_NEON)

@@ -247,12 +247,7 @@ export const mutations = [
       'empty ? 0.f : factor * ptx::rcp_approx(sum)',
       'factor * ptx::rcp_approx(sum)',
     ],
-    [
-      'lse of base 2',
-      forward,
-      'ptx::log2_approx(sum) * kLn2)',
-      'ptx::log2_approx(sum))',
-    ],
+    ['lse of base 2', forward, 'ptx::log2_approx(sum) * kLn2)', 'ptx::log2_approx(sum))'],
     [
       'sink counted by every split',
       forward,

@@ -10,7 +10,7 @@ namespace {
 constexpr int kWarps = 4;
 constexpr int kMostSplits = 256;  // core/validate.cpp
 constexpr int kLanes = 32;
-constexpr int kSplitsPerLane = kMostSplits / kLanes;
+constexpr int kFloatBytes = sizeof(float);
 
 PTX_FN float warp_max(float x) {
 #pragma unroll
@@ -23,13 +23,16 @@ PTX_FN float warp_sum(float x) {
   return x;
 }
 
-/** A warp merges one row: lane l looks after the weights of splits l, l + 32, ... and of dims l, l + 32, ... */
+/** A warp merges one row: lane l works out the weights of splits l, l + 32, ... and merges dims l, l + 32, ... */
 template <class T>
 __global__ void __launch_bounds__(kWarps* kLanes)
     combine_kernel(const __grid_constant__ CombineParams p) {
+  PTX_SHARED(float, weights_of_block, kWarps* kMostSplits);
   const AttentionParams& a = p.attention;
   const int lane = static_cast<int>(threadIdx.x) % kLanes;
-  const int64_t index = int64_t{blockIdx.x} * kWarps + static_cast<int>(threadIdx.x) / kLanes;
+  const int warp = static_cast<int>(threadIdx.x) / kLanes;
+  const uint32_t weights = weights_of_block + warp * kMostSplits * kFloatBytes;
+  const int64_t index = int64_t{blockIdx.x} * kWarps + warp;
   if (index >= int64_t{p.batches} * p.rows * a.heads) return;
   const int head = static_cast<int>(index % a.heads);
   const int row = static_cast<int>(index / a.heads % p.rows);
@@ -41,20 +44,17 @@ __global__ void __launch_bounds__(kWarps* kLanes)
 
   const RowScalars& lses = p.partial_lse;
   const float* const lse = lses.data + batch * lses.batch + head * lses.head + row * lses.row;
-  float weight[kSplitsPerLane], highest = -kInfinity, sum = 0;
-#pragma unroll
-  for (int n = 0; n < kSplitsPerLane; ++n) {
-    const int split = n * kLanes + lane;
-    weight[n] = split < splits ? ptx::ldg(lse + split * p.lse_split) : -kInfinity;
-    highest = fmaxf(highest, weight[n]);
-  }
+  float highest = -kInfinity, sum = 0;
+  for (int split = lane; split < splits; split += kLanes)
+    highest = fmaxf(highest, ptx::ldg(lse + split * p.lse_split));
   highest = warp_max(highest);
   const float origin = highest == -kInfinity ? 0.f : highest;
-#pragma unroll
-  for (int n = 0; n < kSplitsPerLane; ++n) {
-    weight[n] = ptx::exp2_approx((weight[n] - origin) * kLog2E);
-    sum += weight[n];
+  for (int split = lane; split < splits; split += kLanes) {
+    const float weight = ptx::exp2_approx((ptx::ldg(lse + split * p.lse_split) - origin) * kLog2E);
+    ptx::sts(weights + split * kFloatBytes, weight);
+    sum += weight;
   }
+  ptx::sync_warp();  // every lane reads all weights
   sum = warp_sum(sum);
   const float inverse = sum == 0 ? 0.f : 1 / sum;
 
@@ -67,14 +67,11 @@ __global__ void __launch_bounds__(kWarps* kLanes)
     const int column = first + lane;
     const bool inside = column < a.head_dim_v;
     float value = 0;
-#pragma unroll
-    for (int n = 0; n < kSplitsPerLane; ++n) {
-      for (int l = 0; l < kLanes && n * kLanes + l < splits; ++l) {
-        const float w = ptx::shfl_idx(weight[n], l) * inverse;
-        // What no row of a split sees has weight 0, and what it left behind must not matter.
-        const float x = inside ? ptx::ldg(partial + (n * kLanes + l) * p.out_split + column) : 0.f;
-        if (w != 0) value += w * x;
-      }
+    for (int split = 0; split < splits; ++split) {
+      const float weight = ptx::lds<float>(weights + split * kFloatBytes) * inverse;
+      // What no row of a split sees has weight 0, and what it left behind must not matter.
+      const float x = inside ? ptx::ldg(partial + split * p.out_split + column) : 0.f;
+      if (weight != 0) value += weight * x;
     }
     if (inside) ptx::stg(out + column * a.out.dim, ptx::from_float<T>(value));
   }
