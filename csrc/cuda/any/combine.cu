@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kWarps* kLanes)
   const float origin = highest == -kInfinity ? 0.f : highest;
   for (int split = lane; split < splits; split += kLanes) {
     const float weight = ptx::exp2_approx((ptx::ldg(lse + split * p.lse_split) - origin) * kLog2E);
-    ptx::sts(weights + split * kFloatBytes, weight);
+    ptx::sts<float>(weights + split * kFloatBytes, weight);
     sum += weight;
   }
   ptx::sync_warp();  // every lane reads all weights

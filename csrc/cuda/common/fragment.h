@@ -3,7 +3,8 @@
 //
 // float32 operands are split as x = high + low, both tf32 (11 significant bits each), and
 //   a b ~ a.high b.high + a.high b.low + a.low b.high        (3xTF32)
-// leaves out only a.low b.low: a relative error of 2^-22, where float32 itself has 2^-24.
+// leaves out only a.low b.low: a relative error of 2^-22, where float32 itself has 2^-24. Steps are added up by the float32
+// units: tensor cores cut off what does not fit their accumulator, where those round (Ootomo and Yokota 2022, section 3).
 #pragma once
 
 #include "cuda/ptx/ptx.h"
@@ -64,9 +65,12 @@ PTX_FN FragmentB<T> fragment_b(uint32_t raw0, uint32_t raw1) {
 template <class T>
 PTX_FN void multiply_add(float (&d)[4], const FragmentA<T>& a, const FragmentB<T>& b) {
   if constexpr (sizeof(T) == 4) {
-    ptx::mma_1688_tf32(d, a.low, b.high[0], b.high[1]);
-    ptx::mma_1688_tf32(d, a.high, b.low[0], b.low[1]);
-    ptx::mma_1688_tf32(d, a.high, b.high[0], b.high[1]);
+    float step[4] = {};
+    ptx::mma_1688_tf32(step, a.low, b.high[0], b.high[1]);
+    ptx::mma_1688_tf32(step, a.high, b.low[0], b.low[1]);
+    ptx::mma_1688_tf32(step, a.high, b.high[0], b.high[1]);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) d[i] += step[i];
   } else {
     ptx::mma_16816<T>(d, a.value, b.value[0], b.value[1]);
   }

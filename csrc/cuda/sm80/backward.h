@@ -513,9 +513,18 @@ __global__ void __launch_bounds__((BackwardTraits<T, kOuterRows, kFeatured, kInd
     if constexpr (kKeys) store_scores<Traits>(p_tile, part, s);
     if constexpr (!kKeys || Traits::kTwoBuffers) store_scores<Traits>(ds_tile, part, dp);
     ptx::sync_block();
+    constexpr int kGradientColumns = Traits::kColumnTiles * 8;
+    const bool hides = current.kind == TileKind::kPartial;
     if constexpr (kKeys) {
-      multiply_columns<T, ScoreTile, InnerTile, false>(
-          dy, p_tile, part.row, shared + Traits::kInnerY, part.gradient_column);
+      const uint32_t y = shared + Traits::kInnerY;
+      if (hides && poisoned<T, InnerTile, kGradientColumns>(y, part.gradient_column)) {
+        multiply_columns<T, ScoreTile, InnerTile, true>(dy, p_tile, part.row, y,
+                                                        part.gradient_column);
+        add_poison<T, ScoreTile, InnerTile>(dy, p_tile, part.row, y, part.gradient_column);
+      } else {
+        multiply_columns<T, ScoreTile, InnerTile, false>(dy, p_tile, part.row, y,
+                                                         part.gradient_column);
+      }
       ptx::sync_block();
       if constexpr (!Traits::kTwoBuffers) {
         store_scores<Traits>(ds_tile, part, dp);
@@ -530,35 +539,29 @@ __global__ void __launch_bounds__((BackwardTraits<T, kOuterRows, kFeatured, kInd
     if (more) load.inner_y(following);
     ptx::cp_async_commit();
 
-    if constexpr (kKeys) {
+    // Scores of a row of x that is not finite are not either: dS of the pairs that see it brings the NaN.
+    if (hides && poisoned<T, InnerTile, kGradientColumns>(x, part.gradient_column))
+      multiply_columns<T, ScoreTile, InnerTile, true>(dx, ds_tile, part.row, x,
+                                                      part.gradient_column);
+    else
       multiply_columns<T, ScoreTile, InnerTile, false>(dx, ds_tile, part.row, x,
                                                        part.gradient_column);
-      if (p.dq_sum != nullptr) {
-        const uint32_t k = shared + Traits::kX;
-        constexpr int kColumns = Traits::kQueryColumnTiles * 8;
+    if (kKeys && p.dq_sum != nullptr) {
+      const uint32_t k = shared + Traits::kX;
+      constexpr int kColumns = Traits::kQueryColumnTiles * 8;
 #pragma unroll 1
-        for (int pass = 0; pass < Traits::kQueryPasses; ++pass) {
-          const int column = part.query_column + pass * kColumns;
-          typename Traits::QueryGradient dq;
-          clear(dq);
-          if (current.kind == TileKind::kPartial && poisoned<T, OuterTile, kColumns>(k, column))
-            multiply_transposed<T, ScoreTile, OuterTile, true>(dq, ds_tile, part.query_row, k,
-                                                               column);
-          else
-            multiply_transposed<T, ScoreTile, OuterTile, false>(dq, ds_tile, part.query_row, k,
-                                                                column);
-          add_query_gradient<Traits>(p, block, current, part.query_row, column, dq);
-        }
+      for (int pass = 0; pass < Traits::kQueryPasses; ++pass) {
+        const int column = part.query_column + pass * kColumns;
+        typename Traits::QueryGradient dq;
+        clear(dq);
+        if (hides && poisoned<T, OuterTile, kColumns>(k, column))
+          multiply_transposed<T, ScoreTile, OuterTile, true>(dq, ds_tile, part.query_row, k,
+                                                             column);
+        else
+          multiply_transposed<T, ScoreTile, OuterTile, false>(dq, ds_tile, part.query_row, k,
+                                                              column);
+        add_query_gradient<Traits>(p, block, current, part.query_row, column, dq);
       }
-    } else {
-      constexpr int kColumns = Traits::kColumnTiles * 8;
-      if (current.kind == TileKind::kPartial &&
-          poisoned<T, InnerTile, kColumns>(x, part.gradient_column))
-        multiply_columns<T, ScoreTile, InnerTile, true>(dx, ds_tile, part.row, x,
-                                                        part.gradient_column);
-      else
-        multiply_columns<T, ScoreTile, InnerTile, false>(dx, ds_tile, part.row, x,
-                                                         part.gradient_column);
     }
     if constexpr (kStages == 1) {
       ptx::sync_block();

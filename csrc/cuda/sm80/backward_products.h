@@ -156,4 +156,40 @@ PTX_FN void multiply_transposed(float (&c)[kRowTiles][kColumnTiles][4], uint32_t
   }
 }
 
+/** An element of a tile. */
+template <class T, class Tile>
+PTX_FN float load_element(uint32_t tile, int row, int column) {
+  constexpr int kElements = Tile::kChunkElements;
+  return ptx::to_float(ptx::lds<T>(tile + Tile::offset(row, column / kElements) +
+                                   static_cast<uint32_t>(column % kElements * sizeof(T))));
+}
+
+/**
+ * Adds to c what multiply_columns<..., true> left of A B: infinities and NaN of B, times weights in A. Hidden pairs weigh
+ * exactly 0 and must not meet them (common/poison.h); neither does a weight too small for T.
+ */
+template <class T, class TileA, class TileB, int kRowTiles, int kColumnTiles>
+PTX_FN void add_poison(float (&c)[kRowTiles][kColumnTiles][4], uint32_t a, int row_a, uint32_t b,
+                       int column_b) {
+  const LanePosition lane;
+#pragma unroll 1
+  for (int k = 0; k < TileB::kRows; ++k) {
+    // Where store_scores puts column k.
+    const int column_a = sizeof(T) == 4 ? k / 8 * 8 + k % 8 / 2 + k % 2 * 4 : k;
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+      for (int n = 0; n < kColumnTiles; ++n) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          const float weight =
+              load_element<T, TileA>(a, row_a + 16 * m + e / 2 * 8 + lane.g, column_a);
+          const float x = load_element<T, TileB>(b, k, column_b + 8 * n + 2 * lane.t + e % 2);
+          if (not_finite(x) && weight != 0) c[m][n][e] += weight * x;
+        }
+      }
+    }
+  }
+}
+
 }  // namespace fa::cuda::sm80
