@@ -282,8 +282,8 @@ export const mutations = [
     [
       'merge ignores the last split',
       combine,
-      'split < splits ? ptx::ldg',
-      'split + 1 < splits ? ptx::ldg',
+      'for (int split = 0; split < splits; ++split)',
+      'for (int split = 0; split < splits - 1; ++split)',
     ],
     [
       'merge takes the maximum of half a warp',
@@ -291,6 +291,7 @@ export const mutations = [
       'for (int step = kLanes / 2; step > 0; step /= 2) x = fmaxf',
       'for (int step = 1; step > 0; step /= 2) x = fmaxf',
     ],
+    ['merge reads weights too early', combine, 'ptx::sync_warp();', ''],
     [
       'merge does not divide by the sum',
       combine,
@@ -315,14 +316,14 @@ export const mutations = [
     [
       'no barrier after P and dS are stored',
       backward,
-      'ptx::sync_block();\n    if constexpr (kKeys) {',
-      'if constexpr (kKeys) {',
+      'ptx::sync_block();\n    constexpr int kGradientColumns',
+      'constexpr int kGradientColumns',
     ],
     [
       'no barrier before dO is overwritten',
       backward,
-      'part.gradient_column);\n      ptx::sync_block();\n      if constexpr (!Traits::kTwoBuffers)',
-      'part.gradient_column);\n      if constexpr (!Traits::kTwoBuffers)',
+      '}\n      ptx::sync_block();\n      if constexpr (!Traits::kTwoBuffers)',
+      '}\n      if constexpr (!Traits::kTwoBuffers)',
     ],
     [
       'no barrier after dS takes the place of P',
@@ -444,6 +445,18 @@ export const mutations = [
       'head_end = head_begin + 1;',
     ],
     // Arithmetic.
+    [
+      'poison of dO not cleared',
+      backward,
+      'if (hides && poisoned<T, InnerTile, kGradientColumns>(y, part.gradient_column))',
+      'if (false)',
+    ],
+    [
+      'poison of dO not restored',
+      backward,
+      'add_poison<T, ScoreTile, InnerTile>(dy, p_tile, part.row, y, part.gradient_column);',
+      '',
+    ],
     ['delta left out', backward, 'weight * (y - state.delta) * slope', 'weight * y * slope'],
     [
       'delta lacks a lane pair',

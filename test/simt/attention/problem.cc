@@ -92,13 +92,15 @@ void Problem::make_inputs(uint64_t seed) {
     std::generate(sequence.k.begin(), sequence.k.end(), key);
     std::generate(sequence.v.begin(), sequence.v.end(), value);
     std::generate(sequence.dout.begin(), sequence.dout.end(), value);
-    if (s.poison) {
+    const auto poison = [&](std::vector<double>& rows, int seqlen, int heads) {
       const double strange[] = {NAN, INFINITY, -INFINITY};
       for (size_t i = 0; i < 3; ++i) {
-        const size_t row = static_cast<size_t>(sequence.seqlen_k) * (i + 1) / 4;
-        sequence.v[row * static_cast<size_t>(s.kv_heads * s.head_dim_v) + 7 * i] = strange[i];
+        const size_t row = static_cast<size_t>(seqlen) * (i + 1) / 4;
+        rows[row * static_cast<size_t>(heads * s.head_dim_v) + 7 * i] = strange[i];
       }
-    }
+    };
+    if (s.poisoned_v) poison(sequence.v, sequence.seqlen_k, s.kv_heads);
+    if (s.poisoned_dout) poison(sequence.dout, sequence.seqlen_q, s.heads);
   }
 
   fa::AttentionProblem& p = device;

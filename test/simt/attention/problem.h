@@ -27,8 +27,8 @@ struct Spec {
   bool seqlens_k = false;  // as many keys as a tensor says
   int page_size = 0;       // 0: not paged
   int num_splits = 1;
-  bool poison = false;        // infinities and NaN among the values
-  bool deterministic = true;  // backward
+  bool poisoned_v = false, poisoned_dout = false;  // infinities and NaN among the values
+  bool deterministic = true;                       // backward
 };
 
 /** Memory that a kernel may touch, in the executor's registry of allocations. */
