@@ -11,8 +11,6 @@ import type { Work } from './contestants.js';
 import type { Entrant } from './entrant.js';
 import type { GradientNumbers, Gradients } from './gradient-oracle.js';
 import { disposeInputs, type Inputs, numbersOf } from './inputs.js';
-import { naiveAttentionBackward } from './peers/javascript.js';
-import { nativeStandardBackward } from './peers/standard.js';
 import type { AttentionShape } from './shape.js';
 import { ours } from './suite.js';
 
@@ -83,41 +81,5 @@ export function flashBackwardEntrant(
       return { dq, dk, dv };
     },
     dispose: () => disposeBackwardInputs(inputs),
-  };
-}
-
-/** This package's micro-kernels with the N x N matrices in memory. */
-export function standardBackwardEntrant(
-  shape: AttentionShape,
-  numbers: GradientNumbers,
-  threads: number,
-  work: Work,
-): Entrant<Gradients> {
-  const run = nativeStandardBackward(shape, numbers, threads);
-  return {
-    name: 'standard attention, our kernels',
-    dtype: 'float32',
-    layout: 'bhsd',
-    ...work,
-    call: async () => run(),
-    result: async () => run(),
-  };
-}
-
-/** Loops in JavaScript. */
-export function javascriptBackwardEntrant(
-  shape: AttentionShape,
-  numbers: GradientNumbers,
-  work: Work,
-): Entrant<Gradients> {
-  const run = async () => naiveAttentionBackward(shape, numbers);
-  return {
-    name: 'plain JavaScript',
-    dtype: 'float32',
-    layout: 'bhsd',
-    ...work,
-    rounds: 1,
-    call: run,
-    result: run,
   };
 }

@@ -3,11 +3,8 @@ import { flashAttention, type Layout, synchronize, type Tensor } from '../lib/in
 import type { FloatDType } from './context.js';
 import type { Entrant } from './entrant.js';
 import { disposeInputs, type Inputs } from './inputs.js';
-import type { Numbers } from './oracle.js';
-import { naiveAttention } from './peers/javascript.js';
 import type { OrtProblem } from './peers/onnx-graphs.js';
 import type { OnnxRuntime } from './peers/onnxruntime.js';
-import { nativeStandard } from './peers/standard.js';
 import type { AttentionShape } from './shape.js';
 import { ours } from './suite.js';
 
@@ -65,34 +62,17 @@ export async function ortEntrant(
   };
 }
 
-/** This package's micro-kernels with the N x N matrices in memory. */
-export function standardEntrant(
-  shape: AttentionShape,
-  numbers: Numbers,
-  threads: number,
-  work: Work,
-): Entrant {
-  const run = nativeStandard(shape, numbers, threads);
-  return {
-    name: 'standard attention, our kernels',
-    dtype: 'float32',
-    layout: 'bhsd',
-    ...work,
-    call: async () => run(),
-    result: async () => run(),
-  };
+/** A peer in float32 that takes heads as planes. */
+const planarPeer = { dtype: 'float32', layout: 'bhsd' } as const;
+
+/** This package's micro-kernels with the N x N matrices in memory: nativeStandard or nativeStandardBackward. */
+export function standardEntrant<Result>(run: () => Result, work: Work): Entrant<Result> {
+  const call = async () => run();
+  return { name: 'standard attention, our kernels', ...planarPeer, ...work, call, result: call };
 }
 
-/** Three loops in JavaScript. */
-export function javascriptEntrant(shape: AttentionShape, numbers: Numbers, work: Work): Entrant {
-  const run = async () => naiveAttention(shape, numbers);
-  return {
-    name: 'plain JavaScript',
-    dtype: 'float32',
-    layout: 'bhsd',
-    ...work,
-    rounds: 1,
-    call: run,
-    result: run,
-  };
+/** Loops in JavaScript: naiveAttention or naiveAttentionBackward. */
+export function javascriptEntrant<Result>(run: () => Result, work: Work): Entrant<Result> {
+  const call = async () => run();
+  return { name: 'plain JavaScript', ...planarPeer, ...work, rounds: 1, call, result: call };
 }

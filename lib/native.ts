@@ -5,6 +5,7 @@
 import { createRequire } from 'node:module';
 
 import { fromNative } from './errors.js';
+import type { Plan } from './explain.js';
 
 /** Opaque: a view of native memory. Its contents never change once its task has run. */
 export interface NativeTensor {
@@ -90,28 +91,8 @@ export interface NativeBackwardArgs extends NativeAttentionArgs {
   deterministic: boolean;
 }
 
-export interface NativePlan {
-  readonly kernel: string;
-  readonly isa: string;
-  readonly threads: number;
-  readonly tileQ: number;
-  readonly tileK: number;
-  readonly panels: number;
-  readonly stages: number;
-  readonly packedHeads: number;
-  readonly numSplits: number;
-  readonly workItems: number;
-  readonly tilesFull: number;
-  readonly tilesPartial: number;
-  readonly tilesSkipped: number;
-  readonly flops: number;
-  readonly executedFlops: number;
-  readonly bytes: number;
-  readonly standardBytes: number;
-  readonly standardMemory: number;
-  readonly sharedBytes: number;
-  readonly scratchBytes: number;
-}
+/** A plan as the addon, which serves one device, gives it. */
+export type NativePlan = Omit<Plan, 'device'>;
 
 export interface NativeDescription {
   readonly dtype: number;

@@ -5,15 +5,15 @@ import {
   backwardNumbers,
   disposeBackwardInputs,
   flashBackwardEntrant,
-  javascriptBackwardEntrant,
-  standardBackwardEntrant,
 } from '../backward-contestants.js';
 import type { Context, FloatDType } from '../context.js';
-import { dtypeSize, type Work } from '../contestants.js';
+import { dtypeSize, javascriptEntrant, standardEntrant, type Work } from '../contestants.js';
 import { compete, type Entrant } from '../entrant.js';
 import { GradientOracle, type Gradients } from '../gradient-oracle.js';
 import { converted, randomInputs, relaid } from '../inputs.js';
 import { type MemoryContestant, measureMemory } from '../memory.js';
+import { naiveAttentionBackward } from '../peers/javascript.js';
+import { nativeStandardBackward } from '../peers/standard.js';
 import { type AttentionShape, backwardFlopsOf, inherentBackwardBytes } from '../shape.js';
 import type { BenchCase, Row, Suite } from '../suite.js';
 
@@ -70,10 +70,12 @@ async function entrantsOf(
   if (choice.peers) {
     const numbers = await backwardNumbers(forward.bhsd);
     if (shape.seqlenK <= longestQuadratic) {
-      entrants.push(standardBackwardEntrant(shape, numbers, limits.threads, work('float32')));
+      const run = nativeStandardBackward(shape, numbers, limits.threads);
+      entrants.push(standardEntrant(run, work('float32')));
     }
     if (flops <= mostJavascriptFlops) {
-      entrants.push(javascriptBackwardEntrant(shape, numbers, work('float32')));
+      const run = () => naiveAttentionBackward(shape, numbers);
+      entrants.push(javascriptEntrant(run, work('float32')));
     }
   }
   disposeBackwardInputs(forward.bshd);

@@ -17,6 +17,7 @@ import {
 } from '../inputs.js';
 import { benchAddon } from '../native.js';
 import { type Numbers, Oracle } from '../oracle.js';
+import { naiveAttention } from '../peers/javascript.js';
 import { groupQueryDecode, type OrtProblem, standardGraph } from '../peers/onnx-graphs.js';
 import { type AttentionShape, flopsOf, keyBytes } from '../shape.js';
 import type { BenchCase, Row, Suite } from '../suite.js';
@@ -86,7 +87,8 @@ async function run(context: Context, cache: Cache): Promise<Row[]> {
     entrants.push(await ort('GroupQueryAttention', splitNewest(shape, numbers)));
   }
   if (choice.peers && shape.batch * shape.seqlenK <= longestJavascript) {
-    entrants.push(javascriptEntrant(shape, numbers, work('float32')));
+    const run = () => naiveAttention(shape, numbers);
+    entrants.push(javascriptEntrant(run, work('float32')));
   }
   const oracle = new Oracle(shape, numbers);
   const where = { suite: 'decode', group: groupOf(cache), x: cache.seqlenK, oracle };

@@ -16,6 +16,8 @@ import {
   onnxAttention,
   standardGraph,
 } from '../peers/onnx-graphs.js';
+import { naiveAttention } from '../peers/javascript.js';
+import { nativeStandard } from '../peers/standard.js';
 import { type AttentionShape, flopsOf, inherentBytes } from '../shape.js';
 import type { BenchCase, Row, Suite } from '../suite.js';
 
@@ -87,9 +89,10 @@ async function entrantsOf(
       const name = 'MatMul, Softmax, MatMul';
       await add(ortEntrant(name, onnxRuntime, problem, 'bhsd', work('float32')));
     }
-    await add(standardEntrant(shape, bhsd, limits.threads, work('float32')));
+    const standard = nativeStandard(shape, bhsd, limits.threads);
+    await add(standardEntrant(standard, work('float32')));
     if (shape.seqlenK <= longestJavascript)
-      await add(javascriptEntrant(shape, bhsd, work('float32')));
+      await add(javascriptEntrant(() => naiveAttention(shape, bhsd), work('float32')));
   }
   disposeInputs(inputs);
   return { entrants, oracle: new Oracle(shape, numbers) };

@@ -108,7 +108,7 @@ export const mutations = [
     [
       'low half of float32 products left out',
       'cuda/common/fragment.h',
-      'ptx::mma_1688_tf32(d, a.high, b.low[0], b.low[1]);',
+      'ptx::mma_1688_tf32(step, a.high, b.low[0], b.low[1]);',
       '',
     ],
     // Bounds and masks.
