@@ -56,8 +56,10 @@ Napi::ArrayBuffer Environment::array_buffer(size_t bytes) {
   // napi_create_arraybuffer ends the process when there is no memory; the constructor throws.
   cpu::expect_possible(bytes);
   try {
-    return array_buffer_.New({Napi::Number::New(env_, static_cast<double>(bytes))})
-        .As<Napi::ArrayBuffer>();
+    auto buffer = array_buffer_.New({Napi::Number::New(env_, static_cast<double>(bytes))})
+                      .As<Napi::ArrayBuffer>();
+    cpu::ask_for_huge_pages(buffer.Data(), bytes);
+    return buffer;
   } catch (const Napi::Error&) {
     throw Error(ErrorCode::kOutOfMemory, "",
                 "Cannot allocate an ArrayBuffer of " + std::to_string(bytes) + " bytes");

@@ -52,7 +52,7 @@ void memory_is_aligned_and_whole() {
 }
 
 void large_memory_goes_back() {
-  for (size_t bytes : {2 * kMiB, 3 * kMiB + 1, 64 * kMiB}) {
+  for (size_t bytes : {fa::cpu::kKeptBytes + 1, 100 * kMiB + 1}) {
     auto storage = allocate_storage(nullptr, bytes);
     const uintptr_t first = address_of(storage), last = first + bytes - 1;
     CHECK(first % (2 * kMiB) == 0);
@@ -61,6 +61,21 @@ void large_memory_goes_back() {
     storage.reset();
     CHECK(!mapped(first) && !mapped(last));
   }
+}
+
+void freed_memory_serves_again() {
+  auto storage = allocate_storage(nullptr, 3 * kMiB);
+  const uintptr_t first = address_of(storage);
+  storage.reset();
+  CHECK(mapped(first));
+  CHECK(address_of(allocate_storage(nullptr, 4 * kMiB)) != first);
+  CHECK(address_of(allocate_storage(nullptr, 3 * kMiB)) == first);
+
+  // Newer blocks push it out.
+  std::vector<std::shared_ptr<fa::Storage>> newer;
+  for (size_t i = 0; i < 9; ++i) newer.push_back(allocate_storage(nullptr, 8 * kMiB));
+  newer.clear();
+  CHECK(!mapped(first));
 }
 
 void impossible_sizes_are_refused() {
@@ -110,6 +125,7 @@ int main() {
   memory_is_aligned_and_whole();
 #if !defined(__SANITIZE_ADDRESS__)  // its allocator keeps memory
   large_memory_goes_back();
+  freed_memory_serves_again();
 #endif
   impossible_sizes_are_refused();
   failures_are_seen_by_other_threads();
