@@ -50,6 +50,8 @@ PTX_FN void bulk_wait() {
 
 /** Makes this thread's shared-memory accesses so far visible to the async proxy: wgmma, bulk and tensor copies. */
 PTX_FN void fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+/** Orders what this thread has observed of global memory before its bulk and tensor copies that follow. */
+PTX_FN void fence_proxy_async_global() { asm volatile("fence.proxy.async.global;" ::: "memory"); }
 
 #else
 
@@ -73,6 +75,7 @@ inline void bulk_wait(PTX_AT) {
   simt::bulk_wait(N, simt::BulkWait::kComplete, at);
 }
 inline void fence_proxy_async() { simt::proxy_fence(); }
+inline void fence_proxy_async_global() {}  // global memory is sequentially consistent here
 
 #endif
 
