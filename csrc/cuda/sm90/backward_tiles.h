@@ -24,6 +24,7 @@ constexpr BackwardTile backward_tile(int head_dim) {
 
 constexpr int kBackwardConsumers = 2;  // warpgroups that compute; one more moves data
 constexpr int kBackwardThreads = 128 * (kBackwardConsumers + 1);
+constexpr int kQuerySumThreads = 128 * kBackwardConsumers;
 constexpr int kBackwardStages = 2;  // tiles of Q and of dO in shared memory, and of dS
 
 /** Dynamic shared memory of a block: K and V, Q and dO, dS, dQ on its way out, row states; the last kilobyte holds barriers. */

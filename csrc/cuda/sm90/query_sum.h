@@ -42,7 +42,7 @@ struct QuerySum {
 
 /** dq = scale * the sum. A block makes one tile of queries, a warpgroup each part. */
 template <class T, int kWidth>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(kQuerySumThreads)
     query_sum_kernel(const __grid_constant__ BackwardKernelParams p) {
   using Sum = QuerySum<kWidth>;
   const AttentionParams& a = p.call.attention;
