@@ -2,6 +2,8 @@
 // once, it becomes `to`. `kernel` names the program's cases. Every bug found later belongs here, too.
 const forward = 'cuda/sm80/forward.h';
 const backward = 'cuda/sm80/backward.h';
+const walk = 'cuda/common/backward_walk.h';
+const derivative = 'cuda/common/differentiate.h';
 const combine = 'cuda/any/combine.cu';
 const softmax = 'cuda/common/softmax.h';
 const scores = 'cuda/common/scores.h';
@@ -247,12 +249,7 @@ export const mutations = [
       'empty ? 0.f : factor * ptx::rcp_approx(sum)',
       'factor * ptx::rcp_approx(sum)',
     ],
-    [
-      'lse of base 2',
-      forward,
-      'ptx::log2_approx(sum) * kLn2)',
-      'ptx::log2_approx(sum))',
-    ],
+    ['lse of base 2', forward, 'ptx::log2_approx(sum) * kLn2)', 'ptx::log2_approx(sum))'],
     [
       'sink counted by every split',
       forward,
@@ -388,13 +385,13 @@ export const mutations = [
     // Bounds and masks.
     [
       'one key too many',
-      backward,
+      derivative,
       'visible = j >= row.begin && j < row.end;',
       'visible = j >= row.begin && j <= row.end;',
     ],
     [
       'last key of a row hidden',
-      backward,
+      derivative,
       'visible = j >= row.begin && j < row.end;',
       'visible = j >= row.begin && j < row.end - 1;',
     ],
@@ -406,7 +403,7 @@ export const mutations = [
     ],
     [
       'rows beyond the queries taken for real',
-      backward,
+      derivative,
       'i < block.sequence.seqlen_q && row.in_window',
       'row.in_window',
     ],
@@ -444,12 +441,12 @@ export const mutations = [
     ],
     [
       'only one head of a group counted',
-      backward,
+      walk,
       'head_end = head_begin + group;',
       'head_end = head_begin + 1;',
     ],
     // Arithmetic.
-    ['delta left out', backward, 'weight * (y - state.delta) * slope', 'weight * y * slope'],
+    ['delta left out', derivative, 'weight * (y - state.delta) * slope', 'weight * y * slope'],
     [
       'delta lacks a lane pair',
       'cuda/any/delta.cu',
@@ -457,11 +454,11 @@ export const mutations = [
       'for (int step = kLanesPerRow / 4; step > 0; step /= 2) delta',
     ],
     ['lse not brought to base 2', 'cuda/any/delta.cu', 'lse * kLog2E', 'lse'],
-    ['slope of softcap left out', backward, 'slope = 1.f - t * t;', ''],
-    ['dropout left out of dP', backward, 'y = kept_weight == 0 ? 0.f : y * kept_weight;', ''],
+    ['slope of softcap left out', derivative, 'slope = 1.f - t * t;', ''],
+    ['dropout left out of dP', derivative, 'y = kept_weight == 0 ? 0.f : y * kept_weight;', ''],
     [
       'dropout left out of P',
-      backward,
+      derivative,
       'x = visible ? weight * kept_weight : 0.f;',
       'x = visible ? weight : 0.f;',
     ],

@@ -136,6 +136,8 @@ PTX_FN void load_tiles(const BackwardKernelParams& p, const BackwardBlock<Traits
   const SequenceRows& s = block.sequence;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const bool elected = ptx::elect_one();
+  if (elected)
+    for (const ptx::tensor_map* map : {&p.q, &p.dout, &p.k, &p.v}) ptx::tma_prefetch(map);
   RingPosition<Traits::kStages> at;
   InnerVisit visit = tiles.first();
   if (elected && !tiles.done(visit)) {
@@ -305,25 +307,15 @@ struct BackwardConsumer {
     }
   }
 
-  /**
-   * Puts zeros in place of keys beyond the end, where memory may hold anything. Returns whether the keys hold an infinity or
-   * NaN.
-   */
-  PTX_FN bool settle_keys() const {
-    const int keys = block.sequence.seqlen_k - block.outer0;
+  /** Whether the keys, those beyond the end included, hold an infinity or NaN. Each thread looks at some. */
+  PTX_FN bool keys_poisoned() const {
     bool found = false;
 #pragma unroll 1
     for (int i = 128 * part + thread(); i < KeyTile::kBytes / 16; i += 128 * kBackwardConsumers) {
-      const uint32_t at = shared.k + static_cast<uint32_t>(16 * i);
-      if (i % (KeyTile::kPanelBytes / 16) * 16 / kPanelRowBytes < keys) {
-        const uint4 words = ptx::lds<uint4>(at);
-        found |= !same(words, finite_part<T>(words));
-      } else {
-        ptx::sts<uint4>(at, {});
-      }
+      const uint4 words = ptx::lds<uint4>(shared.k + static_cast<uint32_t>(16 * i));
+      found |= !same(words, finite_part<T>(words));
     }
-    if (ptx::vote_any(found) && thread() % 32 == 0) ptx::sts<int>(shared.poisoned, 1);
-    ptx::fence_proxy_async();
+    if (ptx::vote_any(found) && thread() % 32 == 0) ptx::smem_atomic_add(shared.poisoned, 1);
     sync_consumers();
     return ptx::lds<int>(shared.poisoned) != 0;
   }
@@ -453,7 +445,7 @@ struct BackwardConsumer {
       const bool partial = visit.kind != static_cast<int>(TileKind::kFull);
       if (first) {
         ptx::mbar_wait(shared.keys_full, 0);
-        poisoned = settle_keys();
+        poisoned = keys_poisoned();
       }
       shared.q.wait(at);
       const int rows = block.sequence.seqlen_q - visit.tile * Traits::kInner;

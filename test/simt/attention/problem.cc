@@ -101,6 +101,16 @@ void Problem::make_inputs(uint64_t seed) {
     }
   }
 
+  if (s.poison_key) {
+    HostSequence& sequence = sequences[0];
+    sequence.k[static_cast<size_t>(sequence.seqlen_k / 2 * s.kv_heads * s.head_dim + 3)] = NAN;
+  }
+  if (s.poison_last) {
+    HostSequence& last = sequences.back();
+    for (std::vector<double>* rows : {&last.q, &last.k, &last.v, &last.dout})
+      std::fill(rows->begin(), rows->end(), NAN);
+  }
+
   fa::AttentionProblem& p = device;
   p.scale = 0.25f * 8.0f / std::sqrt(static_cast<float>(s.head_dim));
   p.max_seqlen_q = s.seqlen_q;

@@ -28,6 +28,8 @@ struct Spec {
   int page_size = 0;       // 0: not paged
   int num_splits = 1;
   bool poison = false;        // infinities and NaN among the values
+  bool poison_key = false;    // NaN in one key
+  bool poison_last = false;   // the last sequence of the batch is all NaN
   bool deterministic = true;  // backward
 };
 
