@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "simt/location.h"
+#include "simt/operand.h"
 
 namespace simt {
 
@@ -12,8 +13,6 @@ void load_matrices(uint32_t* registers, int count, bool transpose, uint32_t row_
                    const Location& at);
 void store_matrices(uint32_t row_address, const uint32_t* registers, int count, bool transpose,
                     const Location& at);
-
-enum class Operand { kFloat16, kBFloat16, kTf32, kE4M3 };
 
 /** d += a b: m16n8k16 on 16-bit operands, m16n8k8 on tf32. */
 void matrix_multiply(Operand operand, float (&d)[4], const uint32_t (&a)[4], uint32_t b0,

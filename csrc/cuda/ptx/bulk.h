@@ -8,6 +8,7 @@
 
 #if !PTX_DEVICE
 #include "simt/bulk_copy.h"
+#include "simt/proxy.h"
 #endif
 
 namespace ptx {
