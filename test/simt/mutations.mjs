@@ -1,5 +1,7 @@
 // The mistakes of scripts/mutate.mjs: in `file` (under csrc), which has the passage `from` exactly
 // once, it becomes `to`. `kernel` names the program's cases. Every bug found later belongs here, too.
+import { forwardSm90 } from './mutations_forward_sm90.mjs';
+
 const forward = 'cuda/sm80/forward.h';
 const backward = 'cuda/sm80/backward.h';
 const walk = 'cuda/common/backward_walk.h';
@@ -489,4 +491,5 @@ export const mutations = [
       'sum += ptx::exp2_approx',
     ],
   ]),
+  ...of('forward_sm90', forwardSm90),
 ];

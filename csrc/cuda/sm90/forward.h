@@ -108,7 +108,6 @@ struct Consumer {
 #pragma unroll
     for (int checker = 0; checker < Traits::kCheckers; ++checker)
       poisoned |= ptx::lds<uint32_t>(shared.poison(values, checker));
-    ptx::sync_warp();
     return poisoned != 0;
   }
 
@@ -141,7 +140,6 @@ struct Consumer {
   /** One tile of rows. True when values were poisoned. */
   PTX_FN bool attend(const ForwardWork& work, Softmax& softmax, typename Traits::Output& o) {
     Walk walk(p.attention, work);
-    if (!walk.more()) return false;
     const int row0 = work.row0 + kWarpgroupRows * consumer;
     const int i0 = work.rows.query_begin(work.rows.inside(row0));
     const int i1 = work.rows.query_end(row0 + kWarpgroupRows);
@@ -221,10 +219,8 @@ PTX_FN void consume(const ForwardParams& p, const SharedLayout<Traits>& shared, 
     }
     if constexpr (!Traits::kStagesApart) {
       // The queries' memory has held the output.
-      if (typename Traits::Walk(p.attention, work).more()) {
-        if (threadIdx.x % kWarpgroupThreads == 0) ptx::bulk_wait_read<0>();
-        arrive_warp(shared.queries_free(of));
-      }
+      if (threadIdx.x % kWarpgroupThreads == 0) ptx::bulk_wait_read<0>();
+      arrive_warp(shared.queries_free(of));
     }
   }
   consumer.turns.finish();
@@ -235,7 +231,10 @@ template <class Traits>
 __global__ void __launch_bounds__(Traits::kThreads, 1)
     forward(const __grid_constant__ ForwardParams p) {
   const SharedLayout<Traits> shared;
-  if (threadIdx.x == 0) shared.init_barriers();
+  if (threadIdx.x == 0) {
+    shared.init_barriers();
+    for (const ptx::tensor_map* map : {&p.q, &p.k, &p.v, &p.out}) ptx::tma_prefetch(map);
+  }
   ptx::sync_block();
   const int warp = ptx::shfl_idx(static_cast<int>(threadIdx.x) / 32, 0);
   const int warpgroup = warp / kWarpgroupWarps;

@@ -91,12 +91,17 @@ PTX_FN void store_output(const ForwardParams& p, const ForwardWork& work, int ro
   // The memory is done with: as the output before, or as queries.
   if (thread == 0) ptx::bulk_wait_read<0>();
   sync_warpgroup(of);
+  constexpr int kChunks = Traits::kWidthV / 8;
 #pragma unroll
-  for (int d = 0; d < Traits::kWidthV / 8; d += 2) {
-    const uint32_t words[4] = {ptx::pack2<typename Traits::T>(o[0][d][0], o[0][d][1]),
-                               ptx::pack2<typename Traits::T>(o[0][d][2], o[0][d][3]),
-                               ptx::pack2<typename Traits::T>(o[0][d + 1][0], o[0][d + 1][1]),
-                               ptx::pack2<typename Traits::T>(o[0][d + 1][2], o[0][d + 1][3])};
+  for (int d = 0; d < OutputTile::kPanels * 8; d += 2) {
+    uint32_t words[4] = {};  // what fills up the last panel is stored nowhere
+    if (d < kChunks) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float(&pair)[4] = o[0][(d + i / 2) % kChunks];
+        words[i] = ptx::pack2<typename Traits::T>(pair[i % 2 * 2], pair[i % 2 * 2 + 1]);
+      }
+    }
     ptx::stmatrix_x4(staged + OutputTile::offset(warp_row + lane % 16, d + lane / 16), words);
   }
   if (poisoned) {
@@ -117,7 +122,7 @@ PTX_FN void store_output(const ForwardParams& p, const ForwardWork& work, int ro
     }
   } else {
     store_rows<Traits>(a, work, row0, staged);
-    ptx::sync_warp();
+    ptx::fence_proxy_async();  // before TMA writes there again
   }
 }
 

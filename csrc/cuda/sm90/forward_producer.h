@@ -17,7 +17,6 @@ PTX_FN void load_tiles(const ForwardParams& p, const SharedLayout<Traits>& share
     const ForwardWork work(p, schedule.tile(), Traits::kRows);
     if (work.empty()) continue;
     typename Traits::Walk walk(a, work);
-    if (!walk.more()) continue;
     const int kv_head = a.group.quotient(work.rows.head0);
     const auto load_keys = [&] {
       shared.keys.begin_fill(at);
@@ -27,11 +26,15 @@ PTX_FN void load_tiles(const ForwardParams& p, const SharedLayout<Traits>& share
                          shared.keys.full(at), panel * Traits::KeyTile::kPanelColumns,
                          work.sequence.k_begin + walk.key0(), kv_head, work.sequence.k_batch);
     };
-    load_keys();
+    if (walk.more()) load_keys();
 #pragma unroll 1
     for (int consumer = 0; consumer < Traits::kConsumers; ++consumer) {
       const uint32_t full = shared.queries_full(consumer);
       ptx::mbar_wait(shared.queries_free(consumer), parity ^ 1);
+      if (!walk.more()) {  // Rows that see nothing: the memory may still serve their output.
+        ptx::mbar_arrive(full);
+        continue;
+      }
       ptx::mbar_arrive_expect_tx(full, Traits::QueryTile::kBytes);
       const int query =
           work.sequence.q_begin + work.rows.query(work.row0 + kWarpgroupRows * consumer);
@@ -84,7 +87,6 @@ PTX_FN void check_values(const ForwardParams& p, const SharedLayout<Traits>& sha
         poisoned = ptx::vote_any(poisoned);
         if (lane == 0) ptx::sts<uint32_t>(shared.poison(at, checker), poisoned);
         ptx::fence_proxy_async();
-        ptx::sync_warp();
       }
       arrive_warp(shared.checked(at));
       arrive_warp(shared.values.free(at));

@@ -23,7 +23,7 @@ constexpr ForwardTile kPlainTiles[] = {
 // Every option: fewer keys, for the registers that options take.
 constexpr ForwardTile kFeaturedTiles[] = {
     {64, 64, 2, 96, 3},   {96, 96, 2, 96, 2},   {128, 128, 2, 96, 2},
-    {192, 128, 2, 80, 2}, {192, 192, 2, 64, 2}, {256, 256, 2, 64, 2},
+    {192, 128, 2, 80, 2}, {192, 192, 2, 64, 2}, {256, 256, 2, 32, 3},
 };
 
 constexpr int kForwardTiles = 6;
@@ -38,7 +38,7 @@ constexpr ForwardTile forward_tile(bool featured, int head_dim, int head_dim_v) 
 constexpr int kMaxSharedBytes = 227 * 1024;
 
 /** Bytes of `rows` rows of 16-bit elements, in panels of 64 columns. */
-constexpr int panel_bytes(int rows, int width) { return rows * (width + 63) / 64 * 128; }
+constexpr int panel_bytes(int rows, int width) { return (width + 63) / 64 * rows * 128; }
 
 /** Q, the stages of K and V, and what keeps them apart (forward.h, SharedLayout). */
 constexpr int forward_operand_bytes(const ForwardTile& t) {

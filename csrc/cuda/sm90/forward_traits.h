@@ -9,8 +9,6 @@
 
 namespace fa::cuda::sm90 {
 
-constexpr int kWarpgroupThreads = 128, kWarpgroupWarps = 4, kWarpgroupRows = 64;
-
 template <class Element, int kHeadDim, int kHeadDimV, bool kEveryOption>
 struct ForwardTraits {
   using T = Element;
@@ -71,6 +69,11 @@ struct SharedLayout {
   PTX_FN uint32_t barrier(int index) const {
     return barriers + static_cast<uint32_t>(index * kBarrierBytes);
   }
+  static_assert(forward_operand_bytes(Traits::kTile) == kConsumers * Traits::QueryTile::kBytes +
+                                                            Traits::KeyRing::kBytes +
+                                                            Traits::ValueRing::kBytes,
+                "the table and the kernel mean the same tiles");
+  static_assert(forward_shared_bytes(Traits::kTile) <= kMaxSharedBytes);
   static constexpr int kRingBarriers = Traits::KeyRing::kBarriers + Traits::ValueRing::kBarriers;
   /** Values whose tile has hidden pairs are free of infinities and NaN. */
   PTX_FN uint32_t checked(typename Traits::Position at) const {

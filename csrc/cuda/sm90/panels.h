@@ -7,6 +7,9 @@
 
 namespace fa::cuda::sm90 {
 
+// A warpgroup, and the rows of its products.
+constexpr int kWarpgroupThreads = 128, kWarpgroupWarps = 4, kWarpgroupRows = 64;
+
 constexpr int kPanelRowBytes = 128;
 constexpr int kSwizzleBytes =
     8 * kPanelRowBytes;         // after which the pattern repeats: the alignment of tiles

@@ -58,8 +58,9 @@ struct Ring {
   PTX_FN void wait(Position at) const { ptx::mbar_wait(full(at), at.parity); }
 };
 
-/** One arrival for the whole warp, once all its lanes have come here. */
+/** One arrival for the whole warp, once all its lanes have come here: none may still wait for the phase that this ends. */
 PTX_FN void arrive_warp(uint32_t barrier) {
+  ptx::sync_warp();
   if (threadIdx.x % 32 == 0) ptx::mbar_arrive(barrier);
 }
 
