@@ -16,7 +16,7 @@ struct Counters {
   uint64_t cp_async, exp2, global_loads, global_stores, global_atomics;
   uint64_t shared_loads, shared_stores, shared_atomics;
   // Of a warpgroup, and copies by the engine of sm_90 (bulk and tensor).
-  uint64_t wgmma, bulk_copies;
+  uint64_t wgmma, wgmma_flops, bulk_copies;
   // Completions of a block's barrier.
   uint64_t barriers;
 

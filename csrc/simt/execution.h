@@ -43,12 +43,10 @@ struct Thread {
   int barrier = 0;           // the one it waits for
   bool barrier_any = false;  // of the last barrier it passed
   AsyncCopies copies;
-  int wanted_registers = 0;  // while it waits for them
-  MbarrierWait mbarrier;     // the phase it waits for
-  uint32_t bulk_group = 0;   // that writing bulk copies issued now belong to
-  // Of its writes to shared memory that no proxy fence stands behind, the first one's time, or 0; and
-  // of all of them, the last one's.
-  uint32_t unfenced_write = 0, last_write = 0;
+  int wanted_registers = 0;      // while it waits for them
+  MbarrierWait mbarrier;         // the phase it waits for
+  uint32_t bulk_group = 0;       // that writing bulk copies issued now belong to
+  std::vector<uint32_t> fences;  // the warp's time at each of its proxy fences
 };
 
 struct Warp {

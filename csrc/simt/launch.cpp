@@ -58,7 +58,8 @@ void start_warp(Block& block, int index, int threads) {
     thread.waits_for = nullptr;
     thread.at = {};
     thread.copies = {};
-    thread.bulk_group = thread.unfenced_write = thread.last_write = 0;
+    thread.bulk_group = 0;
+    thread.fences.clear();
     if (!thread.stack) thread.stack = take_stack();
     prepare(thread.context, thread.stack, thread.index, thread_entry);
   }

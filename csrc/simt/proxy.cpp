@@ -7,32 +7,35 @@
 
 namespace simt {
 
-void note_write(Thread& thread) {
-  thread.last_write = thread.warp->time();
-  if (!thread.unfenced_write) thread.unfenced_write = thread.last_write;
+namespace {
+
+bool fenced_by(const Thread& thread, uint32_t time, uint32_t known) {
+  const auto fence = std::lower_bound(thread.fences.begin(), thread.fences.end(), time);
+  return fence != thread.fences.end() && *fence < known;
 }
+
+}  // namespace
 
 void proxy_fence() {
   maybe_yield();
-  Thread& self = *current;
-  Warp& warp = *self.warp;
+  Warp& warp = *current->warp;
   VectorClock& clock = warp.clock;
-  self.unfenced_write = 0;
-  uint32_t covered = warp.time();
-  for (Thread* lane : warp.threads) {
-    if (!lane || !lane->unfenced_write) continue;
-    // Of other lanes' writes it covers those before the last synchronisation with them.
-    if (lane->last_write < self.seen)
-      lane->unfenced_write = 0;
-    else
-      lane->unfenced_write = std::max(lane->unfenced_write, self.seen);
-    if (lane->unfenced_write) covered = std::min(covered, lane->unfenced_write - 1);
-  }
   for (int agent = 0; agent < kAgents; ++agent) {
-    const uint32_t known = agent == warp.index ? covered : clock.time[agent];
+    // Of its own warp a lane knows what came before they last synchronised.
+    const uint32_t known = agent == warp.index ? current->seen - 1 : clock.time[agent];
     clock.async_time[agent] = std::max(clock.async_time[agent], known);
   }
+  current->fences.push_back(warp.time());
   ++warp.time();  // what is written from now on is not covered
+}
+
+bool fenced_by_writer(const Block& block, int warp, int lane, uint32_t time,
+                      const VectorClock& clock) {
+  const Warp& writer = block.warps[static_cast<size_t>(warp)];
+  const uint32_t known = clock.time[warp];
+  if (lane >= 0) return fenced_by(*writer.threads[lane], time, known);
+  return std::all_of(writer.threads, writer.threads + kLanes,
+                     [&](const Thread* each) { return fenced_by(*each, time, known); });
 }
 
 }  // namespace simt

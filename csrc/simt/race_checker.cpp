@@ -100,30 +100,28 @@ void RaceChecker::collective_load(const Warp& warp, uint32_t offset, int bytes,
   mark_read(warp, load.begin, load.end, kCollectively);
 }
 
-void RaceChecker::store(Thread& thread, uint32_t offset, int bytes, const Location& at) {
+void RaceChecker::store(const Thread& thread, uint32_t offset, int bytes, const Location& at) {
   const Access store = access(thread, offset, static_cast<uint32_t>(bytes), kPlain, "store", at);
   check_after_reads(store);
   check_after_writes(store, kMayBeNew);
   mark_written(store, thread.warp->index, thread.warp->time());
-  note_write(thread);
 }
 
-void RaceChecker::collective_store(Warp& warp, uint32_t offset, int bytes, const Location& at) {
+void RaceChecker::collective_store(const Warp& warp, uint32_t offset, int bytes,
+                                   const Location& at) {
   const Access store =
       collective(warp, offset, static_cast<uint32_t>(bytes), kCollective, "stmatrix", at);
   check_after_reads(store);
   check_after_writes(store, kMayBeNew);
   mark_written(store, warp.index, warp.time());
-  for (Thread* thread : warp.threads) note_write(*thread);
 }
 
-void RaceChecker::atomic(Thread& thread, uint32_t offset, int bytes, const Location& at) {
+void RaceChecker::atomic(const Thread& thread, uint32_t offset, int bytes, const Location& at) {
   const Access update =
       access(thread, offset, static_cast<uint32_t>(bytes), kAtomic, "atomic operation", at);
   check_after_reads(update);
   check_after_writes(update, kMustBeInitialised);
   mark_written(update, thread.warp->index, thread.warp->time());
-  note_write(thread);
 }
 
 // ── By cp.async ──────────────────────────────────────────────────────────────────────────────────
@@ -136,9 +134,8 @@ void RaceChecker::depart(const Thread& thread, uint32_t offset, int bytes, const
   mark_written(copy, thread.warp->index, thread.warp->time());
 }
 
-void RaceChecker::arrive(Thread& thread, uint32_t offset, int bytes) {
+void RaceChecker::arrive(const Thread& thread, uint32_t offset, int bytes) {
   rewrite(offset, static_cast<uint32_t>(bytes), kPlain, thread.warp->index, thread.warp->time());
-  note_write(thread);
 }
 
 void RaceChecker::arrive_at_mbarrier(uint32_t offset, int bytes, int agent, uint32_t time) {
@@ -253,8 +250,14 @@ void RaceChecker::check_order(const Access& access, uint32_t offset, const Write
   const bool same_lane = write.lane == access.lane && write.kind != kCollective;
   if (write.agent == access.warp.index && !same_lane && write.time >= access.seen)
     race(access, offset, write, "no sync_warp between");
-  if (access.asynchronous() && write.kind != kEngine &&
-      access.warp.clock.async_time[write.agent] < write.time)
+  const auto visible_to_engines = [&] {
+    if (write.kind == kEngine || access.warp.clock.async_time[write.agent] >= write.time)
+      return true;
+    const int lane = write.kind == kCollective ? kWholeWarp : write.lane;
+    return write.agent < kMaxWarps &&
+           fenced_by_writer(*access.warp.block, write.agent, lane, write.time, access.warp.clock);
+  };
+  if (access.asynchronous() && !visible_to_engines())
     race(access, offset, write, "no fence_proxy_async between");
 }
 

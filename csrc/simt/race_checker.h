@@ -28,17 +28,17 @@ class RaceChecker {
   void finish(uint32_t time) { start_ = time > start_ ? time : start_; }
 
   void load(const Thread& thread, uint32_t offset, int bytes, const Location& at);
-  void store(Thread& thread, uint32_t offset, int bytes, const Location& at);
-  void atomic(Thread& thread, uint32_t offset, int bytes, const Location& at);
+  void store(const Thread& thread, uint32_t offset, int bytes, const Location& at);
+  void atomic(const Thread& thread, uint32_t offset, int bytes, const Location& at);
 
   /** A load by the whole warp, whose lanes all get some of it (ldmatrix). */
   void collective_load(const Warp& warp, uint32_t offset, int bytes, const Location& at);
   /** A store by the whole warp, whose lanes all give some of it (stmatrix). */
-  void collective_store(Warp& warp, uint32_t offset, int bytes, const Location& at);
+  void collective_store(const Warp& warp, uint32_t offset, int bytes, const Location& at);
 
   /** The destination of a copy that may land at any time from now until arrive(). */
   void depart(const Thread& thread, uint32_t offset, int bytes, const Location& at);
-  void arrive(Thread& thread, uint32_t offset, int bytes);
+  void arrive(const Thread& thread, uint32_t offset, int bytes);
   /** The copy is known to whoever waits for that time of an mbarrier. */
   void arrive_at_mbarrier(uint32_t offset, int bytes, int agent, uint32_t time);
 

@@ -348,6 +348,7 @@ void issue(Warp& warp, const WgmmaShape& shape, const Location& at) {
   product.issued |= bit_of(warp);
   if (product.issued != kAllWarps) return;
   ++counters().wgmma;
+  counters().wgmma_flops += static_cast<uint64_t>(2 * kRows * shape.n * depth(shape.operand));
   for (Thread* thread : group.waiting) wake(*thread);
   group.waiting.clear();
   if (acts_at_once()) execute_through(group, product, warp.block->shared.data());
