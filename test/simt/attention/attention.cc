@@ -70,9 +70,10 @@ std::string check_reports(double& global_bytes) {
   for (const simt::Report& report : simt::take_reports()) {
     if (!report.ok()) return report.error;
     const simt::Counters& c = report.counters;
-    if (c.ldmatrix_conflicts || c.cp_async_conflicts)
+    if (c.ldmatrix_conflicts || c.stmatrix_conflicts || c.cp_async_conflicts)
       return "bank conflicts in " + report.kernel + ": " + std::to_string(c.ldmatrix_conflicts) +
-             " of ldmatrix, " + std::to_string(c.cp_async_conflicts) + " of cp.async";
+             " of ldmatrix, " + std::to_string(c.stmatrix_conflicts) + " of stmatrix, " +
+             std::to_string(c.cp_async_conflicts) + " of cp.async";
     global_bytes += static_cast<double>(c.global_read_bytes + c.global_written_bytes);
   }
   return {};
