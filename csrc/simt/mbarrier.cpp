@@ -54,7 +54,10 @@ void check_parity(int parity, const Location& at) {
 /** Takes over what the completed phases have released, if that of `parity` is among them. */
 bool acquire(Mbarrier& barrier, int parity) {
   if (barrier.parity == parity) return false;
-  current->warp->clock.join(barrier.completed);
+  Warp& warp = *current->warp;
+  warp.clock.join(barrier.completed);
+  // What other lanes of its own warp did before they arrived, this lane knows now, too.
+  current->seen = std::max(current->seen, barrier.completed.time[warp.index] + 1);
   return true;
 }
 

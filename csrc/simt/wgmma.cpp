@@ -18,7 +18,7 @@ constexpr int kRowsOfWarp = kRows / kWarpsOfGroup;
 constexpr int kDepthBytes = 32;  // of k in one instruction
 constexpr int kMaxDepth = 32;
 constexpr int kMaxColumns = 256;
-constexpr uint32_t kPoison = 0x7fffdeadu;  // a NaN
+constexpr uint32_t kPoison = 0x7fbadeadu;  // a signalling NaN: arithmetic changes it
 
 constexpr const char* kSiblingWait = "the other warps of its group to ask for a wgmma";
 
