@@ -23,6 +23,7 @@ const { values: options } = parseArgs({
 
 const out = path.join(root, 'build-simt/programs');
 const work = path.join(root, 'build-simt/mutants');
+const kernels = ['forward', 'backward', 'forward_sm90'];
 
 /** Reports fall into these classes; the first that matches names one. */
 const classes = [
@@ -71,14 +72,18 @@ async function judge(mutation, index) {
   const folder = path.join(work, String(index));
   writeMutant(folder, mutation);
   const program = path.join(folder, 'attention');
-  const archives = ['harness', 'forward', 'backward', 'backend'].map((name) =>
+  const archives = ['harness', ...kernels, 'backend'].map((name) =>
     path.join(out, 'simt-tests', `libsimt_${name}.a`),
   );
-  const kernels = `test/simt/attention/${mutation.kernel}_kernels.cu`;
   const build = await output(process.env.CXX ?? 'c++', [
     ...['-std=c++17', '-O1', '-w', '-pthread', '-ftrivial-auto-var-init=pattern', '-DFA_SIMT=1'],
     ...[`-I${folder}`, '-Icsrc/simt/include', '-Icsrc', '-Itest/simt/attention'],
-    ...['-xc++', kernels, 'test/simt/attention/attention_main.cc', '-xnone'],
+    ...[
+      '-xc++',
+      `test/simt/attention/${mutation.kernel}_kernels.cu`,
+      'test/simt/attention/attention_main.cc',
+      '-xnone',
+    ],
     ...['-Wl,--start-group', ...archives, '-Wl,--end-group', '-ldl', '-o', program],
   ]);
   if (build.status !== 0) {

@@ -5,7 +5,9 @@ import { ensureInstalled, root, run } from './ensure-built.mjs';
 
 const programs = [
   ['primitives'],
+  ['primitives_sm90'],
   ['misuse'],
+  ['misuse_sm90'],
   ['counters'],
   ['runtime'],
   ['stream'],

@@ -4,6 +4,8 @@
 
 #include "simt/execution.h"
 #include "simt/global_memory.h"
+#include "simt/in_flight.h"
+#include "simt/mbarrier.h"
 #include "simt/report.h"
 #include "simt/scheduler.h"
 
@@ -19,15 +21,6 @@ void land(SharedMemory& memory, AsyncCopies::Copy& copy) {
   else
     std::memset(destination, 0, bytes);
   copy.landed = true;
-}
-
-bool lands_at_once() {
-  switch (execution.config.delivery) {
-    case Delivery::kLate: return false;
-    case Delivery::kEager: return true;
-    case Delivery::kRandom: break;
-  }
-  return random_bits() & 1;
 }
 
 }  // namespace
@@ -46,7 +39,7 @@ void async_copy(uint32_t destination, const void* source, int bytes, bool predic
   AsyncCopies& copies = current->copies;
   copies.under_way.push_back(
       {offset, predicate ? source : nullptr, bytes, copies.group, at, false});
-  if (lands_at_once()) land(memory, copies.under_way.back());
+  if (acts_at_once()) land(memory, copies.under_way.back());
 }
 
 void async_copy_commit() { ++current->copies.group; }
@@ -65,6 +58,24 @@ void async_copy_wait(int groups) {
     if (execution.config.check_races) memory.checker().arrive(*current, copy.offset, copy.bytes);
   }
   copies.under_way.resize(kept);
+}
+
+void async_copy_arrive(uint32_t barrier, const Location& at) {
+  maybe_yield();
+  Block& block = *current->block;
+  const int index = mbarrier_for_copy(barrier, "cp.async.mbarrier.arrive", at);
+  // From here on they belong to the mbarrier, and this thread waits for it, too, to know of them.
+  std::vector<AsyncCopies::Copy> copies;
+  copies.swap(current->copies.under_way);
+  start_load({index, 0, true,
+              [&block, copies](int agent, uint32_t time) mutable {
+                for (AsyncCopies::Copy& copy : copies) {
+                  if (!copy.landed) land(block.shared, copy);
+                  if (execution.config.check_races)
+                    block.shared.checker().arrive_at_mbarrier(copy.offset, copy.bytes, agent, time);
+                }
+              },
+              at});
 }
 
 void check_copies_at_exit(const Thread& thread) {

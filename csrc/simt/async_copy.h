@@ -31,6 +31,8 @@ void async_copy(uint32_t destination, const void* source, int bytes, bool predic
 void async_copy_commit();
 /** Until at most `groups` committed groups are under way. */
 void async_copy_wait(int groups);
+/** The copies so far arrive on the mbarrier at `barrier` once they have landed. */
+void async_copy_arrive(uint32_t barrier, const Location& at);
 
 /** Reports a thread that exits without having waited. */
 void check_copies_at_exit(const Thread& thread);

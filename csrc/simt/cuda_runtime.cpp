@@ -8,6 +8,7 @@
 
 #include "simt/devices.h"
 #include "simt/global_memory.h"
+#include "simt/include/cuda.h"
 #include "simt/launch.h"
 #include "simt/launch_log.h"
 #include "simt/symbols.h"
@@ -223,6 +224,20 @@ cudaError_t cudaMemsetAsync(void* target, int value, size_t bytes, cudaStream_t 
   if (!simt::is_global(target, bytes)) return note(cudaErrorInvalidValue);
   std::memset(target, value, bytes);
   return cudaSuccess;
+}
+
+cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned version,
+                                             unsigned long long,
+                                             cudaDriverEntryPointQueryResult* result) {
+  constexpr unsigned kSince = 12000;  // tensor maps
+  const bool found = std::strcmp(symbol, "cuTensorMapEncodeTiled") == 0;
+  *function =
+      found && version >= kSince ? reinterpret_cast<void*>(cuTensorMapEncodeTiled) : nullptr;
+  if (result)
+    *result = *function ? cudaDriverEntryPointSuccess
+              : found   ? cudaDriverEntryPointVersionNotSufficent
+                        : cudaDriverEntryPointSymbolNotFound;
+  return on(current_device);
 }
 
 namespace simt {

@@ -12,11 +12,15 @@
 #include "simt/config.h"
 #include "simt/counters.h"
 #include "simt/fiber.h"
+#include "simt/in_flight.h"
 #include "simt/location.h"
+#include "simt/mbarrier.h"
 #include "simt/shared_memory.h"
 #include "simt/vector_clock.h"
 #include "simt/vector_types.h"
 #include "simt/warp.h"
+#include "simt/warpgroup.h"
+#include "simt/wgmma.h"
 
 namespace simt {
 
@@ -39,6 +43,10 @@ struct Thread {
   int barrier = 0;           // the one it waits for
   bool barrier_any = false;  // of the last barrier it passed
   AsyncCopies copies;
+  int wanted_registers = 0;      // while it waits for them
+  MbarrierWait mbarrier;         // the phase it waits for
+  uint32_t bulk_group = 0;       // that writing bulk copies issued now belong to
+  std::vector<uint32_t> fences;  // the warp's time at each of its proxy fences
 };
 
 struct Warp {
@@ -52,6 +60,9 @@ struct Warp {
   void* arguments[kLanes] = {};  // of the collective that the lanes wait for
   VectorClock clock;
   SharedAccesses accesses;
+  uint32_t bulk_time = 0;  // of the latest bulk copy that reads shared memory
+  int registers = 0;       // of each of its threads
+  WarpProducts products;
 
   uint32_t& time() { return clock.time[index]; }
   uint32_t time() const { return clock.time[index]; }
@@ -66,6 +77,10 @@ struct Block {
   std::vector<Warp> warps;
   Barrier barriers[kBarriers];
   SharedMemory shared;
+  std::vector<Mbarrier> mbarriers;
+  InFlight in_flight;
+  RegisterPool registers;
+  std::vector<Warpgroup> warpgroups;
 };
 
 /** The grid that runs now; one at a time in a process. */

@@ -49,21 +49,24 @@ bool known(uintptr_t address, size_t bytes) {
   return true;
 }
 
-void check(const void* pointer, int bytes, const char* verb, const Location& at) {
+void check_bounds(const void* pointer, size_t bytes, const char* verb, const Location& at) {
   const uintptr_t address = reinterpret_cast<uintptr_t>(pointer);
-  if (!known(address, static_cast<size_t>(bytes))) {
-    const Range near = allocation_below(address);
-    if (!near.end)
-      fail(at, "out of bounds: global %s of %d bytes at %p, below every allocation", verb, bytes,
-           pointer);
-    fail(at,
-         "out of bounds: global %s of %d bytes at %p, %lld bytes from the start of the nearest "
-         "allocation "
-         "below, which has %zu",
-         verb, bytes, pointer, static_cast<long long>(address - near.begin),
-         static_cast<size_t>(near.end - near.begin));
-  }
-  if (address % static_cast<uintptr_t>(bytes) != 0)
+  if (known(address, bytes)) return;
+  const Range near = allocation_below(address);
+  if (!near.end)
+    fail(at, "out of bounds: global %s of %zu bytes at %p, below every allocation", verb, bytes,
+         pointer);
+  fail(at,
+       "out of bounds: global %s of %zu bytes at %p, %lld bytes from the start of the nearest "
+       "allocation "
+       "below, which has %zu",
+       verb, bytes, pointer, static_cast<long long>(address - near.begin),
+       static_cast<size_t>(near.end - near.begin));
+}
+
+void check(const void* pointer, int bytes, const char* verb, const Location& at) {
+  check_bounds(pointer, static_cast<size_t>(bytes), verb, at);
+  if (reinterpret_cast<uintptr_t>(pointer) % static_cast<uintptr_t>(bytes) != 0)
     fail(at, "misaligned: global %s of %d bytes at %p", verb, bytes, pointer);
 }
 
@@ -109,6 +112,30 @@ void begin_global_accesses() {
 void check_global_read(const void* pointer, int bytes, const Location& at) {
   check(pointer, bytes, "read", at);
   counters().global_read_bytes += static_cast<uint64_t>(bytes);
+}
+
+void check_global_range(const void* pointer, uint32_t bytes, GlobalUse use, const Location& at) {
+  switch (use) {
+    case GlobalUse::kRead:
+      check_bounds(pointer, bytes, "read", at);
+      counters().global_read_bytes += bytes;
+      return;
+    case GlobalUse::kWrite:
+      check_bounds(pointer, bytes, "write", at);
+      counters().global_written_bytes += bytes;
+      return;
+    case GlobalUse::kUpdate:
+      check_bounds(pointer, bytes, "atomic operation", at);
+      counters().global_atomic_bytes += bytes;
+  }
+}
+
+void add_floats(float* pointer, const uint8_t* values, uint32_t bytes) {
+  for (uint32_t i = 0; i < bytes / sizeof(float); ++i) {
+    float value;
+    std::memcpy(&value, values + i * sizeof value, sizeof value);
+    pointer[i] += value;
+  }
 }
 
 void global_load(const void* pointer, void* destination, int bytes, const Location& at) {

@@ -24,6 +24,12 @@ void begin_global_accesses();
 /** Counts a read of 1, 2, 4, 8 or 16 bytes, or reports that it is out of bounds or misaligned. */
 void check_global_read(const void* pointer, int bytes, const Location& at);
 
+enum class GlobalUse { kRead, kWrite, kUpdate };
+/** Counts and checks what an engine does with any number of bytes. */
+void check_global_range(const void* pointer, uint32_t bytes, GlobalUse use, const Location& at);
+/** Adds the floats in `bytes` bytes at `values`. */
+void add_floats(float* pointer, const uint8_t* values, uint32_t bytes);
+
 void global_load(const void* pointer, void* destination, int bytes, const Location& at);
 void global_store(void* pointer, const void* source, int bytes, const Location& at);
 void global_prefetch(const void* pointer, const Location& at);

@@ -41,6 +41,9 @@ void start_warp(Block& block, int index, int threads) {
   warp.alive = warp.ready = lanes == kLanes ? 0xffffffffu : (1u << lanes) - 1;
   warp.priority = static_cast<int64_t>(random_bits() % 1000);
   for (Rendezvous& each : warp.rendezvous) each = {};
+  warp.bulk_time = start;
+  warp.registers = registers_at_launch(threads);
+  warp.products = {};
   warp.clock.set_all(start);
   ++warp.time();
   for (int lane = 0; lane < lanes; ++lane) {
@@ -55,6 +58,8 @@ void start_warp(Block& block, int index, int threads) {
     thread.waits_for = nullptr;
     thread.at = {};
     thread.copies = {};
+    thread.bulk_group = 0;
+    thread.fences.clear();
     if (!thread.stack) thread.stack = take_stack();
     prepare(thread.context, thread.stack, thread.index, thread_entry);
   }
@@ -70,6 +75,12 @@ void start_block(Block& block, unsigned index) {
   block.threads.resize(static_cast<size_t>(threads));
   block.warps.resize(static_cast<size_t>(execution.warps_per_block));
   for (Barrier& barrier : block.barriers) barrier = {};
+  block.mbarriers.clear();
+  block.in_flight = {};
+  block.registers = {};
+  block.warpgroups.clear();
+  block.warpgroups.resize(
+      static_cast<size_t>((execution.warps_per_block + kWarpsOfGroup - 1) / kWarpsOfGroup));
   block.shared.reset(execution.dynamic_shared_bytes, execution.warps_per_block);
   for (int warp = 0; warp < execution.warps_per_block; ++warp) start_warp(block, warp, threads);
   ++execution.progress;
@@ -77,13 +88,19 @@ void start_block(Block& block, unsigned index) {
 
 void finish_block(Block& block) {
   block.active = false;
+  finish_in_flight(block);
   uint32_t latest = 0;
   for (Warp& warp : block.warps) {
     warp.accesses.flush();
-    latest = std::max(latest, warp.time());
+    latest = std::max({latest, warp.time(), warp.bulk_time,
+                       block.shared.checker().start() + warp.products.batches + 1});
   }
+  for (const Mbarrier& barrier : block.mbarriers)
+    latest = std::max(latest, barrier.time(block.shared.checker().start()));
   block.shared.checker().finish(latest);
   check_barriers_at_end(block);
+  check_products_at_end(block);
+  check_registers_at_end(block);
 }
 
 /** The order in which blocks start; the hardware promises none. */

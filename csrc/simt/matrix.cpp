@@ -16,6 +16,11 @@ struct LoadArguments {
   uint32_t address;
 };
 
+struct StoreArguments {
+  const uint32_t* registers;
+  uint32_t address;
+};
+
 struct MultiplyArguments {
   float* d;
   const uint32_t* a;
@@ -53,18 +58,24 @@ void load_matrix(Warp& warp, int matrix, bool transpose, const Location& at) {
   }
 }
 
-/** Branch-free, so that the compiler vectorises the conversion of a whole fragment. */
-inline float widen_float16(uint32_t bits) {
-  const uint32_t shifted = (bits & 0x7fffu) << 13;
-  const float scaled = fa::float_from_bits(shifted) * 0x1p112f;  // exact, subnormals included
-  const uint32_t finite = fa::float_bits(scaled);
-  const uint32_t special = shifted | 0x7f800000u;
-  const uint32_t magnitude = shifted >= (0x7c00u << 13) ? special : finite;
-  return fa::float_from_bits(magnitude | (bits & 0x8000u) << 16);
-}
-
-inline float widen(Operand operand, uint32_t bits) {
-  return operand == Operand::kFloat16 ? widen_float16(bits) : fa::float_from_bits(bits << 16);
+void store_matrix(Warp& warp, int matrix, bool transpose, const Location& at) {
+  SharedMemory& memory = warp.block->shared;
+  uint16_t element[8][8];
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const int i = lane / 4, j = lane % 4 * 2;
+    const uint32_t pair = arguments_of<StoreArguments>(warp, lane).registers[matrix];
+    (transpose ? element[j][i] : element[i][j]) = static_cast<uint16_t>(pair);
+    (transpose ? element[j + 1][i] : element[i][j + 1]) = static_cast<uint16_t>(pair >> 16);
+  }
+  uint32_t rows[kLanes] = {};
+  for (int row = 0; row < 8; ++row) {
+    rows[row] = arguments_of<StoreArguments>(warp, matrix * 8 + row).address;
+    const uint32_t offset = memory.offset(rows[row], 16, at);
+    if (execution.config.check_races) memory.checker().collective_store(warp, offset, 16, at);
+    std::memcpy(memory.data() + offset, element[row], 16);
+  }
+  counters().shared_written_bytes += 128;
+  counters().stmatrix_conflicts += static_cast<uint64_t>(extra_passes(rows, 0xff, 16));
 }
 
 template <int K>
@@ -147,6 +158,15 @@ void load_matrices(uint32_t* registers, int count, bool transpose, uint32_t row_
   });
 }
 
+void store_matrices(uint32_t row_address, const uint32_t* registers, int count, bool transpose,
+                    const Location& at) {
+  StoreArguments own{registers, row_address};
+  collective(transpose ? "stmatrix.trans" : "stmatrix", kAllLanes, &own, at, [&](Warp& warp) {
+    ++counters().stmatrix;
+    for (int matrix = 0; matrix < count; ++matrix) store_matrix(warp, matrix, transpose, at);
+  });
+}
+
 void matrix_multiply(Operand operand, float (&d)[4], const uint32_t (&a)[4], uint32_t b0,
                      uint32_t b1, const Location& at) {
   MultiplyArguments own{d, a, {b0, b1}};
@@ -156,6 +176,7 @@ void matrix_multiply(Operand operand, float (&d)[4], const uint32_t (&a)[4], uin
       case Operand::kFloat16: return multiply_16bit<Operand::kFloat16>(warp);
       case Operand::kBFloat16: return multiply_16bit<Operand::kBFloat16>(warp);
       case Operand::kTf32: return multiply_tf32(warp);
+      case Operand::kE4M3: break;  // wgmma only
     }
   });
 }

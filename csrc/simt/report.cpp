@@ -32,11 +32,14 @@ std::string describe_wait(const Thread& thread) {
     text += format(" %d (%d of %d threads arrived)", thread.barrier, barrier.arrived,
                    barrier.expected(thread.block->live));
   }
+  if (thread.waits_for == kMbarrierWait) text += describe_mbarrier_wait(thread);
+  if (thread.waits_for == kRegisterWait) text += describe_register_wait(thread);
   return text + " at " + to_string(thread.at);
 }
 
 bool same_wait(const Thread& a, const Thread& b) {
-  return a.waits_for == b.waits_for && a.at == b.at && a.barrier == b.barrier;
+  return a.waits_for == b.waits_for && a.at == b.at && a.barrier == b.barrier &&
+         a.mbarrier.offset == b.mbarrier.offset && a.mbarrier.parity == b.mbarrier.parity;
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "simt/scheduler.h"
 
 #include "simt/execution.h"
+#include "simt/in_flight.h"
 #include "simt/report.h"
 
 namespace simt {
@@ -70,6 +71,7 @@ Warp& pick_warp() {
 /** Null when main has to go on. */
 Thread* pick() {
   while (!execution.ready) {
+    if (deliver_one()) continue;
     if (idle_rounds > 0 && execution.can_start_block) return nullptr;
     if (wake_polling()) continue;
     note_failure(": deadlock, every thread waits:" + describe_waits());
@@ -117,6 +119,7 @@ void block_current(const char* what, const Location& at) {
 void maybe_yield() {
   if (--execution.until_yield > 0) return;
   execution.until_yield = 1 + static_cast<int>(random_bits() % kYieldInterval);
+  if (execution.config.delivery == Delivery::kRandom) deliver_one();
   if (execution.config.policy != Policy::kInOrder) switch_to(pick());
 }
 
@@ -129,6 +132,8 @@ void exit_thread() {
   Thread& self = *current;
   check_rendezvous_at_exit(self);
   check_copies_at_exit(self);
+  check_stores_at_exit(self);
+  check_products_at_exit(self);
   self.exited = true;
   self.warp->alive &= ~(1u << self.lane);
   set_unready(self);

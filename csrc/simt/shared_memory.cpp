@@ -35,17 +35,21 @@ uint32_t SharedMemory::static_address(const void* tag, size_t bytes, const Locat
   return statics_.back().address;
 }
 
-uint32_t SharedMemory::offset(uint32_t address, int bytes, const Location& at) const {
-  const uint64_t begin = uint64_t{address} - kSharedBase,
-                 end = begin + static_cast<uint64_t>(bytes);
+uint32_t SharedMemory::range(uint32_t address, uint32_t bytes, const Location& at) const {
+  const uint64_t begin = uint64_t{address} - kSharedBase, end = begin + bytes;
   const bool inside = address >= kSharedBase &&
                       (end <= dynamic_bytes_ || (begin >= static_begin_ && end <= static_end_));
   if (!inside)
-    fail(at, "out of bounds: %d bytes at shared offset %lld, of %zu dynamic and %zu static bytes",
+    fail(at, "out of bounds: %u bytes at shared offset %lld, of %zu dynamic and %zu static bytes",
          bytes, static_cast<long long>(begin), dynamic_bytes_, static_end_ - static_begin_);
-  if (address % static_cast<uint32_t>(bytes) != 0)
-    fail(at, "misaligned: %d bytes at shared offset %u", bytes, static_cast<uint32_t>(begin));
   return static_cast<uint32_t>(begin);
+}
+
+uint32_t SharedMemory::offset(uint32_t address, int bytes, const Location& at) const {
+  const uint32_t begin = range(address, static_cast<uint32_t>(bytes), at);
+  if (address % static_cast<uint32_t>(bytes) != 0)
+    fail(at, "misaligned: %d bytes at shared offset %u", bytes, begin);
+  return begin;
 }
 
 uint32_t dynamic_shared_memory() { return kSharedBase; }

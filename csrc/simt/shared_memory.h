@@ -27,6 +27,9 @@ class SharedMemory {
   /** Offset of [address, address + bytes), or a report if it is out of bounds or misaligned. */
   uint32_t offset(uint32_t address, int bytes, const Location& at) const;
 
+  /** The same for any number of bytes at any address. */
+  uint32_t range(uint32_t address, uint32_t bytes, const Location& at) const;
+
   uint8_t* data() { return bytes_.data(); }
   RaceChecker& checker() { return checker_; }
 

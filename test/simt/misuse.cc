@@ -1,18 +1,10 @@
-// Kernels with one mistake each. The executor must report every one of them, under every schedule, in
-// words that say what is wrong and where.
-#include <cmath>
-#include <cstdio>
-#include <cstdlib>
-#include <string>
-#include <vector>
+// Mistakes with what every architecture has (misuse.h).
+#include "misuse.h"
 
 #include "cuda/ptx/ptx.h"
 #include "simt/global_memory.h"
-#include "simt/launch.h"
 
 namespace {
-
-constexpr uint64_t kSeeds = 18;
 
 struct Params {
   float* data;    // 256 floats
@@ -235,89 +227,58 @@ void flag_that_nobody_sets(Params p) {
     while (ptx::ld_acquire(p.flags) == 0) ptx::spin_pause();
 }
 
-struct Case {
-  const char* name;
-  void (*kernel)(Params);
-  const char* words;  // that the report must contain
+const std::vector<Mistake<Params>> kMistakes = {
+    MISTAKE(no_barrier_before_read,
+            ""),  // uninitialised or unordered: whichever the schedule meets
+    MISTAKE(no_barrier_before_overwriting, "race: "),
+    MISTAKE(two_writers, "race: "),
+    MISTAKE(no_sync_warp, ""),
+    MISTAKE(shuffle_instead_of_sync_warp, "no sync_warp between"),
+    MISTAKE(no_sync_warp_before_overwriting, "no sync_warp between"),
+    MISTAKE(no_sync_warp_before_ldmatrix, "race: ldmatrix"),
+    MISTAKE(half_the_block_at_the_barrier, "deadlock"),
+    MISTAKE(named_barrier_with_too_few, "barrier 3 (32 of 64 threads arrived)"),
+    MISTAKE(named_barrier_with_two_counts, "barrier 3"),
+    MISTAKE(named_barrier_of_33, "expected a multiple of 32"),
+    MISTAKE(sixteenth_barrier, "a block has 0 to 15"),
+    MISTAKE(arrivals_without_a_wait, "nobody waits for"),
+    MISTAKE(lanes_part_ways, "divergent warp"),
+    MISTAKE(lane_outside_its_mask, "lacks the calling lane"),
+    MISTAKE(shuffle_from_outside_the_mask, "undefined"),
+    MISTAKE(lanes_have_left, ""),  // the others name an exited lane, or it exits while they wait
+    MISTAKE(lanes_skip_the_product, ""),
+    MISTAKE(uninitialised, "uninitialised shared memory"),
+    MISTAKE(beyond_shared, "out of bounds"),
+    MISTAKE(shared_pointer_without_base, "out of bounds"),
+    MISTAKE(misaligned_shared, "misaligned"),
+    MISTAKE(beyond_global, "out of bounds: global write"),
+    MISTAKE(before_global, "out of bounds: global read"),
+    MISTAKE(misaligned_global, "misaligned"),
+    MISTAKE(atomic_beyond_global, "out of bounds: global atomic"),
+    MISTAKE(reduction_half_outside, "out of bounds: global atomic"),
+    MISTAKE(no_wait_for_copy, "copy in flight"),
+    MISTAKE(no_commit, "copy in flight"),
+    MISTAKE(one_group_too_lax, "copy in flight"),
+    MISTAKE(waited_copy_without_barrier, ""),
+    MISTAKE(copy_over_what_is_read, "race: "),
+    MISTAKE(copy_from_beyond_global, "out of bounds: global read"),
+    MISTAKE(exit_with_copy_under_way, "never waited for"),
+    MISTAKE(flag_that_nobody_sets, "deadlock"),
 };
 
-#define CASE(kernel, words) \
-  {                         \
-#kernel, kernel, words  \
-  }
-
-const Case kCases[] = {
-    CASE(no_barrier_before_read, ""),  // uninitialised or unordered: whichever the schedule meets
-    CASE(no_barrier_before_overwriting, "race: "),
-    CASE(two_writers, "race: "),
-    CASE(no_sync_warp, ""),
-    CASE(shuffle_instead_of_sync_warp, "no sync_warp between"),
-    CASE(no_sync_warp_before_overwriting, "no sync_warp between"),
-    CASE(no_sync_warp_before_ldmatrix, "race: ldmatrix"),
-    CASE(half_the_block_at_the_barrier, "deadlock"),
-    CASE(named_barrier_with_too_few, "barrier 3 (32 of 64 threads arrived)"),
-    CASE(named_barrier_with_two_counts, "barrier 3"),
-    CASE(named_barrier_of_33, "expected a multiple of 32"),
-    CASE(sixteenth_barrier, "a block has 0 to 15"),
-    CASE(arrivals_without_a_wait, "nobody waits for"),
-    CASE(lanes_part_ways, "divergent warp"),
-    CASE(lane_outside_its_mask, "lacks the calling lane"),
-    CASE(shuffle_from_outside_the_mask, "undefined"),
-    CASE(lanes_have_left, ""),  // the others name an exited lane, or it exits while they wait
-    CASE(lanes_skip_the_product, ""),
-    CASE(uninitialised, "uninitialised shared memory"),
-    CASE(beyond_shared, "out of bounds"),
-    CASE(shared_pointer_without_base, "out of bounds"),
-    CASE(misaligned_shared, "misaligned"),
-    CASE(beyond_global, "out of bounds: global write"),
-    CASE(before_global, "out of bounds: global read"),
-    CASE(misaligned_global, "misaligned"),
-    CASE(atomic_beyond_global, "out of bounds: global atomic"),
-    CASE(reduction_half_outside, "out of bounds: global atomic"),
-    CASE(no_wait_for_copy, "copy in flight"),
-    CASE(no_commit, "copy in flight"),
-    CASE(one_group_too_lax, "copy in flight"),
-    CASE(waited_copy_without_barrier, ""),
-    CASE(copy_over_what_is_read, "race: "),
-    CASE(copy_from_beyond_global, "out of bounds: global read"),
-    CASE(exit_with_copy_under_way, "never waited for"),
-    CASE(flag_that_nobody_sets, "deadlock"),
-};
-
-simt::Report run(const Case& test, uint64_t seed, bool mistaken) {
+Params make(bool mistaken) {
   Params params{static_cast<float*>(simt::allocate_global(1024)),
                 static_cast<int*>(simt::allocate_global(32)), mistaken};
   for (int i = 0; i < 256; ++i) params.data[i] = 1.0f;
   for (int i = 0; i < 8; ++i) params.flags[i] = 0;
-  const simt::Report report =
-      simt::launch(test.name, test.kernel, 2, 64, 1024, simt::Config::from_seed(seed), params);
+  return params;
+}
+
+void release(const Params& params) {
   simt::free_global(params.data);
   simt::free_global(params.flags);
-  return report;
 }
 
 }  // namespace
 
-int main() {
-  int failed = 0;
-  for (const Case& test : kCases) {
-    for (uint64_t seed = 0; seed < kSeeds; ++seed) {
-      const simt::Report correct = run(test, seed, false);
-      if (!correct.ok()) {
-        std::fprintf(stderr, "%s: seed %llu: without its mistake: %s\n", test.name,
-                     static_cast<unsigned long long>(seed), correct.error.c_str());
-        ++failed;
-      }
-      const simt::Report mistaken = run(test, seed, true);
-      const bool named = mistaken.error.find(test.name) != std::string::npos;
-      if (mistaken.ok() || !named || mistaken.error.find(test.words) == std::string::npos) {
-        std::fprintf(stderr, "%s: seed %llu: expected '%s', got '%s'\n", test.name,
-                     static_cast<unsigned long long>(seed), test.words, mistaken.error.c_str());
-        ++failed;
-      }
-    }
-  }
-  if (failed) return EXIT_FAILURE;
-  std::printf("misuse: %zu mistakes reported under %llu schedules each\n",
-              sizeof kCases / sizeof kCases[0], static_cast<unsigned long long>(kSeeds));
-}
+int main() { return run_mistakes(kMistakes, 64, 1024, make, release) ? EXIT_FAILURE : 0; }

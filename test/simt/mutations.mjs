@@ -1,7 +1,11 @@
 // The mistakes of scripts/mutate.mjs: in `file` (under csrc), which has the passage `from` exactly
 // once, it becomes `to`. `kernel` names the program's cases. Every bug found later belongs here, too.
+import { forwardSm90 } from './mutations_forward_sm90.mjs';
+
 const forward = 'cuda/sm80/forward.h';
 const backward = 'cuda/sm80/backward.h';
+const walk = 'cuda/common/backward_walk.h';
+const derivative = 'cuda/common/differentiate.h';
 const combine = 'cuda/any/combine.cu';
 const softmax = 'cuda/common/softmax.h';
 const scores = 'cuda/common/scores.h';
@@ -384,13 +388,13 @@ export const mutations = [
     // Bounds and masks.
     [
       'one key too many',
-      backward,
+      derivative,
       'visible = j >= row.begin && j < row.end;',
       'visible = j >= row.begin && j <= row.end;',
     ],
     [
       'last key of a row hidden',
-      backward,
+      derivative,
       'visible = j >= row.begin && j < row.end;',
       'visible = j >= row.begin && j < row.end - 1;',
     ],
@@ -402,7 +406,7 @@ export const mutations = [
     ],
     [
       'rows beyond the queries taken for real',
-      backward,
+      derivative,
       'i < block.sequence.seqlen_q && row.in_window',
       'row.in_window',
     ],
@@ -440,7 +444,7 @@ export const mutations = [
     ],
     [
       'only one head of a group counted',
-      backward,
+      walk,
       'head_end = head_begin + group;',
       'head_end = head_begin + 1;',
     ],
@@ -457,7 +461,7 @@ export const mutations = [
       'add_poison<T, ScoreTile, InnerTile>(dy, p_tile, part.row, y, part.gradient_column);',
       '',
     ],
-    ['delta left out', backward, 'weight * (y - state.delta) * slope', 'weight * y * slope'],
+    ['delta left out', derivative, 'weight * (y - state.delta) * slope', 'weight * y * slope'],
     [
       'delta lacks a lane pair',
       'cuda/any/delta.cu',
@@ -465,11 +469,11 @@ export const mutations = [
       'for (int step = kLanesPerRow / 4; step > 0; step /= 2) delta',
     ],
     ['lse not brought to base 2', 'cuda/any/delta.cu', 'lse * kLog2E', 'lse'],
-    ['slope of softcap left out', backward, 'slope = 1.f - t * t;', ''],
-    ['dropout left out of dP', backward, 'y = kept_weight == 0 ? 0.f : y * kept_weight;', ''],
+    ['slope of softcap left out', derivative, 'slope = 1.f - t * t;', ''],
+    ['dropout left out of dP', derivative, 'y = kept_weight == 0 ? 0.f : y * kept_weight;', ''],
     [
       'dropout left out of P',
-      backward,
+      derivative,
       'x = visible ? weight * kept_weight : 0.f;',
       'x = visible ? weight : 0.f;',
     ],
@@ -500,4 +504,5 @@ export const mutations = [
       'sum += ptx::exp2_approx',
     ],
   ]),
+  ...of('forward_sm90', forwardSm90),
 ];

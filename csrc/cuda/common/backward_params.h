@@ -10,6 +10,7 @@ struct RowState {
   float lse;    // base 2; +infinity for a row that saw nothing, so that its probabilities are 0
   float delta;  // sum over d of dO_d O_d
 };
+constexpr int kRowStateBytes = sizeof(RowState);
 
 struct BackwardParams {
   AttentionParams attention;  // out and lse: results of the forward pass

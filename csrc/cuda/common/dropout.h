@@ -51,4 +51,28 @@ PTX_FN uint32_t kept_pairs_across(const DropoutParams& p, const int (&query)[2],
   return kept;
 }
 
+/** Leaves a share of the weights out; what is kept is scaled in the end, all at once. */
+template <int kRowTiles, int kKeyTiles>
+PTX_FN void drop_out(const AttentionParams& p, const PackedRows& rows, int batch, int row0,
+                     int key0, float (&s)[kRowTiles][kKeyTiles][4]) {
+  const LanePosition lane;
+#pragma unroll
+  for (int m = 0; m < kRowTiles; ++m) {
+    int query[2], stream[2];
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const int row = rows.inside(row0 + 16 * m + 8 * h + lane.g);
+      query[h] = rows.query(row);
+      stream[h] = batch * p.heads + rows.head(row);
+    }
+#pragma unroll
+    for (int n = 0; n < kKeyTiles; ++n) {
+      const uint32_t kept = kept_pairs(p.dropout, query, stream, key0 + 8 * n);
+#pragma unroll
+      for (int c = 0; c < 4; ++c)
+        if (!(kept >> c & 1u)) s[m][n][c] = 0;
+    }
+  }
+}
+
 }  // namespace fa::cuda

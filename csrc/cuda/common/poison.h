@@ -5,6 +5,7 @@
 #pragma once
 
 #include "cuda/common/load_tile.h"
+#include "cuda/common/scores.h"
 
 namespace fa::cuda {
 
@@ -50,6 +51,19 @@ PTX_FN void clear_poison(uint32_t tile) {
     const uint32_t at = tile + Tile::offset(row, chunk);
     ptx::sts<uint4>(at, finite_part<T>(ptx::lds<uint4>(at)));
   });
+}
+
+/** What row `row` gets in `column` of all infinities and NaN that it sees: their sum, 0 if there are none. */
+template <bool kFeatured, class T, bool kPaged>
+PTX_FN float visible_poison(const AttentionParams& p, const Window& window, const PackedRows& rows,
+                            int batch, const KeyRows<T, kPaged>& values, int row, int column) {
+  float sum = 0;
+#pragma unroll 1
+  for (int key = 0; key < window.seqlen_k; ++key) {
+    const float x = ptx::to_float(ptx::ldg(values.row(key) + column * p.v.dim));
+    if (not_finite(x) && sees<kFeatured>(p, window, rows, batch, row, key)) sum += x;
+  }
+  return sum;
 }
 
 }  // namespace fa::cuda

@@ -35,14 +35,14 @@ struct OnlineSoftmax {
   }
 
   /**
-   * Turns scores into exp2(to_base_2 * (scale * s - scale * maximum)) with scale > 0, and brings sums and accumulators to the
-   * new maximum. One of the factors is 1: products go into one multiply-add with scale = softmax scale * log2(e); scores that
-   * may be large, with to_base_2 = log2(e), lose nothing by the difference. A score of -infinity is a hidden pair: exactly 0.
+   * Turns scores into exp2(to_base_2 * (scale * s - scale * maximum)) with scale > 0, and brings the sums to the new maximum;
+   * `alpha` is what accumulators are to be multiplied by. One of the factors is 1: products go into one multiply-add with scale =
+   * softmax scale * log2(e); scores that may be large, with to_base_2 = log2(e), lose nothing by the difference. A score of
+   * -infinity is a hidden pair: exactly 0. False when all of alpha is 1, for the whole warp.
    */
-  template <int kKeyTiles, int kColumnTiles>
-  PTX_FN void update(float (&s)[kRowTiles][kKeyTiles][4], float (&o)[kRowTiles][kColumnTiles][4],
-                     float scale, float to_base_2) {
-    float alpha[2 * kRowTiles];
+  template <int kKeyTiles>
+  PTX_FN bool exponentiate(float (&s)[kRowTiles][kKeyTiles][4], float (&alpha)[2 * kRowTiles],
+                           float scale, float to_base_2) {
     bool unchanged = true;
 #pragma unroll
     for (int r = 0; r < 2 * kRowTiles; ++r) {
@@ -66,8 +66,12 @@ struct OnlineSoftmax {
       }
       sum[r] = sum[r] * alpha[r] + total;
     }
-    // After the first tiles maxima seldom move, and a rescale by 1 can be left out.
-    if (ptx::vote_all(unchanged)) return;
+    return !ptx::vote_all(unchanged);
+  }
+
+  template <int kColumnTiles>
+  static PTX_FN void rescale(float (&o)[kRowTiles][kColumnTiles][4],
+                             const float (&alpha)[2 * kRowTiles]) {
 #pragma unroll
     for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
@@ -76,6 +80,14 @@ struct OnlineSoftmax {
         for (int c = 0; c < 4; ++c) o[m][d][c] *= alpha[2 * m + c / 2];
       }
     }
+  }
+
+  /** Both at once. After the first tiles maxima seldom move, and a rescale by 1 can be left out. */
+  template <int kKeyTiles, int kColumnTiles>
+  PTX_FN void update(float (&s)[kRowTiles][kKeyTiles][4], float (&o)[kRowTiles][kColumnTiles][4],
+                     float scale, float to_base_2) {
+    float alpha[2 * kRowTiles];
+    if (exponentiate(s, alpha, scale, to_base_2)) rescale(o, alpha);
   }
 };
 

@@ -4,10 +4,17 @@
 #pragma once
 
 #include "cuda/ptx/atomics.h"
+#include "cuda/ptx/bulk.h"
 #include "cuda/ptx/cp_async.h"
+#include "cuda/ptx/fp8.h"
 #include "cuda/ptx/ldmatrix.h"
 #include "cuda/ptx/math.h"
+#include "cuda/ptx/mbarrier.h"
 #include "cuda/ptx/memory.h"
 #include "cuda/ptx/mma.h"
+#include "cuda/ptx/stmatrix.h"
 #include "cuda/ptx/sync.h"
+#include "cuda/ptx/tma.h"
 #include "cuda/ptx/types.h"
+#include "cuda/ptx/warpgroup.h"
+#include "cuda/ptx/wgmma.h"

@@ -33,6 +33,11 @@ struct bf16 {
   uint16_t bits;
 };
 
+/** float8 e4m3 as storage (fp8.h). */
+struct e4m3 {
+  uint8_t bits;
+};
+
 constexpr uint32_t kFullMask = 0xffffffffu;
 
 namespace detail {

@@ -6,10 +6,13 @@
 #include "cuda/any/delta.h"
 #include "cuda/any/fill.h"
 #include "cuda/runtime/backward.h"
+#include "cuda/runtime/backward_plan.h"
 #include "cuda/runtime/launch.h"
 #include "cuda/runtime/params.h"
 #include "cuda/runtime/scratch.h"
+#include "cuda/runtime/tensor_map.h"
 #include "cuda/sm80/backward_kernels.h"
+#include "cuda/sm90/backward_kernels.h"
 
 namespace fa::cuda {
 
@@ -17,13 +20,6 @@ namespace {
 
 using sm80::BackwardTile;
 using sm80::Outer;
-
-/** Kernels without options know intervals of keys alone, and rows that can be copied 16 bytes at a time. */
-bool has_options(const BackwardParams& p) {
-  const AttentionParams& a = p.attention;
-  return !p.aligned || a.softcap > 0 || a.alibi_slopes != nullptr || a.mask.data != nullptr ||
-         a.block_mask.cells != nullptr || a.sink_tokens > 0 || a.dropout.enabled;
-}
 
 /** Index of the first tile that holds the head dims and fits into the device's shared memory. */
 int choose_tile(const AttentionProblem& p, Outer outer, bool featured, const Queue& queue) {
@@ -42,11 +38,11 @@ int choose_tile(const AttentionProblem& p, Outer outer, bool featured, const Que
       "Expected head dims of at most 256 on a CUDA device but received " + std::to_string(width));
 }
 
-/** Runs the kernel whose blocks keep the rows of `outer`. */
-void launch_backward(const AttentionProblem& problem, BackwardParams p, Outer outer,
-                     const Queue& queue) {
+/** Runs the kernel of sm_80 whose blocks keep the rows of `outer`. */
+void launch_backward(const AttentionProblem& problem, const BackwardPlan& plan, BackwardParams p,
+                     Outer outer, const Queue& queue) {
   const DType dtype = problem.q.dtype;
-  const bool featured = dtype == DType::kFloat32 || has_options(p);
+  const bool featured = dtype == DType::kFloat32 || plan.featured || !p.aligned;
   const int index = choose_tile(problem, outer, featured, queue);
   const BackwardTile& tile =
       sm80::backward_tiles(dtype == DType::kFloat32, outer, featured).tiles[index];
@@ -66,18 +62,94 @@ void launch_backward(const AttentionProblem& problem, BackwardParams p, Outer ou
          queue, p);
 }
 
+/** The kernels of sm_80. */
+void differentiate_on_sm80(const AttentionProblem& problem, const AttentionGradients& gradients,
+                           const BackwardPlan& plan, const BackwardParams& call, Scratch& scratch,
+                           const Queue& queue) {
+  BackwardParams p = call;
+  if (gradients.deterministic) {
+    launch_backward(problem, plan, p, Outer::kKeys, queue);
+    launch_backward(problem, plan, p, Outer::kQueries, queue);
+    return;
+  }
+  const View& q = problem.q;
+  p.dq_pitch = static_cast<int>((problem.head_dim() + 7) / 8 * 8);
+  View sum =
+      contiguous_view(nullptr, DType::kFloat32, {q.shape[0], q.shape[1], q.shape[2], p.dq_pitch});
+  sum.data = p.dq_sum = scratch.take_array<float>(static_cast<size_t>(sum.size()));
+  fill_zero(sum, queue);
+  launch_backward(problem, plan, p, Outer::kKeys, queue);
+  sum.shape[3] = problem.head_dim();
+  // convert() writes row by row as dq lies, which is [B, S, H, D] or [B, H, S, D].
+  if (gradients.dq.contiguous())
+    convert(sum, gradients.dq, queue);
+  else
+    convert(permuted(sum, {0, 2, 1, 3}), permuted(gradients.dq, {0, 2, 1, 3}), queue);
+}
+
+/** Boxes of `rows` rows of one head, a panel of 64 columns wide. */
+ptx::tensor_map panel_map(const View& view, int rows) {
+  return encode_tensor_map(view.dtype, view.data,
+                           {{view.shape[3], 1, 64},
+                            {view.shape[1], view.strides[1], rows},
+                            {view.shape[2], view.strides[2], 1},
+                            {view.shape[0], view.strides[0], 1}});
+}
+
+/** The kernels of sm_90a. */
+void differentiate_on_sm90(const AttentionProblem& problem, const AttentionGradients& gradients,
+                           const BackwardPlan& plan, const BackwardParams& call, Scratch& scratch,
+                           const Queue& queue) {
+  const sm90::BackwardTile& tile = plan.tile;
+  const bool half = problem.q.dtype == DType::kFloat16;
+  sm90::BackwardKernelParams p{};
+  p.call = call;
+  p.query_tiles = static_cast<int>(plan.query_tiles);
+  p.q = panel_map(problem.q, tile.queries);
+  p.dout = panel_map(gradients.dout, tile.queries);
+  p.k = panel_map(problem.k, tile.keys);
+  p.v = panel_map(problem.v, tile.keys);
+  const auto zeros = [&](DType dtype, int64_t size) {
+    View view = contiguous_view(nullptr, dtype, {size});
+    view.data = scratch.take(static_cast<size_t>(size) * dtype_size(dtype));
+    fill_zero(view, queue);
+    return view.data;
+  };
+  p.call.dq_sum = static_cast<float*>(zeros(DType::kFloat32, plan.sum_size(problem)));
+  if (gradients.deterministic) {
+    const int64_t turns = sm90::kBackwardConsumers * plan.sum_tiles(problem);
+    p.turns = static_cast<int*>(zeros(DType::kInt32, turns + 1));
+    p.ticket = p.turns + turns;
+  }
+
+  const auto run = [&](auto kernel, int64_t rows, int tile_rows, int64_t heads, int threads,
+                       int shared_bytes) {
+    const int64_t tiles = (rows + tile_rows - 1) / tile_rows;
+    p.call.tiles = FastDivide(tiles);
+    p.call.columns = FastDivide(heads);
+    launch(kernel, dim3(static_cast<unsigned>(tiles * heads * problem.batch())),
+           dim3(static_cast<unsigned>(threads)), static_cast<size_t>(shared_bytes), queue, p);
+  };
+  run((half ? sm90::backward_f16 : sm90::backward_bf16)(plan.featured, tile.width),
+      problem.max_seqlen_k, tile.keys, problem.kv_heads(), sm90::kBackwardThreads,
+      sm90::backward_shared_bytes(tile));
+  run((half ? sm90::query_sum_f16 : sm90::query_sum_bf16)(tile.width), problem.max_seqlen_q,
+      tile.queries, problem.heads(), sm90::kQuerySumThreads, 0);
+}
+
 }  // namespace
 
 void attention_backward(const AttentionProblem& problem, const AttentionGradients& gradients,
                         const Queue& queue) {
   const View& q = problem.q;
+  const BackwardPlan plan = plan_backward(problem, gradients, queue.properties);
   BackwardParams p{};
   p.attention = attention_params(problem);
   p.dout = tensor_params(gradients.dout);
   p.dq = tensor_params(gradients.dq);
   p.dk = tensor_params(gradients.dk);
   p.dv = tensor_params(gradients.dv);
-  p.aligned = p.attention.aligned && aligned_rows(gradients.dout);
+  p.aligned = plan.aligned;
   p.q_batches = static_cast<int>(q.shape[0]);
   p.q_rows = static_cast<int>(q.shape[1]);
   p.dsinks = static_cast<float*>(gradients.dsinks.data);
@@ -97,23 +169,8 @@ void attention_backward(const AttentionProblem& problem, const AttentionGradient
   if (gradients.dsinks.present()) compute_sink_gradients(p, queue);
   if (problem.max_seqlen_k == 0) return;
 
-  if (gradients.deterministic) {
-    launch_backward(problem, p, Outer::kKeys, queue);
-    launch_backward(problem, p, Outer::kQueries, queue);
-    return;
-  }
-  p.dq_pitch = static_cast<int>((problem.head_dim() + 7) / 8 * 8);
-  View sum =
-      contiguous_view(nullptr, DType::kFloat32, {q.shape[0], q.shape[1], q.shape[2], p.dq_pitch});
-  sum.data = p.dq_sum = scratch.take_array<float>(static_cast<size_t>(sum.size()));
-  fill_zero(sum, queue);
-  launch_backward(problem, p, Outer::kKeys, queue);
-  sum.shape[3] = problem.head_dim();
-  // convert() writes row by row as dq lies, which is [B, S, H, D] or [B, H, S, D].
-  if (gradients.dq.contiguous())
-    convert(sum, gradients.dq, queue);
-  else
-    convert(permuted(sum, {0, 2, 1, 3}), permuted(gradients.dq, {0, 2, 1, 3}), queue);
+  (plan.sm90 ? differentiate_on_sm90 : differentiate_on_sm80)(problem, gradients, plan, p, scratch,
+                                                              queue);
 }
 
 }  // namespace fa::cuda

@@ -4,42 +4,121 @@
 #include "cuda/runtime/launch.h"
 #include "cuda/runtime/params.h"
 #include "cuda/runtime/scratch.h"
+#include "cuda/runtime/tensor_map.h"
+#include "cuda/sm80/forward_params.h"
+#include "cuda/sm90/forward_params.h"
+#include "cuda/sm90/panels.h"
 
 namespace fa::cuda {
 
-void attention_forward(const AttentionProblem& p, const Queue& queue) {
-  const ForwardPlan plan = plan_forward(p, queue.properties);
+namespace {
+
+template <typename Params>
+void launch_forward(void (*kernel)(Params), const ForwardPlan& plan, const Params& params,
+                    const Queue& queue) {
+  launch(kernel, dim3(static_cast<unsigned>(plan.blocks)),
+         dim3(static_cast<unsigned>(plan.threads)), static_cast<size_t>(plan.shared_bytes), queue,
+         params);
+}
+
+FastDivide divide(int64_t by) { return FastDivide(by > 0 ? by : 1); }
+
+sm80::ForwardKernel sm80_kernel(const ForwardPlan& plan, DType dtype) {
+  switch (dtype) {
+    case DType::kFloat16: return sm80::forward_f16(plan.featured, plan.width);
+    case DType::kBFloat16: return sm80::forward_bf16(plan.featured, plan.width);
+    default: return sm80::forward_f32(plan.featured, plan.width);
+  }
+}
+
+void forward_sm80(const AttentionProblem& p, const ForwardPlan& plan, const Queue& queue) {
   sm80::ForwardParams params{};
   params.attention = attention_params(p);
-  params.pack = FastDivide(plan.pack);
-  params.head_blocks = FastDivide(plan.head_blocks);
-  params.splits = FastDivide(plan.num_splits);
-  params.row_tiles = FastDivide(plan.row_tiles > 0 ? plan.row_tiles : 1);
+  params.pack = divide(plan.pack);
+  params.head_blocks = divide(plan.head_blocks);
+  params.splits = divide(plan.num_splits);
+  params.row_tiles = divide(plan.row_tiles);
+  if (plan.num_splits == 1)
+    return launch_forward(sm80_kernel(plan, p.q.dtype), plan, params, queue);
 
+  // Of every split, like out and lse: float32 [B, S, H, Dv, padded] and [B, H, S].
   CombineParams merge{};
   merge.attention = params.attention;
   merge.batches = static_cast<int>(p.q.shape[0]);
   merge.rows = static_cast<int>(p.q.shape[1]);
   Scratch scratch(queue);
-  if (plan.num_splits > 1) {
-    // Of every split, like out and lse: float32 [B, S, H, Dv, padded] and [B, H, S].
-    const int64_t batches = p.q.shape[0], rows = p.q.shape[1], heads = p.heads();
-    const int64_t width = ForwardPlan::partial_width(p);
-    const int64_t scalars = batches * heads * rows;
-    float* const out =
-        static_cast<float*>(scratch.take(static_cast<size_t>(plan.scratch_bytes(p))));
-    merge.splits = plan.num_splits;
-    merge.partial_out = {out, rows * heads * width, heads * width, width, 1};
-    merge.partial_lse = {out + plan.num_splits * scalars * width, heads * rows, rows, 1};
-    merge.out_split = params.out_split = scalars * width;
-    merge.lse_split = params.lse_split = scalars;
-    params.attention.out = merge.partial_out;
-    params.attention.lse = merge.partial_lse;
-  }
-  launch(plan.kernel(p.q.dtype), dim3(static_cast<unsigned>(plan.blocks)),
-         dim3(static_cast<unsigned>(plan.threads())), static_cast<size_t>(plan.shared_bytes), queue,
-         params);
-  if (plan.num_splits > 1 || p.varlen()) combine(merge, p.q.dtype, queue);
+  const int64_t batches = p.q.shape[0], rows = p.q.shape[1], heads = p.heads();
+  const int64_t width = ForwardPlan::partial_width(p);
+  const int64_t scalars = batches * heads * rows;
+  float* const out = static_cast<float*>(scratch.take(static_cast<size_t>(plan.scratch_bytes(p))));
+  merge.splits = plan.num_splits;
+  merge.partial_out = {out, rows * heads * width, heads * width, width, 1};
+  merge.partial_lse = {out + plan.num_splits * scalars * width, heads * rows, rows, 1};
+  merge.out_split = params.out_split = scalars * width;
+  merge.lse_split = params.lse_split = scalars;
+  params.attention.out = merge.partial_out;
+  params.attention.lse = merge.partial_lse;
+  launch_forward(sm80_kernel(plan, p.q.dtype), plan, params, queue);
+  combine(merge, p.q.dtype, queue);
+}
+
+/** Boxes of q or out: one panel of a warpgroup's rows, the heads of a pack side by side. */
+ptx::tensor_map query_map(const View& view, int pack) {
+  const int64_t heads = view.strides[2];
+  return encode_tensor_map(
+      view.dtype, view.data,
+      {{view.shape[3], 1, sm90::kPanelRowBytes / static_cast<int>(dtype_size(view.dtype))},
+       {pack, heads, pack},
+       {view.shape[1], view.strides[1], sm90::kWarpgroupRows / pack},
+       {view.shape[2] / pack, heads * pack, 1},
+       {view.shape[0], view.strides[0], 1}});
+}
+
+/** Boxes of k or v: one panel of a tile. */
+ptx::tensor_map key_map(const View& view, int keys) {
+  return encode_tensor_map(
+      view.dtype, view.data,
+      {{view.shape[3], 1, sm90::kPanelRowBytes / static_cast<int>(dtype_size(view.dtype))},
+       {view.shape[1], view.strides[1], keys},
+       {view.shape[2], view.strides[2], 1},
+       {view.shape[0], view.strides[0], 1}});
+}
+
+void forward_sm90(const AttentionProblem& p, const ForwardPlan& plan, const Queue& queue) {
+  if (plan.tiles == 0) return;
+  sm90::ForwardParams params{};
+  params.attention = attention_params(p);
+  params.pack = divide(plan.pack);
+  params.head_blocks = divide(plan.head_blocks);
+  params.row_tiles = divide(plan.row_tiles);
+  params.section = divide(plan.section);
+  params.tiles = static_cast<int>(plan.tiles);
+  params.q = query_map(p.q, plan.pack);
+  params.k = key_map(p.k, plan.keys);
+  params.v = key_map(p.v, plan.keys);
+  params.out = query_map(p.out, plan.pack);
+  const auto kernel = p.q.dtype == DType::kFloat16 ? sm90::forward_f16 : sm90::forward_bf16;
+  launch_forward(kernel(plan.featured, plan.width, plan.width_v), plan, params, queue);
+}
+
+/** Rows of packed tensors that no sequence has are 0. */
+void clear_uncovered_rows(const AttentionProblem& p, const Queue& queue) {
+  CombineParams none{};
+  none.attention = attention_params(p);
+  none.batches = static_cast<int>(p.q.shape[0]);
+  none.rows = static_cast<int>(p.q.shape[1]);
+  combine(none, p.q.dtype, queue);
+}
+
+}  // namespace
+
+void attention_forward(const AttentionProblem& p, const Queue& queue) {
+  const ForwardPlan plan = plan_forward(p, queue.properties);
+  if (plan.family == ForwardKernelFamily::kSm90)
+    forward_sm90(p, plan, queue);
+  else
+    forward_sm80(p, plan, queue);
+  if (plan.num_splits == 1 && p.varlen()) clear_uncovered_rows(p, queue);
 }
 
 }  // namespace fa::cuda

@@ -6,32 +6,69 @@
 
 #include "core/error.h"
 #include "cuda/runtime/params.h"
+#include "cuda/sm80/forward_tiles.h"
+#include "cuda/sm90/forward_tiles.h"
 
 namespace fa::cuda {
 
 namespace {
-
-using sm80::ForwardTile;
 
 constexpr int kMaxAutoSplits = 128;
 constexpr int64_t kFewTiles = 4;      // too few for a split to be worth its merge
 constexpr double kFullDevice = 0.8;   // share of the device's places that is busy enough
 constexpr double kGoodEnough = 0.85;  // of the best occupancy that any number of splits reaches
 constexpr int64_t kBlocksPerSm = 2;   // what registers allow blocks of 4 warps
+constexpr double kShareOfL2 = 0.6;    // that keys and values of one section may take
+constexpr int64_t kMostTiles = std::numeric_limits<int32_t>::max() / 2;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /** What the plain kernels leave out. */
-bool needs_features(const AttentionProblem& p) {
+bool has_options(const AttentionProblem& p) {
   return p.softcap > 0 || p.alibi_slopes.present() || p.mask.present() || p.block_mask.present() ||
-         p.sinks.present() || p.dropout.p > 0 || p.sink_tokens > 0 || p.paged() || p.scale <= 0 ||
-         !attention_params(p).aligned;
+         p.sinks.present() || p.dropout.p > 0 || p.sink_tokens > 0 || p.scale <= 0;
+}
+
+bool aligned(const AttentionProblem& p) { return attention_params(p).aligned; }
+
+/** A block mask that tells heads apart lets tiles be skipped for one of them alone. */
+bool heads_differ(const AttentionProblem& p) {
+  return p.block_mask.present() && p.block_mask.table.shape[1] != 1;
+}
+
+constexpr int kRowsWorthWgmma = 64;
+
+/** What stays with the sm_80 kernels on a GPU of compute capability 9.0: also in docs/kernels.md. */
+constexpr bool (*kStaysOnSm80[])(const AttentionProblem& p) = {
+    // wgmma has no product that is good to float32.
+    [](const AttentionProblem& p) { return p.q.dtype == DType::kFloat32; },
+    // Threads follow a page table key by key; TMA cannot.
+    [](const AttentionProblem& p) { return p.paged(); },
+    // TMA copies rows of 16-byte multiples at 16-byte multiples, along strides that lead on.
+    [](const AttentionProblem& p) { return !aligned(p); },
+    [](const AttentionProblem& p) {
+      return !tma_addressable(p.q) || !tma_addressable(p.k) || !tma_addressable(p.v) ||
+             !tma_addressable(p.out);
+    },
+    // Few rows over many keys are bound by memory, and want splits and tiles of few rows.
+    [](const AttentionProblem& p) {
+      return p.num_splits > 1 || p.max_seqlen_q * p.group() <= kRowsWorthWgmma;
+    },
+    // The widest tile.
+    [](const AttentionProblem& p) { return std::max(p.head_dim(), p.head_dim_v()) > 256; },
+};
+
+bool stays_on_sm80(const AttentionProblem& p, const cudaDeviceProp& properties) {
+  if (properties.major != 9 || properties.minor != 0) return true;
+  for (const auto applies : kStaysOnSm80)
+    if (applies(p)) return true;
+  return false;
 }
 
 /** Keys that the rows of one tile can see. */
 int64_t visible_keys(const AttentionProblem& p, const ForwardPlan& plan) {
   if (p.sink_tokens > 0) return p.max_seqlen_k;
-  const int64_t span = p.window_left + p.window_right + 1 + plan.tile.rows / plan.pack;
+  const int64_t span = p.window_left + p.window_right + 1 + plan.rows / plan.pack;
   return std::clamp<int64_t>(span, 1, std::max<int64_t>(1, p.max_seqlen_k));
 }
 
@@ -55,15 +92,100 @@ int automatic_splits(int64_t blocks, int64_t tiles, int64_t places) {
   return splits;
 }
 
-}  // namespace
-
-sm80::ForwardKernel ForwardPlan::kernel(DType dtype) const {
-  switch (dtype) {
-    case DType::kFloat16: return sm80::forward_f16(featured, tile.width);
-    case DType::kBFloat16: return sm80::forward_bf16(featured, tile.width);
-    default: return sm80::forward_f32(featured, tile.width);
-  }
+/** What follows from the choice of a tile. */
+void count_tiles(ForwardPlan& plan, const AttentionProblem& p) {
+  plan.row_tiles = ceil_div(p.max_seqlen_q * plan.pack, plan.rows);
+  plan.head_blocks = p.heads() / plan.pack;
+  plan.tiles = plan.row_tiles * plan.head_blocks * p.batch();
 }
+
+/** The greatest divisor of `count` up to `most`. */
+int64_t divisor_up_to(int64_t count, int64_t most) {
+  int64_t divisor = std::clamp<int64_t>(most, 1, std::max<int64_t>(1, count));
+  while (count % divisor != 0) --divisor;
+  return divisor;
+}
+
+ForwardPlan plan_sm90(const AttentionProblem& p, const cudaDeviceProp& properties) {
+  ForwardPlan plan{};
+  plan.family = ForwardKernelFamily::kSm90;
+  plan.featured = has_options(p);
+  const sm90::ForwardTile tile = sm90::forward_tile(plan.featured, static_cast<int>(p.head_dim()),
+                                                    static_cast<int>(p.head_dim_v()));
+  plan.width = tile.width;
+  plan.width_v = tile.width_v;
+  plan.rows = tile.rows();
+  plan.keys = tile.keys;
+  plan.rows_together = plan.rows / tile.consumers;
+  plan.stages = tile.stages;
+  plan.threads = tile.threads();
+  plan.shared_bytes = sm90::forward_shared_bytes(tile);
+  plan.pack =
+      heads_differ(p) || plan.rows_together % p.group() != 0 ? 1 : static_cast<int>(p.group());
+  count_tiles(plan, p);
+  plan.blocks = std::min<int64_t>(plan.tiles, properties.multiProcessorCount);
+
+  // Rows of all lengths: the longest of several heads first, as many as share L2. Else one head after the other.
+  const int64_t heads = plan.head_blocks * p.batch();
+  const double head_bytes = static_cast<double>(p.max_seqlen_k * (p.head_dim() + p.head_dim_v())) *
+                            static_cast<double>(dtype_size(p.k.dtype));
+  const bool uneven = p.varlen() || p.window_right < p.max_seqlen_k;
+  plan.section =
+      !uneven ? 1
+              : divisor_up_to(
+                    heads, static_cast<int64_t>(kShareOfL2 * properties.l2CacheSize / head_bytes));
+  plan.num_splits = p.num_splits > 0
+                        ? p.num_splits
+                        : automatic_splits(plan.tiles, ceil_div(visible_keys(p, plan), plan.keys),
+                                           properties.multiProcessorCount);
+  return plan;
+}
+
+ForwardPlan plan_sm80(const AttentionProblem& p, const cudaDeviceProp& properties) {
+  ForwardPlan plan{};
+  plan.family = ForwardKernelFamily::kSm80;
+  const bool float32 = p.q.dtype == DType::kFloat32;
+  const int element = static_cast<int>(dtype_size(p.q.dtype));
+  const int head_dim = static_cast<int>(std::max(p.head_dim(), p.head_dim_v()));
+  plan.pack = heads_differ(p) ? 1 : static_cast<int>(p.group());
+
+  const auto fits = [&](const sm80::ForwardTile& tile) {
+    return tile.width > 0 && static_cast<size_t>(sm80::forward_shared_bytes(tile, element)) <=
+                                 properties.sharedMemPerBlockOptin;
+  };
+  const sm80::ForwardTile few_rows = sm80::forward_tile(float32, true, head_dim);
+  const sm80::ForwardTile many_rows = sm80::forward_tile(float32, false, head_dim);
+  plan.featured = float32 || has_options(p) || p.paged() || !aligned(p) ||
+                  p.max_seqlen_q * plan.pack <= few_rows.rows || !fits(many_rows);
+  const sm80::ForwardTile tile = plan.featured ? few_rows : many_rows;
+  if (!fits(tile)) {
+    throw Error(ErrorCode::kShape, p.head_dim() >= p.head_dim_v() ? "q" : "v",
+                "Expected head dims of at most 256 on CUDA devices but received " +
+                    std::to_string(head_dim));
+  }
+  plan.width = plan.width_v = tile.width;
+  plan.rows = tile.rows;
+  plan.keys = tile.keys;
+  plan.rows_together = tile.rows / tile.warps;
+  plan.stages = tile.stages;
+  plan.threads = tile.warps * 32;
+  plan.shared_bytes = sm80::forward_shared_bytes(tile, element);
+  count_tiles(plan, p);
+
+  const int64_t key_tiles = ceil_div(visible_keys(p, plan), plan.keys);
+  const int64_t resident = std::clamp<int64_t>(
+      static_cast<int64_t>(properties.sharedMemPerMultiprocessor) / plan.shared_bytes, 1,
+      kBlocksPerSm);
+  plan.num_splits =
+      p.num_splits > 0
+          ? static_cast<int>(std::min<int64_t>(p.num_splits, std::max<int64_t>(1, key_tiles)))
+          : automatic_splits(plan.tiles, key_tiles, resident * properties.multiProcessorCount);
+  plan.tiles *= plan.num_splits;
+  plan.blocks = plan.tiles;
+  return plan;
+}
+
+}  // namespace
 
 int64_t ForwardPlan::partial_width(const AttentionProblem& p) {
   constexpr int64_t kAlignment = 4;  // so that rows can be stored by pairs
@@ -78,45 +200,16 @@ int64_t ForwardPlan::scratch_bytes(const AttentionProblem& p) const {
 
 ForwardPlan plan_forward(const AttentionProblem& p, const cudaDeviceProp& properties) {
   ForwardPlan plan{};
-  const bool float32 = p.q.dtype == DType::kFloat32;
-  const int element = static_cast<int>(dtype_size(p.q.dtype));
-  const int head_dim = static_cast<int>(std::max(p.head_dim(), p.head_dim_v()));
-  // A block mask that tells heads apart lets tiles be skipped for one of them alone.
-  const bool heads_differ = p.block_mask.present() && p.block_mask.table.shape[1] != 1;
-  plan.pack = heads_differ ? 1 : static_cast<int>(p.group());
-  const int64_t rows = p.max_seqlen_q * plan.pack;
-
-  const auto fits = [&](const ForwardTile& tile) {
-    return tile.width > 0 && static_cast<size_t>(sm80::forward_shared_bytes(tile, element)) <=
-                                 properties.sharedMemPerBlockOptin;
-  };
-  const ForwardTile few_rows = sm80::forward_tile(float32, true, head_dim);
-  const ForwardTile many_rows = sm80::forward_tile(float32, false, head_dim);
-  plan.featured = float32 || needs_features(p) || rows <= few_rows.rows || !fits(many_rows);
-  plan.tile = plan.featured ? few_rows : many_rows;
-  if (!fits(plan.tile)) {
-    throw Error(ErrorCode::kShape, p.head_dim() >= p.head_dim_v() ? "q" : "v",
-                "Expected head dims of at most 256 on CUDA devices but received " +
-                    std::to_string(head_dim));
+  bool chosen = false;
+  if (!stays_on_sm80(p, properties)) {
+    plan = plan_sm90(p, properties);
+    chosen = plan.num_splits == 1;  // else there are few rows, after all
   }
-  plan.shared_bytes = sm80::forward_shared_bytes(plan.tile, element);
-  plan.row_tiles = ceil_div(rows, plan.tile.rows);
-  plan.head_blocks = p.heads() / plan.pack;
-
-  const int64_t blocks = plan.row_tiles * plan.head_blocks * p.batch();
-  const int64_t tiles = ceil_div(visible_keys(p, plan), plan.tile.keys);
-  const int64_t resident = std::clamp<int64_t>(
-      static_cast<int64_t>(properties.sharedMemPerMultiprocessor) / plan.shared_bytes, 1,
-      kBlocksPerSm);
-  plan.num_splits =
-      p.num_splits > 0
-          ? static_cast<int>(std::min<int64_t>(p.num_splits, std::max<int64_t>(1, tiles)))
-          : automatic_splits(blocks, tiles, resident * properties.multiProcessorCount);
-  plan.blocks = blocks * plan.num_splits;
-  if (plan.blocks > std::numeric_limits<int32_t>::max()) {
+  if (!chosen) plan = plan_sm80(p, properties);
+  if (plan.tiles > kMostTiles) {
     throw Error(ErrorCode::kShape, "q",
-                "Expected at most 2^31 - 1 blocks of " + std::to_string(plan.tile.rows) +
-                    " rows but received " + std::to_string(plan.blocks));
+                "Expected at most " + std::to_string(kMostTiles) + " tiles of " +
+                    std::to_string(plan.rows) + " rows but received " + std::to_string(plan.tiles));
   }
   return plan;
 }

@@ -4,23 +4,28 @@
 #include <cuda_runtime.h>
 
 #include "core/attention.h"
-#include "cuda/sm80/forward_params.h"
-#include "cuda/sm80/forward_tiles.h"
 
 namespace fa::cuda {
 
+enum class ForwardKernelFamily { kSm80, kSm90 };
+
 struct ForwardPlan {
-  bool featured;           // every option, tiles for few rows; else plain
-  sm80::ForwardTile tile;  // sm80/forward_tiles.h
-  int pack;                // query heads packed as rows of a tile
+  ForwardKernelFamily family;
+  bool featured;       // every option; of sm_80 also the tiles for few rows; else plain
+  int width, width_v;  // head dims of the products: padded
+  int rows, keys;      // of a tile
+  int rows_together;   // that leave out tiles of keys together: a warp's, or a warpgroup's
+  int stages;
+  int threads;       // of a block
+  int shared_bytes;  // of a block
+  int pack;          // query heads packed as rows of a tile
   int num_splits;
   int64_t row_tiles;    // of the longest sequence
   int64_t head_blocks;  // heads / pack
-  int64_t blocks;
-  int shared_bytes;  // of a block
+  int64_t tiles;        // of rows, over all heads, sequences and splits
+  int64_t section;      // sm_90: (sequence, block of heads)s that are worked on at a time
+  int64_t blocks;       // launched: all tiles, or as many as there are SMs
 
-  int threads() const { return tile.warps * 32; }
-  sm80::ForwardKernel kernel(DType dtype) const;
   /** Floats of a partial result's row: head_dim_v, padded. */
   static int64_t partial_width(const AttentionProblem& problem);
   /** Partial results, when there is more than one split. */

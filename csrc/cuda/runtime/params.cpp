@@ -74,6 +74,18 @@ bool aligned_rows(const View& view) {
   return true;
 }
 
+bool tma_addressable(const View& view) {
+  constexpr int64_t kStrideLimit = int64_t{1} << 40;  // bytes
+  const int64_t element = static_cast<int64_t>(dtype_size(view.dtype));
+  for (int axis = 0; axis < view.rank; ++axis) {
+    const int64_t stride = view.strides[axis];
+    if (view.shape[axis] == 0) return false;
+    if (view.shape[axis] > 1 && (stride <= 0 || stride > kStrideLimit / element / view.shape[axis]))
+      return false;
+  }
+  return true;
+}
+
 AttentionParams attention_params(const AttentionProblem& p) {
   AttentionParams a{};
   a.q = tensor_params(p.q);

@@ -61,16 +61,25 @@ struct Counts {
   double products = 0;                             // rows x keys of the tiles that warps compute
 };
 
-/** The blocks of one (batch, block of heads): see sm80/forward.h. */
-Counts count(const ForwardPlan& plan, const HeadBlock& head, int64_t seqlen_q, int64_t seqlen_k) {
+/** Rows that a sequence's tiles may read: those of the sequence, or of the whole tensor from its first one on (TMA). */
+struct RowsThere {
+  int64_t queries, keys;
+};
+
+RowsThere rows_there(const AttentionProblem& p, const ForwardPlan& plan, const Sequence& s) {
+  if (plan.family == ForwardKernelFamily::kSm80) return {s.seqlen_q, s.seqlen_k};
+  return {p.q.shape[1] - s.q_begin, p.k.shape[1] - s.k_begin};
+}
+
+/** The blocks of one (batch, block of heads): see sm80/forward.h and sm90/forward.h. */
+Counts count(const ForwardPlan& plan, const HeadBlock& head, const Sequence& s, RowsThere there) {
   Counts c;
-  const int64_t rows = seqlen_q * plan.pack, keys = plan.tile.keys;
-  const int64_t warp_rows = plan.tile.rows / plan.tile.warps;
-  const int64_t tiles = (seqlen_k + keys - 1) / keys;
-  for (int64_t i = 0; i < seqlen_q; ++i)
+  const int64_t rows = s.seqlen_q * plan.pack, keys = plan.keys;
+  const int64_t tiles = (s.seqlen_k + keys - 1) / keys;
+  for (int64_t i = 0; i < s.seqlen_q; ++i)
     c.pairs += static_cast<double>(plan.pack) * visible_pairs(head, i);
-  for (int64_t row0 = 0; row0 < rows; row0 += plan.tile.rows) {
-    const int64_t row_end = std::min(rows, row0 + plan.tile.rows);
+  for (int64_t row0 = 0; row0 < rows; row0 += plan.rows) {
+    const int64_t row_end = std::min(rows, row0 + plan.rows);
     const int64_t i0 = row0 / plan.pack, i1 = (row_end - 1) / plan.pack + 1;
     const int64_t last = head.window.end(i1 - 1);
     const int64_t first = head.window.sink_tokens > 0 ? 0 : head.window.begin(i0);
@@ -88,14 +97,16 @@ Counts count(const ForwardPlan& plan, const HeadBlock& head, int64_t seqlen_q, i
         c.skipped += kind == TileKind::kSkip;
         if (kind == TileKind::kSkip) continue;
         any = true;
-        c.key_rows += static_cast<double>(std::min(keys, seqlen_k - key0));
-        for (int64_t row = row0; row < row_end; row += warp_rows) {
-          const int64_t last_row = std::min(row_end, row + warp_rows) - 1;
+        c.key_rows += static_cast<double>(std::min(keys, there.keys - key0));
+        for (int64_t row = row0; row < row_end; row += plan.rows_together) {
+          const int64_t last_row = std::min(row_end, row + plan.rows_together) - 1;
           if (key0 < head.window.end(last_row / plan.pack))
-            c.products += static_cast<double>(warp_rows * keys);
+            c.products += static_cast<double>(plan.rows_together * keys);
         }
       }
-      if (any) c.query_rows += static_cast<double>(row_end - row0);
+      if (any)
+        c.query_rows +=
+            static_cast<double>(std::min(row0 + plan.rows, there.queries * plan.pack) - row0);
     }
   }
   return c;
@@ -112,15 +123,17 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
   }
   const ForwardPlan forward = plan_forward(p, properties);
   AttentionPlan plan;
-  plan.kernel = forward.featured ? "sm80.forward.featured" : "sm80.forward";
-  plan.isa = "sm_80";
-  plan.threads = forward.threads();
-  plan.tile_q = forward.tile.rows;
-  plan.tile_k = forward.tile.keys;
-  plan.stages = forward.tile.stages;
+  const bool sm90 = forward.family == ForwardKernelFamily::kSm90;
+  plan.isa = sm90 ? "sm_90a" : "sm_80";
+  plan.kernel = std::string(sm90 ? "sm90" : "sm80") + ".forward";
+  if (forward.featured) plan.kernel += ".featured";
+  plan.threads = forward.threads;
+  plan.tile_q = forward.rows;
+  plan.tile_k = forward.keys;
+  plan.stages = forward.stages;
   plan.packed_heads = forward.pack;
   plan.num_splits = forward.num_splits;
-  plan.work_items = forward.blocks;
+  plan.work_items = forward.tiles;
   plan.shared_bytes = forward.shared_bytes;
 
   Counts total;
@@ -136,7 +149,7 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
     const int64_t repeats = alike ? forward.head_blocks : 1;
     for (int64_t block = 0; block < forward.head_blocks; block += repeats) {
       const Counts c =
-          count(forward, head_block(p, s, b, block * forward.pack), s.seqlen_q, s.seqlen_k);
+          count(forward, head_block(p, s, b, block * forward.pack), s, rows_there(p, forward, s));
       plan.tiles_full += repeats * c.full;
       plan.tiles_partial += repeats * c.partial;
       plan.tiles_skipped += repeats * c.skipped;
@@ -152,7 +165,7 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
   const double splits = forward.num_splits;
   const bool lse = p.lse.present();
   plan.flops = 2 * (dim + dim_v) * total.pairs;
-  plan.executed_flops = 2 * 2 * static_cast<double>(forward.tile.width) * total.products *
+  plan.executed_flops = 2 * static_cast<double>(forward.width + forward.width_v) * total.products *
                         (p.q.dtype == DType::kFloat32 ? kTf32Products : 1);
   plan.bytes = total.query_rows * dim * element + total.key_rows * (dim + dim_v) * element +
                rows * (dim_v * element + (lse ? 4 : 0));

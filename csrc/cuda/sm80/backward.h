@@ -12,10 +12,8 @@
 
 #include <utility>
 
-#include "cuda/common/backward_params.h"
-#include "cuda/common/dropout.h"
+#include "cuda/common/differentiate.h"
 #include "cuda/common/load_tile.h"
-#include "cuda/common/scores.h"
 #include "cuda/sm80/backward_kernels.h"
 #include "cuda/sm80/backward_products.h"
 #include "cuda/sm80/backward_tiles.h"
@@ -63,93 +61,6 @@ struct BackwardTraits {
   static constexpr int kStates = kDs + ScoreTile::kBytes;
   static_assert(kStates + (kKeys ? kTile.stages * kInner : kOuter) * kRowStateBytes ==
                 backward_shared_bytes(kTile, kOuterRows, sizeof(T)));
-  static_assert(sizeof(RowState) == kRowStateBytes);
-};
-
-/** The part of the problem that one block works on. */
-template <class Traits>
-struct BackwardBlock {
-  int batch, head, outer0;  // head: of the outer rows
-  SequenceRows sequence;
-  Window window;
-
-  /** Tiles of a head lie side by side, for what they stream to stay in L2; those that causal masks leave most work first. */
-  PTX_FN explicit BackwardBlock(const BackwardParams& p) {
-    const int index = static_cast<int>(blockIdx.x);
-    const int rest = p.tiles.quotient(index), tiles = static_cast<int>(p.tiles.divisor);
-    const int tile = index - rest * tiles;
-    outer0 = (Traits::kKeys ? tile : tiles - 1 - tile) * Traits::kOuter;
-    head = p.columns.remainder(rest);
-    batch = p.columns.quotient(rest);
-    sequence = locate_sequence(p.attention, batch);
-    window = window_of(p.attention, sequence);
-  }
-
-  PTX_FN int outer_count() const { return Traits::kKeys ? sequence.seqlen_k : sequence.seqlen_q; }
-  PTX_FN int inner_count() const { return Traits::kKeys ? sequence.seqlen_q : sequence.seqlen_k; }
-};
-
-/** One inner tile that a block meets. */
-struct InnerVisit {
-  int head;  // of the queries
-  int tile;
-  TileKind kind;
-};
-
-/** The inner tiles that a block meets, one after the other; of keys, those of every query head that shares them. */
-template <class Traits>
-struct InnerTiles {
-  const BackwardParams& p;
-  const BackwardBlock<Traits>& block;
-  TileRange range;
-  int head_begin, head_end;
-
-  PTX_FN InnerTiles(const BackwardParams& params, const BackwardBlock<Traits>& of)
-      : p(params), block(of) {
-    const int outer1 = clamp(block.outer0 + Traits::kOuter, 0, block.outer_count());
-    if constexpr (Traits::kKeys) {
-      const int group = static_cast<int>(p.attention.group.divisor);
-      range = visible_query_tiles<Traits::kInner>(block.window, block.outer0, outer1,
-                                                  block.sequence.seqlen_q);
-      head_begin = block.head * group;
-      head_end = head_begin + group;
-    } else {
-      range = visible_tiles<Traits::kInner>(block.window, block.outer0, outer1);
-      head_begin = block.head;
-      head_end = head_begin + 1;
-    }
-  }
-
-  PTX_FN InnerVisit first() const { return from({head_begin, range.begin, TileKind::kSkip}); }
-  PTX_FN InnerVisit after(InnerVisit visit) const {
-    ++visit.tile;
-    return from(visit);
-  }
-  PTX_FN bool done(const InnerVisit& visit) const { return visit.head == head_end; }
-
-  /** The first tile from `visit` on that is not skipped. */
-  PTX_FN InnerVisit from(InnerVisit visit) const {
-    for (; !done(visit); ++visit.head, visit.tile = range.begin) {
-      for (; visit.tile < range.end; ++visit.tile) {
-        visit.kind = classify(visit);
-        if (visit.kind != TileKind::kSkip) return visit;
-      }
-    }
-    return visit;
-  }
-
-  /** Rows beyond the queries' end make a tile partial, as those beyond the keys' end do. */
-  PTX_FN TileKind classify(const InnerVisit& visit) const {
-    const int inner0 = visit.tile * Traits::kInner;
-    const int i0 = Traits::kKeys ? inner0 : block.outer0;
-    const int j0 = Traits::kKeys ? block.outer0 : inner0;
-    const int i1 = i0 + (Traits::kKeys ? Traits::kInner : Traits::kOuter);
-    const int j1 = j0 + (Traits::kKeys ? Traits::kOuter : Traits::kInner);
-    const int last = clamp(i1, 0, block.sequence.seqlen_q);
-    const TileMask<Traits::kFeatured> mask{block.window, &p.attention, block.batch, visit.head};
-    const TileKind kind = mask.classify(i0, last, j0, j1);
-    return last < i1 ? both(kind, TileKind::kPartial) : kind;
-  }
 };
 
 /** Rows of one head. */
@@ -243,9 +154,8 @@ struct BackwardLoads {
 
 /** Where a warp's part of the scores begins. */
 template <class Traits>
-struct WarpPart {
-  int row, column;  // of the scores; columns of X's and Y's gradients begin at `gradient_column`
-  int gradient_column;
+struct WarpPart : ScorePart {
+  int gradient_column;          // of X's and Y's gradients
   int query_row, query_column;  // of dQ, where queries are the inner rows
 
   PTX_FN WarpPart() {
@@ -258,104 +168,6 @@ struct WarpPart {
     query_column = warp / Traits::kQueryWarps * Traits::kQueryColumns;
   }
 };
-
-/** Which of this lane's pairs dropout keeps: bit 4 (m kScoreTiles + n) + e for element e of accumulator (m, n). */
-template <class Traits>
-PTX_FN uint32_t kept_scores(const BackwardParams& p, const BackwardBlock<Traits>& block,
-                            const InnerVisit& at, const WarpPart<Traits>& part) {
-  static_assert(4 * Traits::kRowTiles * Traits::kScoreTiles <= 32);
-  const AttentionParams& a = p.attention;
-  const LanePosition lane;
-  const int stream = block.batch * a.heads + at.head;
-  const int outer0 = block.outer0 + part.row, inner0 = at.tile * Traits::kInner + part.column;
-  uint32_t kept = 0;
-#pragma unroll
-  for (int m = 0; m < Traits::kRowTiles; ++m) {
-#pragma unroll
-    for (int n = 0; n < Traits::kScoreTiles; ++n) {
-      const int row = outer0 + 16 * m, column = inner0 + 8 * n;
-      uint32_t bits;
-      if constexpr (Traits::kKeys) {
-        const int query = column + 2 * lane.t;
-        bits = kept_pairs_across(a.dropout, {query, query + 1}, stream, row);
-      } else {
-        const int query = row + lane.g;
-        bits = kept_pairs(a.dropout, {query, query + 8}, {stream, stream}, column);
-      }
-      kept |= bits << (4 * (m * Traits::kScoreTiles + n));
-    }
-  }
-  return kept;
-}
-
-/**
- * Turns scores S into P (what dropout leaves of it) and dP into dS. Hidden pairs get zeros, whatever dP is there. kPartial:
- * there are some, or options that change scores.
- */
-template <class Traits, bool kPartial>
-PTX_FN void differentiate(const BackwardParams& p, const BackwardBlock<Traits>& block,
-                          const InnerVisit& at, const WarpPart<Traits>& part, uint32_t states,
-                          uint32_t kept, typename Traits::Scores& s, typename Traits::Scores& dp) {
-  constexpr bool kKeys = Traits::kKeys;
-  constexpr int kQueryTiles = kKeys ? Traits::kScoreTiles : Traits::kRowTiles;
-  constexpr int kKeyTiles = kKeys ? Traits::kRowTiles : Traits::kScoreTiles;
-  const AttentionParams& a = p.attention;
-  const LanePosition lane;
-  const int outer0 = block.outer0 + part.row, inner0 = at.tile * Traits::kInner + part.column;
-  const int query0 = kKeys ? inner0 : outer0, key0 = kKeys ? outer0 : inner0;
-  const int query_lane = kKeys ? 2 * lane.t : lane.g, key_lane = kKeys ? lane.g : 2 * lane.t;
-  states += static_cast<uint32_t>(((kKeys ? part.column : part.row) + query_lane) * kRowStateBytes);
-  const PackedRows rows{FastDivide{}, at.head, block.sequence.seqlen_q};
-  const float scale = a.scale * kLog2E;
-
-#pragma unroll
-  for (int q = 0; q < kQueryTiles; ++q) {
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const int number = kKeys ? 8 * q + h : 16 * q + 8 * h;
-      const int i = query0 + query_lane + number;
-      const RowState state =
-          ptx::lds<RowState>(states + static_cast<uint32_t>(number * kRowStateBytes));
-      const ScoreRow row(a, block.window, rows, block.batch, i);
-#pragma unroll
-      for (int k = 0; k < kKeyTiles; ++k) {
-#pragma unroll
-        for (int l = 0; l < 2; ++l) {
-          const int m = kKeys ? k : q, n = kKeys ? q : k, e = kKeys ? 2 * l + h : 2 * h + l;
-          const int j = key0 + key_lane + (kKeys ? 16 * k + 8 * l : 8 * k + l);
-          float& x = s[m][n][e];
-          float& y = dp[m][n][e];
-          float score = x * scale, slope = 1.f;
-          float kept_weight = 1.f;  // what dropout makes of a weight of 1
-          bool visible = true;
-          if constexpr (Traits::kFeatured) {
-            visible =
-                i < block.sequence.seqlen_q && row.in_window(block.window, j) &&
-                (a.block_mask.cells == nullptr || in_blocks(a.block_mask, block.batch, row, j));
-            if (visible) score = modified_score(a, block.window, row, j, x);
-            visible &= score != -kInfinity && state.lse != kInfinity;
-            if (a.softcap > 0) {
-              const float t = tanhf(x * a.scale / a.softcap);
-              slope = 1.f - t * t;
-            }
-            if (a.dropout.enabled) {
-              kept_weight = (kept >> (4 * (m * Traits::kScoreTiles + n) + e)) & 1u
-                                ? a.dropout.keep_scale
-                                : 0.f;
-              y = kept_weight == 0 ? 0.f : y * kept_weight;
-            }
-          } else if constexpr (kPartial) {
-            visible = j >= row.begin && j < row.end;
-          }
-          const float weight = ptx::exp2_approx(score - state.lse);
-          const float gradient = weight * (y - state.delta) * slope;
-          x = visible ? weight * kept_weight : 0.f;
-          y = visible ? gradient : 0.f;
-        }
-      }
-    }
-  }
-}
 
 /** Rounds a warp's part of P or dS to T and stores it. */
 template <class Traits>
@@ -470,7 +282,7 @@ __global__ void __launch_bounds__((BackwardTraits<T, kOuterRows, kFeatured, kInd
   constexpr bool kKeys = Traits::kKeys;
   constexpr int kStages = Traits::kTile.stages;
 
-  const BackwardBlock<Traits> block(p);
+  const BackwardBlock<Traits> block(p, static_cast<int>(blockIdx.x));
   if (block.outer0 >= block.outer_count()) return;
   const WarpPart<Traits> part;
   const uint32_t shared = ptx::dyn_smem();
@@ -496,7 +308,7 @@ __global__ void __launch_bounds__((BackwardTraits<T, kOuterRows, kFeatured, kInd
     ptx::cp_async_wait<0>();
     ptx::sync_block();
 
-    uint32_t kept = 0;
+    ScoreBits<Traits> kept = 0;
     if (Traits::kFeatured && p.attention.dropout.enabled)
       kept = kept_scores<Traits>(p, block, current, part);
     typename Traits::Scores s, dp;

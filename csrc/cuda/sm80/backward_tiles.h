@@ -1,6 +1,8 @@
 // Tiles of the backward kernels: the whole choice, as data. docs/kernels.md has the arithmetic.
 #pragma once
 
+#include "cuda/common/backward_params.h"
+
 namespace fa::cuda::sm80 {
 
 /** Whose rows a block keeps, with their gradients in registers, while the others stream past. */
@@ -50,10 +52,7 @@ constexpr BackwardTiles backward_tiles(bool float32, Outer outer, bool featured)
   return {kSmallTiles, 3};
 }
 
-/** A RowState per inner row and stage, or per outer row. */
-constexpr int kRowStateBytes = 8;
-
-/** Dynamic shared memory of a block: outer and inner rows, P and dS, row states. */
+/** Dynamic shared memory of a block: outer and inner rows, P and dS, and a RowState per inner row and stage, or outer row. */
 constexpr int backward_shared_bytes(const BackwardTile& t, Outer outer, int element_bytes) {
   const int rows = (2 * t.outer + (t.stages + 1) * t.inner) * t.width;
   const int score_buffers = outer == Outer::kKeys && !t.one_buffer ? 2 : 1;

@@ -7,7 +7,7 @@
 #include "cuda/common/fragment.h"
 #include "cuda/common/load_tile.h"
 #include "cuda/common/poison.h"
-#include "cuda/common/scores.h"
+#include "cuda/common/row_result.h"
 #include "cuda/sm80/forward_params.h"
 #include "cuda/sm80/forward_tiles.h"
 
@@ -140,30 +140,6 @@ PTX_FN U* packed_row(const Tensor& tensor, const ForwardBlock& block, int row) {
          block.rows.head(row) * tensor.head;
 }
 
-/** Leaves a share of the weights out; what is kept is scaled in the end, all at once. */
-template <int kRowTiles, int kKeyTiles>
-PTX_FN void drop_out(const AttentionParams& p, const PackedRows& rows, int batch, int row0,
-                     int key0, float (&s)[kRowTiles][kKeyTiles][4]) {
-  const LanePosition lane;
-#pragma unroll
-  for (int m = 0; m < kRowTiles; ++m) {
-    int query[2], stream[2];
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const int row = rows.inside(row0 + 16 * m + 8 * h + lane.g);
-      query[h] = rows.query(row);
-      stream[h] = batch * p.heads + rows.head(row);
-    }
-#pragma unroll
-    for (int n = 0; n < kKeyTiles; ++n) {
-      const uint32_t kept = kept_pairs(p.dropout, query, stream, key0 + 8 * n);
-#pragma unroll
-      for (int c = 0; c < 4; ++c)
-        if (!(kept >> c & 1u)) s[m][n][c] = 0;
-    }
-  }
-}
-
 /** Sums over the keys complete, the sink among them: o becomes the output, lse is stored. */
 template <class T, class Traits, bool kFeatured>
 PTX_FN void finish_rows(const ForwardParams& p, const ForwardBlock& block, int row0, float scale,
@@ -175,33 +151,18 @@ PTX_FN void finish_rows(const ForwardParams& p, const ForwardBlock& block, int r
   for (int r = 0; r < 2 * Traits::kRowTiles; ++r) {
     const int row = row0 + 8 * r + lane.g, inside = block.rows.inside(row);
     const int head = block.rows.head(inside);
-    float sum = quad_sum(softmax.sum[r]), top = softmax.maximum[r] * scale, factor = 1;
-    if constexpr (kFeatured) {
-      if (a.sinks != nullptr && block.split == 0) {
-        const float sink = load_float(a.sinks, a.sinks_dtype, head * a.sinks_head);
-        if (sink != -kInfinity) {
-          const float before = top;
-          top = fmaxf(before, sink);
-          factor = ptx::exp2_approx((before - top) * kLog2E);
-          sum = sum * factor + ptx::exp2_approx((sink - top) * kLog2E);
-        }
-      }
-      if (a.dropout.enabled) factor *= a.dropout.keep_scale;
-    }
-    const bool empty = sum == 0;
-    const float inverse = empty ? 0.f : factor * ptx::rcp_approx(sum);
+    const RowResult result = row_result<kFeatured>(a, head, softmax.maximum[r] * scale,
+                                                   quad_sum(softmax.sum[r]), block.split == 0);
 #pragma unroll
     for (int d = 0; d < Traits::kColumnTiles; ++d) {
-      o[r / 2][d][2 * (r % 2)] *= inverse;
-      o[r / 2][d][2 * (r % 2) + 1] *= inverse;
+      o[r / 2][d][2 * (r % 2)] *= result.factor;
+      o[r / 2][d][2 * (r % 2) + 1] *= result.factor;
     }
     if (a.lse.data != nullptr && lane.t == 0 && row < block.rows.count) {
       const int64_t at = block.sequence.q_batch * a.lse.batch + head * a.lse.head +
                          (block.sequence.q_begin + block.rows.query(row)) * a.lse.row +
                          block.split * p.lse_split;
-      ptx::stg(
-          a.lse.data + at,
-          empty ? -kInfinity : fmaf(top, kFeatured ? 1.f : kLn2, ptx::log2_approx(sum) * kLn2));
+      ptx::stg(a.lse.data + at, result.lse);
     }
   }
 }
@@ -280,15 +241,6 @@ PTX_COLD void restore_poison(const ForwardParams& p, int warp_row) {
   const PackedRows& rows = block.rows;
   const Window window = window_of(a, block.sequence);
   const KeyRows<T, kFeatured> values(a, a.v, block.sequence, block.batch, block.kv_head);
-  const auto poison = [&](int row, int column) {
-    float sum = 0;
-#pragma unroll 1
-    for (int key = 0; key < window.seqlen_k; ++key) {
-      const float x = ptx::to_float(ptx::ldg(values.row(key) + column * a.v.dim));
-      if (not_finite(x) && sees<kFeatured>(a, window, rows, block.batch, row, key)) sum += x;
-    }
-    return sum;
-  };
   const auto add = [&](auto* out, int column, float x) {
     using Element = std::remove_pointer_t<decltype(out)>;
     out += column * a.out.dim;
@@ -300,7 +252,7 @@ PTX_COLD void restore_poison(const ForwardParams& p, int warp_row) {
        at += 32) {
     const int row = row0 + at / a.head_dim_v, column = at % a.head_dim_v;
     if (row >= rows.count) break;
-    const float x = poison(row, column);
+    const float x = visible_poison<kFeatured>(a, window, rows, block.batch, values, row, column);
     if (x == 0) continue;
     if (sizeof(T) == 4 || p.splits.divisor > 1)
       add(packed_row<float>(a.out, block, row) + block.split * p.out_split, column, x);

@@ -1,6 +1,6 @@
 // The attention kernels on the SIMT executor against float64, at small sizes and under many schedules:
 //
-//   simt_attention forward|backward [seeds]
+//   simt_attention forward|backward|forward_sm90|backward_sm90 [seeds]
 //
 // Every seed runs all cases in a process of its own, until something is noticed: a report of the
 // executor, a wrong value, a bank conflict among tiles, a crash, a hang. One line per seed that
@@ -19,8 +19,10 @@
 #include <functional>
 #include <string>
 
+#include "cases.h"
 #include "core/error.h"
 #include "cuda/runtime/backward.h"
+#include "cuda/runtime/backward_plan.h"
 #include "cuda/runtime/forward.h"
 #include "cuda/runtime/plan.h"
 #include "reference.h"
@@ -35,208 +37,6 @@ using simt_test::Spec;
 
 constexpr rlim_t kSecondsPerSeed = 60;  // of CPU time
 constexpr int kDefaultSeeds = 18;
-
-std::vector<Spec> forward_cases() {
-  std::vector<Spec> cases;
-  const auto add = [&](const char* name, auto change) {
-    Spec spec{name};
-    spec.seqlen_q = 150;
-    spec.seqlen_k = 200;
-    change(spec);
-    cases.push_back(spec);
-  };
-  add("full", [](Spec&) {});
-  add("causal", [](Spec& s) {
-    s.causal = true;
-    s.seqlen_k = 290;
-  });
-  add("causal, more queries than keys", [](Spec& s) {
-    s.causal = true;
-    s.seqlen_q = 200;
-    s.seqlen_k = 140;
-  });
-  add("window", [](Spec& s) {
-    s.window_left = 40;
-    s.window_right = 10;
-  });
-  add("values that are not finite", [](Spec& s) {
-    s.causal = true;
-    s.poisoned_v = true;
-    s.seqlen_k = 150;
-  });
-  add("varlen", [](Spec& s) {
-    s.varlen = s.causal = true;
-    s.batch = 3;
-    s.heads = 1;
-    s.kv_heads = 1;
-    s.seqlen_q = 170;
-  });
-  add("head dim 32", [](Spec& s) {
-    s.head_dim = s.head_dim_v = 32;
-    s.causal = true;
-    s.heads = s.kv_heads = 1;
-  });
-  add("grouped heads", [](Spec& s) {
-    s.heads = 3;
-    s.kv_heads = 1;
-    s.seqlen_q = 50;
-  });
-  add("bfloat16, 128", [](Spec& s) {
-    s.dtype = DType::kBFloat16;
-    s.head_dim = s.head_dim_v = 128;
-    s.causal = true;
-    s.heads = 1;
-    s.kv_heads = 1;
-  });
-  add("bfloat16, 104 and 72", [](Spec& s) {
-    s.dtype = DType::kBFloat16;
-    s.head_dim = 104;
-    s.head_dim_v = 72;
-    s.heads = 1;
-    s.kv_heads = 1;
-  });
-  add("softcap, ALiBi, bias", [](Spec& s) {
-    s.softcap = 8;
-    s.alibi = s.bias = s.causal = true;
-    s.seqlen_q = 70;
-  });
-  add("bool mask, sinks, dropout", [](Spec& s) {
-    s.bool_mask = s.sinks = true;
-    s.dropout = 0.25;
-    s.seqlen_q = 70;
-  });
-  add("block mask, sink tokens", [](Spec& s) {
-    s.block_mask = true;
-    s.sink_tokens = 5;
-    s.window_left = 60;
-    s.seqlen_q = 100;
-  });
-  add("rows that are not aligned", [](Spec& s) {
-    s.head_dim = 37;
-    s.head_dim_v = 51;
-    s.seqlen_q = 70;
-  });
-  add("paged, split", [](Spec& s) {
-    s.batch = 2;
-    s.heads = 4;
-    s.kv_heads = 2;
-    s.seqlen_q = 3;
-    s.seqlen_k = 300;
-    s.page_size = 16;
-    s.num_splits = 3;
-    s.causal = true;
-  });
-  add("decode, split", [](Spec& s) {
-    s.heads = 4;
-    s.kv_heads = 1;
-    s.seqlen_q = 1;
-    s.seqlen_k = 300;
-    s.num_splits = 4;
-    s.seqlens_k = s.sinks = true;
-    s.batch = 2;
-  });
-  add("float32", [](Spec& s) {
-    s.dtype = DType::kFloat32;
-    s.head_dim = s.head_dim_v = 32;
-    s.causal = true;
-    s.seqlen_q = 100;
-  });
-  return cases;
-}
-
-std::vector<Spec> backward_cases() {
-  std::vector<Spec> cases;
-  const auto add = [&](const char* name, auto change) {
-    Spec spec{name};
-    spec.seqlen_q = 150;
-    spec.seqlen_k = 170;
-    change(spec);
-    for (const bool deterministic : {false, true}) {
-      spec.deterministic = deterministic;
-      cases.push_back(spec);
-    }
-  };
-  add("full", [](Spec& s) { s.heads = s.kv_heads = 1; });
-  add("causal, grouped heads", [](Spec& s) {
-    s.causal = true;
-    s.kv_heads = 1;
-  });
-  add("causal, more queries than keys", [](Spec& s) {
-    s.causal = true;
-    s.seqlen_q = 200;
-    s.seqlen_k = 140;
-    s.heads = s.kv_heads = 1;
-  });
-  add("window", [](Spec& s) {
-    s.window_left = 40;
-    s.window_right = 10;
-    s.heads = s.kv_heads = 1;
-  });
-  add("varlen", [](Spec& s) {
-    s.varlen = s.causal = true;
-    s.batch = 2;
-    s.heads = s.kv_heads = 1;
-  });
-  add("bfloat16, 128", [](Spec& s) {
-    s.dtype = DType::kBFloat16;
-    s.head_dim = s.head_dim_v = 128;
-    s.causal = true;
-    s.heads = s.kv_heads = 1;
-  });
-  add("bfloat16, 104 and 72", [](Spec& s) {
-    s.dtype = DType::kBFloat16;
-    s.head_dim = 104;
-    s.head_dim_v = 72;
-    s.heads = s.kv_heads = 1;
-    s.seqlen_q = 90;
-  });
-  add("softcap, ALiBi, bias", [](Spec& s) {
-    s.softcap = 8;
-    s.alibi = s.bias = s.causal = true;
-    s.seqlen_q = 100;
-    s.heads = s.kv_heads = 1;
-  });
-  add("bool mask, sinks, dropout", [](Spec& s) {
-    s.bool_mask = s.sinks = true;
-    s.dropout = 0.25;
-    s.seqlen_q = 100;
-  });
-  add("block mask, sink tokens", [](Spec& s) {
-    s.block_mask = true;
-    s.sink_tokens = 5;
-    s.window_left = 60;
-    s.seqlen_q = 100;
-    s.heads = s.kv_heads = 1;
-  });
-  add("rows that are not aligned", [](Spec& s) {
-    s.head_dim = 37;
-    s.head_dim_v = 51;
-    s.heads = s.kv_heads = 1;
-  });
-  add("float32", [](Spec& s) {
-    s.dtype = DType::kFloat32;
-    s.causal = true;
-    s.seqlen_q = 100;
-    s.heads = s.kv_heads = 1;
-  });
-  add("gradients that are not finite", [](Spec& s) {
-    s.causal = s.poisoned_dout = true;
-    s.heads = s.kv_heads = 1;
-  });
-  add("float32, gradients that are not finite", [](Spec& s) {
-    s.dtype = DType::kFloat32;
-    s.causal = s.poisoned_dout = true;
-    s.seqlen_q = 100;
-    s.heads = s.kv_heads = 1;
-  });
-  add("float32, 160", [](Spec& s) {
-    s.dtype = DType::kFloat32;
-    s.head_dim = s.head_dim_v = 160;
-    s.seqlen_q = s.seqlen_k = 50;
-    s.heads = s.kv_heads = 1;
-  });
-  return cases;
-}
 
 /**
  * Relative to the largest magnitude: what rounding weights and results to the dtype costs. float32 products are good to
@@ -276,9 +76,10 @@ std::string check_reports(double& global_bytes) {
   for (const simt::Report& report : simt::take_reports()) {
     if (!report.ok()) return report.error;
     const simt::Counters& c = report.counters;
-    if (c.ldmatrix_conflicts || c.cp_async_conflicts)
+    if (c.ldmatrix_conflicts || c.stmatrix_conflicts || c.cp_async_conflicts)
       return "bank conflicts in " + report.kernel + ": " + std::to_string(c.ldmatrix_conflicts) +
-             " of ldmatrix, " + std::to_string(c.cp_async_conflicts) + " of cp.async";
+             " of ldmatrix, " + std::to_string(c.stmatrix_conflicts) + " of stmatrix, " +
+             std::to_string(c.cp_async_conflicts) + " of cp.async";
     global_bytes += static_cast<double>(c.global_read_bytes + c.global_written_bytes);
   }
   return {};
@@ -287,7 +88,7 @@ std::string check_reports(double& global_bytes) {
 /** Cases whose traffic the plan gives exactly: it leaves small tensors out, and what poison costs. */
 bool has_exact_bytes(const Spec& s) {
   return !(s.varlen || s.seqlens_k || s.page_size || s.alibi || s.bias || s.bool_mask || s.sinks ||
-           s.block_mask || s.poisoned_v || s.num_splits > 1);
+           s.block_mask || s.poison_v || s.num_splits > 1);
 }
 
 cudaDeviceProp device_properties() {
@@ -296,9 +97,8 @@ cudaDeviceProp device_properties() {
   return properties;
 }
 
-std::string run_forward(const Spec& spec, uint64_t seed) {
+std::string run_forward_on(const cudaDeviceProp& properties, const Spec& spec, uint64_t seed) {
   const Problem problem(spec, seed);
-  const cudaDeviceProp properties = device_properties();
   simt::keep_reports();
   fa::cuda::attention_forward(problem.device, {properties, nullptr});
   double bytes;
@@ -318,8 +118,22 @@ std::string run_forward(const Spec& spec, uint64_t seed) {
   return found;
 }
 
-std::string run_backward(const Spec& spec, uint64_t seed) {
-  Problem problem(spec, seed);
+std::string run_forward(const Spec& spec, uint64_t seed) {
+  return run_forward_on(device_properties(), spec, seed);
+}
+
+/** On a GPU of few SMs, for blocks to have several tiles each; nothing may fall back to sm_80. */
+std::string run_forward_sm90(const Spec& spec, uint64_t seed) {
+  cudaDeviceProp properties = device_properties();
+  properties.multiProcessorCount = 3;
+  const std::string kernel =
+      fa::cuda::plan_attention(Problem(spec, seed).device, properties).kernel;
+  if (kernel.rfind("sm90.", 0) != 0) return "planned for " + kernel;
+  return run_forward_on(properties, spec, seed);
+}
+
+std::string run_backward_on(Problem& problem) {
+  const Spec& spec = problem.spec();
   const simt_test::ForwardResult forward = simt_test::reference_forward(problem);
   problem.set_forward_results(forward.out, forward.lse);
   const simt_test::BackwardResult expected = simt_test::reference_backward(problem, forward);
@@ -329,7 +143,7 @@ std::string run_backward(const Spec& spec, uint64_t seed) {
   double bytes;
   std::string found = check_reports(bytes);
   const double relative = tolerance(spec.dtype, true);
-  for (int b = 0; b < spec.batch && found.empty(); ++b) {
+  for (int b = 0; b < spec.batch - spec.poison_last && found.empty(); ++b) {
     const size_t of = static_cast<size_t>(b);
     const fa::AttentionGradients& g = problem.gradients;
     const auto check = [&](const char* what, const fa::View& view, bool of_keys,
@@ -347,13 +161,51 @@ std::string run_backward(const Spec& spec, uint64_t seed) {
   return found;
 }
 
+std::string run_backward(const Spec& spec, uint64_t seed) {
+  Problem problem(spec, seed);
+  return run_backward_on(problem);
+}
+
+/** Nothing may fall back to sm_80. Where it is asked for, another schedule must lead to the same bits. */
+std::string run_backward_sm90(const Spec& spec, uint64_t seed) {
+  Problem problem(spec, seed);
+  const fa::AttentionGradients& g = problem.gradients;
+  if (!fa::cuda::plan_backward(problem.device, g, device_properties()).sm90)
+    return "planned for sm_80";
+  std::string found = run_backward_on(problem);
+  if (!found.empty() || !spec.deterministic) return found;
+  const auto bits = [&] {
+    std::string all;
+    for (const fa::View* view : {&g.dq, &g.dk, &g.dv})
+      all.append(view->at(0), static_cast<size_t>(view->size()) * fa::dtype_size(view->dtype));
+    return all;
+  };
+  const std::string first = bits();
+  found = run_backward_on(problem);
+  return found.empty() && bits() != first ? "wrong values: other bits the second time" : found;
+}
+
+struct Pass {
+  const char* name;
+  const char* device;  // a preset of simt/devices.cpp
+  std::vector<Spec> (*cases)();
+  std::string (*run)(const Spec& spec, uint64_t seed);
+};
+constexpr Pass kPasses[] = {
+    {"forward", "sm80", simt_test::forward_cases, run_forward},
+    {"backward", "sm80", simt_test::backward_cases, run_backward},
+    {"backward_sm90", "sm90", simt_test::backward_sm90_cases, run_backward_sm90},
+    {"forward_sm90", "sm90", simt_test::forward_sm90_cases, run_forward_sm90},
+};
+
 /** What a seed notices first; empty when it notices nothing. */
-std::string first_finding(bool backward, uint64_t seed) {
+std::string first_finding(const Pass& pass, uint64_t seed) {
   setenv("FLASH_ATTENTION_SIMT_SEED", std::to_string(seed).c_str(), 1);
-  for (const Spec& spec : backward ? backward_cases() : forward_cases()) {
+  setenv("FLASH_ATTENTION_SIMT_DEVICES", pass.device, 1);
+  for (const Spec& spec : pass.cases()) {
     std::string found;
     try {
-      found = backward ? run_backward(spec, seed) : run_forward(spec, seed);
+      found = pass.run(spec, seed);
     } catch (const fa::Error& error) {
       found = std::string("error: ") + error.what();
     }
@@ -363,14 +215,14 @@ std::string first_finding(bool backward, uint64_t seed) {
 }
 
 /** first_finding in a process of its own, which may crash or hang. */
-std::string isolated(bool backward, uint64_t seed) {
+std::string isolated(const Pass& pass, uint64_t seed) {
   int channel[2];
   if (pipe(channel) != 0) return "cannot make a pipe";
   const pid_t child = fork();
   if (child == 0) {
     const rlimit limit = {kSecondsPerSeed, kSecondsPerSeed + 1};
     setrlimit(RLIMIT_CPU, &limit);
-    const std::string found = first_finding(backward, seed);
+    const std::string found = first_finding(pass, seed);
     const ssize_t written = write(channel[1], found.data(), found.size());
     _exit(written == static_cast<ssize_t>(found.size()) ? 0 : 1);
   }
@@ -392,20 +244,24 @@ std::string isolated(bool backward, uint64_t seed) {
 }  // namespace
 
 int simt_test::run_attention(int argc, char** argv) {
-  const std::string pass = argc > 1 ? argv[1] : "";
-  if (pass != "forward" && pass != "backward") {
-    std::fprintf(stderr, "usage: %s forward|backward [seeds]\n", argv[0]);
+  const std::string name = argc > 1 ? argv[1] : "";
+  const Pass* const pass = std::find_if(std::begin(kPasses), std::end(kPasses),
+                                        [&](const Pass& each) { return name == each.name; });
+  if (pass == std::end(kPasses)) {
+    std::fprintf(stderr, "usage: %s <pass> [seeds], with a pass of", argv[0]);
+    for (const Pass& each : kPasses) std::fprintf(stderr, " %s", each.name);
+    std::fprintf(stderr, "\n");
     return 2;
   }
   const int seeds = argc > 2 ? std::atoi(argv[2]) : kDefaultSeeds;
   int noticed = 0;
   for (int seed = 0; seed < seeds; ++seed) {
-    const std::string found = isolated(pass == "backward", static_cast<uint64_t>(seed));
+    const std::string found = isolated(*pass, static_cast<uint64_t>(seed));
     if (found.empty()) continue;
     ++noticed;
     std::printf("seed %d: %s\n", seed, found.c_str());
     std::fflush(stdout);
   }
-  std::printf("%s: %d of %d seeds noticed something\n", pass.c_str(), noticed, seeds);
+  std::printf("%s: %d of %d seeds noticed something\n", pass->name, noticed, seeds);
   return noticed ? 1 : 0;
 }

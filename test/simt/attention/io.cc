@@ -1,5 +1,5 @@
 // The IO argument (Dao et al. 2022, Theorem 2), counted: the bytes that the forward kernel moves and the FLOPs that it
-// executes are exactly those of the plan, for several tile sizes, causal and full, split and not; and no copy into a
+// executes are exactly those of the plan, for several tile sizes, causal and full, split and not, on sm_80 and on sm_90a; and no copy into a
 // tile and no load from one meets a bank conflict.
 #include <cstdio>
 #include <cstdlib>
@@ -21,25 +21,30 @@ double flops_of_mma(DType dtype) {
   return dtype == DType::kFloat32 ? 2. * 16 * 8 * 8 : 2. * 16 * 8 * 16;
 }
 
-void check(const Spec& spec) {
+constexpr int kSm80 = 0, kSm90 = 1;  // of kDevices
+
+void check(const Spec& spec, int device = kSm80) {
   const Problem problem(spec, 1);
   cudaDeviceProp properties;
-  CHECK_CUDA(cudaGetDeviceProperties(&properties, 0));
+  CHECK_CUDA(cudaSetDevice(device));
+  CHECK_CUDA(cudaGetDeviceProperties(&properties, device));
   const fa::AttentionPlan plan = fa::cuda::plan_attention(problem.device, properties);
+
+  CHECK(plan.isa == (device == kSm80 ? "sm_80" : "sm_90a"));
 
   simt::keep_reports();
   fa::cuda::attention_forward(problem.device, {properties, nullptr});
-  double bytes = 0, mma = 0;
+  double bytes = 0, flops = 0;
   for (const simt::Report& report : simt::take_reports()) {
     if (!report.ok()) std::fprintf(stderr, "%s\n", report.error.c_str());
     CHECK(report.ok());
     const simt::Counters& c = report.counters;
     bytes += static_cast<double>(c.global_read_bytes + c.global_written_bytes);
-    mma += static_cast<double>(c.mma);
-    CHECK(c.ldmatrix_conflicts == 0 && c.cp_async_conflicts == 0);
+    flops +=
+        static_cast<double>(c.mma) * flops_of_mma(spec.dtype) + static_cast<double>(c.wgmma_flops);
+    CHECK(c.ldmatrix_conflicts == 0 && c.stmatrix_conflicts == 0 && c.cp_async_conflicts == 0);
     CHECK(c.shared_load_conflicts == 0 && c.shared_store_conflicts == 0);
   }
-  const double flops = mma * flops_of_mma(spec.dtype);
   std::printf(
       "%-22s %4d x %4d, dim %3d, tiles %3d x %3d, %d splits: %9.0f bytes, %11.0f FLOPs; standard "
       "%9.0f bytes\n",
@@ -51,14 +56,14 @@ void check(const Spec& spec) {
   CHECK(flops == plan.executed_flops);
 }
 
-void check_tiles(Spec spec) {
+void check_tiles(Spec spec, int device = kSm80) {
   for (const bool causal : {false, true}) {
     spec.causal = causal;
     for (const int n : {spec.seqlen_q, 2 * spec.seqlen_q}) {
       Spec sized = spec;
       sized.seqlen_q = n;
       sized.seqlen_k = n;
-      check(sized);
+      check(sized, device);
     }
   }
 }
@@ -66,6 +71,7 @@ void check_tiles(Spec spec) {
 }  // namespace
 
 int main() {
+  setenv("FLASH_ATTENTION_SIMT_DEVICES", "sm80,sm90", 1);
   Spec spec{"float16"};
   spec.seqlen_q = 190;  // 128 x 112
   check_tiles(spec);
@@ -94,5 +100,21 @@ int main() {
   spec.window_left = 70;
   spec.window_right = 3;
   check(spec);
+
+  spec = Spec{"float16"};
+  spec.seqlen_q = 230;  // 192 x 128
+  check_tiles(spec, kSm90);
+  spec.name = "bfloat16";
+  spec.dtype = DType::kBFloat16;
+  spec.head_dim = 104;  // 128 x 128, padded, queries packed
+  spec.head_dim_v = 128;
+  spec.kv_heads = 1;
+  check_tiles(spec, kSm90);
+  spec = Spec{"window"};
+  spec.seqlen_q = 300;
+  spec.seqlen_k = 420;
+  spec.window_left = 170;
+  spec.window_right = 3;
+  check(spec, kSm90);
   return 0;
 }

@@ -99,8 +99,18 @@ void Problem::make_inputs(uint64_t seed) {
         rows[row * static_cast<size_t>(heads * s.head_dim_v) + 7 * i] = strange[i];
       }
     };
-    if (s.poisoned_v) poison(sequence.v, sequence.seqlen_k, s.kv_heads);
-    if (s.poisoned_dout) poison(sequence.dout, sequence.seqlen_q, s.heads);
+    if (s.poison_v) poison(sequence.v, sequence.seqlen_k, s.kv_heads);
+    if (s.poison_dout) poison(sequence.dout, sequence.seqlen_q, s.heads);
+  }
+
+  if (s.poison_key) {
+    HostSequence& sequence = sequences[0];
+    sequence.k[static_cast<size_t>(sequence.seqlen_k / 2 * s.kv_heads * s.head_dim + 3)] = NAN;
+  }
+  if (s.poison_last) {
+    HostSequence& last = sequences.back();
+    for (std::vector<double>* rows : {&last.q, &last.k, &last.v, &last.dout})
+      std::fill(rows->begin(), rows->end(), NAN);
   }
 
   fa::AttentionProblem& p = device;

@@ -27,8 +27,10 @@ struct Spec {
   bool seqlens_k = false;  // as many keys as a tensor says
   int page_size = 0;       // 0: not paged
   int num_splits = 1;
-  bool poisoned_v = false, poisoned_dout = false;  // infinities and NaN among the values
-  bool deterministic = true;                       // backward
+  bool poison_v = false, poison_dout = false;  // infinities and NaN among the values
+  bool poison_key = false;                     // NaN in one key
+  bool poison_last = false;                    // the last sequence of the batch is all NaN
+  bool deterministic = true;                   // backward
 };
 
 /** Memory that a kernel may touch, in the executor's registry of allocations. */

@@ -1,0 +1,50 @@
+// float8 e4m3 (OCP 8-bit floating point): sign, 4 exponent bits with bias 7, 3 mantissa bits; the largest
+// value is 448, there is no infinity. sm_89 and newer.
+#pragma once
+
+#include "cuda/ptx/types.h"
+
+#if !PTX_DEVICE
+#include "simt/fp8.h"
+#endif
+
+namespace ptx {
+
+#if PTX_DEVICE
+
+/** Four floats rounded to nearest even, `a` in the lowest byte; what exceeds 448 becomes 448. */
+PTX_FN uint32_t pack4_e4m3(float a, float b, float c, float d) {
+  uint16_t low, high;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(b), "f"(a));
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(high) : "f"(d), "f"(c));
+  return low | static_cast<uint32_t>(high) << 16;
+}
+/** The two values of a packed pair as two f16, the lower one first: exact. */
+PTX_FN uint32_t unpack2_e4m3(uint16_t packed) {
+  uint32_t wide;
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(wide) : "h"(packed));
+  return wide;
+}
+/** Byte i of the result is byte (selector >> 4i) & 7 of the eight bytes of `low` and `high`. */
+PTX_FN uint32_t permute_bytes(uint32_t low, uint32_t high, uint32_t selector) {
+  return __byte_perm(low, high, selector);
+}
+
+#else
+
+inline uint32_t pack4_e4m3(float a, float b, float c, float d) {
+  return simt::float_to_e4m3(a) | uint32_t{simt::float_to_e4m3(b)} << 8 |
+         uint32_t{simt::float_to_e4m3(c)} << 16 | uint32_t{simt::float_to_e4m3(d)} << 24;
+}
+inline uint32_t unpack2_e4m3(uint16_t packed) { return simt::e4m3x2_to_float16x2(packed); }
+inline uint32_t permute_bytes(uint32_t low, uint32_t high, uint32_t selector) {
+  const uint64_t bytes = low | uint64_t{high} << 32;
+  uint32_t result = 0;
+  for (int i = 0; i < 4; ++i)
+    result |= static_cast<uint32_t>(bytes >> 8 * (selector >> 4 * i & 7) & 0xff) << 8 * i;
+  return result;
+}
+
+#endif
+
+}  // namespace ptx

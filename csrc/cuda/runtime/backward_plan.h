@@ -1,0 +1,33 @@
+// Which kernels compute the gradients of a call.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "core/attention.h"
+#include "cuda/sm90/backward_tiles.h"
+
+namespace fa::cuda {
+
+struct BackwardPlan {
+  bool aligned;   // all rows are multiples of 16 bytes at multiples of 16 bytes
+  bool featured;  // some option beside intervals of keys
+  bool sm90;      // the kernels of sm_90a, else those of sm_80
+
+  // Of the former.
+  sm90::BackwardTile tile;
+  int64_t query_tiles;  // of the sum of dQ, for each (axis 0 of q, head): see sm90/query_sum.h
+
+  /** Float32 elements of the sum of dQ. */
+  int64_t sum_size(const AttentionProblem& problem) const {
+    return sum_tiles(problem) * tile.queries * tile.width;
+  }
+  int64_t sum_tiles(const AttentionProblem& problem) const {
+    return problem.q.shape[0] * problem.heads() * query_tiles;
+  }
+};
+
+/** Looks at shapes, strides and options alone, never at memory. */
+BackwardPlan plan_backward(const AttentionProblem& problem, const AttentionGradients& gradients,
+                           const cudaDeviceProp& properties);
+
+}  // namespace fa::cuda

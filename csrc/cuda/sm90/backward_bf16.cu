@@ -1,0 +1,10 @@
+#include "cuda/sm90/backward.h"
+
+namespace fa::cuda::sm90 {
+
+BackwardKernel backward_bf16(bool featured, int width) {
+  return find_backward_kernel<ptx::bf16>(featured, width);
+}
+QuerySumKernel query_sum_bf16(int width) { return find_query_sum_kernel<ptx::bf16>(width); }
+
+}  // namespace fa::cuda::sm90

@@ -1,0 +1,129 @@
+// The way out of the forward pass: rows are divided by their sums, rounded, staged in shared memory and
+// stored by TMA, or by the threads where a tile ends inside a packed sequence.
+#pragma once
+
+#include "cuda/common/poison.h"
+#include "cuda/common/row_result.h"
+#include "cuda/sm90/forward_traits.h"
+
+namespace fa::cuda::sm90 {
+
+constexpr int kFirstTurnBarrier = 1, kFirstWarpgroupBarrier = 4;  // named barriers
+
+/** The warps of one consumer. */
+PTX_FN void sync_warpgroup(int consumer) {
+  ptx::bar_sync(kFirstWarpgroupBarrier + consumer, kWarpgroupThreads);
+}
+
+/** Sums over the keys complete: o becomes the output of the warp's rows, lse is stored. */
+template <class Traits>
+PTX_FN void finish_rows(const AttentionParams& a, const ForwardWork& work, int row0, float scale,
+                        const OnlineSoftmax<1>& softmax, typename Traits::Output& o) {
+  const LanePosition lane;
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int row = row0 + 8 * r + lane.g, inside = work.rows.inside(row);
+    const int head = work.rows.head(inside);
+    const RowResult result = row_result<Traits::kFeatured>(a, head, softmax.maximum[r] * scale,
+                                                           quad_sum(softmax.sum[r]), true);
+#pragma unroll
+    for (int d = 0; d < Traits::kWidthV / 8; ++d) {
+      o[0][d][2 * r] *= result.factor;
+      o[0][d][2 * r + 1] *= result.factor;
+    }
+    if (a.lse.data != nullptr && lane.t == 0 && row < work.rows.count) {
+      const int64_t at = work.sequence.q_batch * a.lse.batch + head * a.lse.head +
+                         (work.sequence.q_begin + work.rows.query(row)) * a.lse.row;
+      ptx::stg(a.lse.data + at, result.lse);
+    }
+  }
+}
+
+/** Gives back to staged outputs what the producer took out of values with hidden pairs. */
+template <class Traits>
+PTX_FN void restore_poison(const AttentionParams& a, const ForwardWork& work, int row0,
+                           uint32_t staged) {
+  using T = typename Traits::T;
+  const Window window = window_of(a, work.sequence);
+  const KeyRows<T, false> values(a, a.v, work.sequence, work.batch,
+                                 a.group.quotient(work.rows.head0));
+  const int thread = static_cast<int>(threadIdx.x) % kWarpgroupThreads;
+#pragma unroll 1
+  for (int at = thread; at < kWarpgroupRows * a.head_dim_v; at += kWarpgroupThreads) {
+    const int line = at / a.head_dim_v, column = at % a.head_dim_v;
+    if (row0 + line >= work.rows.count) break;
+    const float x = visible_poison<Traits::kFeatured>(a, window, work.rows, work.batch, values,
+                                                      row0 + line, column);
+    if (x == 0) continue;
+    const uint32_t element = staged + Traits::OutputTile::offset(line, column / 8) +
+                             static_cast<uint32_t>(column % 8 * 2);
+    ptx::sts<T>(element, ptx::from_float<T>(ptx::to_float(ptx::lds<T>(element)) + x));
+  }
+}
+
+/** Staged rows leave 16 bytes at a time, those of other sequences left alone. */
+template <class Traits>
+PTX_FN void store_rows(const AttentionParams& a, const ForwardWork& work, int row0,
+                       uint32_t staged) {
+  using T = typename Traits::T;
+  constexpr int kChunks = Traits::kWidthV / 8;
+  const int thread = static_cast<int>(threadIdx.x) % kWarpgroupThreads;
+#pragma unroll 1
+  for (int at = thread; at < kWarpgroupRows * kChunks; at += kWarpgroupThreads) {
+    const int line = at / kChunks, chunk = at % kChunks, row = row0 + line;
+    if (row >= work.rows.count || chunk * 8 >= a.head_dim_v) continue;
+    T* const to = static_cast<T*>(a.out.data) + work.sequence.q_batch * a.out.batch +
+                  (work.sequence.q_begin + work.rows.query(row)) * a.out.row +
+                  work.rows.head(row) * a.out.head + chunk * 8;
+    ptx::stg<uint4>(reinterpret_cast<uint4*>(to),
+                    ptx::lds<uint4>(staged + Traits::OutputTile::offset(line, chunk)));
+  }
+}
+
+/** Stores the rows of consumer `of`, from row0 on. */
+template <class Traits>
+PTX_FN void store_output(const ForwardParams& p, const ForwardWork& work, int row0, int of,
+                         uint32_t staged, bool poisoned, const typename Traits::Output& o) {
+  using OutputTile = typename Traits::OutputTile;
+  const AttentionParams& a = p.attention;
+  const int thread = static_cast<int>(threadIdx.x) % kWarpgroupThreads;
+  const int lane = thread % 32, warp_row = thread / 32 * 16;
+  // The memory is done with: as the output before, or as queries.
+  if (thread == 0) ptx::bulk_wait_read<0>();
+  sync_warpgroup(of);
+  constexpr int kChunks = Traits::kWidthV / 8;
+#pragma unroll
+  for (int d = 0; d < OutputTile::kPanels * 8; d += 2) {
+    uint32_t words[4] = {};  // what fills up the last panel is stored nowhere
+    if (d < kChunks) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float(&pair)[4] = o[0][(d + i / 2) % kChunks];
+        words[i] = ptx::pack2<typename Traits::T>(pair[i % 2 * 2], pair[i % 2 * 2 + 1]);
+      }
+    }
+    ptx::stmatrix_x4(staged + OutputTile::offset(warp_row + lane % 16, d + lane / 16), words);
+  }
+  if (poisoned) {
+    sync_warpgroup(of);
+    restore_poison<Traits>(a, work, row0, staged);
+  }
+  ptx::fence_proxy_async();
+  sync_warpgroup(of);
+  if (a.cu_seqlens_q.data == nullptr || row0 + kWarpgroupRows <= work.rows.count) {
+    // TMA leaves out what lies beyond the tensor.
+    if (thread == 0) {
+#pragma unroll
+      for (int panel = 0; panel < OutputTile::kPanels; ++panel)
+        ptx::tma_store_5d(
+            &p.out, staged + panel * OutputTile::kPanelBytes, panel * OutputTile::kPanelColumns, 0,
+            work.sequence.q_begin + work.rows.query(row0), work.head_block, work.sequence.q_batch);
+      ptx::bulk_commit();
+    }
+  } else {
+    store_rows<Traits>(a, work, row0, staged);
+    ptx::fence_proxy_async();  // before TMA writes there again
+  }
+}
+
+}  // namespace fa::cuda::sm90

@@ -1,0 +1,28 @@
+// Parameters of the forward kernels of sm_90a, and where to find a kernel.
+#pragma once
+
+#include "cuda/common/params.h"
+#include "cuda/ptx/tma.h"
+
+namespace fa::cuda::sm90 {
+
+struct ForwardParams {
+  AttentionParams attention;
+  FastDivide pack;         // query heads packed as rows: 1, or the whole group; divides 64
+  FastDivide head_blocks;  // heads / pack
+  FastDivide row_tiles;    // tiles of rows of the longest sequence
+  FastDivide section;      // (batch, block of heads)s that are worked on at a time
+  int tiles;               // all of them
+
+  // Boxes of one panel. Dimensions of q and out: dim, head in the pack, query, block of heads, batch;
+  // of k and v: dim, key, kv head, batch.
+  ptx::tensor_map q, k, v, out;
+};
+
+using ForwardKernel = void (*)(ForwardParams);
+
+/** The kernel of a tile (forward_tiles.h). One definition per dtype: forward_f16.cu, forward_bf16.cu. */
+ForwardKernel forward_f16(bool featured, int width, int width_v);
+ForwardKernel forward_bf16(bool featured, int width, int width_v);
+
+}  // namespace fa::cuda::sm90

@@ -1,0 +1,118 @@
+// The forward kernels' types, and where things lie in their shared memory.
+#pragma once
+
+#include "cuda/common/fragment.h"
+#include "cuda/sm90/forward_tiles.h"
+#include "cuda/sm90/forward_work.h"
+#include "cuda/sm90/panels.h"
+#include "cuda/sm90/ring.h"
+
+namespace fa::cuda::sm90 {
+
+template <class Element, int kHeadDim, int kHeadDimV, bool kEveryOption>
+struct ForwardTraits {
+  using T = Element;
+  static constexpr bool kFeatured = kEveryOption;
+  static constexpr int kWidth = kHeadDim, kWidthV = kHeadDimV;
+  static constexpr ForwardTile kTile = forward_tile(kFeatured, kWidth, kWidthV);
+  static_assert(kTile.width == kWidth && kTile.width_v == kWidthV);
+  static constexpr int kConsumers = kTile.consumers, kKeys = kTile.keys;
+  static constexpr int kRows = kTile.rows(), kThreads = kTile.threads();
+  static constexpr bool kStagesApart = forward_stages_apart(kTile);
+  // Of 64 K registers an SM, what the producer can do without goes to the consumers.
+  static constexpr int kProducerRegisters = kConsumers == 2 ? 24 : 32;
+  static constexpr int kConsumerRegisters = kConsumers == 2 ? 240 : 160;
+  static_assert(kWarpgroupThreads * (kProducerRegisters + kConsumers * kConsumerRegisters) <=
+                65536);
+  static constexpr int kCheckers = kWarpgroupWarps - 1;  // warps
+
+  using QueryTile = Panels<T, kWarpgroupRows, kWidth>;  // of one warpgroup, like the output
+  using KeyTile = Panels<T, kKeys, kWidth>;
+  using ValueTile = Panels<T, kKeys, kWidthV>;
+  using OutputTile = Panels<T, kWarpgroupRows, kWidthV>;
+  using KeyRing = Ring<kTile.stages, KeyTile::kBytes>;
+  using ValueRing = Ring<kTile.stages, ValueTile::kBytes>;
+  using Position = typename KeyRing::Position;
+  using Walk = KeyWalk<kFeatured, kRows, kKeys>;
+
+  // Of a thread, laid out as those of mma.sync: one accumulator tile of 16 rows a warp.
+  using Scores = float[1][kKeys / 8][4];
+  using Weights = uint32_t[kKeys / 16][4];
+  using Output = float[1][kWidthV / 8][4];
+};
+
+/** The same accumulators as wgmma names them. */
+template <int kTiles>
+PTX_FN float (&flat(float (&tiles)[1][kTiles][4]))[4 * kTiles] {
+  return reinterpret_cast<float(&)[4 * kTiles]>(tiles);
+}
+
+/** Everything that the warps of a block share. */
+template <class Traits>
+struct SharedLayout {
+  static constexpr int kConsumers = Traits::kConsumers, kStages = Traits::kTile.stages;
+  typename Traits::KeyRing keys;
+  typename Traits::ValueRing values;
+  uint32_t queries, output, barriers;
+
+  PTX_FN SharedLayout() {
+    queries = ptx::dyn_smem();
+    keys.tiles = queries + kConsumers * Traits::QueryTile::kBytes;
+    values.tiles = keys.tiles + Traits::KeyRing::kBytes;
+    const uint32_t end = values.tiles + Traits::ValueRing::kBytes;
+    output = Traits::kStagesApart ? end : queries;
+    barriers = end + (Traits::kStagesApart ? kConsumers * Traits::OutputTile::kBytes : 0);
+    keys.barriers = barriers;
+    values.barriers = barrier(Traits::KeyRing::kBarriers);
+  }
+
+  PTX_FN uint32_t barrier(int index) const {
+    return barriers + static_cast<uint32_t>(index * kBarrierBytes);
+  }
+  static_assert(forward_operand_bytes(Traits::kTile) == kConsumers * Traits::QueryTile::kBytes +
+                                                            Traits::KeyRing::kBytes +
+                                                            Traits::ValueRing::kBytes,
+                "the table and the kernel mean the same tiles");
+  static_assert(forward_shared_bytes(Traits::kTile) <= kMaxSharedBytes);
+  static constexpr int kRingBarriers = Traits::KeyRing::kBarriers + Traits::ValueRing::kBarriers;
+  /** Values whose tile has hidden pairs are free of infinities and NaN. */
+  PTX_FN uint32_t checked(typename Traits::Position at) const {
+    return barrier(kRingBarriers + at.stage);
+  }
+  PTX_FN uint32_t queries_full(int consumer) const {
+    return barrier(kRingBarriers + kStages + consumer);
+  }
+  PTX_FN uint32_t queries_free(int consumer) const {
+    return barrier(kRingBarriers + kStages + kConsumers + consumer);
+  }
+  /** One word per checker and stage: whether it has found any. */
+  PTX_FN uint32_t poison(typename Traits::Position at, int checker) const {
+    return barrier(kRingBarriers + kStages + 2 * kConsumers) +
+           static_cast<uint32_t>(4 * (at.stage * Traits::kCheckers + checker));
+  }
+
+  PTX_FN uint32_t queries_of(int consumer) const {
+    return queries + static_cast<uint32_t>(consumer * Traits::QueryTile::kBytes);
+  }
+  PTX_FN uint32_t output_of(int consumer) const {
+    return output +
+           static_cast<uint32_t>(consumer * (Traits::kStagesApart ? Traits::OutputTile::kBytes
+                                                                  : Traits::QueryTile::kBytes));
+  }
+
+  /** One thread, before all others go on. */
+  PTX_FN void init_barriers() const {
+    constexpr int kWarps = kConsumers * kWarpgroupWarps;
+    keys.init(kWarps);
+    values.init(kWarps + Traits::kCheckers);
+    for (int stage = 0; stage < kStages; ++stage)
+      ptx::mbar_init(checked({stage, 0}), Traits::kCheckers);
+    for (int consumer = 0; consumer < kConsumers; ++consumer) {
+      ptx::mbar_init(queries_full(consumer), 1);
+      ptx::mbar_init(queries_free(consumer), kWarpgroupWarps);
+    }
+    ptx::fence_mbar_init();
+  }
+};
+
+}  // namespace fa::cuda::sm90

@@ -1,0 +1,81 @@
+// What the blocks of the forward pass work on, and in which order. Blocks are persistent: as many as
+// there are SMs, each with a list of tiles that producer and consumers walk through alike.
+#pragma once
+
+#include "cuda/common/tile_range.h"
+#include "cuda/sm90/forward_params.h"
+
+namespace fa::cuda::sm90 {
+
+/**
+ * The tiles of a block. They are dealt out there and back (0 1 2 | 5 4 3 | 6 7 8): since they are numbered by falling length,
+ * that leaves all blocks with about the same sum, without a counter in global memory.
+ */
+struct ForwardSchedule {
+  int round_begin = 0;
+  bool back = false;
+
+  /** From p.tiles on: there are no more. */
+  PTX_FN int tile() const {
+    const int blocks = static_cast<int>(gridDim.x), block = static_cast<int>(blockIdx.x);
+    return round_begin + (back ? blocks - 1 - block : block);
+  }
+  PTX_FN void advance() {
+    round_begin += static_cast<int>(gridDim.x);
+    back = !back;
+  }
+};
+
+/** A tile of rows of one block of heads. */
+struct ForwardWork {
+  int batch, head_block, row0;
+  SequenceRows sequence;
+  PackedRows rows;
+
+  /** The longest causal rows come first, those of a section's heads side by side so that their keys meet in L2. */
+  PTX_FN ForwardWork(const ForwardParams& p, int index, int tile_rows) {
+    const int rest = p.section.quotient(index);
+    const int section = p.row_tiles.quotient(rest);
+    const int row_tiles = static_cast<int>(p.row_tiles.divisor);
+    row0 = (row_tiles - 1 - (rest - section * row_tiles)) * tile_rows;
+    const int of_batches =
+        section * static_cast<int>(p.section.divisor) + p.section.remainder(index);
+    batch = p.head_blocks.quotient(of_batches);
+    head_block = p.head_blocks.remainder(of_batches);
+    sequence = locate_sequence(p.attention, batch);
+    const int pack = static_cast<int>(p.pack.divisor);
+    rows = {p.pack, head_block * pack, sequence.seqlen_q * pack};
+  }
+
+  PTX_FN bool empty() const { return row0 >= rows.count; }
+};
+
+/** The tiles of keys that a tile of rows sees, the last one first: masked tiles come before the others. */
+template <bool kFeatured, int kRows, int kKeys>
+struct KeyWalk {
+  TileMask<kFeatured> mask;
+  int i0, i1;  // queries
+  int begin, tile;
+
+  PTX_FN KeyWalk(const AttentionParams& a, const ForwardWork& work)
+      : mask{window_of(a, work.sequence), &a, work.batch, work.rows.head0} {
+    i0 = work.rows.query_begin(work.row0);
+    i1 = work.rows.query_end(work.row0 + kRows);
+    const TileRange range = visible_tiles<kKeys>(mask.window, i0, i1);
+    begin = range.begin;
+    tile = range.end;
+    advance();
+  }
+
+  PTX_FN bool more() const { return tile >= begin; }
+  PTX_FN void advance() {
+    do --tile;
+    while (kFeatured && tile >= begin &&
+           mask.classify(i0, i1, key0(), key0() + kKeys) == TileKind::kSkip);
+  }
+  PTX_FN int key0() const { return tile * kKeys; }
+  /** Whether some row of the tile does not see some of the keys. */
+  PTX_FN bool hides_pairs() const { return mask.hides_pairs(i0, i1, key0(), key0() + kKeys); }
+};
+
+}  // namespace fa::cuda::sm90

@@ -1,0 +1,209 @@
+#include "cases.h"
+
+namespace simt_test {
+
+using fa::DType;
+
+std::vector<Spec> forward_cases() {
+  std::vector<Spec> cases;
+  const auto add = [&](const char* name, auto change) {
+    Spec spec{name};
+    spec.seqlen_q = 150;
+    spec.seqlen_k = 200;
+    change(spec);
+    cases.push_back(spec);
+  };
+  add("full", [](Spec&) {});
+  add("causal", [](Spec& s) {
+    s.causal = true;
+    s.seqlen_k = 290;
+  });
+  add("causal, more queries than keys", [](Spec& s) {
+    s.causal = true;
+    s.seqlen_q = 200;
+    s.seqlen_k = 140;
+  });
+  add("window", [](Spec& s) {
+    s.window_left = 40;
+    s.window_right = 10;
+  });
+  add("values that are not finite", [](Spec& s) {
+    s.causal = true;
+    s.poison_v = true;
+    s.seqlen_k = 150;
+  });
+  add("varlen", [](Spec& s) {
+    s.varlen = s.causal = true;
+    s.batch = 3;
+    s.heads = 1;
+    s.kv_heads = 1;
+    s.seqlen_q = 170;
+  });
+  add("head dim 32", [](Spec& s) {
+    s.head_dim = s.head_dim_v = 32;
+    s.causal = true;
+    s.heads = s.kv_heads = 1;
+  });
+  add("grouped heads", [](Spec& s) {
+    s.heads = 3;
+    s.kv_heads = 1;
+    s.seqlen_q = 50;
+  });
+  add("bfloat16, 128", [](Spec& s) {
+    s.dtype = DType::kBFloat16;
+    s.head_dim = s.head_dim_v = 128;
+    s.causal = true;
+    s.heads = 1;
+    s.kv_heads = 1;
+  });
+  add("bfloat16, 104 and 72", [](Spec& s) {
+    s.dtype = DType::kBFloat16;
+    s.head_dim = 104;
+    s.head_dim_v = 72;
+    s.heads = 1;
+    s.kv_heads = 1;
+  });
+  add("softcap, ALiBi, bias", [](Spec& s) {
+    s.softcap = 8;
+    s.alibi = s.bias = s.causal = true;
+    s.seqlen_q = 70;
+  });
+  add("bool mask, sinks, dropout", [](Spec& s) {
+    s.bool_mask = s.sinks = true;
+    s.dropout = 0.25;
+    s.seqlen_q = 70;
+  });
+  add("block mask, sink tokens", [](Spec& s) {
+    s.block_mask = true;
+    s.sink_tokens = 5;
+    s.window_left = 60;
+    s.seqlen_q = 100;
+  });
+  add("rows that are not aligned", [](Spec& s) {
+    s.head_dim = 37;
+    s.head_dim_v = 51;
+    s.seqlen_q = 70;
+  });
+  add("paged, split", [](Spec& s) {
+    s.batch = 2;
+    s.heads = 4;
+    s.kv_heads = 2;
+    s.seqlen_q = 3;
+    s.seqlen_k = 300;
+    s.page_size = 16;
+    s.num_splits = 3;
+    s.causal = true;
+  });
+  add("decode, split", [](Spec& s) {
+    s.heads = 4;
+    s.kv_heads = 1;
+    s.seqlen_q = 1;
+    s.seqlen_k = 300;
+    s.num_splits = 4;
+    s.seqlens_k = s.sinks = true;
+    s.batch = 2;
+  });
+  add("float32", [](Spec& s) {
+    s.dtype = DType::kFloat32;
+    s.head_dim = s.head_dim_v = 32;
+    s.causal = true;
+    s.seqlen_q = 100;
+  });
+  return cases;
+}
+
+std::vector<Spec> backward_cases() {
+  std::vector<Spec> cases;
+  const auto add = [&](const char* name, auto change) {
+    Spec spec{name};
+    spec.seqlen_q = 150;
+    spec.seqlen_k = 170;
+    change(spec);
+    for (const bool deterministic : {false, true}) {
+      spec.deterministic = deterministic;
+      cases.push_back(spec);
+    }
+  };
+  add("full", [](Spec& s) { s.heads = s.kv_heads = 1; });
+  add("causal, grouped heads", [](Spec& s) {
+    s.causal = true;
+    s.kv_heads = 1;
+  });
+  add("causal, more queries than keys", [](Spec& s) {
+    s.causal = true;
+    s.seqlen_q = 200;
+    s.seqlen_k = 140;
+    s.heads = s.kv_heads = 1;
+  });
+  add("window", [](Spec& s) {
+    s.window_left = 40;
+    s.window_right = 10;
+    s.heads = s.kv_heads = 1;
+  });
+  add("varlen", [](Spec& s) {
+    s.varlen = s.causal = true;
+    s.batch = 2;
+    s.heads = s.kv_heads = 1;
+  });
+  add("bfloat16, 128", [](Spec& s) {
+    s.dtype = DType::kBFloat16;
+    s.head_dim = s.head_dim_v = 128;
+    s.causal = true;
+    s.heads = s.kv_heads = 1;
+  });
+  add("bfloat16, 104 and 72", [](Spec& s) {
+    s.dtype = DType::kBFloat16;
+    s.head_dim = 104;
+    s.head_dim_v = 72;
+    s.heads = s.kv_heads = 1;
+    s.seqlen_q = 90;
+  });
+  add("softcap, ALiBi, bias", [](Spec& s) {
+    s.softcap = 8;
+    s.alibi = s.bias = s.causal = true;
+    s.seqlen_q = 100;
+    s.heads = s.kv_heads = 1;
+  });
+  add("bool mask, sinks, dropout", [](Spec& s) {
+    s.bool_mask = s.sinks = true;
+    s.dropout = 0.25;
+    s.seqlen_q = 100;
+  });
+  add("block mask, sink tokens", [](Spec& s) {
+    s.block_mask = true;
+    s.sink_tokens = 5;
+    s.window_left = 60;
+    s.seqlen_q = 100;
+    s.heads = s.kv_heads = 1;
+  });
+  add("rows that are not aligned", [](Spec& s) {
+    s.head_dim = 37;
+    s.head_dim_v = 51;
+    s.heads = s.kv_heads = 1;
+  });
+  add("float32", [](Spec& s) {
+    s.dtype = DType::kFloat32;
+    s.causal = true;
+    s.seqlen_q = 100;
+    s.heads = s.kv_heads = 1;
+  });
+  add("gradients that are not finite", [](Spec& s) {
+    s.causal = s.poison_dout = true;
+    s.heads = s.kv_heads = 1;
+  });
+  add("float32, gradients that are not finite", [](Spec& s) {
+    s.dtype = DType::kFloat32;
+    s.causal = s.poison_dout = true;
+    s.seqlen_q = 100;
+    s.heads = s.kv_heads = 1;
+  });
+  add("float32, 160", [](Spec& s) {
+    s.dtype = DType::kFloat32;
+    s.head_dim = s.head_dim_v = 160;
+    s.seqlen_q = s.seqlen_k = 50;
+    s.heads = s.kv_heads = 1;
+  });
+  return cases;
+}
+
+}  // namespace simt_test

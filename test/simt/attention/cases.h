@@ -1,0 +1,15 @@
+// The cases of the passes: every option, at small sizes, on kernels that are compiled for them.
+#pragma once
+
+#include <vector>
+
+#include "problem.h"
+
+namespace simt_test {
+
+std::vector<Spec> forward_cases();
+std::vector<Spec> backward_cases();
+std::vector<Spec> forward_sm90_cases();
+std::vector<Spec> backward_sm90_cases();
+
+}  // namespace simt_test

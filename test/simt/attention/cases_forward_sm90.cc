@@ -1,0 +1,136 @@
+#include "cases.h"
+
+namespace simt_test {
+
+using fa::DType;
+
+std::vector<Spec> forward_sm90_cases() {
+  std::vector<Spec> cases;
+  const auto add = [&](const char* name, auto change) {
+    Spec spec{name};
+    spec.seqlen_q = 250;  // 192 rows of a tile, and two warpgroups that have none or few
+    spec.seqlen_k = 420;  // four tiles: all stages, and round again
+    change(spec);
+    cases.push_back(spec);
+  };
+  const auto one_head = [](Spec& s) { s.heads = s.kv_heads = 1; };
+  add("full", [](Spec&) {});
+  add("causal", [](Spec& s) {
+    s.causal = true;
+    s.seqlen_k = 290;
+    s.heads = s.kv_heads = 3;
+  });
+  add("causal, more queries than keys", [&](Spec& s) {
+    s.causal = true;
+    s.seqlen_q = 400;
+    s.seqlen_k = 140;
+    one_head(s);
+  });
+  add("window", [&](Spec& s) {
+    s.window_left = 140;
+    s.window_right = 10;
+    one_head(s);
+  });
+  add("values that are not finite", [](Spec& s) {
+    s.causal = true;
+    s.poison_v = true;
+    s.seqlen_k = 250;
+  });
+  add("varlen", [](Spec& s) {
+    s.varlen = s.causal = true;
+    s.batch = 3;
+    s.heads = 1;
+    s.kv_heads = 1;
+    s.seqlen_q = 270;
+  });
+  add("grouped heads", [](Spec& s) {
+    s.heads = 4;
+    s.kv_heads = 2;
+    s.seqlen_q = 90;
+    s.causal = true;
+  });
+  add("grouped heads that do not divide 64", [](Spec& s) {
+    s.heads = 3;
+    s.kv_heads = 1;
+    s.seqlen_q = 70;
+    s.seqlen_k = 150;
+  });
+  add("head dims 40 and 56", [&](Spec& s) {
+    s.head_dim = 40;
+    s.head_dim_v = 56;
+    s.causal = true;
+    one_head(s);
+  });
+  add("96", [&](Spec& s) {
+    s.head_dim = s.head_dim_v = 96;
+    s.causal = true;
+    one_head(s);
+  });
+  add("bfloat16, 128", [&](Spec& s) {
+    s.dtype = DType::kBFloat16;
+    s.head_dim = s.head_dim_v = 128;
+    s.causal = true;
+    one_head(s);
+  });
+  add("bfloat16, 192 and 128", [&](Spec& s) {
+    s.dtype = DType::kBFloat16;
+    s.head_dim = 192;
+    s.head_dim_v = 128;
+    s.causal = true;
+    one_head(s);
+  });
+  add("192 and 128, rows that see nothing", [&](Spec& s) {
+    s.dtype = DType::kBFloat16;
+    s.head_dim = 192;
+    s.head_dim_v = 128;
+    s.causal = true;
+    s.seqlen_q = 600;
+    s.seqlen_k = 100;
+    one_head(s);
+  });
+  add("192 and 128, varlen", [&](Spec& s) {
+    s.dtype = DType::kBFloat16;
+    s.head_dim = 168;
+    s.head_dim_v = 120;
+    s.varlen = true;
+    s.batch = 2;
+    s.seqlen_k = 280;
+    one_head(s);
+  });
+  add("256", [&](Spec& s) {
+    s.head_dim = s.head_dim_v = 256;
+    s.seqlen_q = 200;
+    s.seqlen_k = 250;
+    one_head(s);
+  });
+  add("softcap, ALiBi, bias", [](Spec& s) {
+    s.softcap = 8;
+    s.alibi = s.bias = s.causal = true;
+    s.seqlen_q = 150;
+    s.seqlen_k = 200;
+  });
+  add("bool mask, sinks, dropout", [](Spec& s) {
+    s.bool_mask = s.sinks = true;
+    s.dropout = 0.25;
+    s.seqlen_q = 100;
+    s.seqlen_k = 200;
+  });
+  add("block mask, sink tokens", [](Spec& s) {
+    s.block_mask = true;
+    s.sink_tokens = 5;
+    s.window_left = 60;
+    s.seqlen_q = 140;
+    s.seqlen_k = 300;
+  });
+  add("lengths of keys", [](Spec& s) {
+    s.seqlens_k = s.sinks = true;
+    s.batch = 2;
+    s.heads = 2;
+    s.kv_heads = 1;
+    s.seqlen_q = 70;
+    s.seqlen_k = 250;
+  });
+  return cases;
+}
+
+}  // namespace simt_test

@@ -1,0 +1,20 @@
+// The forward kernels of sm_90a that the cases use.
+#include "cuda/sm90/forward.h"
+
+namespace fa::cuda::sm90 {
+
+ForwardKernel forward_f16(bool featured, int width, int) {
+  if (width == 64 && featured) return forward<ForwardTraits<ptx::f16, 64, 64, true>>;
+  if (width == 64) return forward<ForwardTraits<ptx::f16, 64, 64, false>>;
+  if (width == 96) return forward<ForwardTraits<ptx::f16, 96, 96, false>>;
+  if (width == 256) return forward<ForwardTraits<ptx::f16, 256, 256, false>>;
+  return nullptr;
+}
+
+ForwardKernel forward_bf16(bool, int width, int) {
+  if (width == 128) return forward<ForwardTraits<ptx::bf16, 128, 128, false>>;
+  if (width == 192) return forward<ForwardTraits<ptx::bf16, 192, 128, false>>;
+  return nullptr;
+}
+
+}  // namespace fa::cuda::sm90

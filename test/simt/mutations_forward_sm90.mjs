@@ -1,0 +1,260 @@
+// Mistakes in the forward kernels of sm_90a: see mutations.mjs.
+const forward = 'cuda/sm90/forward.h';
+const producer = 'cuda/sm90/forward_producer.h';
+const output = 'cuda/sm90/forward_output.h';
+const traits = 'cuda/sm90/forward_traits.h';
+const work = 'cuda/sm90/forward_work.h';
+const ring = 'cuda/sm90/ring.h';
+const panels = 'cuda/sm90/panels.h';
+
+const nextScores =
+  'ptx::wgmma_fence(s);\n        multiply_queries_keys<Traits>(s, queries, shared.keys.tile(at));';
+const overlapped = 'turns.end();\n        ptx::wgmma_wait<1>(s);';
+const settled = 'ptx::wgmma_wait<0>(o);\n        arrive_warp(shared.values.free(values));';
+const lastValues = 'ptx::wgmma_wait<0>(o);\n      arrive_warp(shared.values.free(values));';
+const firstKeys = 'ptx::wgmma_wait<0>(s);\n      arrive_warp(shared.keys.free(at));';
+const staging = 'if (thread == 0) ptx::bulk_wait_read<0>();\n  sync_warpgroup(of);\n';
+const storing = 'ptx::fence_proxy_async();\n  sync_warpgroup(of);\n';
+
+/** [fault, file, from, to]. */
+export const forwardSm90 = [
+  // Barriers come to be.
+  ['no barrier after the mbarriers are made', forward, 'ptx::sync_block();', ''],
+  ['mbarriers made without their fence', traits, 'ptx::fence_mbar_init();', ''],
+  ['a consumer warp too few frees K', traits, 'keys.init(kWarps);', 'keys.init(kWarps - 1);'],
+  ['a consumer warp too many frees K', traits, 'keys.init(kWarps);', 'keys.init(kWarps + 1);'],
+  ['checkers do not free V', traits, 'kWarps + Traits::kCheckers', 'kWarps'],
+  [
+    'one checker vouches for all',
+    traits,
+    'ptx::mbar_init(checked({stage, 0}), Traits::kCheckers);',
+    'ptx::mbar_init(checked({stage, 0}), 1);',
+  ],
+  [
+    'one warp vouches for the queries',
+    traits,
+    'ptx::mbar_init(queries_free(consumer), kWarpgroupWarps);',
+    'ptx::mbar_init(queries_free(consumer), 1);',
+  ],
+  // The ring.
+  ['producer does not wait for a free stage', ring, 'ptx::mbar_wait(free(at), at.parity ^ 1);', ''],
+  ['producer waits for the wrong round', ring, 'at.parity ^ 1', 'at.parity'],
+  ['consumers do not wait for a tile', ring, 'ptx::mbar_wait(full(at), at.parity);', ''],
+  [
+    'consumers wait for the wrong round',
+    ring,
+    '(full(at), at.parity)',
+    '(full(at), at.parity ^ 1)',
+  ],
+  ['rounds not counted', ring, 'parity ^= 1;', ''],
+  ['too few bytes announced', ring, 'full(at), kTileBytes)', 'full(at), kTileBytes - 128)'],
+  ['too many bytes announced', ring, 'full(at), kTileBytes)', 'full(at), kTileBytes + 128)'],
+  [
+    'every lane arrives for its warp',
+    ring,
+    'if (threadIdx.x % 32 == 0) ptx::mbar_arrive(barrier);',
+    'ptx::mbar_arrive(barrier);',
+  ],
+  [
+    'a warp arrives before all its lanes',
+    ring,
+    '  ptx::sync_warp();\n  if (threadIdx',
+    '  if (threadIdx',
+  ],
+  // Queries.
+  [
+    'queries loaded over those in use',
+    producer,
+    'ptx::mbar_wait(shared.queries_free(consumer), parity ^ 1);',
+    '',
+  ],
+  ['no wait for queries', forward, 'ptx::mbar_wait(shared.queries_full(consumer), parity);', ''],
+  ['rounds of queries not counted', forward, '    parity ^= 1;\n', ''],
+  [
+    'queries freed before the last product with them',
+    forward,
+    'Position values = at;',
+    'if constexpr (Traits::kStagesApart) arrive_warp(shared.queries_free(consumer));\n Position values = at;',
+  ],
+  [
+    'queries freed under their output',
+    forward,
+    'if (threadIdx.x % kWarpgroupThreads == 0) ptx::bulk_wait_read<0>();\n      arrive_warp',
+    'arrive_warp',
+  ],
+  [
+    'queries of the other warpgroup',
+    forward,
+    'shared.queries_of(consumer)',
+    'shared.queries_of(0)',
+  ],
+  [
+    'queries loaded a row late',
+    producer,
+    'work.row0 + kWarpgroupRows * consumer)',
+    'work.row0 + kWarpgroupRows * consumer + 1)',
+  ],
+  [
+    'queries loaded for rows that see nothing',
+    producer,
+    'if (!walk.more()) {  // Rows',
+    'if (false) {  // Rows',
+  ],
+  // Keys and values.
+  ['K freed before its product', forward, firstKeys, firstKeys.split('\n').reverse().join('\n')],
+  [
+    'K freed before the overlapped product',
+    forward,
+    overlapped,
+    `arrive_warp(shared.keys.free(at));\n ${overlapped.replace('wait<1>(s);', 'wait<1>(s); if (false)')}`,
+  ],
+  ['V freed before its product', forward, settled, settled.split('\n').reverse().join('\n')],
+  ['last V not freed', forward, lastValues, 'ptx::wgmma_wait<0>(o);'],
+  ['no wait for scores', forward, overlapped, 'turns.end();'],
+  ['wait for scores a batch too lax', forward, overlapped, overlapped.replace('<1>', '<2>')],
+  ['no wait for the output', forward, settled, settled.split('\n')[1]],
+  ['no wait for the last output', forward, lastValues, lastValues.split('\n')[1]],
+  [
+    'weights rounded while the tensor core reads them',
+    forward,
+    settled,
+    `round_weights<Traits>(weights, s);\n ${settled}`,
+  ],
+  [
+    'output rescaled while the tensor core adds to it',
+    forward,
+    settled,
+    `if (moved) Softmax::rescale(o, alpha);\n ${settled}`,
+  ],
+  ['no wgmma_fence before scores', forward, nextScores, nextScores.split('\n')[1]],
+  ['no commit after scores', forward, 'ptx::wgmma_commit();\n        poisoned |=', 'poisoned |='],
+  ['V not waited for', forward, 'shared.values.wait(values);', ''],
+  [
+    'skipped tiles not freed',
+    forward,
+    'arrive_warp(shared.values.free(at));\n      advance',
+    'advance',
+  ],
+  [
+    'V of the tile ahead',
+    forward,
+    'multiply_weights_values<Traits>(o, weights, shared.values.tile(values));\n        ptx',
+    'multiply_weights_values<Traits>(o, weights, shared.values.tile(at));\n        ptx',
+  ],
+  ['keys of the query head', producer, 'a.group.quotient(work.rows.head0)', 'work.rows.head0'],
+  [
+    'V loaded from the next key on',
+    producer,
+    'const int key = work.sequence.k_begin +',
+    'const int key = 1 + work.sequence.k_begin +',
+  ],
+  // Turns at the tensor core.
+  [
+    'a turn too many is prepared',
+    forward,
+    'if (consumer == Traits::kConsumers - 1) ptx::bar_arrive',
+    'ptx::bar_arrive',
+  ],
+  ['the last turn is left pending', forward, 'if (consumer == 0) begin();', ''],
+  ['no turn taken for a skipped tile', forward, 'turns.begin();\n      turns.end();', ''],
+  ['turns not passed on', forward, overlapped, 'ptx::wgmma_wait<1>(s);'],
+  // Layout.
+  ['swizzle lacks a bit', panels, '(row & 7)', '(row & 3)'],
+  ['stride of K rows', panels, 'desc_sw128(tile, 0, kSwizzleBytes)', 'desc_sw128(tile, 0, 512)'],
+  ['step within a panel', panels, 'step % kSteps * kStepBytes', 'step % kSteps * 64'],
+  ['step to the next panel', panels, 'step / kSteps * kPanelBytes', 'step / kSteps * kStepBytes'],
+  [
+    'leading offset of V',
+    panels,
+    'desc_sw128(tile, kPanelBytes, kSwizzleBytes)',
+    'desc_sw128(tile, kSwizzleBytes, kSwizzleBytes)',
+  ],
+  ['step of V', panels, 'step * 16 * kPanelRowBytes', 'step * 8 * kPanelRowBytes'],
+  [
+    'V not transposed',
+    forward,
+    'ptx::wgmma_rs<typename Traits::T, 1>',
+    'ptx::wgmma_rs<typename Traits::T, 0>',
+  ],
+  ['scores not begun anew', forward, 'step != 0);', 'true);'],
+  ['rows of a weight fragment exchanged', forward, 'tile % 2 * 2 + half', 'half * 2 + tile % 2'],
+  // Values that are not finite.
+  [
+    'no wait for the check of values',
+    forward,
+    'ptx::mbar_wait(shared.checked(values), values.parity);',
+    '',
+  ],
+  ['values not checked', producer, 'if (walk.hides_pairs()) {', 'if (false) {'],
+  ['values not cleared', producer, 'ptx::sts<uint4>(tile + 16 * chunk, finite);', ''],
+  ['clearing hidden from the tensor core', producer, 'ptx::fence_proxy_async();', ''],
+  ['poison not restored', output, 'if (poisoned) {', 'if (false) {'],
+  [
+    'poison restored before the output is staged',
+    output,
+    'if (poisoned) {\n    sync_warpgroup(of);',
+    'if (poisoned) {',
+  ],
+  // Output.
+  ['output staged over one that is being stored', output, staging, 'sync_warpgroup(of);\n'],
+  ['output staged over queries in use', output, staging, staging.split('\n')[0]],
+  ['staged output hidden from TMA', output, storing, 'sync_warpgroup(of);\n'],
+  ['output stored before it is staged', output, storing, 'ptx::fence_proxy_async();\n'],
+  ['kernel ends under its stores', forward, 'ptx::bulk_wait<0>();', ''],
+  ['stores not committed', output, 'ptx::bulk_commit();', ''],
+  [
+    'output staged without swizzle',
+    output,
+    'OutputTile::offset(warp_row + lane % 16, d + lane / 16)',
+    '(warp_row + lane % 16) * 128 + (d + lane / 16) * 16',
+  ],
+  [
+    'output staged in the rows of another warp',
+    output,
+    'warp_row = thread / 32 * 16',
+    'warp_row = 48 - thread / 32 * 16',
+  ],
+  [
+    'TMA stores over the next sequence',
+    output,
+    'if (a.cu_seqlens_q.data == nullptr || row0 + kWarpgroupRows <= work.rows.count) {',
+    'if (true) {',
+  ],
+  ['rows stored beyond the sequence', output, 'row >= work.rows.count || chunk', 'chunk'],
+  [
+    'columns stored beyond the head dim',
+    output,
+    '|| chunk * 8 >= a.head_dim_v) continue;',
+    ') continue;',
+  ],
+  ['lse stored beyond the rows', output, 'lane.t == 0 && row < work.rows.count', 'lane.t == 0'],
+  // Registers.
+  [
+    'more registers than an SM has',
+    forward,
+    'ptx::setmaxnreg_inc<Traits::kConsumerRegisters>()',
+    'ptx::setmaxnreg_inc<Traits::kConsumerRegisters + 8>()',
+  ],
+  // What is visited.
+  ['a tile too few', work, 'tile >= begin; }', 'tile > begin; }'],
+  ['first tile of all left out', work, 'tile = range.end;', 'tile = range.end - 1;'],
+  ['mask left out in partial tiles', forward, 'if (kFeatured || partial)', 'if (kFeatured)'],
+  [
+    'tiles skipped that some rows see',
+    forward,
+    'walk.mask.window.end(i1 - 1) : 0',
+    'walk.mask.window.end(i0) : 0',
+  ],
+  [
+    'a round of tiles left out',
+    work,
+    'round_begin += static_cast<int>(gridDim.x);',
+    'round_begin += 2 * static_cast<int>(gridDim.x);',
+  ],
+  [
+    'dropout of the tile after',
+    forward,
+    'drop_out(a, work.rows, work.batch, row0, key0, s)',
+    'drop_out(a, work.rows, work.batch, row0, key0 + 8, s)',
+  ],
+];
