@@ -23,7 +23,7 @@ const { values: options } = parseArgs({
 
 const out = path.join(root, 'build-simt/programs');
 const work = path.join(root, 'build-simt/mutants');
-const kernels = ['forward', 'backward', 'forward_sm90'];
+const kernels = ['forward', 'backward', 'forward_sm90', 'backward_sm90'];
 
 /** Reports fall into these classes; the first that matches names one. */
 const classes = [
@@ -76,7 +76,15 @@ async function judge(mutation, index) {
     path.join(out, 'simt-tests', `libsimt_${name}.a`),
   );
   const build = await output(process.env.CXX ?? 'c++', [
-    ...['-std=c++17', '-O1', '-w', '-pthread', '-ftrivial-auto-var-init=pattern', '-DFA_SIMT=1'],
+    ...[
+      '-std=c++17',
+      '-O1',
+      '-w',
+      '-Wno-psabi',
+      '-pthread',
+      '-ftrivial-auto-var-init=pattern',
+      '-DFA_SIMT=1',
+    ],
     ...[`-I${folder}`, '-Icsrc/simt/include', '-Icsrc', '-Itest/simt/attention'],
     ...[
       '-xc++',
@@ -126,7 +134,7 @@ ensureInstalled();
 run(process.execPath, [
   ...['scripts/cmake-build.cjs', 'Release', '--out', out, '-DFLASH_ATTENTION_SIMT_TESTS=ON'],
 ]);
-for (const kernel of ['forward', 'backward']) {
+for (const kernel of kernels) {
   run(path.join(out, 'simt-tests/simt_attention'), [kernel, options.seeds]); // without a mistake: silent
 }
 
