@@ -7,6 +7,7 @@ const backward = 'cuda/sm80/backward.h';
 const walk = 'cuda/common/backward_walk.h';
 const derivative = 'cuda/common/differentiate.h';
 const combine = 'cuda/any/combine.cu';
+const result = 'cuda/common/row_result.h';
 const softmax = 'cuda/common/softmax.h';
 const scores = 'cuda/common/scores.h';
 const loads = 'cuda/common/load_tile.h';
@@ -247,21 +248,21 @@ export const mutations = [
     ],
     [
       'empty rows divided by their sum',
-      forward,
-      'empty ? 0.f : factor * ptx::rcp_approx(sum)',
-      'factor * ptx::rcp_approx(sum)',
+      result,
+      'if (sum == 0) return {0.f, -kInfinity};',
+      '',
     ],
-    ['lse of base 2', forward, 'ptx::log2_approx(sum) * kLn2)', 'ptx::log2_approx(sum))'],
+    ['lse of base 2', result, 'ptx::log2_approx(sum) * kLn2)', 'ptx::log2_approx(sum))'],
     [
       'sink counted by every split',
       forward,
-      'a.sinks != nullptr && block.split == 0',
-      'a.sinks != nullptr',
+      'quad_sum(softmax.sum[r]), block.split == 0)',
+      'quad_sum(softmax.sum[r]), true)',
     ],
-    ['output not scaled for dropout', forward, 'factor *= a.dropout.keep_scale', 'factor *= 1'],
+    ['output not scaled for dropout', result, 'factor *= p.dropout.keep_scale', 'factor *= 1'],
     [
       'dropout of the neighbouring key tile',
-      forward,
+      'cuda/common/dropout.h',
       'kept_pairs(p.dropout, query, stream, key0 + 8 * n)',
       'kept_pairs(p.dropout, query, stream, key0 + 8 * (n ^ 1))',
     ],
