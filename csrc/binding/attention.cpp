@@ -28,7 +28,7 @@ Output out_of(const AttentionCall& call) {
   const View& q = call.problem.q;
   const int64_t dim = call.problem.head_dim_v();
   Output out;
-  out.dtype = q.dtype;
+  out.dtype = call.problem.out_dtype();
   if (call.problem.varlen()) {
     out.shape = {3, {q.shape[1], q.shape[2], dim}};
   } else if (call.bhsd) {
@@ -65,6 +65,7 @@ Napi::Value attention(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   AttentionCall call = attention_call(info[0]);
   validate(call.problem);
+  call.stream->check_dtype(call.problem);
   const bool ready = call.indices_ready();
   if (ready) check_indices(call);
 
@@ -97,6 +98,7 @@ Napi::Value attention(const Napi::CallbackInfo& info) {
 Napi::Value plan(const Napi::CallbackInfo& info) {
   AttentionCall call = attention_call(info[0]);
   validate(call.problem);
+  call.stream->check_dtype(call.problem);
   HostProblem host = check_indices(call);
   host.problem.out = out_of(call).logical;
   if (call.return_lse) host.problem.lse = lse_of(call).logical;

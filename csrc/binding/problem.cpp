@@ -33,6 +33,7 @@ class Reader {
     problem_.k = sequences("k", varlen, call_.bhsd && !problem_.paged());
     problem_.v = sequences("v", varlen, call_.bhsd && !problem_.paged());
     read_lengths(varlen);
+    read_scales();
     read_modifiers();
     read_masks();
   }
@@ -118,6 +119,17 @@ class Reader {
     }
     longest = to_integer(value, name, 0, kMaxInt32);
     return true;
+  }
+
+  /** One scale for all of a tensor, per head, or (q and k) per head and block of tokens. */
+  void read_scales() {
+    const auto blocks = [](const View& view) {
+      return (view.shape[1] + kScaleTokens - 1) / kScaleTokens;
+    };
+    const View &q = problem_.q, &k = problem_.k, &v = problem_.v;
+    problem_.q_scale = scales_over(tensor("qScale"), {q.shape[0], q.shape[2], blocks(q)});
+    problem_.k_scale = scales_over(tensor("kScale"), {k.shape[0], k.shape[2], blocks(k)});
+    problem_.v_scale = scales_over(tensor("vScale"), {v.shape[0], v.shape[2]});
   }
 
   void read_modifiers() {

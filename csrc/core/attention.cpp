@@ -29,4 +29,19 @@ Sequence sequence(const AttentionProblem& problem, int64_t batch) {
   return s;
 }
 
+View scales_over(const View& scales, std::initializer_list<int64_t> shape) {
+  const bool one = scales.rank == 1 && scales.shape[0] == 1;
+  const bool per_head = scales.rank == 2;
+  if (!one && !per_head) return scales;
+  View result = scales;
+  result.rank = 0;
+  for (const int64_t extent : shape) {
+    const int axis = result.rank++;
+    if (per_head && axis < scales.rank) continue;
+    result.shape[axis] = extent;
+    result.strides[axis] = 0;
+  }
+  return result;
+}
+
 }  // namespace fa

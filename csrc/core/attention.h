@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
+#include <string>
 
 #include "core/view.h"
 
@@ -10,6 +12,9 @@ namespace fa {
 
 /** A window bound that bounds nothing. Small enough that sums with sequence positions cannot overflow. */
 constexpr int64_t kUnbounded = int64_t{1} << 60;
+
+/** Consecutive tokens of a head of q or k that share a scale. */
+constexpr int64_t kScaleTokens = 128;
 
 /** Block-sparse pattern: cell (bq, bk) is 0 = skip, 1 = full, n >= 2 = partial with bitmap n - 2. */
 struct BlockMaskView {
@@ -34,9 +39,14 @@ struct AttentionProblem {
   //   varlen  q [1, totalQ, H, D]   k [1, totalK, Hkv, D]           v [1, totalK, Hkv, Dv]   + cu_seqlens_q/k
   //   paged   q [B, Sq, H, D]       k [pages, pageSize, Hkv, D]     v [pages, pageSize, Hkv, Dv]  + page_table, seqlens_k
   View q, k, v;
-  View out;  // like q, with dim Dv
+  View out;  // like q, with dim Dv, of out_dtype()
   View
       lse;  // float32, natural log: dense and paged [B, H, Sq], varlen [1, H, totalQ]; absent when not wanted
+
+  // float8_e4m3 only: what an element is multiplied by. Strides may be 0, where one scale stands for several.
+  View q_scale;  // float32 [B, H, ceil(Sq / kScaleTokens)]
+  View k_scale;  // float32 [B, Hkv, ceil(Sk / kScaleTokens)]
+  View v_scale;  // float32 [B, Hkv]
 
   View cu_seqlens_q;         // int32 [batch + 1], varlen only
   View cu_seqlens_k;         // int32 [batch + 1], varlen only
@@ -63,6 +73,8 @@ struct AttentionProblem {
   int64_t group() const { return heads() / kv_heads(); }
   int64_t head_dim() const { return q.shape[3]; }
   int64_t head_dim_v() const { return v.shape[3]; }
+  bool float8() const { return q.dtype == DType::kFloat8E4M3; }
+  DType out_dtype() const { return float8() ? DType::kBFloat16 : q.dtype; }
   bool varlen() const { return cu_seqlens_q.present(); }
   bool paged() const { return page_table.present(); }
 };
@@ -104,6 +116,15 @@ void validate(const AttentionProblem& problem);
 
 /** The same for a backward call; dq, dk, dv and dsinks may be absent. */
 void validate_backward(const AttentionProblem& problem, const AttentionGradients& gradients);
+
+/**
+ * Scales of shape [1], [batch, heads] or `shape` itself, as a view of `shape`: strides are 0 where one scale stands for
+ * several. A view that is none of these comes back as it is, for `validate` to judge.
+ */
+View scales_over(const View& scales, std::initializer_list<int64_t> shape);
+
+/** For devices without a float8 kernel: throws fa::Error when q is float8_e4m3. */
+void refuse_float8(const AttentionProblem& problem, const std::string& device);
 
 /**
  * Throws fa::Error unless what the index tensors hold is legal: cu_seqlens ascending from 0 to the total,

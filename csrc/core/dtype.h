@@ -10,9 +10,16 @@
 namespace fa {
 
 // The numbers are shared with lib/dtype.ts.
-enum class DType : int { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2, kInt32 = 3, kBool = 4 };
+enum class DType : int {
+  kFloat32 = 0,
+  kFloat16 = 1,
+  kBFloat16 = 2,
+  kInt32 = 3,
+  kBool = 4,
+  kFloat8E4M3 = 5,
+};
 
-constexpr int kDTypeCount = 5;
+constexpr int kDTypeCount = 6;
 
 static constexpr size_t dtype_size(DType dtype) {
   switch (dtype) {
@@ -20,7 +27,8 @@ static constexpr size_t dtype_size(DType dtype) {
     case DType::kInt32: return 4;
     case DType::kFloat16:
     case DType::kBFloat16: return 2;
-    case DType::kBool: return 1;
+    case DType::kBool:
+    case DType::kFloat8E4M3: return 1;
   }
   return 0;
 }
@@ -32,10 +40,12 @@ static constexpr const char* dtype_name(DType dtype) {
     case DType::kBFloat16: return "bfloat16";
     case DType::kInt32: return "int32";
     case DType::kBool: return "bool";
+    case DType::kFloat8E4M3: return "float8_e4m3";
   }
   return "unknown";
 }
 
+/** Values that stand for themselves. Those of float8_e4m3 stand for themselves times a scale. */
 static constexpr bool is_floating(DType dtype) {
   return dtype == DType::kFloat32 || dtype == DType::kFloat16 || dtype == DType::kBFloat16;
 }

@@ -40,6 +40,9 @@ class Stream {
   // sides are contiguous. Tasks enqueued later find `target` filled, and its storage counts as written before any task.
   virtual void upload(const void* host, DType host_dtype, const TensorRef& target) = 0;
 
+  /** Throws Error unless this device has kernels for a valid forward call of that dtype. */
+  virtual void check_dtype(const AttentionProblem& problem) const = 0;
+
   // Enqueued. Storages that a task reads belong to this stream, but for those of `receive`: another stream's task that
   // writes them is waited for.
   virtual void attention(const AttentionProblem& problem, TaskStorages storages,

@@ -78,7 +78,7 @@ void validate_qkv(const AttentionProblem& p) {
   expect_rank(
       p.v, 4, "v",
       p.paged() ? "numPages, pageSize, kvHeads, headDim" : "batch, seqlen, kvHeads, headDim");
-  expect_floating(p.q, "q");
+  if (!p.float8()) expect_floating(p.q, "q");
   expect_same_dtype(p.k, p.q, "k");
   expect_same_dtype(p.v, p.q, "v");
   const int64_t head_dim = p.head_dim(), head_dim_v = p.head_dim_v();
@@ -118,6 +118,37 @@ void validate_qkv(const AttentionProblem& p) {
          "Expected batch * heads of q to be below 2^31 but received shape %s",
          shape_text(p.q).c_str());
   }
+}
+
+void expect_scale(const View& scale, const char* argument, const View& tensor, const char* name,
+                  int rank) {
+  if (!scale.present())
+    fail(ErrorCode::kOption, argument, "Expected %s beside a float8_e4m3 %s but received none",
+         argument, name);
+  expect_rank(scale, rank, argument,
+              rank == 3 ? "batch, heads, blocks of 128 tokens" : "batch, heads");
+  expect_dtype(scale, DType::kFloat32, argument);
+  expect_extent(scale, 0, tensor.shape[0], argument, "the batch");
+  expect_extent(scale, 1, tensor.shape[2], argument, "the heads");
+  if (rank == 3)
+    expect_extent(scale, 2, (tensor.shape[1] + kScaleTokens - 1) / kScaleTokens, argument,
+                  "ceil(seqlen / 128)");
+}
+
+void validate_scales(const AttentionProblem& p) {
+  if (!p.float8()) {
+    if (p.q_scale.present() || p.k_scale.present() || p.v_scale.present())
+      fail(ErrorCode::kOption, "scales", "Expected no scales with %s tensors but received some",
+           dtype_name(p.q.dtype));
+    return;
+  }
+  if (p.varlen() || p.paged())
+    fail(ErrorCode::kDType, "q",
+         "Expected q to be float32, float16 or bfloat16 with %s but received float8_e4m3",
+         p.varlen() ? "cuSeqlensQ" : "pageTable");
+  expect_scale(p.q_scale, "scales.q", p.q, "q", 3);
+  expect_scale(p.k_scale, "scales.k", p.k, "k", 3);
+  expect_scale(p.v_scale, "scales.v", p.v, "v", 2);
 }
 
 void validate_indices(const AttentionProblem& p) {
@@ -238,7 +269,7 @@ void validate_masks(const AttentionProblem& p) {
 void validate_outputs(const AttentionProblem& p) {
   if (p.out.present()) {
     expect_rank(p.out, 4, "out", "batch, seqlen, heads, headDim of v");
-    expect_same_dtype(p.out, p.q, "out");
+    expect_dtype(p.out, p.out_dtype(), "out");
     for (int axis = 0; axis < 3; ++axis)
       expect_extent(p.out, axis, p.q.shape[axis], "out", "that of q");
     expect_extent(p.out, 3, p.head_dim_v(), "out", "the head dim of v");
@@ -285,14 +316,25 @@ void validate_cu_seqlens(const View& cu, int64_t total, int64_t longest, const c
 
 void validate(const AttentionProblem& problem) {
   validate_qkv(problem);
+  validate_scales(problem);
   validate_indices(problem);
   validate_modifiers(problem);
   validate_masks(problem);
   validate_outputs(problem);
 }
 
+void refuse_float8(const AttentionProblem& p, const std::string& device) {
+  if (!p.float8()) return;
+  fail(
+      ErrorCode::kDType, "q",
+      "Expected q to be float32, float16 or bfloat16 on %s but received float8_e4m3, which needs a "
+      "GPU of compute capability 9.0: dequantize() q, k and v first",
+      device.c_str());
+}
+
 void validate_backward(const AttentionProblem& p, const AttentionGradients& g) {
   validate(p);
+  expect_floating(p.q, "q");
   if (p.paged()) {
     fail(ErrorCode::kOption, "pageTable",
          "Expected no pageTable in a backward pass but received one");

@@ -24,6 +24,9 @@ class CpuStream final : public Stream {
   std::shared_ptr<Storage> allocate(size_t bytes) override;
   void upload(const void* host, DType host_dtype, const TensorRef& target) override;
 
+  void check_dtype(const AttentionProblem& problem) const override {
+    refuse_float8(problem, device_);
+  }
   void attention(const AttentionProblem& problem, TaskStorages storages,
                  bool check_contents) override;
   void attention_backward(const AttentionProblem& problem, const AttentionGradients& gradients,

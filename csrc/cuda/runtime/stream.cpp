@@ -12,6 +12,7 @@
 #include "cuda/runtime/backward.h"
 #include "cuda/runtime/error.h"
 #include "cuda/runtime/forward.h"
+#include "cuda/runtime/forward_plan.h"
 #include "cuda/runtime/index_contents.h"
 #include "cuda/runtime/plan.h"
 #include "cuda/runtime/scratch.h"
@@ -136,6 +137,10 @@ void CudaStream::receive(const void* host, DType dtype, const View& target, Task
         cuda::convert(received, target, queue_);
       },
       std::move(storages));
+}
+
+void CudaStream::check_dtype(const AttentionProblem& problem) const {
+  if (!has_forward_kernel(problem.q.dtype, device_.properties())) refuse_float8(problem, device());
 }
 
 AttentionPlan CudaStream::plan(const AttentionProblem& problem) {

@@ -43,6 +43,7 @@ class CudaStream final : public Stream {
   void download(const View& source, DType dtype, void* host, TaskStorages storages) override;
   void receive(const void* host, DType dtype, const View& target, TaskStorages storages) override;
 
+  void check_dtype(const AttentionProblem& problem) const override;
   AttentionPlan plan(const AttentionProblem& problem) override;
 
   uint64_t last_enqueued() const override { return enqueued_; }
