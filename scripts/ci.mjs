@@ -46,6 +46,12 @@ const steps = [
     minutes: 40,
   },
   {
+    name: 'CUDA on the SIMT device of sm_90',
+    command: ['npm', 'run', '--silent', 'test:simt:sm90', '--', '--ci', '-w', '2'],
+    jest: true,
+    minutes: 40,
+  },
+  {
     name: 'CUDA kernels by nvcc',
     command: ['npm', 'run', '--silent', 'report:ptxas'],
     minutes: 40,

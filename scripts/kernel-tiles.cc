@@ -2,17 +2,46 @@
 #include <cstdio>
 #include <initializer_list>
 
+#include "cuda/sm90/backward_tiles.h"
+#include "cuda/sm90/forward_tiles.h"
+
 // Both name their tables alike, and never meet in one kernel.
 namespace forward {
 #include "cuda/sm80/forward_tiles.h"
 }
 namespace backward {
-#include "cuda/sm80/backward_tiles.h"
+namespace fa::cuda {
+using ::fa::cuda::kRowStateBytes;
 }
+#include "cuda/sm80/backward_tiles.h"
+}  // namespace backward
 using namespace forward::fa::cuda::sm80;
 using namespace backward::fa::cuda::sm80;
 
+namespace {
+
+void print_sm90() {
+  namespace sm90 = fa::cuda::sm90;
+  for (const char* type : {"ptx::f16", "ptx::bf16"}) {
+    for (const bool featured : {false, true}) {
+      const char* const flag = featured ? "true" : "false";
+      for (const sm90::ForwardTile& tile : featured ? sm90::kFeaturedTiles : sm90::kPlainTiles)
+        std::printf(
+            "{\"kernel\":\"sm90::forward<ForwardTraits<%s, %d, %d, %s> >\",\"threads\":%d,"
+            "\"shared\":%d}\n",
+            type, tile.width, tile.width_v, flag, tile.threads(), sm90::forward_shared_bytes(tile));
+      for (const sm90::BackwardTile& tile : sm90::kBackwardTiles)
+        std::printf(
+            "{\"kernel\":\"sm90::backward_kernel<%s, %d, %s>\",\"threads\":%d,\"shared\":%d}\n",
+            type, tile.width, flag, sm90::kBackwardThreads, sm90::backward_shared_bytes(tile));
+    }
+  }
+}
+
+}  // namespace
+
 int main() {
+  print_sm90();
   struct Type {
     const char* name;
     int bytes;

@@ -1,7 +1,7 @@
 // Compiles every CUDA kernel for every target and tells what ptxas makes of it: registers, shared memory, stack, spills and
 // the occupancy that follows. docs/kernel-resources.md has the table of the last run with --write; without it, this fails
 // when the table of the same compiler has changed. It always fails when a plain kernel (one without the options that
-// cost registers) spills.
+// cost registers) spills, and on advice C75xx of ptxas: that it serialises wgmma or ignores setmaxnreg.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,6 +17,7 @@ const multiprocessors = {
   sm_86: { shared: 100, threads: 1536, blocks: 16 },
   sm_89: { shared: 100, threads: 1536, blocks: 24 },
   sm_90: { shared: 228, threads: 2048, blocks: 32 },
+  sm_90a: { shared: 228, threads: 2048, blocks: 32 },
 };
 const registersOfOne = 65536;
 const registerUnit = 256; // registers of a warp are allocated in steps of this
@@ -61,13 +62,18 @@ export function parsePtxas(text) {
   return found;
 }
 
+/** What ptxas says of wgmma and setmaxnreg that it cannot do as it was told. */
+export function wgmmaAdvice(text) {
+  return text.split('\n').filter((line) => /\(C75\d\d\)/.test(line));
+}
+
 /** `void fa::cuda::(anonymous namespace)::merge_kernel<float>(...)` as `merge_kernel<float>`. */
 export function shortName(demangled) {
   const bare = demangled
     .replace(/^void /, '')
     .replaceAll('(anonymous namespace)::', '')
     .replace(/\(fa::cuda::[^()]*\)$/, '');
-  return bare.replace(/^fa::cuda::(sm\d+::)?/, '');
+  return bare.replace(/^fa::cuda::(sm80::)?/, '').replaceAll(/(?<=<)fa::cuda::sm90::/g, '');
 }
 
 /** Every option costs registers, and the kernels that have them may spill; they say so in their last bool. */
@@ -100,10 +106,15 @@ function compile() {
   run(process.execPath, command, { env });
 }
 
+const targets = ['fa_cuda', 'fa_cuda_sm90'];
+const readLogs = () =>
+  targets
+    .flatMap((target) => globFiles(`${folder}/cmake/CMakeFiles/${target}.dir`, /\.ptxas$/))
+    .map((log) => readFileSync(path.join(root, log), 'utf8'));
+
 /** Rows of the table, by kernel: what each target has of it. */
-function collect() {
-  const logs = globFiles(`${folder}/cmake/CMakeFiles/fa_cuda.dir`, /\.ptxas$/);
-  const found = logs.flatMap((log) => parsePtxas(readFileSync(path.join(root, log), 'utf8')));
+function collect(logs) {
+  const found = logs.flatMap(parsePtxas);
   const names = demangle(found.map(({ symbol }) => symbol)).map(shortName);
   const known = tiles();
   const kernels = new Map();
@@ -122,7 +133,8 @@ function collect() {
 
 function table(kernels, archs, compiler) {
   const perTarget = (kernel, value) => {
-    const all = archs.map((arch) => value(kernel.targets[arch], arch));
+    const own = archs.filter((arch) => arch in kernel.targets);
+    const all = own.map((arch) => value(kernel.targets[arch], arch));
     return all.every((one) => one === all[0]) ? `${all[0]}` : all.join(' / ');
   };
   const rows = kernels.map((kernel) => {
@@ -145,12 +157,12 @@ function table(kernels, archs, compiler) {
   return `# What the CUDA kernels use
 
 Written by \`npm run report:ptxas -- --write\` from what ptxas says; a cell with several values has those of
-${archs.join(', ')} in this order. Compiler: ${compiler}.
+${archs.filter((arch) => !arch.endsWith('a')).join(', ')} in this order; those of \`sm90\` are compiled for sm_90a alone. Compiler: ${compiler}.
 
 - shared: bytes of a block, static and dynamic
 - stack, spills: bytes of a thread; spills are stores and loads together
 - blocks: how many one multiprocessor holds at a time, and how full of threads it is then; known for the kernels
-  whose tiles are data (csrc/cuda/sm80/*_tiles.h). Computed from registers, threads and shared memory, not measured.
+  whose tiles are data (csrc/cuda/sm80 and sm90, *_tiles.h). Computed from registers, threads and shared memory, not measured.
 
 | kernel | threads | registers | shared | stack | spills | blocks |
 |---|---|---|---|---|---|---|
@@ -168,8 +180,11 @@ function compilerVersion() {
 function report() {
   const started = Date.now();
   compile();
-  const kernels = collect();
-  const archs = Object.keys(multiprocessors).filter((arch) => arch in (kernels[0]?.targets ?? {}));
+  const logs = readLogs();
+  const kernels = collect(logs);
+  const archs = Object.keys(multiprocessors).filter((arch) =>
+    kernels.some(({ targets }) => arch in targets),
+  );
   const compiler = compilerVersion();
   const text = table(kernels, archs, compiler);
   console.log(text);
@@ -187,6 +202,10 @@ function report() {
       failed = true;
       console.error(`FAILED ${name} spills ${spills} bytes on ${arch}`);
     }
+  }
+  for (const line of logs.flatMap(wgmmaAdvice)) {
+    failed = true;
+    console.error(`FAILED ${line}`);
   }
   const committed = existsSync(page) ? readFileSync(page, 'utf8') : '';
   if (process.argv.includes('--write')) writeFileSync(page, text);

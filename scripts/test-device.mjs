@@ -1,17 +1,20 @@
 // Runs the device tests on a device that the other test runs do not use: `node scripts/test-device.mjs cuda:0`, or
-// `simt:sm80`, for which it builds the test addon. Further arguments go to jest.
+// `simt:sm80` or `simt:sm90`, for which it builds the test addon. Further arguments go to jest.
 import path from 'node:path';
 import { ensureBuilt, npm, root, run } from './ensure-built.mjs';
 
 const [device, ...args] = process.argv.slice(2);
-if (!/^(cuda|simt):\w+$/.test(device ?? '')) {
-  console.error('Usage: node scripts/test-device.mjs cuda:<number> | simt:sm80 [jest arguments]');
+if (!/^(cuda:\d+|simt:sm(80|90))$/.test(device ?? '')) {
+  console.error(
+    'Usage: node scripts/test-device.mjs cuda:<number> | simt:sm80 | simt:sm90 [jest arguments]',
+  );
   process.exit(1);
 }
 ensureBuilt();
 const env = { ...process.env, FLASH_ATTENTION_DEVICE: device };
 if (device.startsWith('simt:')) {
   npm('run', '--silent', 'build:simt');
+  env.FLASH_ATTENTION_SIMT_DEVICES = device.slice('simt:'.length);
   env.FLASH_ATTENTION_ADDON = path.join(root, 'build-simt/flash_attention_simt.node');
 }
 // What computes with tensors of the default device; the rest of the tests are about other things.

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 const folder = path.resolve('csrc/cuda');
-const parts = ['any', 'common', 'sm80'];
+const parts = ['any', 'common', 'sm80', 'sm90'];
 const files = parts.flatMap((part) =>
   readdirSync(path.join(folder, part), { recursive: true, encoding: 'utf8' })
     .filter((name) => /\.(h|cu)$/.test(name))

@@ -1,6 +1,11 @@
 // scripts/ptxas-report.mjs: what it reads out of ptxas' words, and the occupancy it computes.
 // @ts-expect-error: plain JavaScript
-import { blocksPerMultiprocessor, parsePtxas, shortName } from '../scripts/ptxas-report.mjs';
+import {
+  blocksPerMultiprocessor,
+  parsePtxas,
+  shortName,
+  wgmmaAdvice,
+} from '../scripts/ptxas-report.mjs';
 
 const log = `ptxas info    : 0 bytes gmem
 ptxas info    : Compiling entry function '_Z1aPf' for 'sm_80'
@@ -20,6 +25,12 @@ test('every kernel and target of a log', () => {
   ]);
 });
 
+test('advice about wgmma and setmaxnreg, and nothing else', () => {
+  const advice =
+    'ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async is serialized';
+  expect(wgmmaAdvice(`${log}\n${advice}\nptxas info    : (C7601) another`)).toEqual([advice]);
+});
+
 test('short names', () => {
   expect(
     shortName('void fa::cuda::sm80::forward<ptx::f16, 64, false>(fa::cuda::sm80::ForwardParams)'),
@@ -29,6 +40,11 @@ test('short names', () => {
       'fa::cuda::(anonymous namespace)::convert_kernel(fa::cuda::(anonymous namespace)::ConvertParams)',
     ),
   ).toBe('convert_kernel');
+  expect(
+    shortName(
+      'void fa::cuda::sm90::forward<fa::cuda::sm90::ForwardTraits<ptx::f16, 64, 64, true> >(fa::cuda::sm90::ForwardParams)',
+    ),
+  ).toBe('sm90::forward<ForwardTraits<ptx::f16, 64, 64, true> >');
 });
 
 // Worked by hand after the CUDA occupancy rules.

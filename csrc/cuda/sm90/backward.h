@@ -27,6 +27,9 @@ struct BackwardTraits {
   static constexpr BackwardTile kTile = backward_tile(kTileWidth);
   static constexpr int kWidth = kTile.width, kOuter = kTile.keys, kInner = kTile.queries;
   static constexpr int kStages = kBackwardStages;
+  // Registers of a thread: 128 of the first and 256 of the second kind share 65536. Block masks take some to walk over.
+  static constexpr int kMoverRegisters = kFeatured ? 40 : 24;
+  static constexpr int kConsumerRegisters = kFeatured ? 232 : 240;
   // Parts of scores for differentiate(): a warp's 16 keys.
   static constexpr int kRowTiles = 1, kScoreTiles = kInner / 8;
   using Scores = float[kRowTiles][kScoreTiles][4];
@@ -128,59 +131,60 @@ PTX_FN void load_panels(uint32_t tile, const ptx::tensor_map* map, uint32_t barr
                      panel * Tile::kPanelColumns, row, head, batch);
 }
 
+/** The row states of a tile of queries; rows beyond the end are rows that see nothing. */
+template <class Traits>
+PTX_FN void load_states(const BackwardKernelParams& p, const SequenceRows& s,
+                        const InnerVisit& visit, uint32_t states) {
+  const int lane = this_thread() % 32, first = visit.tile * Traits::kInner;
+  const RowState* const from =
+      p.call.states +
+      (static_cast<int64_t>(s.q_batch) * p.call.attention.heads + visit.head) * p.call.q_rows +
+      s.q_begin + first;
+#pragma unroll
+  for (int i = 0; i < Traits::kInner; i += 32) {
+    const RowState state =
+        first + i + lane < s.seqlen_q ? ptx::ldg(from + i + lane) : RowState{kInfinity, 0};
+    ptx::sts<RowState>(states + static_cast<uint32_t>((i + lane) * kRowStateBytes), state);
+  }
+}
+
 /** Warp 0: decides which tiles of queries come, and loads them. */
 template <class Traits>
 PTX_FN void load_tiles(const BackwardKernelParams& p, const BackwardBlock<Traits>& block,
                        const BackwardShared<Traits>& shared) {
+  using KeyTile = typename Traits::KeyTile;
+  using QueryTile = typename Traits::QueryTile;
   const InnerTiles<Traits> tiles(p.call, block);
   const SequenceRows& s = block.sequence;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
   const bool elected = ptx::elect_one();
-  if (elected)
-    for (const ptx::tensor_map* map : {&p.q, &p.dout, &p.k, &p.v}) ptx::tma_prefetch(map);
   RingPosition<Traits::kStages> at;
   InnerVisit visit = tiles.first();
   if (elected && !tiles.done(visit)) {
-    using Tile = typename Traits::KeyTile;
-    ptx::mbar_arrive_expect_tx(shared.keys_full, 2 * Tile::kBytes);
-    load_panels<Tile>(shared.k, &p.k, shared.keys_full, s.k_begin + block.outer0, block.head,
-                      s.k_batch);
-    load_panels<Tile>(shared.v, &p.v, shared.keys_full, s.k_begin + block.outer0, block.head,
-                      s.k_batch);
+    const int row = s.k_begin + block.outer0;
+    ptx::mbar_arrive_expect_tx(shared.keys_full, 2 * KeyTile::kBytes);
+    load_panels<KeyTile>(shared.k, &p.k, shared.keys_full, row, block.head, s.k_batch);
+    load_panels<KeyTile>(shared.v, &p.v, shared.keys_full, row, block.head, s.k_batch);
   }
   for (; !tiles.done(visit); visit = tiles.after(visit), at.advance()) {
-    const int first = visit.tile * Traits::kInner;
     if (elected) {
-      using Tile = typename Traits::QueryTile;
+      const int row = s.q_begin + visit.tile * Traits::kInner;
       shared.q.begin_fill(at);
-      load_panels<Tile>(shared.q.tile(at), &p.q, shared.q.full(at), s.q_begin + first, visit.head,
-                        s.q_batch);
+      load_panels<QueryTile>(shared.q.tile(at), &p.q, shared.q.full(at), row, visit.head,
+                             s.q_batch);
       shared.dout.begin_fill(at);
-      load_panels<Tile>(shared.dout.tile(at), &p.dout, shared.dout.full(at), s.q_begin + first,
-                        visit.head, s.q_batch);
+      load_panels<QueryTile>(shared.dout.tile(at), &p.dout, shared.dout.full(at), row, visit.head,
+                             s.q_batch);
     }
     ptx::mbar_wait(shared.visits.free(at), at.parity ^ 1);
     const uint32_t record = shared.visits.tile(at);
-    if (lane == 0)
+    if (this_thread() % 32 == 0)
       ptx::sts<VisitRecord>(record, {visit.head, visit.tile, static_cast<int>(visit.kind), 0});
-    const RowState* const from =
-        p.call.states +
-        (static_cast<int64_t>(s.q_batch) * p.call.attention.heads + visit.head) * p.call.q_rows +
-        s.q_begin + first;
-#pragma unroll
-    for (int i = 0; i < Traits::kInner; i += 32) {
-      // Rows beyond the end are rows that see nothing.
-      const RowState state =
-          first + i + lane < s.seqlen_q ? ptx::ldg(from + i + lane) : RowState{kInfinity, 0};
-      ptx::sts<RowState>(record + static_cast<uint32_t>(sizeof(VisitRecord)) +
-                             static_cast<uint32_t>((i + lane) * kRowStateBytes),
-                         state);
-    }
+    load_states<Traits>(p, s, visit, record + static_cast<uint32_t>(sizeof(VisitRecord)));
     ptx::sync_warp();
     arrive_warp(shared.visits.full(at));
   }
   ptx::mbar_wait(shared.visits.free(at), at.parity ^ 1);
-  if (lane == 0) ptx::sts<VisitRecord>(shared.visits.tile(at), {-1, 0, 0, 0});
+  if (this_thread() % 32 == 0) ptx::sts<VisitRecord>(shared.visits.tile(at), {-1, 0, 0, 0});
   arrive_warp(shared.visits.full(at));
 }
 
@@ -242,6 +246,13 @@ struct BackwardConsumer {
   using Gradient = float[Traits::kWidth / 2];
   using Operand = uint32_t[kSteps][4];
   using SumPart = float[32];
+
+  /** The tile of queries that a warp is at. */
+  struct Visit {
+    RingPosition<Traits::kStages> at;
+    VisitRecord record;
+    PTX_FN bool partial() const { return record.kind != static_cast<int>(TileKind::kFull); }
+  };
 
   const BackwardKernelParams& p;
   const BackwardBlock<Traits>& block;
@@ -427,92 +438,102 @@ struct BackwardConsumer {
     }
   }
 
+  /** Waits for Q. Packed sequences follow one another: rows of the next one become zeros. */
+  PTX_FN void await_queries(const Visit& visit) const {
+    shared.q.wait(visit.at);
+    const int rows = block.sequence.seqlen_q - visit.record.tile * Traits::kInner;
+    if (p.call.attention.cu_seqlens_q.data == nullptr || rows >= Traits::kInner) return;
+    shared.dout.wait(visit.at);
+    clear_rows(shared.q.tile(visit.at), rows);
+    clear_rows(shared.dout.tile(visit.at), rows);
+    ptx::fence_proxy_async();
+    sync_consumers();
+  }
+
+  /** s = P^T and dp = dS^T of a tile. Without hidden pairs, P is computed while dP still is. */
+  PTX_FN void differentiate_tile(const Visit& visit, Scores& s, Scores& dp) const {
+    const uint32_t states =
+        shared.visits.tile(visit.at) + static_cast<uint32_t>(sizeof(VisitRecord));
+    ptx::wgmma_fence(s);
+    multiply_scores(s, shared.k, shared.q.tile(visit.at));
+    ptx::wgmma_commit();
+    shared.dout.wait(visit.at);
+    ptx::wgmma_fence(dp);
+    multiply_scores(dp, shared.v, shared.dout.tile(visit.at));
+    ptx::wgmma_commit();
+    if (Traits::kFeatured || visit.partial()) {
+      const InnerVisit where{visit.record.head, visit.record.tile, TileKind::kPartial};
+      const ScorePart mine{first_key(), 0};
+      ScoreBits<Traits> kept = 0;
+      if (Traits::kFeatured && p.call.attention.dropout.enabled)
+        kept = kept_scores<Traits>(p.call, block, where, mine);
+      ptx::wgmma_wait<0>(s, dp);
+      differentiate<Traits, true>(p.call, block, where, mine, states, kept,
+                                  reinterpret_cast<typename Traits::Scores&>(s),
+                                  reinterpret_cast<typename Traits::Scores&>(dp));
+    } else {
+      ptx::wgmma_wait<1>(s);
+      weigh(s, states);
+      ptx::wgmma_wait<0>(dp);
+      derive(dp, s, states);
+    }
+    ptx::sync_warp();
+    arrive_warp(shared.visits.free(visit.at));
+  }
+
+  /** Adds what P^T and dS^T of a tile make of dV and dK, and leaves the part of dQ. */
+  PTX_FN void multiply_tile(const Visit& visit, RingPosition<1> sum_at, bool poisoned,
+                            const Scores& s, const Scores& dp, Gradient& dk, Gradient& dv) const {
+    Operand weights, gradients;
+    pack(weights, s);
+    pack(gradients, dp);
+    const uint32_t ds = shared.ds + static_cast<uint32_t>(visit.at.stage * ScoreTile::kBytes);
+    store_rows<ScoreTile>(ds, first_key(), gradients);
+    ptx::fence_proxy_async();
+    ptx::wgmma_fence(dv, weights);
+    multiply_gradient(dv, weights, shared.dout.tile(visit.at));
+    ptx::wgmma_commit();
+    sync_consumers();  // dS is complete
+
+    SumPart dq;
+    ptx::wgmma_fence(dq);
+    multiply_sum(dq, ds);
+    ptx::wgmma_commit();
+    ptx::wgmma_wait<1>(dv);
+    arrive_warp(shared.dout.free(visit.at));
+    ptx::wgmma_fence(dk, gradients);
+    multiply_gradient(dk, gradients, shared.q.tile(visit.at));
+    ptx::wgmma_commit();
+    ptx::wgmma_wait<1>(dq);
+    if (poisoned && visit.partial()) multiply_visible(dq, ds);
+    leave_sum(sum_at, dq, visit.record);
+    ptx::wgmma_wait<0>(dk);
+    arrive_warp(shared.q.free(visit.at));
+  }
+
   PTX_FN void run() const {
-    const AttentionParams& a = p.call.attention;
     Gradient dk, dv;
 #pragma unroll
     for (int i = 0; i < Traits::kWidth / 2; ++i) dk[i] = dv[i] = 0;
-
-    RingPosition<Traits::kStages> at;
     RingPosition<1> sum_at;
-    bool poisoned = false;
-    for (bool first = true;; first = false, at.advance(), sum_at.advance()) {
-      shared.visits.wait(at);
-      const VisitRecord visit = ptx::lds<VisitRecord>(shared.visits.tile(at));
-      if (visit.head < 0) break;
-      const uint32_t states = shared.visits.tile(at) + static_cast<uint32_t>(sizeof(VisitRecord));
-      const uint32_t q = shared.q.tile(at), dout = shared.dout.tile(at);
-      const bool partial = visit.kind != static_cast<int>(TileKind::kFull);
+    bool first = true, poisoned = false;
+    for (Visit visit;; visit.at.advance(), sum_at.advance()) {
+      shared.visits.wait(visit.at);
+      visit.record = ptx::lds<VisitRecord>(shared.visits.tile(visit.at));
+      if (visit.record.head < 0) break;
       if (first) {
         ptx::mbar_wait(shared.keys_full, 0);
         poisoned = keys_poisoned();
+        first = false;
       }
-      shared.q.wait(at);
-      const int rows = block.sequence.seqlen_q - visit.tile * Traits::kInner;
-      if (a.cu_seqlens_q.data != nullptr && rows < Traits::kInner) {
-        // The rows of the next sequence.
-        shared.dout.wait(at);
-        clear_rows(q, rows);
-        clear_rows(dout, rows);
-        ptx::fence_proxy_async();
-        sync_consumers();
-      }
-
+      await_queries(visit);
       Scores s, dp;
-      ptx::wgmma_fence(s);
-      multiply_scores(s, shared.k, q);
-      ptx::wgmma_commit();
-      shared.dout.wait(at);
-      ptx::wgmma_fence(dp);
-      multiply_scores(dp, shared.v, dout);
-      ptx::wgmma_commit();
-      if (Traits::kFeatured || partial) {
-        const InnerVisit where{visit.head, visit.tile, TileKind::kPartial};
-        const ScorePart mine{first_key(), 0};
-        ScoreBits<Traits> kept = 0;
-        if (Traits::kFeatured && a.dropout.enabled)
-          kept = kept_scores<Traits>(p.call, block, where, mine);
-        ptx::wgmma_wait<0>(s, dp);
-        differentiate<Traits, true>(p.call, block, where, mine, states, kept,
-                                    reinterpret_cast<typename Traits::Scores&>(s),
-                                    reinterpret_cast<typename Traits::Scores&>(dp));
-      } else {
-        ptx::wgmma_wait<1>(s);
-        weigh(s, states);
-        ptx::wgmma_wait<0>(dp);
-        derive(dp, s, states);
-      }
-      ptx::sync_warp();
-      arrive_warp(shared.visits.free(at));
-
-      Operand weights, gradients;
-      pack(weights, s);
-      pack(gradients, dp);
-      const uint32_t ds = shared.ds + static_cast<uint32_t>(at.stage * ScoreTile::kBytes);
-      store_rows<ScoreTile>(ds, first_key(), gradients);
-      ptx::fence_proxy_async();
-      ptx::wgmma_fence(dv, weights);
-      multiply_gradient(dv, weights, dout);
-      ptx::wgmma_commit();
-      sync_consumers();
-
-      SumPart dq;
-      ptx::wgmma_fence(dq);
-      multiply_sum(dq, ds);
-      ptx::wgmma_commit();
-      ptx::wgmma_wait<1>(dv);
-      arrive_warp(shared.dout.free(at));
-      ptx::wgmma_fence(dk, gradients);
-      multiply_gradient(dk, gradients, q);
-      ptx::wgmma_commit();
-      ptx::wgmma_wait<1>(dq);
-      if (poisoned && partial) multiply_visible(dq, ds);
-      leave_sum(sum_at, dq, visit);
-      ptx::wgmma_wait<0>(dk);
-      arrive_warp(shared.q.free(at));
+      differentiate_tile(visit, s, dp);
+      multiply_tile(visit, sum_at, poisoned, s, dp, dk, dv);
     }
     leave_no_more_sums(sum_at);
 
+    const AttentionParams& a = p.call.attention;
     sync_consumers();  // all are done with K
     store_gradient(shared.k, p.call.dk, a.head_dim, a.scale, dk);
     store_gradient(shared.v, p.call.dv, a.head_dim_v, 1.f, dv);
@@ -537,13 +558,13 @@ __global__ void __launch_bounds__(kBackwardThreads, 1)
 
   const int warp = ptx::shfl_idx(static_cast<int>(threadIdx.x) / 32, 0);
   if (warp < 4) {
-    ptx::setmaxnreg_dec<24>();
+    ptx::setmaxnreg_dec<Traits::kMoverRegisters>();
     if (warp == 0)
       load_tiles<Traits>(p, block, shared);
     else if (warp <= kBackwardConsumers && ptx::elect_one())
       add_sums<Traits>(p, block, shared, warp - 1);
   } else {
-    ptx::setmaxnreg_inc<240>();
+    ptx::setmaxnreg_inc<Traits::kConsumerRegisters>();
     BackwardConsumer<Traits>{p, block, shared, warp / 4 - 1}.run();
   }
 }
