@@ -198,8 +198,6 @@ int64_t ForwardPlan::scratch_bytes(const AttentionProblem& p) const {
   return num_splits * rows * (partial_width(p) + 1) * static_cast<int64_t>(sizeof(float));
 }
 
-bool has_forward_kernel(DType dtype, const cudaDeviceProp&) { return is_floating(dtype); }
-
 ForwardPlan plan_forward(const AttentionProblem& p, const cudaDeviceProp& properties) {
   ForwardPlan plan{};
   bool chosen = false;

@@ -32,9 +32,6 @@ struct ForwardPlan {
   int64_t scratch_bytes(const AttentionProblem& problem) const;
 };
 
-/** Whether the device has kernels for q, k and v of `dtype`, whatever their shapes. */
-bool has_forward_kernel(DType dtype, const cudaDeviceProp& properties);
-
 /** Looks at shapes, strides and options alone, never at memory. Throws fa::Error for what no kernel can do. */
 ForwardPlan plan_forward(const AttentionProblem& problem, const cudaDeviceProp& properties);
 

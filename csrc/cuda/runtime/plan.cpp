@@ -114,6 +114,8 @@ Counts count(const ForwardPlan& plan, const HeadBlock& head, const Sequence& s, 
 
 }  // namespace
 
+bool has_forward_kernel(DType dtype, const cudaDeviceProp&) { return is_floating(dtype); }
+
 AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDeviceProp& properties) {
   AttentionProblem p = problem;
   if (!p.out.present()) {
