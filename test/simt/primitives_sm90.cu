@@ -46,14 +46,26 @@ float value_of_e4m3(uint32_t bits) {
   return bits & 0x80 ? -magnitude : magnitude;
 }
 
+/** Of the numbers that are not negative. */
+const std::vector<float>& e4m3_values() {
+  static const std::vector<float> values = [] {
+    std::vector<float> all;
+    for (uint32_t bits = 0; bits < 0x7f; ++bits) all.push_back(value_of_e4m3(bits));
+    return all;
+  }();
+  return values;
+}
+
 /** The nearest of all values; of two that are as near, the one with an even last bit. */
 uint32_t nearest_e4m3(float value) {
   const uint32_t sign = std::signbit(value) ? 0x80 : 0;
   if (std::isnan(value)) return 0x7f;
+  const std::vector<float>& values = e4m3_values();
+  const double magnitude = std::fabs(value);
   uint32_t best = 0;
-  for (uint32_t bits = 0; bits < 0x7f; ++bits) {
-    const double distance = std::fabs(std::fabs(value) - value_of_e4m3(bits));
-    const double least = std::fabs(std::fabs(value) - value_of_e4m3(best));
+  for (uint32_t bits = 0; bits < values.size(); ++bits) {
+    const double distance = std::fabs(magnitude - values[bits]);
+    const double least = std::fabs(magnitude - values[best]);
     if (distance < least || (distance == least && bits % 2 == 0)) best = bits;
   }
   return sign | best;
@@ -389,12 +401,13 @@ void check_tensor_copy(CUtensorMapDataType type, int rank, CUtensorMapSwizzle sw
   params.dump = dump.device();
   run(copy_box, 1, 64, count * sizeof(T), params);
 
+  const std::vector<uint8_t>& dumped = dump.read();
   std::vector<T> box(count);
   visit_box(shape, params.from, sizeof(T), [&](size_t i, int64_t offset) {
     T value{};
     if (offset >= 0) std::memcpy(&value, &in[static_cast<size_t>(offset)], sizeof value);
     box[i] = value;
-    CHECK(std::memcmp(&dump.read()[swizzled(i * sizeof(T), swizzle)], &value, sizeof value) == 0);
+    CHECK(std::memcmp(&dumped[swizzled(i * sizeof(T), swizzle)], &value, sizeof value) == 0);
   });
   visit_box(shape, params.to, sizeof(T), [&](size_t i, int64_t offset) {
     if (offset >= 0) std::memcpy(&out[static_cast<size_t>(offset)], &box[i], sizeof(T));
@@ -564,6 +577,7 @@ void check_product(uint32_t seed) {
                     device_d.device(), static_cast<uint32_t>(a_tile.size()),
                     static_cast<uint32_t>(b_tile.size()), TA ? leading : 0, TB ? leading : 0,
                     step_of(TA, 64), step_of(TB, kColumns)});
+  const std::vector<float>& actual = device_d.read();
   for (size_t thread = 0; thread < 256; ++thread) {
     for (size_t i = 0; i < kColumns / 2; ++i) {
       const size_t row = thread % 128 / 32 * 16 + thread % 32 / 4 + 8 * (i / 2 % 2);
@@ -571,7 +585,7 @@ void check_product(uint32_t seed) {
       float expected = thread < 128 ? 0 : d[thread * kColumns / 2 + i];
       for (size_t k = 0; k < 2 * kDepth; ++k)
         expected += a[row * 2 * kDepth + k] * b[k * kColumns + column];
-      CHECK(device_d.read()[thread * kColumns / 2 + i] == expected);
+      CHECK(actual[thread * kColumns / 2 + i] == expected);
     }
   }
 }
