@@ -1,4 +1,5 @@
 import { checkOptions } from './check.js';
+import { type DType, floating } from './dtype.js';
 import { seqlensHandle } from './int-vector.js';
 import { applyCommon, applyMasks, checkLayout } from './modifiers.js';
 import {
@@ -9,6 +10,7 @@ import {
 } from './options.js';
 import { newArgs, type Problem, run } from './problem.js';
 import { checkHeads, checkTensors, failShape, type Names } from './qkv.js';
+import { applyScales } from './scales.js';
 import type { Tensor } from './tensor.js';
 
 /**
@@ -20,12 +22,13 @@ import type { Tensor } from './tensor.js';
  * `floor(h / (heads / kvHeads))` (grouped-query attention, Ainslie et al. 2023).
  *
  * @param q `[batch, seqlenQ, heads, headDim]`, or `[batch, heads, seqlenQ, headDim]` with
- * `layout: 'bhsd'`; any strides; float32, float16 or bfloat16; headDim 1 to 576.
+ * `layout: 'bhsd'`; any strides; float32, float16, bfloat16, or with `scales` float8_e4m3 (GPUs of compute
+ * capability 9.0 only); headDim 1 to 576.
  * @param k `[batch, seqlenK, kvHeads, headDim]` (or bhsd), dtype and device of q; heads is a multiple
  * of kvHeads.
  * @param v `[batch, seqlenK, kvHeads, headDimV]` (or bhsd), dtype and device of q.
  * @param options See {@link AttentionOptions}.
- * @returns out, like q but headDimV wide, in the dtype of q; sums are kept in float32. With
+ * @returns out, like q but headDimV wide,  in the dtype of q (bfloat16 for float8_e4m3); sums are kept in float32. With
  * `returnLse: true` also lse, float32 `[batch, heads, seqlenQ]`.
  * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE`, `ERR_DTYPE`, `ERR_DEVICE`,
  * `ERR_OPTION`, `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`. What an index tensor that is still being computed
@@ -62,6 +65,8 @@ export function flashAttention(
   return run(denseProblem(q, k, v, options));
 }
 
+const withFloat8: readonly DType[] = [...floating, 'float8_e4m3'];
+
 const plainNames: Names = { q: 'q', k: 'k', v: 'v' };
 
 /** Checks and translates a call. */
@@ -71,8 +76,9 @@ export function denseProblem(
   v: Tensor,
   options: (AttentionOptions & ReturnLse) | undefined,
   names: Names = plainNames,
+  dtypes: readonly DType[] = withFloat8,
 ): Problem {
-  checkTensors(q, k, v, 4, names);
+  checkTensors(q, k, v, 4, names, dtypes);
   const given = checkOptions(options, denseKeys);
   const layout = given === undefined ? 0 : checkLayout(given.layout);
   const [seqAxis, headAxis] = layout === 0 ? [1, 2] : [2, 1];
@@ -91,6 +97,7 @@ export function denseProblem(
   }
   checkHeads(q, v, heads, kvHeads, headDim, names);
   const args = newArgs(q, k, v, layout);
+  applyScales(args, q, given?.scales, { batch, heads, kvHeads, seqlenQ, seqlenK }, names);
   const temporaries: Tensor[] = [];
   if (given !== undefined) {
     applyCommon(args, given, batch, heads, q.device);

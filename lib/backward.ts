@@ -1,5 +1,6 @@
 import { denseProblem } from './attention.js';
 import { checkSameDevice, checkTensor, checkTensorDType } from './check.js';
+import { floating } from './dtype.js';
 import { call, fail } from './errors.js';
 import { native } from './native.js';
 import type { AttentionOptions, ReturnLse, VarlenAttentionOptions } from './options.js';
@@ -53,7 +54,12 @@ export function flashAttentionBackward(
   options?: AttentionOptions & ReturnLse,
 ): AttentionGradients {
   const { q, k, v } = checkState(state);
-  return backward(dOut, state, denseProblem(q, k, v, options, names), options?.deterministic);
+  return backward(
+    dOut,
+    state,
+    denseProblem(q, k, v, options, names, floating),
+    options?.deterministic,
+  );
 }
 
 /**

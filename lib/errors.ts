@@ -102,6 +102,7 @@ const optionNames: ReadonlySet<string> = new Set([
   'mask',
   'blockMask',
   'sinks',
+  'scales',
   'dropout',
   'numSplits',
   'cuSeqlensQ',

@@ -29,6 +29,7 @@ export { mergeAttentionStates } from './merge.js';
 export type {
   AttentionOptions,
   AttentionResult,
+  AttentionScales,
   CommonAttentionOptions,
   DropoutOptions,
   IntVector,
@@ -39,6 +40,8 @@ export type {
 } from './options.js';
 export { flashAttentionKvPacked, flashAttentionQkvPacked } from './packed.js';
 export { flashAttentionPaged } from './paged.js';
+export type { DequantizeOptions, HadamardOptions, Quantized, QuantizeOptions } from './quantize.js';
+export { dequantize, quantize } from './quantize.js';
 export type { ScaledDotProductAttentionOptions } from './sdpa.js';
 export { scaledDotProductAttention } from './sdpa.js';
 export { Tensor } from './tensor.js';

@@ -1,6 +1,6 @@
 import { checkOptions, checkUint64 } from './check.js';
 import { type DeviceName, deviceOption } from './device.js';
-import { checkDType, type DType, dtypeNumber, isFloating } from './dtype.js';
+import { checkDType, type DType, dtypeNumber, floating } from './dtype.js';
 import { call, fail } from './errors.js';
 import { native } from './native.js';
 import { checkShape } from './shape.js';
@@ -30,13 +30,14 @@ const randnKeys: ReadonlySet<string> = new Set(['seed', 'dtype', 'device']);
  *
  * | data | default dtype | other dtypes |
  * |---|---|---|
- * | numbers, `Float64Array`, `Float32Array` | float32 | float16, bfloat16 (rounded to nearest even); int32, bool (exact or an error) |
+ * | numbers, `Float64Array`, `Float32Array` | float32 | float16, bfloat16, float8_e4m3 (rounded to nearest even); int32, bool (exact or an error) |
  * | booleans | bool | |
- * | `Float16Array` | float16 | float32, bfloat16 |
+ * | `Float16Array` | float16 | float32, bfloat16, float8_e4m3 |
  * | `Uint16Array` (raw bits) | none: say which | float16, bfloat16 |
- * | `Int32Array` | int32 | float32, float16, bfloat16, bool |
+ * | `Int32Array` | int32 | float32, float16, bfloat16, float8_e4m3, bool |
  * | `BigInt64Array` | int32 (range checked) | |
  * | `Uint8Array` (0 and 1) | none: say `bool` | bool, int32, float32, float16, bfloat16 |
+ * | `Uint8Array` (raw bits) | none: say `float8_e4m3` | |
  *
  * @param data Row-major elements; plain arrays may be nested as `shape` is.
  * @param shape 1 to 6 axes; an axis may be 0 long.
@@ -115,7 +116,7 @@ export function randn(shape: readonly number[], options: RandnOptions): Tensor {
   const given = checkOptions(options, randnKeys);
   const seed = checkUint64(given?.seed, 'options.seed');
   const { dtype, device } = place(given);
-  if (!isFloating(dtype)) {
+  if (!floating.includes(dtype)) {
     fail('ERR_DTYPE', 'options.dtype', 'float32, float16 or bfloat16', dtype);
   }
   const handle = call(() => native().randn(device, dtypeNumber[dtype], lengths, seed));

@@ -5,8 +5,9 @@ import {
   checkTensorDType,
   checkTensorShape,
 } from './check.js';
+import { floating } from './dtype.js';
 import { call, fail } from './errors.js';
-import { checkLayout, floating } from './modifiers.js';
+import { checkLayout } from './modifiers.js';
 import { type NativeTensor, native } from './native.js';
 import type { AttentionResult, Layout } from './options.js';
 import { show, showShape } from './show.js';

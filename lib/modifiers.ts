@@ -13,7 +13,7 @@ import {
   checkWindowBound,
 } from './check.js';
 import type { DeviceName } from './device.js';
-import type { DType } from './dtype.js';
+import { type DType, floating } from './dtype.js';
 import { fail } from './errors.js';
 import type { NativeAttentionArgs } from './native.js';
 import {
@@ -34,7 +34,6 @@ export interface Dims {
   readonly seqlenK: number;
 }
 
-export const floating: readonly DType[] = ['float32', 'float16', 'bfloat16'];
 const maskDTypes: readonly DType[] = ['bool', ...floating];
 
 export function checkLayout(value: unknown, argument = 'options.layout'): 0 | 1 {

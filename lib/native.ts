@@ -69,6 +69,10 @@ export interface NativeAttentionArgs {
   blockQ?: number;
   blockK?: number;
   sinks?: NativeTensor;
+  /** float8_e4m3: float32 [1], [B, H] or [B, H, ceil(S / 128)], all three given. vScale: [1] or [B, Hkv]. */
+  qScale?: NativeTensor;
+  kScale?: NativeTensor;
+  vScale?: NativeTensor;
   dropoutP?: number;
   dropoutSeed?: bigint;
   dropoutOffset?: bigint;
@@ -104,7 +108,7 @@ export interface NativeDescription {
 
 /**
  * Every function throws an Error with `code` and `argument` properties when an argument is wrong. dtype numbers are those of
- * csrc/core/dtype.h: 0 float32, 1 float16, 2 bfloat16, 3 int32, 4 bool.
+ * csrc/core/dtype.h: 0 float32, 1 float16, 2 bfloat16, 3 int32, 4 bool, 5 float8_e4m3.
  */
 export interface NativeAddon {
   info(): NativeInfo;
@@ -113,7 +117,7 @@ export interface NativeAddon {
   empty(device: string, dtype: number, shape: number[]): NativeTensor;
   zeros(device: string, dtype: number, shape: number[]): NativeTensor;
   randn(device: string, dtype: number, shape: number[], seed: bigint): NativeTensor;
-  /** Copies before it returns. `data`: Float32Array (0), Uint16Array (1, 2), Int32Array (3), Uint8Array (4), of `dataDtype`; converted to `dtype`. */
+  /** Copies before it returns. `data`: Float32Array (0), Uint16Array (1, 2), Int32Array (3), Uint8Array (4, 5), of `dataDtype`; converted to `dtype`. */
   fromData(
     device: string,
     dtype: number,
@@ -141,6 +145,20 @@ export interface NativeAddon {
     lses: NativeTensor[],
     layout: 0 | 1,
   ): [out: NativeTensor, lse: NativeTensor];
+  /** [B, S, H, D] (layout 0) or [B, H, S, D] (1). per: a scale per 0 tensor, 1 head, 2 head and 128 tokens. seed: of a rotation. */
+  quantize(
+    tensor: NativeTensor,
+    layout: 0 | 1,
+    per: number,
+    seed: bigint | undefined,
+  ): [values: NativeTensor, scales: NativeTensor];
+  dequantize(
+    values: NativeTensor,
+    scales: NativeTensor,
+    layout: 0 | 1,
+    seed: bigint | undefined,
+    dtype: number,
+  ): NativeTensor;
   synchronize(device: string): Promise<void>;
 }
 

@@ -64,6 +64,16 @@ export interface ReturnLse<Value extends boolean = boolean> {
   returnLse?: Value;
 }
 
+/** float32 tensors on the device of q: `scales` of what {@link quantize} returned for q, k and v. */
+export interface AttentionScales {
+  /** `[batch, heads, ceil(seqlenQ / 128)]`, `[batch, heads]` or `[1]`. */
+  q: Tensor;
+  /** `[batch, kvHeads, ceil(seqlenK / 128)]`, `[batch, kvHeads]` or `[1]`. */
+  k: Tensor;
+  /** `[batch, kvHeads]` or `[1]`. */
+  v: Tensor;
+}
+
 /** Options of {@link flashAttention} and of the packed forms. */
 export interface AttentionOptions extends CommonAttentionOptions {
   /** Axes of q, k, v and out. Default `'bshd'`. */
@@ -77,6 +87,8 @@ export interface AttentionOptions extends CommonAttentionOptions {
   mask?: Tensor;
   /** A sparse pattern: tiles it hides are never computed. */
   blockMask?: BlockMask;
+  /** With float8_e4m3 q, k and v, and only then: what their elements are multiplied by. */
+  scales?: AttentionScales;
 }
 
 /** Options of {@link flashAttentionVarlen}. */
@@ -95,7 +107,7 @@ export interface VarlenAttentionOptions extends CommonAttentionOptions {
 }
 
 /** Options of {@link flashAttentionPaged}. `layout` concerns q and out only. */
-export interface PagedAttentionOptions extends AttentionOptions {
+export interface PagedAttentionOptions extends Omit<AttentionOptions, 'scales'> {
   /** int32 `[batch, pagesPerSequence]`: which page holds keys `i * pageSize` onwards of a sequence. */
   pageTable: Tensor;
   /** int32 `[batch]`: keys of each sequence. */
@@ -129,7 +141,7 @@ const common = [
 
 const dense = [...common, 'layout', 'seqlensK', 'mask', 'blockMask'];
 
-export const denseKeys: ReadonlySet<string> = new Set(dense);
+export const denseKeys: ReadonlySet<string> = new Set([...dense, 'scales']);
 
 export const varlenKeys: ReadonlySet<string> = new Set([
   ...common,
@@ -140,5 +152,7 @@ export const varlenKeys: ReadonlySet<string> = new Set([
 ]);
 
 export const pagedKeys: ReadonlySet<string> = new Set([...dense, 'pageTable']);
+
+export const scalesKeys: ReadonlySet<string> = new Set(['q', 'k', 'v']);
 
 export const dropoutKeys: ReadonlySet<string> = new Set(['p', 'seed', 'offset']);

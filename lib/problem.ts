@@ -35,6 +35,9 @@ export function newArgs(q: Tensor, k: Tensor, v: Tensor, layout: 0 | 1): NativeA
     blockQ: undefined,
     blockK: undefined,
     sinks: undefined,
+    qScale: undefined,
+    kScale: undefined,
+    vScale: undefined,
     dropoutP: undefined,
     dropoutSeed: undefined,
     dropoutOffset: undefined,
@@ -52,7 +55,8 @@ export function run(problem: Problem): Tensor | AttentionResult {
   const { args, q, outShape, lseShape, temporaries } = problem;
   try {
     const [out, lse] = call(() => native().attention(args));
-    const outTensor = newTensor(out, q.dtype, q.device, outShape);
+    const outDType = q.dtype === 'float8_e4m3' ? 'bfloat16' : q.dtype;
+    const outTensor = newTensor(out, outDType, q.device, outShape);
     if (lse === null) return outTensor;
     return { out: outTensor, lse: newTensor(lse, 'float32', q.device, lseShape) };
   } finally {

@@ -1,7 +1,7 @@
 // Checks of q, k and v that every attention function makes.
 import { checkSameDevice, checkTensor, checkTensorDType } from './check.js';
+import { type DType, floating } from './dtype.js';
 import { fail } from './errors.js';
-import { floating } from './modifiers.js';
 import { show, showShape } from './show.js';
 import { isTensor, type Tensor } from './tensor.js';
 
@@ -16,10 +16,17 @@ export interface Names {
 const maxHeadDim = 576;
 export const maxSeqlen = 2 ** 30 - 1;
 
-/** q, k and v of one rank, floating dtype and device. */
-export function checkTensors(q: unknown, k: unknown, v: unknown, rank: 3 | 4, names: Names): void {
+/** q, k and v of one rank, one of `dtypes` and one device. */
+export function checkTensors(
+  q: unknown,
+  k: unknown,
+  v: unknown,
+  rank: 3 | 4,
+  names: Names,
+  dtypes: readonly DType[] = floating,
+): void {
   const first = checkTensor(q, names.q);
-  checkTensorDType(first, floating, names.q);
+  checkTensorDType(first, dtypes, names.q);
   checkRank(first, rank, names.q);
   checkLike(checkTensor(k, names.k), first, rank, names.k, names.q);
   checkLike(checkTensor(v, names.v), first, rank, names.v, names.q);

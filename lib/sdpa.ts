@@ -1,5 +1,6 @@
 import { denseProblem } from './attention.js';
 import { checkBoolean, checkOptions, checkUint64 } from './check.js';
+import { floating } from './dtype.js';
 import { FlashAttentionError, fail } from './errors.js';
 import { checkMask, checkProbability } from './modifiers.js';
 import type { AttentionOptions } from './options.js';
@@ -65,7 +66,7 @@ export function scaledDotProductAttention(
     throw new FlashAttentionError('ERR_OPTION', message, { argument: 'options.isCausal' });
   }
 
-  const problem = denseProblem(query, key, value, dense, sdpaNames);
+  const problem = denseProblem(query, key, value, dense, sdpaNames, floating);
   const [batch, heads, seqlenQ] = query.shape as [number, number, number, number];
   const seqlenK = key.shape[2];
   if (!gqa && key.shape[1] !== heads) {

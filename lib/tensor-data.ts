@@ -6,7 +6,7 @@ import { show, showShape } from './show.js';
 /** Numbers or booleans, flat or nested as the shape is. */
 export type NestedArray = readonly (number | boolean | NestedArray)[];
 
-/** What {@link tensor} takes. `Uint16Array` holds the raw bits of a 16-bit float. */
+/** What {@link tensor} takes. `Uint16Array` holds the raw bits of a 16-bit float, `Uint8Array` booleans or the raw bits of float8_e4m3. */
 export type TensorData =
   | NestedArray
   | Float32Array
@@ -84,9 +84,16 @@ export function hostData(data: unknown, shape: readonly number[], dtype?: DType)
       return convert(view, 'int32');
     case 'Uint8Array':
       if (dtype === undefined) {
-        fail('ERR_DTYPE', 'options.dtype', "given ('bool') for a Uint8Array", 'no dtype');
+        fail(
+          'ERR_DTYPE',
+          'options.dtype',
+          "given ('bool' or 'float8_e4m3') for a Uint8Array",
+          'no dtype',
+        );
       }
-      return convert(view, dtype);
+      return dtype === 'float8_e4m3'
+        ? { array: view, arrayDType: dtype, dtype }
+        : convert(view, dtype);
     default:
       return fail('ERR_TYPE', 'data', kinds, show(data));
   }

@@ -5,6 +5,7 @@ import {
   type DType,
   dtypeNumber,
   dtypeSize,
+  floating,
   isDType,
   isFloating,
   type TypedArray,
@@ -113,7 +114,8 @@ export class Tensor {
 
   /**
    * A contiguous copy in another dtype, rounded to nearest even, or on another device. Integers and
-   * booleans convert to floating dtypes, not back.
+   * booleans convert to floating dtypes, not back. float8_e4m3 has no infinity: what exceeds 448 becomes
+   * 448 ({@link quantize} finds a scale first).
    *
    * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_DTYPE`, `ERR_DEVICE`,
    * `ERR_DEVICE_UNAVAILABLE`, `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`.
@@ -129,7 +131,7 @@ export class Tensor {
         ? !isFloating(deviceOrDType) && deviceOrDType !== this.dtype
         : !isDevice.test(deviceOrDType)
     ) {
-      const expected = `a device or one of ${this.dtype}, float32, float16, bfloat16`;
+      const expected = `a device or one of ${[...new Set([this.dtype, ...floating, 'float8_e4m3'])].join(', ')}`;
       fail('ERR_DTYPE', 'deviceOrDType', expected, show(deviceOrDType));
     }
     const dtype = toDType ? deviceOrDType : this.dtype;

@@ -29,7 +29,7 @@ declare const flag: boolean;
 function promises(): void {
   same<ReturnType<typeof fa.tensor>, Tensor>(true);
   same<Tensor['dtype'], DType>(true);
-  same<DType, 'float32' | 'float16' | 'bfloat16' | 'int32' | 'bool'>(true);
+  same<DType, 'float32' | 'float16' | 'bfloat16' | 'int32' | 'bool' | 'float8_e4m3'>(true);
   same<DeviceName, 'cpu' | 'cuda' | `cuda:${number}`>(true);
   same<Tensor['shape'], readonly number[]>(true);
   same<ReturnType<Tensor['data']>, Promise<TypedArray>>(true);

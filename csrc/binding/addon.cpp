@@ -4,6 +4,7 @@
 #include "binding/environment.h"
 #include "binding/errors.h"
 #include "binding/napi.h"
+#include "binding/quantize.h"
 #include "binding/read.h"
 #include "binding/tensors.h"
 
@@ -34,6 +35,8 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   add<attention_backward>(exports, "attentionBackward");
   add<plan>(exports, "plan");
   add<merge_states>(exports, "mergeStates");
+  add<quantize>(exports, "quantize");
+  add<dequantize>(exports, "dequantize");
   add<synchronize>(exports, "synchronize");
   return exports;
 }

@@ -13,6 +13,8 @@ namespace fa {
 /** A window bound that bounds nothing. Small enough that sums with sequence positions cannot overflow. */
 constexpr int64_t kUnbounded = int64_t{1} << 60;
 
+constexpr int64_t kMaxHeadDim = 576;
+
 /** Consecutive tokens of a head of q or k that share a scale. */
 constexpr int64_t kScaleTokens = 128;
 

@@ -10,6 +10,7 @@
 
 #include "core/attention.h"
 #include "core/plan.h"
+#include "core/quantize.h"
 #include "core/storage.h"
 
 namespace fa {
@@ -55,6 +56,9 @@ class Stream {
                             const View& out, const View& lse, TaskStorages storages) = 0;
   /** Element-wise conversion of any view into a contiguous one of the same shape. */
   virtual void convert(const View& source, const View& target, TaskStorages storages) = 0;
+  /** plain [batch, seqlen, heads, dim] -> values and scales; and back. */
+  virtual void quantize(const View& plain, const Quantized& quantized, TaskStorages storages) = 0;
+  virtual void dequantize(const Quantized& quantized, const View& plain, TaskStorages storages) = 0;
   virtual void fill_zero(const View& target, TaskStorages storages) = 0;
   /** Standard normal values: Box-Muller over Philox4x32-10 by element index; the same on every device. */
   virtual void fill_normal(const View& target, uint64_t seed, TaskStorages storages) = 0;

@@ -6,6 +6,7 @@
 
 #include "core/attention.h"
 #include "core/error.h"
+#include "core/quantize.h"
 
 namespace fa {
 
@@ -13,7 +14,6 @@ namespace {
 
 constexpr int64_t kMaxSeqlen =
     std::numeric_limits<int32_t>::max() / 2;  // positions are int32 in kernels
-constexpr int64_t kMaxHeadDim = 576;
 constexpr int kMaxSplits = 256;
 
 __attribute__((format(printf, 3, 4))) [[noreturn]] void fail(ErrorCode code, const char* argument,
@@ -346,6 +346,25 @@ void validate_backward(const AttentionProblem& p, const AttentionGradients& g) {
   expect_same_dtype(g.dout, p.q, "dOut");
   for (int axis = 0; axis < 4; ++axis)
     expect_extent(g.dout, axis, p.out.shape[axis], "dOut", "that of out");
+}
+
+void validate_quantized(const View& plain, const Quantized& quantized) {
+  expect_rank(plain, 4, "tensor", "batch, seqlen, heads, headDim");
+  expect_floating(plain, "tensor");
+  const View& values = quantized.values;
+  expect_rank(values, 4, "values", "batch, seqlen, heads, headDim");
+  expect_dtype(values, DType::kFloat8E4M3, "values");
+  for (int axis = 0; axis < 4; ++axis)
+    expect_extent(values, axis, plain.shape[axis], "values", "that of tensor");
+  expect_scale(quantized.block_scales(), "scales", values, "tensor", 3);
+  const int64_t dim = quantized.dim();
+  if (dim < 1 || dim > kMaxHeadDim)
+    fail(ErrorCode::kShape, "tensor", "Expected a head dim of 1 to %lld but received shape %s",
+         static_cast<long long>(kMaxHeadDim), shape_text(plain).c_str());
+  if (quantized.rotated && (dim & (dim - 1)) != 0)
+    fail(ErrorCode::kShape, "hadamard",
+         "Expected the head dim to be a power of two for a Hadamard rotation but received %lld",
+         static_cast<long long>(dim));
 }
 
 void validate_contents(const AttentionProblem& p) {

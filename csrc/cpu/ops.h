@@ -8,6 +8,7 @@
 
 #include "core/attention.h"
 #include "core/plan.h"
+#include "core/quantize.h"
 
 namespace fa::cpu {
 
@@ -25,6 +26,8 @@ void attention_backward(const AttentionProblem& problem, const AttentionGradient
 void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, const View& out,
                   const View& lse, Cancel cancel);
 void convert(const View& source, const View& target, Cancel cancel);
+void quantize(const View& plain, const Quantized& quantized, Cancel cancel);
+void dequantize(const Quantized& quantized, const View& plain, Cancel cancel);
 void fill_zero(const View& target, Cancel cancel);
 void fill_normal(const View& target, uint64_t seed, Cancel cancel);
 

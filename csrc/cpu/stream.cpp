@@ -50,6 +50,16 @@ void CpuStream::convert(const View& source, const View& target, TaskStorages sto
           std::move(storages));
 }
 
+void CpuStream::quantize(const View& plain, const Quantized& quantized, TaskStorages storages) {
+  enqueue([plain, quantized](Cancel cancel) { cpu::quantize(plain, quantized, cancel); },
+          std::move(storages));
+}
+
+void CpuStream::dequantize(const Quantized& quantized, const View& plain, TaskStorages storages) {
+  enqueue([plain, quantized](Cancel cancel) { cpu::dequantize(quantized, plain, cancel); },
+          std::move(storages));
+}
+
 void CpuStream::fill_zero(const View& target, TaskStorages storages) {
   enqueue([target](Cancel cancel) { cpu::fill_zero(target, cancel); }, std::move(storages));
 }

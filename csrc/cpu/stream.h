@@ -34,6 +34,8 @@ class CpuStream final : public Stream {
   void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, const View& out,
                     const View& lse, TaskStorages storages) override;
   void convert(const View& source, const View& target, TaskStorages storages) override;
+  void quantize(const View& plain, const Quantized& quantized, TaskStorages storages) override;
+  void dequantize(const Quantized& quantized, const View& plain, TaskStorages storages) override;
   void fill_zero(const View& target, TaskStorages storages) override;
   void fill_normal(const View& target, uint64_t seed, TaskStorages storages) override;
   void download(const View& source, DType dtype, void* host, TaskStorages storages) override;

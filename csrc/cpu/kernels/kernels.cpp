@@ -35,7 +35,8 @@ FA_ALWAYS_INLINE int32_t to_int32(float x) {
 void convert_row(const char* source, int source_dtype, int64_t source_stride, int n, char* target,
                  int target_dtype) {
   const int64_t source_size = element_size(source_dtype), target_size = element_size(target_dtype);
-  const bool floats = source_dtype <= kBFloat16 && target_dtype <= kBFloat16;
+  const auto is_float = [](int dtype) { return dtype <= kBFloat16 || dtype == kFloat8E4M3; };
+  const bool floats = is_float(source_dtype) && is_float(target_dtype);
   if (source_dtype == target_dtype && source_dtype != kBool) {
     if (source_stride == 1) {
       std::memcpy(target, source, static_cast<size_t>(n * source_size));

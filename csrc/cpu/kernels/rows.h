@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/dtype.h"
+#include "core/float8.h"
 #include "cpu/kernels/args.h"
 #include "cpu/kernels/simd.h"
 
@@ -14,6 +15,7 @@ constexpr int kFloat16 = static_cast<int>(DType::kFloat16);
 constexpr int kBFloat16 = static_cast<int>(DType::kBFloat16);
 constexpr int kInt32 = static_cast<int>(DType::kInt32);
 constexpr int kBool = static_cast<int>(DType::kBool);
+constexpr int kFloat8E4M3 = static_cast<int>(DType::kFloat8E4M3);
 
 FA_ALWAYS_INLINE int64_t element_size(int dtype) {
   return static_cast<int64_t>(dtype_size(static_cast<DType>(dtype)));
@@ -48,6 +50,7 @@ FA_ALWAYS_INLINE float load_scalar(const char* p, int dtype) {
   if (dtype == kFloat16) return float16_to_float(load<uint16_t>(p));
   if (dtype == kBFloat16) return bfloat16_to_float(load<uint16_t>(p));
   if (dtype == kInt32) return static_cast<float>(load<int32_t>(p));
+  if (dtype == kFloat8E4M3) return e4m3_to_float(load<uint8_t>(p));
   return *p != 0 ? 1.f : 0.f;
 }
 
@@ -56,8 +59,10 @@ FA_ALWAYS_INLINE void store_scalar(char* p, int dtype, float x) {
     store(p, x);
   else if (dtype == kFloat16)
     store(p, float_to_float16(x));
-  else
+  else if (dtype == kBFloat16)
     store(p, float_to_bfloat16(x));
+  else
+    store(p, float_to_e4m3(x));
 }
 
 template <int Dtype>
@@ -80,6 +85,8 @@ void load_row(const char* source, int dtype, int64_t stride, int n, float* targe
   if (stride == 1 && dtype == kBFloat16) return load_unit_stride<kBFloat16>(source, n, target);
   const int64_t step = stride * element_size(dtype);
   int i = 0;
+  if (stride == 1 && dtype == kFloat8E4M3)
+    for (; i < n; ++i) target[i] = e4m3_to_float(load<uint8_t>(source + i));
   for (; i < n; ++i) target[i] = load_scalar(source + i * step, dtype);
   for (; i < round_up(n, kLanes); ++i) target[i] = 0.f;
 }
@@ -103,7 +110,10 @@ void store_row(char* target, int dtype, int64_t stride, int n, const float* sour
   if (stride == 1 && dtype == kFloat16) return store_unit_stride<kFloat16>(target, n, source);
   if (stride == 1 && dtype == kBFloat16) return store_unit_stride<kBFloat16>(target, n, source);
   const int64_t step = stride * element_size(dtype);
-  for (int i = 0; i < n; ++i) store_scalar(target + i * step, dtype, source[i]);
+  int i = 0;
+  if (stride == 1 && dtype == kFloat8E4M3)
+    for (; i < n; ++i) store(target + i, float_to_e4m3(source[i]));
+  for (; i < n; ++i) store_scalar(target + i * step, dtype, source[i]);
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
-#include "core/dtype.h"
 #include "cuda/any/convert.h"
-#include "cuda/ptx/ptx.h"
+#include "cuda/any/element.h"
 #include "cuda/runtime/error.h"
 #include "cuda/runtime/launch.h"
 
@@ -20,38 +19,6 @@ struct ConvertParams {
   int64_t shape[kMaxRank], strides[kMaxRank];  // of the source
 };
 
-PTX_FN float load_float(const char* from, int dtype) {
-  switch (dtype) {
-    case static_cast<int>(DType::kFloat32): return ptx::ldg(reinterpret_cast<const float*>(from));
-    case static_cast<int>(DType::kFloat16):
-      return ptx::to_float(ptx::ldg(reinterpret_cast<const ptx::f16*>(from)));
-    case static_cast<int>(DType::kBFloat16):
-      return ptx::to_float(ptx::ldg(reinterpret_cast<const ptx::bf16*>(from)));
-    case static_cast<int>(DType::kInt32):
-      return static_cast<float>(ptx::ldg(reinterpret_cast<const int32_t*>(from)));
-    default: return ptx::ldg(reinterpret_cast<const uint8_t*>(from)) != 0 ? 1.0f : 0.0f;
-  }
-}
-
-/** Towards zero; what is out of range becomes the nearest end of it, NaN 0. */
-PTX_FN int32_t to_int32(float x) {
-  if (!(x > -2147483648.0f)) return x != x ? 0 : -2147483647 - 1;
-  return x >= 2147483648.0f ? 2147483647 : static_cast<int32_t>(x);
-}
-
-PTX_FN void store_float(char* to, int dtype, float value) {
-  switch (dtype) {
-    case static_cast<int>(DType::kFloat32): return ptx::stg(reinterpret_cast<float*>(to), value);
-    case static_cast<int>(DType::kFloat16):
-      return ptx::stg(reinterpret_cast<ptx::f16*>(to), ptx::from_float<ptx::f16>(value));
-    case static_cast<int>(DType::kBFloat16):
-      return ptx::stg(reinterpret_cast<ptx::bf16*>(to), ptx::from_float<ptx::bf16>(value));
-    case static_cast<int>(DType::kInt32):
-      return ptx::stg(reinterpret_cast<int32_t*>(to), to_int32(value));
-    default: return ptx::stg(reinterpret_cast<uint8_t*>(to), static_cast<uint8_t>(value != 0));
-  }
-}
-
 PTX_FN void copy_element(const char* from, char* to, int bytes) {
   if (bytes == 4)
     ptx::stg(reinterpret_cast<uint32_t*>(to), ptx::ldg(reinterpret_cast<const uint32_t*>(from)));
@@ -59,13 +26,6 @@ PTX_FN void copy_element(const char* from, char* to, int bytes) {
     ptx::stg(reinterpret_cast<uint16_t*>(to), ptx::ldg(reinterpret_cast<const uint16_t*>(from)));
   else
     ptx::stg(reinterpret_cast<uint8_t*>(to), ptx::ldg(reinterpret_cast<const uint8_t*>(from)));
-}
-
-PTX_FN int element_size(int dtype) {
-  if (dtype == static_cast<int>(DType::kBool)) return 1;
-  return dtype == static_cast<int>(DType::kFloat16) || dtype == static_cast<int>(DType::kBFloat16)
-             ? 2
-             : 4;
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -84,7 +44,7 @@ __global__ void __launch_bounds__(kThreads)
     if (p.source_dtype == p.target_dtype)
       copy_element(from, to, source_size);
     else
-      store_float(to, p.target_dtype, load_float(from, p.source_dtype));
+      store_element(to, p.target_dtype, load_element(from, p.source_dtype));
   }
 }
 

@@ -1,4 +1,4 @@
-// Atomic additions, and the acquire/release pair with which blocks signal each other.
+// Atomic operations, and the acquire/release pair with which blocks signal each other.
 #pragma once
 
 #include "cuda/ptx/types.h"
@@ -18,6 +18,9 @@ PTX_FN float atomic_add(float* pointer, float value) { return atomicAdd(pointer,
 PTX_FN int atomic_add(int* pointer, int value) { return atomicAdd(pointer, value); }
 /** Bitwise or into global memory, relaxed; returns the old value. */
 PTX_FN int atomic_or(int* pointer, int value) { return atomicOr(pointer, value); }
+
+/** The larger of two ints into global memory, relaxed; returns the old value. */
+PTX_FN int atomic_max(int* pointer, int value) { return atomicMax(pointer, value); }
 
 namespace detail {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
@@ -108,6 +111,10 @@ inline int atomic_add(int* pointer, int value, PTX_AT) {
 inline int atomic_or(int* pointer, int value, PTX_AT) {
   return simt::global_atomic(
       pointer, [=](int old) { return old | value; }, at);
+}
+inline int atomic_max(int* pointer, int value, PTX_AT) {
+  return simt::global_atomic(
+      pointer, [=](int old) { return old < value ? value : old; }, at);
 }
 
 template <int N>

@@ -9,6 +9,7 @@
 #include "cuda/any/convert.h"
 #include "cuda/any/fill.h"
 #include "cuda/any/merge.h"
+#include "cuda/any/quantize.h"
 #include "cuda/runtime/backward.h"
 #include "cuda/runtime/error.h"
 #include "cuda/runtime/forward.h"
@@ -96,6 +97,16 @@ void CudaStream::merge_states(const std::vector<View>& outs, const std::vector<V
 
 void CudaStream::convert(const View& source, const View& target, TaskStorages storages) {
   enqueue([this, source, target] { cuda::convert(source, target, queue_); }, std::move(storages));
+}
+
+void CudaStream::quantize(const View& plain, const Quantized& quantized, TaskStorages storages) {
+  enqueue([this, plain, quantized] { cuda::quantize(plain, quantized, queue_); },
+          std::move(storages));
+}
+
+void CudaStream::dequantize(const Quantized& quantized, const View& plain, TaskStorages storages) {
+  enqueue([this, plain, quantized] { cuda::dequantize(quantized, plain, queue_); },
+          std::move(storages));
 }
 
 void CudaStream::fill_zero(const View& target, TaskStorages storages) {

@@ -1,0 +1,55 @@
+// Float8 tensors: element = e4m3 value * scale. A scale maps the largest magnitude of what shares it to 448, the largest
+// e4m3 value. Rotating rows of q and k first by one orthogonal matrix leaves q . k as it is and spreads outliers over
+// the whole row (FlashAttention-3, Shah et al. 2024, section 3.3): M = diag(random signs) * Hadamard / sqrt(dim).
+#pragma once
+
+#include <cstdint>
+
+#include "core/attention.h"
+#include "core/float8.h"
+#include "core/philox.h"
+
+namespace fa {
+
+struct Quantized {
+  View values;  // float8_e4m3 [batch, seqlen, heads, dim]
+  View
+      scales;  // float32, contiguous: [1], [batch, heads] or [batch, heads, ceil(seqlen / kScaleTokens)]
+  bool rotated = false;  // dim is a power of two then
+  uint64_t seed = 0;     // of the signs
+
+  int64_t batch() const { return values.shape[0]; }
+  int64_t seqlen() const { return values.shape[1]; }
+  int64_t heads() const { return values.shape[2]; }
+  int64_t dim() const { return values.shape[3]; }
+  int64_t blocks() const { return (seqlen() + kScaleTokens - 1) / kScaleTokens; }
+  /** The scale of every block of tokens: [batch, heads, blocks]. */
+  View block_scales() const { return scales_over(scales, {batch(), heads(), blocks()}); }
+};
+
+/** Throws fa::Error unless `plain` [batch, seqlen, heads, dim] can become `quantized`, or the reverse. */
+void validate_quantized(const View& plain, const Quantized& quantized);
+
+/** The scale of elements whose largest finite magnitude is that. */
+static FA_INLINE float scale_of(float largest) {
+  constexpr float kSmallestNormal = 1.17549435e-38f;  // no scale is 0 or subnormal
+  if (!(largest > 0)) return 1;
+  const float scale = largest / kLargestE4M3;
+  return scale > kSmallestNormal ? scale : kSmallestNormal;
+}
+
+/** What of `x` counts for a scale: infinities become 448 times it, NaN stays. */
+static FA_INLINE float finite_magnitude(float x) {
+  constexpr float kLargest = 3.4028234663852886e38f;
+  const float magnitude = x < 0 ? -x : x;
+  return magnitude <= kLargest ? magnitude : 0;
+}
+
+/** Bit b of the result is the sign of dim 32 * word + b. */
+static FA_INLINE uint32_t rotation_signs(uint64_t seed, uint32_t word) {
+  uint32_t words[4] = {word >> 2, 0, 0, 1};
+  philox(words, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
+  return word & 2 ? (word & 1 ? words[3] : words[2]) : (word & 1 ? words[1] : words[0]);
+}
+
+}  // namespace fa

@@ -1,0 +1,58 @@
+// Single elements of any dtype, as the kernels see them that do nothing but move tensors.
+#pragma once
+
+#include "core/dtype.h"
+#include "core/float8.h"
+#include "cuda/ptx/ptx.h"
+
+namespace fa::cuda {
+
+/** bool gives 0 and 1. */
+PTX_FN float load_element(const char* from, int dtype) {
+  switch (dtype) {
+    case static_cast<int>(DType::kFloat32): return ptx::ldg(reinterpret_cast<const float*>(from));
+    case static_cast<int>(DType::kFloat16):
+      return ptx::to_float(ptx::ldg(reinterpret_cast<const ptx::f16*>(from)));
+    case static_cast<int>(DType::kBFloat16):
+      return ptx::to_float(ptx::ldg(reinterpret_cast<const ptx::bf16*>(from)));
+    case static_cast<int>(DType::kInt32):
+      return static_cast<float>(ptx::ldg(reinterpret_cast<const int32_t*>(from)));
+    case static_cast<int>(DType::kFloat8E4M3):
+      return e4m3_to_float(ptx::ldg(reinterpret_cast<const uint8_t*>(from)));
+    default: return ptx::ldg(reinterpret_cast<const uint8_t*>(from)) != 0 ? 1.0f : 0.0f;
+  }
+}
+
+/** Towards zero; what is out of range becomes the nearest end of it, NaN 0. */
+PTX_FN int32_t to_int32(float x) {
+  if (!(x > -2147483648.0f)) return x != x ? 0 : -2147483647 - 1;
+  return x >= 2147483648.0f ? 2147483647 : static_cast<int32_t>(x);
+}
+
+/** Floating dtypes round to nearest, ties to even. */
+PTX_FN void store_element(char* to, int dtype, float value) {
+  switch (dtype) {
+    case static_cast<int>(DType::kFloat32): return ptx::stg(reinterpret_cast<float*>(to), value);
+    case static_cast<int>(DType::kFloat16):
+      return ptx::stg(reinterpret_cast<ptx::f16*>(to), ptx::from_float<ptx::f16>(value));
+    case static_cast<int>(DType::kBFloat16):
+      return ptx::stg(reinterpret_cast<ptx::bf16*>(to), ptx::from_float<ptx::bf16>(value));
+    case static_cast<int>(DType::kInt32):
+      return ptx::stg(reinterpret_cast<int32_t*>(to), to_int32(value));
+    case static_cast<int>(DType::kFloat8E4M3):
+      return ptx::stg(reinterpret_cast<uint8_t*>(to), float_to_e4m3(value));
+    default: return ptx::stg(reinterpret_cast<uint8_t*>(to), static_cast<uint8_t>(value != 0));
+  }
+}
+
+PTX_FN int element_size(int dtype) {
+  switch (dtype) {
+    case static_cast<int>(DType::kBool):
+    case static_cast<int>(DType::kFloat8E4M3): return 1;
+    case static_cast<int>(DType::kFloat16):
+    case static_cast<int>(DType::kBFloat16): return 2;
+    default: return 4;
+  }
+}
+
+}  // namespace fa::cuda
