@@ -1,12 +1,13 @@
 /**
- * The 16-bit floating point formats on plain numbers: what a value becomes when it is stored in
- * float16 or bfloat16, and the bits it is stored as. Used to imitate attention computed in lower
+ * The narrow floating point formats on plain numbers: what a value becomes when it is stored in
+ * float16, bfloat16 or float8 e4m3, and the bits it is stored as. Used to imitate attention computed in lower
  * precision and to prepare test data; the library itself converts natively.
  *
  * | format   | bits: sign, exponent, fraction | smallest normal | largest          |
  * |----------|--------------------------------|-----------------|------------------|
  * | float16  | 1, 5, 10 (IEEE 754 binary16)   | 2^-14           | 65504            |
  * | bfloat16 | 1, 8, 7 (a float32 cut short)  | 2^-126          | (2 - 2^-7) 2^127 |
+ * | e4m3     | 1, 4, 3 (OCP FP8; no infinity) | 2^-6            | 448              |
  */
 
 interface Format {
@@ -21,9 +22,12 @@ interface Format {
   readonly push: Float64Array;
 }
 
-function format(fractionBits: number, minExponent: number): Format {
-  const maxExponent = 1 - minExponent;
-  const largest = (2 - 2 ** -fractionBits) * 2 ** maxExponent;
+function format(
+  fractionBits: number,
+  minExponent: number,
+  maxExponent = 1 - minExponent,
+  largest = (2 - 2 ** -fractionBits) * 2 ** maxExponent,
+): Format {
   const push = Float64Array.from({ length: 2048 }, (_, field) => {
     const exponent = Math.min(Math.max(field - 1023, minExponent), maxExponent + 1);
     return 1.5 * 2 ** (52 + exponent - fractionBits);
@@ -33,6 +37,9 @@ function format(fractionBits: number, minExponent: number): Format {
 
 const FLOAT16 = format(10, -14);
 const BFLOAT16 = format(7, -126);
+/** The bits of what would be 480 are NaN. */
+const E4M3 = format(3, -6, 8, 448);
+const E4M3_NAN = 0x7f;
 
 const scratch = new DataView(new ArrayBuffer(8));
 
@@ -111,6 +118,24 @@ export function float16FromBits(bits: number): number {
 /** The value of 16 bits read as bfloat16. */
 export function bfloat16FromBits(bits: number): number {
   return fromBits(BFLOAT16, bits);
+}
+
+/** The e4m3 value nearest to x, ties to even; beyond 448, infinities included, 448. NaN stays NaN. */
+export function roundToE4m3(x: number): number {
+  return roundTo(E4M3, Math.min(Math.max(x, -E4M3.largest), E4M3.largest));
+}
+
+/** The 8 bits of `roundToE4m3(x)`. NaN becomes 0x7f. */
+export function e4m3Bits(x: number): number {
+  if (Number.isNaN(x)) return E4M3_NAN;
+  const bits = toBits(E4M3, roundToE4m3(x));
+  return ((bits >> 8) & 0x80) | (bits & 0x7f);
+}
+
+/** The value of 8 bits read as e4m3. */
+export function e4m3FromBits(bits: number): number {
+  if ((bits & 0x7f) === E4M3_NAN) return NaN;
+  return fromBits(E4M3, ((bits & 0x80) << 8) | (bits & 0x7f));
 }
 
 /** Stores values as float16, in the Uint16Array a float16 tensor takes. */

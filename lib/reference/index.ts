@@ -17,11 +17,14 @@ export { type FlashDecodingOptions, flashDecoding } from './flash-decoding.js';
 export {
   bfloat16Bits,
   bfloat16FromBits,
+  e4m3Bits,
+  e4m3FromBits,
   float16Bits,
   float16FromBits,
   fromBfloat16Array,
   fromFloat16Array,
   roundToBfloat16,
+  roundToE4m3,
   roundToFloat16,
   toBfloat16Array,
   toFloat16Array,
@@ -45,6 +48,15 @@ export type {
   ReferenceResult,
   ReferenceShape,
 } from './problem.js';
+export {
+  dequantizeE4m3,
+  type E4m3Shape,
+  type E4m3Tensor,
+  hadamardRotate,
+  type QuantizeE4m3Options,
+  quantizeE4m3,
+} from './quantize.js';
+export { type QuantizedAttentionOptions, quantizedAttention } from './quantized-attention.js';
 export { type SoftmaxResult, safeSoftmax } from './safe-softmax.js';
 export { type StandardAttentionOptions, standardAttention } from './standard-attention.js';
 export {

@@ -1,0 +1,150 @@
+import { fail } from '../errors.js';
+import { show } from '../show.js';
+import { e4m3Bits, e4m3FromBits } from './float.js';
+import { philox4x32 } from './philox.js';
+import type { Numbers } from './problem.js';
+
+/** Sizes of a [batch, seqlen, heads, dim] array. */
+export interface E4m3Shape {
+  readonly batch: number;
+  readonly seqlen: number;
+  readonly heads: number;
+  readonly dim: number;
+}
+
+export interface QuantizeE4m3Options {
+  /** What shares a scale: 128 tokens of a head (default), all tokens of a head, or everything. */
+  readonly per?: 'block' | 'head' | 'tensor';
+  /** Rotates rows first: see {@link hadamardRotate}. */
+  readonly hadamard?: { readonly seed: bigint };
+}
+
+/** A tensor in float8: element = e4m3 value * scale of its block. */
+export interface E4m3Tensor extends QuantizeE4m3Options {
+  readonly shape: E4m3Shape;
+  /** e4m3 bits, [batch, seqlen, heads, dim] */
+  readonly bits: Uint8Array;
+  /** [batch, heads, ceil(seqlen / 128)], equal where they are shared. */
+  readonly scales: Float32Array;
+}
+
+/** Consecutive tokens that share a scale. */
+const BLOCK = 128;
+/** The largest e4m3 value. */
+const LARGEST = 448;
+
+/**
+ * The random signs of a rotation: bit b of word w of Philox at counter (n, 0, 0, 1) belongs to
+ * dimension 128 n + 32 w + b, and a set bit means -1.
+ */
+function rotationSigns(seed: bigint, dim: number): Float64Array {
+  const low = (x: bigint) => Number(BigInt.asUintN(32, x));
+  const key = [low(seed), low(seed >> 32n)] as const;
+  return Float64Array.from({ length: dim }, (_, d) => {
+    const word = philox4x32([d >> 7, 0, 0, 1], key)[(d >> 5) & 3];
+    return (word >>> (d & 31)) & 1 ? -1 : 1;
+  });
+}
+
+/** row = row * H / sqrt(n), with the Hadamard matrix H_2n = [[H_n, H_n], [H_n, -H_n]]. */
+function hadamardTransform(row: Float64Array): void {
+  for (let half = 1; half < row.length; half *= 2) {
+    for (let c = 0; c < row.length; c++) {
+      if (c & half) continue;
+      const a = row[c];
+      const b = row[c + half];
+      row[c] = a + b;
+      row[c + half] = a - b;
+    }
+  }
+  const norm = Math.sqrt(row.length);
+  for (let c = 0; c < row.length; c++) row[c] /= norm;
+}
+
+/**
+ * Multiplies every row of length `dim` by the orthogonal matrix M = diag(signs) H / sqrt(dim), or by
+ * its transpose, which takes that back.
+ *
+ * q M (k M)^T = q k^T, so attention does not notice when q and k are rotated alike. An outlier of a
+ * row becomes a little in every element of it, and no longer sets the scale of all the others:
+ * "incoherent processing", section 3.3 of Shah et al., "FlashAttention-3: Fast and Accurate Attention
+ * with Asynchrony and Low-precision", 2024, arXiv 2407.08608; after Chee et al., "QuIP", 2023, arXiv
+ * 2307.13304. In O(dim log dim) per row.
+ *
+ * @param dim a power of two
+ * @throws FlashAttentionError ERR_SHAPE
+ */
+export function hadamardRotate(
+  rows: Numbers,
+  dim: number,
+  seed: bigint,
+  direction: 'forward' | 'back' = 'forward',
+): Float64Array {
+  if (!Number.isInteger(Math.log2(dim)) || rows.length % dim !== 0) {
+    fail('ERR_SHAPE', 'dim', 'a power of two that divides the length of rows', show(dim));
+  }
+  const signs = rotationSigns(seed, dim);
+  const rotated = Float64Array.from(rows);
+  const flip = (row: Float64Array) => row.forEach((x, c) => (row[c] = x * signs[c]));
+  for (let at = 0; at < rotated.length; at += dim) {
+    const row = rotated.subarray(at, at + dim);
+    if (direction === 'forward') flip(row);
+    hadamardTransform(row);
+    if (direction === 'back') flip(row);
+  }
+  return rotated;
+}
+
+/** For every element, the index of its block in [batch, heads, ceil(seqlen / 128)]. */
+function blockOf({ seqlen, heads, dim }: E4m3Shape): (index: number) => number {
+  const blocks = Math.ceil(seqlen / BLOCK);
+  return (index) => {
+    const row = Math.floor(index / dim);
+    const head = row % heads;
+    const token = Math.floor(row / heads) % seqlen;
+    const batch = Math.floor(row / (heads * seqlen));
+    return (batch * heads + head) * blocks + Math.floor(token / BLOCK);
+  };
+}
+
+/**
+ * Rounds a tensor to float8, with a scale that maps the largest magnitude of what shares it to 448.
+ * Infinities do not count for a scale; NaN stays NaN.
+ *
+ * @throws FlashAttentionError ERR_SHAPE
+ */
+export function quantizeE4m3(
+  data: Numbers,
+  shape: E4m3Shape,
+  options: QuantizeE4m3Options = {},
+): E4m3Tensor {
+  const { batch, seqlen, heads, dim } = shape;
+  if (data.length !== batch * seqlen * heads * dim) {
+    fail('ERR_SHAPE', 'data', 'as long as shape says', `${data.length} elements`);
+  }
+  const { per = 'block', hadamard } = options;
+  const x = hadamard ? hadamardRotate(data, dim, hadamard.seed) : data;
+  const block = blockOf(shape);
+  const blocks = Math.ceil(seqlen / BLOCK);
+
+  const largest = new Float64Array(batch * heads * blocks);
+  x.forEach((value, i) => {
+    const magnitude = Math.abs(value);
+    if (magnitude < Infinity) largest[block(i)] = Math.max(largest[block(i)], magnitude);
+  });
+  const shared = { block: 1, head: blocks, tensor: largest.length }[per];
+  const scales = Float32Array.from(largest, (_, n) => {
+    const first = Math.floor(n / shared) * shared;
+    const most = Math.max(...largest.subarray(first, first + shared));
+    return most > 0 ? Math.max(most / LARGEST, 2 ** -126) : 1;
+  });
+  const bits = Uint8Array.from(x, (value, i) => e4m3Bits(Math.fround(value / scales[block(i)])));
+  return { shape, bits, scales, per, hadamard };
+}
+
+/** What a float8 tensor stands for: value * scale, rotated back. */
+export function dequantizeE4m3({ shape, bits, scales, hadamard }: E4m3Tensor): Float64Array {
+  const block = blockOf(shape);
+  const x = Float64Array.from(bits, (byte, i) => e4m3FromBits(byte) * scales[block(i)]);
+  return hadamard ? hadamardRotate(x, shape.dim, hadamard.seed, 'back') : x;
+}
