@@ -20,6 +20,8 @@ export interface Plan {
   readonly kernel: string;
   /** Instruction set it is compiled for, such as `'x86-64-v3'`. */
   readonly isa: string;
+  /** The kernel that would compute the gradients, such as `'cpu.backward'`; empty for a call that has none. */
+  readonly backwardKernel: string;
   /** Threads that share out the work; on a GPU those of one block. */
   readonly threads: number;
   /** Query rows of one register tile; on a GPU of one block. */

@@ -13,6 +13,7 @@ test('says what would run and what it costs', () => {
   expect(plan).toMatchObject({
     device: 'cpu',
     kernel: 'cpu.forward',
+    backwardKernel: 'cpu.backward',
     numSplits: expect.any(Number),
   });
   expect(plan.isa).toMatch(/^(x86-64-v|aarch64|scalar|generic|neon|sse|avx)/);

@@ -1,10 +1,10 @@
 // scripts/ptxas-report.mjs: what it reads out of ptxas' words, and the occupancy it computes.
-// @ts-expect-error: plain JavaScript
 import {
   blocksPerMultiprocessor,
   parsePtxas,
   shortName,
   wgmmaAdvice,
+  // @ts-expect-error: plain JavaScript
 } from '../scripts/ptxas-report.mjs';
 
 const log = `ptxas info    : 0 bytes gmem

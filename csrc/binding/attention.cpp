@@ -107,6 +107,7 @@ Napi::Value plan(const Napi::CallbackInfo& info) {
   Napi::Object result = Napi::Object::New(info.Env());
   result.Set("kernel", plan.kernel);
   result.Set("isa", plan.isa);
+  result.Set("backwardKernel", plan.backward_kernel);
   result.Set("threads", plan.threads);
   result.Set("tileQ", plan.tile_q);
   result.Set("tileK", plan.tile_k);

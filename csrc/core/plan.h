@@ -9,6 +9,7 @@ namespace fa {
 struct AttentionPlan {
   std::string kernel;    // "cpu.forward"
   std::string isa;       // "x86-64-v3"
+  std::string backward_kernel;  // of the gradients: "cpu.backward"; empty when the call has none
   int threads = 1;       // that share out the work; of one block on a GPU
   int tile_q = 0;        // query rows of one register tile; of one block on a GPU
   int tile_k = 0;        // keys of one tile

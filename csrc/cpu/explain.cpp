@@ -207,6 +207,7 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
   AttentionPlan plan;
   plan.kernel = forward.decode ? "cpu.decode" : "cpu.forward";
   plan.isa = forward.kernels->name;
+  if (!p.paged() && !p.float8()) plan.backward_kernel = "cpu.backward";
   plan.threads = forward.threads;
   plan.tile_q = forward.decode ? forward.kernels->decode_rows : forward.kernels->panel_rows;
   plan.tile_k = forward.tile_k;

@@ -35,6 +35,7 @@ void check_size(uint32_t bytes, const void* global, const char* what, const Loca
 void engine_load(uint32_t destination, uint32_t bytes, uint32_t alignment, uint32_t barrier,
                  const char* what, std::function<void(uint8_t* destination)> move,
                  const Location& at) {
+  require_sm90(what, at);
   Block& block = *current->block;
   const uint32_t offset = range(destination, bytes, alignment, what, at);
   const int index = mbarrier_for_copy(barrier, what, at);
@@ -56,6 +57,7 @@ void engine_load(uint32_t destination, uint32_t bytes, uint32_t alignment, uint3
 
 void engine_store(uint32_t source, uint32_t bytes, uint32_t alignment, const char* what,
                   std::function<void(const uint8_t* data)> write, const Location& at) {
+  require_sm90(what, at);
   Block& block = *current->block;
   Warp& warp = *current->warp;
   const uint32_t offset = range(source, bytes, alignment, what, at);

@@ -21,7 +21,8 @@ struct Config {
   Policy policy = Policy::kRandom;
   Delivery delivery = Delivery::kRandom;
   bool check_races = true;
-  int resident_blocks = 2;  // blocks that run interleaved; more join when all of these poll
+  int compute_capability = 90;  // of the device: 10 * major + minor
+  int resident_blocks = 2;      // blocks that run interleaved; more join when all of these poll
 
   /** Covers every pair of policy and delivery within nine consecutive seeds. */
   static Config from_seed(uint64_t seed);

@@ -270,8 +270,10 @@ cudaError_t launch_kernel(const void* function, dim3 grid, dim3 block, size_t sh
       block.x * block.y * block.z > static_cast<unsigned>(properties.maxThreadsPerBlock))
     return note(cudaErrorInvalidConfiguration);
   if (shared_bytes > dynamic_shared_limit(function)) return note(cudaErrorInvalidValue);
-  const Report report = run_grid(function_name(function), grid, block, shared_bytes,
-                                 Config::from_environment(launches++), thread_body);
+  Config config = Config::from_environment(launches++);
+  config.compute_capability = 10 * properties.major + properties.minor;
+  const Report report =
+      run_grid(function_name(function), grid, block, shared_bytes, config, thread_body);
   log_report(report);
   // As on a GPU, the launch has succeeded; the calls after it say what came of it.
   if (!report.ok()) end_device(device, report.error);

@@ -4,6 +4,7 @@
 
 #include "core/dtype.h"
 #include "simt/execution.h"
+#include "simt/report.h"
 
 namespace simt {
 
@@ -160,6 +161,7 @@ void load_matrices(uint32_t* registers, int count, bool transpose, uint32_t row_
 
 void store_matrices(uint32_t row_address, const uint32_t* registers, int count, bool transpose,
                     const Location& at) {
+  require_sm90("stmatrix", at);
   StoreArguments own{registers, row_address};
   collective(transpose ? "stmatrix.trans" : "stmatrix", kAllLanes, &own, at, [&](Warp& warp) {
     ++counters().stmatrix;

@@ -75,6 +75,13 @@ void fail(const Location& at, const char* pattern, ...) {
   return_to_main();
 }
 
+void require_sm90(const char* what, const Location& at) {
+  const int found = execution.config.compute_capability;
+  if (found != 90)
+    fail(at, "%s, of sm_90a, on a device of compute capability %d.%d", what, found / 10,
+         found % 10);
+}
+
 std::string describe_waits() {
   std::string text;
   for (const auto& block : execution.blocks) {

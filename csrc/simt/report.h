@@ -17,6 +17,9 @@ void note_failure(const std::string& message);
 [[noreturn]] void fail(const Location& at, const char* format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/** Reports an instruction of sm_90a on a device that is no Hopper. */
+void require_sm90(const char* what, const Location& at);
+
 /** "forward.cu:118" */
 std::string to_string(const Location& at);
 

@@ -23,11 +23,13 @@ int registers_at_launch(int threads) {
 }
 
 bool elect(const Location& at) {
+  require_sm90("elect", at);
   collective("elect", kAllLanes, nullptr, at, [](Warp&) {});
   return current->lane == static_cast<int>(execution.config.seed * 0x9e3779b97f4a7c15ull >> 59);
 }
 
 void take_registers(int count, const Location& at) {
+  require_sm90("setmaxnreg", at);
   collective("setmaxnreg.inc", kAllLanes, nullptr, at, [&](Warp& warp) {
     RegisterPool& pool = warp.block->registers;
     if (count < warp.registers)
@@ -43,6 +45,7 @@ void take_registers(int count, const Location& at) {
 }
 
 void give_registers(int count, const Location& at) {
+  require_sm90("setmaxnreg", at);
   collective("setmaxnreg.dec", kAllLanes, nullptr, at, [&](Warp& warp) {
     RegisterPool& pool = warp.block->registers;
     if (count > warp.registers)

@@ -303,6 +303,7 @@ Product& next_product(Warpgroup& group, Warp& warp, const WgmmaShape& shape, con
 }
 
 void issue(Warp& warp, const WgmmaShape& shape, const Location& at) {
+  require_sm90("wgmma", at);
   if (!warp.products.fenced) fail(at, "wgmma without a wgmma_fence since the last wgmma_commit");
   if (static_cast<size_t>(warp.index / kWarpsOfGroup * kWarpsOfGroup + kWarpsOfGroup) >
       warp.block->warps.size())

@@ -8,7 +8,7 @@ import {
 import { standardAttentionBackward } from '../../lib/reference/index.js';
 import { onCpu, onSimt, sized, widestHeadDim } from '../support/device.js';
 import { expectGradients } from '../support/gradients.js';
-import { floatDTypes, maxError, normals, qkvTensors, randomProblem } from '../support/numerics.js';
+import { testedDTypes, maxError, normals, qkvTensors, randomProblem } from '../support/numerics.js';
 import { blockMasks, options, shape } from '../support/option-cases.js';
 
 const allSeqlens: readonly (readonly [number, number])[] = [
@@ -30,7 +30,7 @@ const oddHeadDims = [
 ].filter((headDim) => headDim <= widestHeadDim);
 const groupings = { MHA: [2, 2], GQA: [4, 2], MQA: [3, 1] } as const;
 
-describe.each(floatDTypes)('gradients, %s', (dtype) => {
+describe.each(testedDTypes)('gradients, %s', (dtype) => {
   describe.each(Object.entries(groupings))('%s', (_name, [heads, kvHeads]) => {
     test.each(seqlens.map((pair, i) => [...pair, headDims[(i * 5 + heads) % headDims.length]]))(
       '%i queries, %i keys, head dim %i',

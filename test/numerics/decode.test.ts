@@ -2,7 +2,7 @@ import { explain, flashAttention, flashAttentionPaged, randn, tensor } from '../
 import { testOnCpu } from '../support/device.js';
 import {
   expectWithin,
-  floatDTypes,
+  testedDTypes,
   maxError,
   measure,
   normals,
@@ -38,7 +38,7 @@ const options: Record<string, SharedOptions> = {
   'window in layout bhsd': { layout: 'bhsd', causal: true, window: [37, 0], sinkTokens: 5 },
 };
 
-describe.each(floatDTypes)('%s', (dtype) => {
+describe.each(testedDTypes)('%s', (dtype) => {
   test.each(Object.entries(options))('%s', async (_name, option) => {
     for (const [seqlenQ, kvHeads] of [
       [1, 8],

@@ -1,5 +1,5 @@
 import { onSimt, widestHeadDim } from '../support/device.js';
-import { expectWithin, floatDTypes, measure } from '../support/numerics.js';
+import { expectWithin, testedDTypes, measure } from '../support/numerics.js';
 
 const allSeqlens: readonly (readonly [number, number])[] = [
   [1, 1],
@@ -20,7 +20,7 @@ const oddHeadDims = [
 ].filter((headDim) => headDim <= widestHeadDim);
 const groupings = { MHA: [4, 4], GQA: [6, 2], MQA: [4, 1] } as const;
 
-describe.each(floatDTypes)('forward, %s', (dtype) => {
+describe.each(testedDTypes)('forward, %s', (dtype) => {
   describe.each(Object.entries(groupings))('%s', (_name, [heads, kvHeads]) => {
     test.each(seqlens.map((pair, i) => [...pair, headDims[(i * 5 + heads) % headDims.length]]))(
       '%i queries, %i keys, head dim %i',

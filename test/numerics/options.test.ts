@@ -1,8 +1,8 @@
 import { BlockMask } from '../../lib/index.js';
-import { expectWithin, floatDTypes, measure } from '../support/numerics.js';
+import { expectWithin, testedDTypes, measure } from '../support/numerics.js';
 import { blockMasks, options, shape } from '../support/option-cases.js';
 
-describe.each(floatDTypes)('%s', (dtype) => {
+describe.each(testedDTypes)('%s', (dtype) => {
   test.each(Object.entries(options))('%s', async (_name, option) => {
     expectWithin(await measure(shape, option, { dtype, mostRows: 40 }));
   });

@@ -5,6 +5,7 @@
 
 #include "cuda/ptx/ptx.h"
 #include "device_array.h"
+#include "encode_map.h"
 #include "simt/bank_conflicts.h"
 #include "simt/global_memory.h"
 #include "simt/launch.h"
@@ -18,11 +19,12 @@ struct Params {
   int stride;  // bytes
 };
 
-simt::Counters count(void (*kernel)(Params), int blocks, int threads, int stride = 0) {
-  Params params{static_cast<float*>(simt::allocate_global(1 << 16)), stride};
+template <class P>
+simt::Counters count(void (*kernel)(P), int blocks, int threads, size_t shared_bytes,
+                     const P& params) {
   simt::Counters first{};
   for (uint64_t seed = 0; seed < kSeeds; ++seed) {
-    const simt::Report report = simt::launch("counted", kernel, blocks, threads, 32 * 1024,
+    const simt::Report report = simt::launch("counted", kernel, blocks, threads, shared_bytes,
                                              simt::Config::from_seed(seed), params);
     if (!report.ok()) std::fprintf(stderr, "%s\n", report.error.c_str());
     CHECK(report.ok());
@@ -31,8 +33,14 @@ simt::Counters count(void (*kernel)(Params), int blocks, int threads, int stride
     if (seed == 0) first = counters;
     CHECK(__builtin_memcmp(&first, &counters, sizeof counters) == 0);
   }
-  simt::free_global(params.data);
   return first;
+}
+
+simt::Counters count(void (*kernel)(Params), int blocks, int threads, int stride = 0) {
+  const Params params{static_cast<float*>(simt::allocate_global(1 << 16)), stride};
+  const simt::Counters counters = count(kernel, blocks, threads, 32 * 1024, params);
+  simt::free_global(params.data);
+  return counters;
 }
 
 void global_traffic(Params p) {
@@ -103,6 +111,74 @@ void check_traffic() {
   CHECK(c.cp_async == 3 * 64 && c.shared_written_bytes == 3 * 64 * 16);
 }
 
+// ── sm_90 ────────────────────────────────────────────────────────────────────────────────────────
+
+struct EngineParams {
+  ptx::tensor_map map;  // of 24 x 10 floats, boxes of 16 x 8
+  float* data;
+};
+
+void engine_traffic(EngineParams p) {
+  PTX_SHARED(uint64_t, barrier, 1);
+  const uint32_t box = ptx::dyn_smem(), run = box + 512;
+  if (threadIdx.x == 0) {
+    ptx::mbar_init(barrier, 1);
+    ptx::fence_mbar_init();
+    ptx::mbar_arrive_expect_tx(barrier, 512 + 48);
+    ptx::tma_load_2d(box, &p.map, barrier, 16, 4);  // 8 x 6 of it inside
+    ptx::bulk_load(run, p.data, 48, barrier);
+  }
+  ptx::sync_block();
+  ptx::mbar_wait(barrier, 0);
+  if (threadIdx.x == 0) {
+    ptx::tma_store_2d(&p.map, box, -4, 0);  // 12 x 8
+    ptx::bulk_store(p.data, run, 48);
+    ptx::bulk_reduce_add_f32(p.data, run, 32);
+    ptx::bulk_commit();
+    ptx::bulk_wait_read<0>();
+  }
+}
+
+void products(EngineParams) {
+  const uint32_t tile = ptx::dyn_smem();
+  for (uint32_t i = 16 * threadIdx.x; i < 8192; i += 16 * 128)
+    ptx::sts<uint4>(tile + i, make_uint4(0, 0, 0, 0));
+  ptx::fence_proxy_async();
+  ptx::sync_block();
+  const uint64_t operand = ptx::desc_sw128(tile, 0, 1024);
+  float d[32];
+  ptx::wgmma_fence(d);
+  for (int k = 0; k < 4; ++k)
+    ptx::wgmma_ss<ptx::f16>(d, ptx::desc_advance(operand, 32), operand, k > 0);
+  ptx::wgmma_commit();
+  ptx::wgmma_wait<0>(d);
+  // Rows of 16 bytes, one after the other and then 128 bytes apart.
+  const uint32_t r[4] = {}, lane = threadIdx.x % 32;
+  ptx::sync_block();
+  ptx::stmatrix_x4(tile + 512 * (threadIdx.x / 32) + 16 * lane, r);
+  if (threadIdx.x < 32) ptx::stmatrix_x4(tile + 4096 + 128 * lane, r);
+}
+
+void check_engines() {
+  EngineParams params{};
+  params.data = static_cast<float*>(simt::allocate_global(4096));
+  CHECK(encode_map(&params.map, params.data,
+                   {CU_TENSOR_MAP_DATA_TYPE_FLOAT32, {24, 10}, {96}, {16, 8}}) == CUDA_SUCCESS);
+  const simt::Counters copies = count(engine_traffic, 3, 64, 1024, params);
+  CHECK(copies.bulk_copies == 3 * 5);
+  CHECK(copies.global_read_bytes == 3 * (8 * 6 * 4 + 48));
+  CHECK(copies.global_written_bytes == 3 * (12 * 8 * 4 + 48));
+  CHECK(copies.global_atomic_bytes == 3 * 32);
+  CHECK(copies.shared_written_bytes == 3 * (512 + 48));
+  CHECK(copies.shared_read_bytes == 3 * (512 + 48 + 32));
+
+  const simt::Counters multiplied = count(products, 2, 128, 8192, params);
+  CHECK(multiplied.wgmma == 2 * 4 && multiplied.stmatrix == 2 * 5);
+  CHECK(multiplied.stmatrix_conflicts == 2 * 4 * 7);
+  CHECK(multiplied.shared_written_bytes == 2 * (8192 + 5 * 512));
+  simt::free_global(params.data);
+}
+
 void check_instructions() {
   const simt::Counters c = count(instructions, 2, 64);
   const uint64_t warps = 4, threads = 128;
@@ -149,6 +225,7 @@ void check_bank_conflicts() {
 int main() {
   check_traffic();
   check_instructions();
+  check_engines();
   check_bank_conflicts();
   std::printf("counters: passed\n");
 }

@@ -1,5 +1,6 @@
 // The mistakes of scripts/mutate.mjs: in `file` (under csrc), which has the passage `from` exactly
 // once, it becomes `to`. `kernel` names the program's cases. Every bug found later belongs here, too.
+import { backwardSm90 } from './mutations_backward_sm90.mjs';
 import { forwardSm90 } from './mutations_forward_sm90.mjs';
 
 const forward = 'cuda/sm80/forward.h';
@@ -246,12 +247,7 @@ export const mutations = [
       'top == -kInfinity ? 0.f : top * scale',
       'top * scale',
     ],
-    [
-      'empty rows divided by their sum',
-      result,
-      'if (sum == 0) return {0.f, -kInfinity};',
-      '',
-    ],
+    ['empty rows divided by their sum', result, 'if (sum == 0) return {0.f, -kInfinity};', ''],
     ['lse of base 2', result, 'ptx::log2_approx(sum) * kLn2)', 'ptx::log2_approx(sum))'],
     [
       'sink counted by every split',
@@ -506,4 +502,5 @@ export const mutations = [
     ],
   ]),
   ...of('forward_sm90', forwardSm90),
+  ...of('backward_sm90', backwardSm90),
 ];

@@ -2,6 +2,7 @@
 // and swizzles included. The program runs on the SIMT executor under many schedules, and unchanged on a
 // GPU (nvcc -gencode arch=compute_90a,code=sm_90a).
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <random>
 
@@ -611,6 +612,7 @@ void check_products(uint32_t seed) {
 }  // namespace
 
 int main() {
+  setenv("FLASH_ATTENTION_SIMT_DEVICES", "sm90", 1);  // the executor's; a GPU has to be one
   for (int repeat = 0; repeat < kRepeats; ++repeat) {
     const uint32_t seed = static_cast<uint32_t>(repeat);
     check_conversions(seed);

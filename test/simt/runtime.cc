@@ -6,6 +6,7 @@
 
 #include "cuda/ptx/ptx.h"
 #include "device_array.h"
+#include "encode_map.h"
 #include "simt/launch_log.h"
 
 namespace {
@@ -26,7 +27,7 @@ __global__ void use_shared(const __grid_constant__ Params p) {
 
 void check_devices() {
   int count = 0;
-  CHECK(cudaGetDeviceCount(&count) == cudaSuccess && count == 2);
+  CHECK(cudaGetDeviceCount(&count) == cudaSuccess && count == 3);
   cudaDeviceProp a100, h100;
   CHECK(cudaGetDeviceProperties(&a100, 0) == cudaSuccess);
   CHECK(cudaGetDeviceProperties(&h100, 1) == cudaSuccess);
@@ -35,8 +36,8 @@ void check_devices() {
   CHECK(h100.major == 9 && h100.multiProcessorCount == 132 &&
         h100.sharedMemPerBlockOptin == 227 * 1024);
   CHECK(a100.totalGlobalMem == kMemory);
-  CHECK(cudaGetDeviceProperties(&a100, 2) == cudaErrorInvalidDevice);
-  CHECK(cudaSetDevice(2) == cudaErrorInvalidDevice);
+  CHECK(cudaGetDeviceProperties(&a100, 3) == cudaErrorInvalidDevice);
+  CHECK(cudaSetDevice(3) == cudaErrorInvalidDevice);
   CHECK(cudaGetLastError() == cudaErrorInvalidDevice && cudaGetLastError() == cudaSuccess);
 }
 
@@ -86,6 +87,69 @@ void check_launches() {
   cudaGetLastError();
 }
 
+/** What the driver demands of a tensor map (CUDA driver API, cuTensorMapEncodeTiled). */
+void check_tensor_maps() {
+  DeviceArray<float> data(64 * 64);
+  ptx::tensor_map map;
+  const TensorShape good{CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+                         {60, 30, 7},
+                         {128, 4096},
+                         {64, 16, 1},
+                         CU_TENSOR_MAP_SWIZZLE_128B};
+  const auto status = [&](auto change, int bytes_off = 0) {
+    TensorShape shape = good;
+    change(shape);
+    return encode_map(&map, reinterpret_cast<char*>(data.device()) + bytes_off, shape);
+  };
+  CHECK(status([](TensorShape&) {}) == CUDA_SUCCESS);
+  CHECK(status([](TensorShape&) {}, 8) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(status([](TensorShape& s) { s.dims[1] = 0; }) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(status([](TensorShape& s) { s.dims[1] = (1ull << 32) + 1; }) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(status([](TensorShape& s) { s.strides[0] = 120; }) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(status([](TensorShape& s) { s.strides[1] = 1ull << 40; }) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(status([](TensorShape& s) { s.box[1] = 257; }) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(status([](TensorShape& s) { s.box[2] = 0; }) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(status([](TensorShape& s) { s.box[0] = 65; }) == CUDA_ERROR_INVALID_VALUE);   // 130 bytes
+  CHECK(status([](TensorShape& s) { s.box[0] = 128; }) == CUDA_ERROR_INVALID_VALUE);  // 256 bytes
+  CHECK(status([](TensorShape& s) {
+          s.box[0] = 128;
+          s.swizzle = CU_TENSOR_MAP_SWIZZLE_NONE;
+        }) == CUDA_SUCCESS);
+  CHECK(status([](TensorShape& s) { s.swizzle = CU_TENSOR_MAP_SWIZZLE_64B; }) ==
+        CUDA_ERROR_INVALID_VALUE);
+  CHECK(status([](TensorShape& s) {
+          s.dims = {1, 1, 1, 1, 1, 1};
+          s.strides.resize(5);
+          s.box = {8, 1, 1, 1, 1, 1};
+        }) == CUDA_ERROR_INVALID_VALUE);
+
+  void* function = &function;
+  cudaDriverEntryPointQueryResult result;
+  CHECK(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 11080,
+                                         cudaEnableDefault, &result) == cudaSuccess);
+  CHECK(!function && result == cudaDriverEntryPointVersionNotSufficent);
+  CHECK(cudaGetDriverEntryPointByVersion("cuNothing", &function, 12000, cudaEnableDefault,
+                                         &result) == cudaSuccess);
+  CHECK(!function && result == cudaDriverEntryPointSymbolNotFound);
+}
+
+__global__ void elect(const __grid_constant__ Params p) {
+  if (ptx::elect_one()) ptx::stg(p.data, 1);
+}
+
+/** What is compiled for sm_90a runs on no other device. */
+void check_architecture() {
+  CHECK(cudaSetDevice(1) == cudaSuccess);
+  DeviceArray<int> data(1);
+  run(elect, 1, 32, 0, Params{data.device(), 0});
+  CHECK(data.read()[0] == 1);
+  CHECK(cudaSetDevice(2) == cudaSuccess);
+  simt::keep_reports();
+  CHECK(start(elect, 1, 32, 0, Params{data.device(), 0}) == cudaSuccess);
+  const std::vector<simt::Report> reports = simt::take_reports();
+  CHECK(reports[0].error.find("compute capability 8.0") != std::string::npos);
+}
+
 void check_failure() {
   CHECK(cudaSetDevice(1) == cudaSuccess);
   cudaStream_t healthy;
@@ -113,11 +177,13 @@ void check_failure() {
 }  // namespace
 
 int main() {
-  setenv("FLASH_ATTENTION_SIMT_DEVICES", "sm80,sm90", 1);
+  setenv("FLASH_ATTENTION_SIMT_DEVICES", "sm80,sm90,sm80", 1);
   setenv("FLASH_ATTENTION_SIMT_MEMORY", std::to_string(kMemory).c_str(), 1);
   check_devices();
   check_memory();
   check_launches();
+  check_tensor_maps();
   check_failure();
+  check_architecture();
   std::printf("runtime: passed\n");
 }

@@ -7,6 +7,8 @@ import { defaultDevice, type DeviceName } from '../../lib/index.js';
 export const device: DeviceName = defaultDevice();
 export const onCpu = device === 'cpu';
 export const onSimt = device.startsWith('simt:');
+/** Its float32 runs the kernels of sm_80, which `simt:sm80` tests. */
+export const onSimtHopper = device.endsWith(':sm90');
 
 /** `full`, and on the SIMT device `reduced`. */
 export function sized<T>(full: T, reduced: T): T {

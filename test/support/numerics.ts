@@ -21,10 +21,13 @@ import {
   roundToFloat16,
   standardAttention,
 } from '../../lib/reference/index.js';
+import { onSimtHopper } from './device.js';
 import { uniform } from './random.js';
 
 export type FloatDType = 'float32' | 'float16' | 'bfloat16';
 export const floatDTypes: readonly FloatDType[] = ['float32', 'float16', 'bfloat16'];
+/** Those whose kernels only this device has. */
+export const testedDTypes = floatDTypes.filter((dtype) => !onSimtHopper || dtype !== 'float32');
 
 const SLACK = 1e-5;
 const { sqrt, log, cos, PI, abs, fround } = Math; // once: see random.ts

@@ -23,36 +23,37 @@ PTX_FN float quad_sum(float x) {
 /** Rows of kRowTiles accumulator tiles: row 2m + h is row g + 8h of tile m. */
 template <int kRowTiles>
 struct OnlineSoftmax {
-  float maximum[2 * kRowTiles];  // of the scores as update() gets them
-  float sum[2 * kRowTiles];      // of this thread's columns alone
+  static constexpr int kRows = 2 * kRowTiles;
+  float maximum[kRows];  // of the scores, scaled
+  float sum[kRows];      // of this thread's columns alone
 
   PTX_FN OnlineSoftmax() {
 #pragma unroll
-    for (int r = 0; r < 2 * kRowTiles; ++r) {
+    for (int r = 0; r < kRows; ++r) {
       maximum[r] = -kInfinity;
       sum[r] = 0;
     }
   }
 
   /**
-   * Turns scores into exp2(to_base_2 * (scale * s - scale * maximum)) with scale > 0, and brings the sums to the new maximum;
+   * Turns scores into 2^lift * exp2(to_base_2 * (scale * s - maximum)) with scale > 0, and brings the sums to the new maximum;
    * `alpha` is what accumulators are to be multiplied by. One of the factors is 1: products go into one multiply-add with scale =
    * softmax scale * log2(e); scores that may be large, with to_base_2 = log2(e), lose nothing by the difference. A score of
    * -infinity is a hidden pair: exactly 0. False when all of alpha is 1, for the whole warp.
    */
   template <int kKeyTiles>
-  PTX_FN bool exponentiate(float (&s)[kRowTiles][kKeyTiles][4], float (&alpha)[2 * kRowTiles],
-                           float scale, float to_base_2) {
+  PTX_FN bool exponentiate(float (&s)[kRowTiles][kKeyTiles][4], float (&alpha)[kRows],
+                           const float (&scale)[kRows], float to_base_2, float lift = 0) {
     bool unchanged = true;
 #pragma unroll
-    for (int r = 0; r < 2 * kRowTiles; ++r) {
+    for (int r = 0; r < kRows; ++r) {
       const int m = r / 2, h = 2 * (r % 2);
-      float top = maximum[r];
+      float top = -kInfinity;
 #pragma unroll
       for (int n = 0; n < kKeyTiles; ++n) top = fmaxf(s[m][n][h], fmaxf(s[m][n][h + 1], top));
-      top = quad_max(top);
-      const float origin = top == -kInfinity ? 0.f : top * scale;
-      alpha[r] = ptx::exp2_approx(fmaf(maximum[r], scale, -origin) * to_base_2);
+      top = fmaxf(maximum[r], quad_max(top) * scale[r]);
+      const float origin = top == -kInfinity ? 0.f : top;
+      alpha[r] = ptx::exp2_approx((maximum[r] - origin) * to_base_2);
       unchanged &= top == maximum[r];
       maximum[r] = top;
       float total = 0;
@@ -60,7 +61,7 @@ struct OnlineSoftmax {
       for (int n = 0; n < kKeyTiles; ++n) {
 #pragma unroll
         for (int c = h; c < h + 2; ++c) {
-          s[m][n][c] = ptx::exp2_approx(fmaf(s[m][n][c], scale, -origin) * to_base_2);
+          s[m][n][c] = ptx::exp2_approx(fmaf(s[m][n][c], scale[r], lift - origin) * to_base_2);
           total += s[m][n][c];
         }
       }
@@ -70,8 +71,7 @@ struct OnlineSoftmax {
   }
 
   template <int kColumnTiles>
-  static PTX_FN void rescale(float (&o)[kRowTiles][kColumnTiles][4],
-                             const float (&alpha)[2 * kRowTiles]) {
+  static PTX_FN void rescale(float (&o)[kRowTiles][kColumnTiles][4], const float (&alpha)[kRows]) {
 #pragma unroll
     for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
@@ -86,8 +86,10 @@ struct OnlineSoftmax {
   template <int kKeyTiles, int kColumnTiles>
   PTX_FN void update(float (&s)[kRowTiles][kKeyTiles][4], float (&o)[kRowTiles][kColumnTiles][4],
                      float scale, float to_base_2) {
-    float alpha[2 * kRowTiles];
-    if (exponentiate(s, alpha, scale, to_base_2)) rescale(o, alpha);
+    float alpha[kRows], scales[kRows];
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) scales[r] = scale;
+    if (exponentiate(s, alpha, scales, to_base_2)) rescale(o, alpha);
   }
 };
 

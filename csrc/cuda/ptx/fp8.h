@@ -2,7 +2,7 @@
 // value is 448, there is no infinity. sm_89 and newer.
 #pragma once
 
-#include "cuda/ptx/types.h"
+#include "cuda/ptx/math.h"
 
 #if !PTX_DEVICE
 #include "simt/fp8.h"
@@ -46,5 +46,10 @@ inline uint32_t permute_bytes(uint32_t low, uint32_t high, uint32_t selector) {
 }
 
 #endif
+
+template <>
+PTX_FN float to_float(e4m3 value) {
+  return unpack2<f16>(unpack2_e4m3(value.bits)).x;
+}
 
 }  // namespace ptx

@@ -42,10 +42,9 @@ int choose_tile(const AttentionProblem& p, Outer outer, bool featured, const Que
 void launch_backward(const AttentionProblem& problem, const BackwardPlan& plan, BackwardParams p,
                      Outer outer, const Queue& queue) {
   const DType dtype = problem.q.dtype;
-  const bool featured = dtype == DType::kFloat32 || plan.featured || !p.aligned;
-  const int index = choose_tile(problem, outer, featured, queue);
+  const int index = choose_tile(problem, outer, plan.featured, queue);
   const BackwardTile& tile =
-      sm80::backward_tiles(dtype == DType::kFloat32, outer, featured).tiles[index];
+      sm80::backward_tiles(dtype == DType::kFloat32, outer, plan.featured).tiles[index];
   const int64_t rows = outer == Outer::kKeys ? problem.max_seqlen_k : problem.max_seqlen_q;
   const int64_t heads = outer == Outer::kKeys ? problem.kv_heads() : problem.heads();
   const int64_t tiles = (rows + tile.outer - 1) / tile.outer;
@@ -55,7 +54,8 @@ void launch_backward(const AttentionProblem& problem, const BackwardPlan& plan, 
   const auto find = dtype == DType::kFloat32   ? sm80::backward_f32
                     : dtype == DType::kFloat16 ? sm80::backward_f16
                                                : sm80::backward_bf16;
-  launch(find(outer, featured, index), dim3(static_cast<unsigned>(tiles * heads * problem.batch())),
+  launch(find(outer, plan.featured, index),
+         dim3(static_cast<unsigned>(tiles * heads * problem.batch())),
          dim3(static_cast<unsigned>(tile.warps() * 32)),
          static_cast<size_t>(
              sm80::backward_shared_bytes(tile, outer, static_cast<int>(dtype_size(dtype)))),

@@ -1,7 +1,10 @@
 #include "cuda/runtime/backward_plan.h"
 
 #include <algorithm>
+#include <string>
+#include <vector>
 
+#include "cuda/runtime/head_block.h"
 #include "cuda/runtime/params.h"
 #include "cuda/runtime/tensor_map.h"
 
@@ -15,6 +18,35 @@ bool has_options(const AttentionProblem& p) {
          p.sink_tokens > 0 || p.dropout.p > 0;
 }
 
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/** What the kernels of sm_90a do for one (batch, query head): see sm90/backward.h. */
+struct Counts {
+  int64_t full = 0, partial = 0, skipped = 0;
+  double pairs = 0, query_rows = 0, states = 0;  // rows loaded
+  std::vector<bool> met;                         // tiles of keys with something to do
+
+  Counts(const HeadBlock& head, const sm90::BackwardTile& tile, const Sequence& s,
+         int64_t query_rows_there)
+      : met(static_cast<size_t>(ceil_div(s.seqlen_k, tile.keys))) {
+    for (int64_t i = 0; i < s.seqlen_q; ++i) pairs += visible_pairs(head, i);
+    for (int64_t j0 = 0; j0 < s.seqlen_k; j0 += tile.keys) {
+      for (int64_t i0 = 0; i0 < s.seqlen_q; i0 += tile.queries) {
+        const int64_t last = std::min(i0 + tile.queries, s.seqlen_q);
+        TileKind kind = head.classify(i0, last, j0, j0 + tile.keys);
+        if (last < i0 + tile.queries) kind = both(kind, TileKind::kPartial);
+        full += kind == TileKind::kFull;
+        partial += kind == TileKind::kPartial;
+        skipped += kind == TileKind::kSkip;
+        if (kind == TileKind::kSkip) continue;
+        met[static_cast<size_t>(j0 / tile.keys)] = true;
+        query_rows += static_cast<double>(std::min<int64_t>(tile.queries, query_rows_there - i0));
+        states += static_cast<double>(last - i0);
+      }
+    }
+  }
+};
+
 }  // namespace
 
 BackwardPlan plan_backward(const AttentionProblem& problem, const AttentionGradients& gradients,
@@ -25,7 +57,6 @@ BackwardPlan plan_backward(const AttentionProblem& problem, const AttentionGradi
     plan.aligned &= aligned_rows(*view);
     addressable &= tma_addressable(*view);
   }
-  plan.featured = has_options(problem);
 
   // What stays on sm_80: other devices, float32, rows that TMA cannot take, head dims whose gradients fill the registers.
   const int64_t width = std::max(problem.head_dim(), problem.head_dim_v());
@@ -33,11 +64,79 @@ BackwardPlan plan_backward(const AttentionProblem& problem, const AttentionGradi
   plan.sm90 = properties.major == 9 && properties.minor == 0 &&
               problem.q.dtype != DType::kFloat32 && plan.aligned && addressable &&
               plan.tile.width > 0;
+  // Neither do the plain kernels of sm_80 know float32 or rows that are not aligned.
+  plan.featured =
+      has_options(problem) || (!plan.sm90 && (problem.q.dtype == DType::kFloat32 || !plan.aligned));
   if (plan.sm90) {
     const int64_t rows = problem.q.shape[1], queries = plan.tile.queries;
     plan.query_tiles =
         problem.varlen() ? rows / queries + problem.batch() : (rows + queries - 1) / queries;
   }
+  return plan;
+}
+
+std::string BackwardPlan::kernel() const {
+  return std::string(sm90 ? "sm90" : "sm80") + ".backward" + (featured ? ".featured" : "");
+}
+
+AttentionPlan plan_gradients(const AttentionProblem& p, const AttentionGradients& gradients,
+                             const cudaDeviceProp& properties) {
+  const BackwardPlan backward = plan_backward(p, gradients, properties);
+  AttentionPlan plan;
+  plan.isa = backward.sm90 ? "sm_90a" : "sm_80";
+  plan.kernel = backward.kernel();
+  if (!backward.sm90) return plan;
+  const sm90::BackwardTile& tile = backward.tile;
+  plan.threads = sm90::kBackwardThreads;
+  plan.tile_q = tile.queries;
+  plan.tile_k = tile.keys;
+  plan.stages = sm90::kBackwardStages;
+  plan.work_items = ceil_div(p.max_seqlen_k, tile.keys) * p.kv_heads() * p.batch();
+  plan.shared_bytes = sm90::backward_shared_bytes(tile);
+  plan.scratch_bytes =
+      backward.sum_size(p) * 4 + p.q.shape[0] * p.q.shape[1] * p.heads() * kRowStateBytes;
+
+  const double element = static_cast<double>(dtype_size(p.q.dtype));
+  const double dim = static_cast<double>(p.head_dim()), dim_v = static_cast<double>(p.head_dim_v());
+  const double row = (dim + dim_v) * element;  // of Q and dO, K and V, dK and dV
+  double pairs = 0, scores = 0, rows = 0, keys = 0;
+  for (int64_t batch = 0; batch < p.batch(); ++batch) {
+    const Sequence s = sequence(p, batch);
+    const double sum_rows =
+        static_cast<double>(ceil_div(s.seqlen_q, tile.queries) * tile.queries * p.heads());
+    rows += static_cast<double>(s.seqlen_q * p.heads());
+    keys += static_cast<double>(s.seqlen_k * p.kv_heads());
+    scores += static_cast<double>(s.seqlen_q * s.seqlen_k * p.heads());
+    plan.bytes += sum_rows * dim * 4;  // read once more, for dQ
+    for (int64_t kv_head = 0; kv_head < p.kv_heads(); ++kv_head) {
+      std::vector<bool> met(static_cast<size_t>(ceil_div(s.seqlen_k, tile.keys)));
+      for (int64_t head = kv_head * p.group(); head < (kv_head + 1) * p.group(); ++head) {
+        const Counts c(head_block(p, s, batch, head), tile, s, p.q.shape[1] - s.q_begin);
+        plan.tiles_full += c.full;
+        plan.tiles_partial += c.partial;
+        plan.tiles_skipped += c.skipped;
+        pairs += c.pairs;
+        plan.bytes += c.query_rows * row + c.states * kRowStateBytes;
+        for (size_t i = 0; i < met.size(); ++i) met[i] = met[i] || c.met[i];
+      }
+      for (size_t i = 0; i < met.size(); ++i) {
+        const int64_t there = p.k.shape[1] - s.k_begin - static_cast<int64_t>(i) * tile.keys;
+        if (met[i]) plan.bytes += static_cast<double>(std::min<int64_t>(tile.keys, there)) * row;
+      }
+    }
+  }
+  const double visits = static_cast<double>(plan.tiles_full + plan.tiles_partial);
+  const double all_rows = static_cast<double>(p.q.shape[0] * p.q.shape[1] * p.heads());
+  plan.flops = 2 * (3 * dim + 2 * dim_v) * pairs;
+  plan.executed_flops = visits * 2 * tile.keys *
+                        (4. * tile.queries * tile.width + sm90::kBackwardConsumers * 64 * 64);
+  plan.bytes +=
+      visits * tile.queries * tile.width * 4                    // added to the sum of dQ
+      + keys * row + rows * dim * element                       // dK and dV, dQ
+      + all_rows * (2 * dim_v * element + 4 + kRowStateBytes);  // out, dOut, lse: row states
+  // Q, K, V, dOut and the gradients once; P read twice, dP written and read, dS written and read twice.
+  plan.standard_bytes = rows * (2 * dim + dim_v) * element + 2 * keys * row + 7 * scores * element;
+  plan.standard_memory = 2 * scores * element;
   return plan;
 }
 

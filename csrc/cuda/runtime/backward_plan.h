@@ -3,19 +3,24 @@
 
 #include <cuda_runtime.h>
 
+#include <string>
+
 #include "core/attention.h"
+#include "core/plan.h"
 #include "cuda/sm90/backward_tiles.h"
 
 namespace fa::cuda {
 
 struct BackwardPlan {
   bool aligned;   // all rows are multiples of 16 bytes at multiples of 16 bytes
-  bool featured;  // some option beside intervals of keys
+  bool featured;  // the kernels with every option
   bool sm90;      // the kernels of sm_90a, else those of sm_80
 
   // Of the former.
   sm90::BackwardTile tile;
   int64_t query_tiles;  // of the sum of dQ, for each (axis 0 of q, head): see sm90/query_sum.h
+
+  std::string kernel() const;  // "sm90.backward"
 
   /** Float32 elements of the sum of dQ. */
   int64_t sum_size(const AttentionProblem& problem) const {
@@ -29,5 +34,12 @@ struct BackwardPlan {
 /** Looks at shapes, strides and options alone, never at memory. */
 BackwardPlan plan_backward(const AttentionProblem& problem, const AttentionGradients& gradients,
                            const cudaDeviceProp& properties);
+
+/**
+ * Kernel, tiles and cost of the gradients, as plan_attention (plan.h) tells those of the forward pass. Bytes and FLOPs are
+ * counted for the kernels of sm_90a; zeroing the sum of dQ is not among them.
+ */
+AttentionPlan plan_gradients(const AttentionProblem& problem, const AttentionGradients& gradients,
+                             const cudaDeviceProp& properties);
 
 }  // namespace fa::cuda

@@ -110,8 +110,9 @@ ForwardPlan plan_sm90(const AttentionProblem& p, const cudaDeviceProp& propertie
   ForwardPlan plan{};
   plan.family = ForwardKernelFamily::kSm90;
   plan.featured = has_options(p);
-  const sm90::ForwardTile tile = sm90::forward_tile(plan.featured, static_cast<int>(p.head_dim()),
-                                                    static_cast<int>(p.head_dim_v()));
+  const sm90::ForwardTile tile = sm90::forward_tile(
+      plan.featured ? sm90::ForwardVariant::kFeatured : sm90::ForwardVariant::kPlain,
+      static_cast<int>(p.head_dim()), static_cast<int>(p.head_dim_v()));
   plan.width = tile.width;
   plan.width_v = tile.width_v;
   plan.rows = tile.rows();
@@ -119,7 +120,7 @@ ForwardPlan plan_sm90(const AttentionProblem& p, const cudaDeviceProp& propertie
   plan.rows_together = plan.rows / tile.consumers;
   plan.stages = tile.stages;
   plan.threads = tile.threads();
-  plan.shared_bytes = sm90::forward_shared_bytes(tile);
+  plan.shared_bytes = sm90::forward_shared_bytes(tile, static_cast<int>(dtype_size(p.q.dtype)));
   plan.pack =
       heads_differ(p) || plan.rows_together % p.group() != 0 ? 1 : static_cast<int>(p.group());
   count_tiles(plan, p);

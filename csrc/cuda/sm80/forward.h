@@ -142,7 +142,7 @@ PTX_FN U* packed_row(const Tensor& tensor, const ForwardBlock& block, int row) {
 
 /** Sums over the keys complete, the sink among them: o becomes the output, lse is stored. */
 template <class T, class Traits, bool kFeatured>
-PTX_FN void finish_rows(const ForwardParams& p, const ForwardBlock& block, int row0, float scale,
+PTX_FN void finish_rows(const ForwardParams& p, const ForwardBlock& block, int row0,
                         const OnlineSoftmax<Traits::kRowTiles>& softmax,
                         typename Traits::Output& o) {
   const AttentionParams& a = p.attention;
@@ -151,7 +151,7 @@ PTX_FN void finish_rows(const ForwardParams& p, const ForwardBlock& block, int r
   for (int r = 0; r < 2 * Traits::kRowTiles; ++r) {
     const int row = row0 + 8 * r + lane.g, inside = block.rows.inside(row);
     const int head = block.rows.head(inside);
-    const RowResult result = row_result<kFeatured>(a, head, softmax.maximum[r] * scale,
+    const RowResult result = row_result<kFeatured>(a, head, softmax.maximum[r],
                                                    quad_sum(softmax.sum[r]), block.split == 0);
 #pragma unroll
     for (int d = 0; d < Traits::kColumnTiles; ++d) {
@@ -380,7 +380,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   const ForwardBlock done = block_again(p, RowTile::kRows);
   const int done_row0 = done.row0 + warp_row();
   if (done_row0 >= done.rows.count) return;
-  finish_rows<T, Traits, kFeatured>(p, done, done_row0, scale, softmax, o);
+  finish_rows<T, Traits, kFeatured>(p, done, done_row0, softmax, o);
   const bool split = p.splits.divisor > 1;
   if constexpr (sizeof(T) == 4) {
     store_float32<Traits>(p, done, done_row0, split || a.aligned, o);

@@ -43,7 +43,8 @@ struct BackwardTraits {
 
 /** What a block does with a tile of queries; its row states follow in shared memory. */
 struct VisitRecord {
-  int head, tile, kind, unused;  // head: -1 after the last one
+  int head, tile, kind;  // head: -1 after the last one
+  int suspect;  // a row state is not finite: perhaps the row is not, or nobody has looked at it
 };
 
 /** Which part of dq_sum a warpgroup has left in shared memory. */
@@ -131,21 +132,26 @@ PTX_FN void load_panels(uint32_t tile, const ptx::tensor_map* map, uint32_t barr
                      panel * Tile::kPanelColumns, row, head, batch);
 }
 
-/** The row states of a tile of queries; rows beyond the end are rows that see nothing. */
+/** The row states of a tile of queries; rows beyond the end are rows that see nothing. Returns whether one is not finite. */
 template <class Traits>
-PTX_FN void load_states(const BackwardKernelParams& p, const SequenceRows& s,
+PTX_FN bool load_states(const BackwardKernelParams& p, const SequenceRows& s,
                         const InnerVisit& visit, uint32_t states) {
   const int lane = this_thread() % 32, first = visit.tile * Traits::kInner;
   const RowState* const from =
       p.call.states +
       (static_cast<int64_t>(s.q_batch) * p.call.attention.heads + visit.head) * p.call.q_rows +
       s.q_begin + first;
+  bool strange = false;
 #pragma unroll
   for (int i = 0; i < Traits::kInner; i += 32) {
-    const RowState state =
-        first + i + lane < s.seqlen_q ? ptx::ldg(from + i + lane) : RowState{kInfinity, 0};
+    RowState state = {kInfinity, 0};
+    if (first + i + lane < s.seqlen_q) {
+      state = ptx::ldg(from + i + lane);
+      strange |= not_finite(state.lse) || not_finite(state.delta);
+    }
     ptx::sts<RowState>(states + static_cast<uint32_t>((i + lane) * kRowStateBytes), state);
   }
+  return ptx::vote_any(strange);
 }
 
 /** Warp 0: decides which tiles of queries come, and loads them. */
@@ -177,9 +183,11 @@ PTX_FN void load_tiles(const BackwardKernelParams& p, const BackwardBlock<Traits
     }
     ptx::mbar_wait(shared.visits.free(at), at.parity ^ 1);
     const uint32_t record = shared.visits.tile(at);
+    const bool suspect =
+        load_states<Traits>(p, s, visit, record + static_cast<uint32_t>(sizeof(VisitRecord)));
     if (this_thread() % 32 == 0)
-      ptx::sts<VisitRecord>(record, {visit.head, visit.tile, static_cast<int>(visit.kind), 0});
-    load_states<Traits>(p, s, visit, record + static_cast<uint32_t>(sizeof(VisitRecord)));
+      ptx::sts<VisitRecord>(record,
+                            {visit.head, visit.tile, static_cast<int>(visit.kind), suspect});
     ptx::sync_warp();
     arrive_warp(shared.visits.full(at));
   }
@@ -290,45 +298,58 @@ struct BackwardConsumer {
                              step > 0);
   }
 
-  /** The same pair by pair, leaving out those whose dS is 0: for keys that are not finite and hidden from some rows. */
-  PTX_FN void multiply_visible(SumPart& d, uint32_t ds) const {
+  /**
+   * d += a b pair by pair, without those whose a is 0. weight(k, h): where a is, at inner row k and row g + 8 h of the warp's
+   * 16; b: rows of a tile.
+   */
+  template <class Tile, int kCount, class Weight>
+  static PTX_FN void add_pairs(float (&d)[kCount], uint32_t b, Weight weight) {
     const LanePosition lane;
-    const int chunk = 8 * Sum::query_panel(part) + thread() / 32 * 2;
-#pragma unroll
-    for (int i = 0; i < 32; ++i) d[i] = 0;
 #pragma unroll 1
-    for (int key = 0; key < Traits::kOuter; ++key) {
-      float weight[2];
+    for (int k = 0; k < Tile::kRows; ++k) {
+      const float weights[2] = {ptx::to_float(ptx::lds<T>(weight(k, 0))),
+                                ptx::to_float(ptx::lds<T>(weight(k, 1)))};
 #pragma unroll
-      for (int h = 0; h < 2; ++h)
-        weight[h] = ptx::to_float(ptx::lds<T>(ds + ScoreTile::offset(key, chunk + h) +
-                                              static_cast<uint32_t>(2 * lane.g)));
-#pragma unroll
-      for (int run = 0; run < 8; ++run) {
+      for (int run = 0; run < kCount / 4; ++run) {
         const float2 pair = ptx::unpack2<T>(
-            ptx::lds<uint32_t>(shared.k + KeyTile::offset(key, 8 * Sum::column_panel(part) + run) +
-                               static_cast<uint32_t>(4 * lane.t)));
+            ptx::lds<uint32_t>(b + Tile::offset(k, run) + static_cast<uint32_t>(4 * lane.t)));
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
-          if (weight[h] == 0) continue;
-          d[4 * run + 2 * h] += weight[h] * pair.x;
-          d[4 * run + 2 * h + 1] += weight[h] * pair.y;
+          if (weights[h] == 0) continue;
+          d[4 * run + 2 * h] += weights[h] * pair.x;
+          d[4 * run + 2 * h + 1] += weights[h] * pair.y;
         }
       }
     }
   }
 
-  /** Whether the keys, those beyond the end included, hold an infinity or NaN. Each thread looks at some. */
-  PTX_FN bool keys_poisoned() const {
+  /** Whether chunks `first`, first + step .. of a tile hold an infinity or NaN; for the whole warp. */
+  template <class Tile>
+  static PTX_FN bool chunks_poisoned(uint32_t tile, int first, int step) {
     bool found = false;
 #pragma unroll 1
-    for (int i = 128 * part + thread(); i < KeyTile::kBytes / 16; i += 128 * kBackwardConsumers) {
-      const uint4 words = ptx::lds<uint4>(shared.k + static_cast<uint32_t>(16 * i));
+    for (int i = first; i < Tile::kBytes / 16; i += step) {
+      const uint4 words = ptx::lds<uint4>(tile + static_cast<uint32_t>(16 * i));
       found |= !same(words, finite_part<T>(words));
     }
-    if (ptx::vote_any(found) && thread() % 32 == 0) ptx::smem_atomic_add(shared.poisoned, 1);
+    return ptx::vote_any(found);
+  }
+
+  /** Whether the keys, those beyond the end included, hold an infinity or NaN. Each thread looks at some. */
+  PTX_FN bool keys_poisoned() const {
+    constexpr int kThreads = 128 * kBackwardConsumers;
+    if (chunks_poisoned<KeyTile>(shared.k, 128 * part + thread(), kThreads) && thread() % 32 == 0)
+      ptx::smem_atomic_add(shared.poisoned, 1);
     sync_consumers();
     return ptx::lds<int>(shared.poisoned) != 0;
+  }
+
+  /** The same of a tile of Q and dO. Each warp looks at all of them, for all to agree without a barrier: it is seldom asked. */
+  PTX_FN bool queries_poisoned(const Visit& visit) const {
+    if (visit.record.suspect == 0) return false;
+    shared.dout.wait(visit.at);
+    return chunks_poisoned<QueryTile>(shared.q.tile(visit.at), thread() % 32, 32) ||
+           chunks_poisoned<QueryTile>(shared.dout.tile(visit.at), thread() % 32, 32);
   }
 
   /** Zeros for the rows of a tile from `first` on. */
@@ -482,8 +503,8 @@ struct BackwardConsumer {
   }
 
   /** Adds what P^T and dS^T of a tile make of dV and dK, and leaves the part of dQ. */
-  PTX_FN void multiply_tile(const Visit& visit, RingPosition<1> sum_at, bool poisoned,
-                            const Scores& s, const Scores& dp, Gradient& dk, Gradient& dv) const {
+  PTX_FN void multiply_tile(const Visit& visit, RingPosition<1> sum_at, const Scores& s,
+                            const Scores& dp, Gradient& dk, Gradient& dv) const {
     Operand weights, gradients;
     pack(weights, s);
     pack(gradients, dp);
@@ -505,9 +526,42 @@ struct BackwardConsumer {
     multiply_gradient(dk, gradients, shared.q.tile(visit.at));
     ptx::wgmma_commit();
     ptx::wgmma_wait<1>(dq);
-    if (poisoned && visit.partial()) multiply_visible(dq, ds);
     leave_sum(sum_at, dq, visit.record);
     ptx::wgmma_wait<0>(dk);
+    arrive_warp(shared.q.free(visit.at));
+  }
+
+  /** The same pair by pair: for rows that are not finite and hidden from others, whose weight 0 would make NaN of them. */
+  PTX_FN void multiply_pairs(const Visit& visit, RingPosition<1> sum_at, const Scores& s,
+                             const Scores& dp, Gradient& dk, Gradient& dv) const {
+    const LanePosition lane;
+    const uint32_t ds = shared.ds + static_cast<uint32_t>(visit.at.stage * ScoreTile::kBytes);
+    const auto by_keys = [&](int query, int h) {
+      return ds + ScoreTile::offset(first_key() + lane.g + 8 * h, query / 8) +
+             static_cast<uint32_t>(query % 8 * 2);
+    };
+    const auto by_queries = [&](int key, int h) {
+      return ds + ScoreTile::offset(key, 8 * Sum::query_panel(part) + thread() / 32 * 2 + h) +
+             static_cast<uint32_t>(lane.g * 2);
+    };
+    Operand packed;
+    pack(packed, s);
+    store_rows<ScoreTile>(ds, first_key(), packed);
+    ptx::sync_warp();
+    add_pairs<QueryTile>(dv, shared.dout.tile(visit.at), by_keys);
+    ptx::sync_warp();
+    pack(packed, dp);
+    store_rows<ScoreTile>(ds, first_key(), packed);
+    sync_consumers();
+    add_pairs<QueryTile>(dk, shared.q.tile(visit.at), by_keys);
+    SumPart dq;
+#pragma unroll
+    for (float& x : dq) x = 0;
+    add_pairs<KeyTile>(
+        dq, shared.k + static_cast<uint32_t>(Sum::column_panel(part) * KeyTile::kPanelBytes),
+        by_queries);
+    leave_sum(sum_at, dq, visit.record);  // with a proxy fence: TMA may write Q and dO now
+    arrive_warp(shared.dout.free(visit.at));
     arrive_warp(shared.q.free(visit.at));
   }
 
@@ -516,20 +570,24 @@ struct BackwardConsumer {
 #pragma unroll
     for (int i = 0; i < Traits::kWidth / 2; ++i) dk[i] = dv[i] = 0;
     RingPosition<1> sum_at;
-    bool first = true, poisoned = false;
+    bool first = true, bad_keys = false;
     for (Visit visit;; visit.at.advance(), sum_at.advance()) {
       shared.visits.wait(visit.at);
       visit.record = ptx::lds<VisitRecord>(shared.visits.tile(visit.at));
       if (visit.record.head < 0) break;
       if (first) {
         ptx::mbar_wait(shared.keys_full, 0);
-        poisoned = keys_poisoned();
+        bad_keys = keys_poisoned();
         first = false;
       }
       await_queries(visit);
+      const bool by_pairs = visit.partial() && (bad_keys || queries_poisoned(visit));
       Scores s, dp;
       differentiate_tile(visit, s, dp);
-      multiply_tile(visit, sum_at, poisoned, s, dp, dk, dv);
+      if (by_pairs)
+        multiply_pairs(visit, sum_at, s, dp, dk, dv);
+      else
+        multiply_tile(visit, sum_at, s, dp, dk, dv);
     }
     leave_no_more_sums(sum_at);
 

@@ -15,21 +15,23 @@ PTX_FN void sync_warpgroup(int consumer) {
   ptx::bar_sync(kFirstWarpgroupBarrier + consumer, kWarpgroupThreads);
 }
 
-/** Sums over the keys complete: o becomes the output of the warp's rows, lse is stored. */
+/** Sums over the keys complete: o, times `value_scale`, becomes the output of the warp's rows, lse is stored. */
 template <class Traits>
-PTX_FN void finish_rows(const AttentionParams& a, const ForwardWork& work, int row0, float scale,
-                        const OnlineSoftmax<1>& softmax, typename Traits::Output& o) {
+PTX_FN void finish_rows(const AttentionParams& a, const ForwardWork& work, int row0,
+                        float value_scale, const OnlineSoftmax<1>& softmax,
+                        typename Traits::Output& o) {
   const LanePosition lane;
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const int row = row0 + 8 * r + lane.g, inside = work.rows.inside(row);
     const int head = work.rows.head(inside);
-    const RowResult result = row_result<Traits::kFeatured>(a, head, softmax.maximum[r] * scale,
-                                                           quad_sum(softmax.sum[r]), true);
+    const RowResult result = row_result<Traits::kFeatured>(
+        a, head, softmax.maximum[r] - Traits::kLift, quad_sum(softmax.sum[r]), true);
+    const float factor = result.factor * value_scale;
 #pragma unroll
     for (int d = 0; d < Traits::kWidthV / 8; ++d) {
-      o[0][d][2 * r] *= result.factor;
-      o[0][d][2 * r + 1] *= result.factor;
+      o[0][d][2 * r] *= factor;
+      o[0][d][2 * r + 1] *= factor;
     }
     if (a.lse.data != nullptr && lane.t == 0 && row < work.rows.count) {
       const int64_t at = work.sequence.q_batch * a.lse.batch + head * a.lse.head +
@@ -44,6 +46,7 @@ template <class Traits>
 PTX_FN void restore_poison(const AttentionParams& a, const ForwardWork& work, int row0,
                            uint32_t staged) {
   using T = typename Traits::T;
+  using Out = typename Traits::Out;
   const Window window = window_of(a, work.sequence);
   const KeyRows<T, false> values(a, a.v, work.sequence, work.batch,
                                  a.group.quotient(work.rows.head0));
@@ -57,7 +60,7 @@ PTX_FN void restore_poison(const AttentionParams& a, const ForwardWork& work, in
     if (x == 0) continue;
     const uint32_t element = staged + Traits::OutputTile::offset(line, column / 8) +
                              static_cast<uint32_t>(column % 8 * 2);
-    ptx::sts<T>(element, ptx::from_float<T>(ptx::to_float(ptx::lds<T>(element)) + x));
+    ptx::sts<Out>(element, ptx::from_float<Out>(ptx::to_float(ptx::lds<Out>(element)) + x));
   }
 }
 
@@ -65,16 +68,16 @@ PTX_FN void restore_poison(const AttentionParams& a, const ForwardWork& work, in
 template <class Traits>
 PTX_FN void store_rows(const AttentionParams& a, const ForwardWork& work, int row0,
                        uint32_t staged) {
-  using T = typename Traits::T;
+  using Out = typename Traits::Out;
   constexpr int kChunks = Traits::kWidthV / 8;
   const int thread = static_cast<int>(threadIdx.x) % kWarpgroupThreads;
 #pragma unroll 1
   for (int at = thread; at < kWarpgroupRows * kChunks; at += kWarpgroupThreads) {
     const int line = at / kChunks, chunk = at % kChunks, row = row0 + line;
     if (row >= work.rows.count || chunk * 8 >= a.head_dim_v) continue;
-    T* const to = static_cast<T*>(a.out.data) + work.sequence.q_batch * a.out.batch +
-                  (work.sequence.q_begin + work.rows.query(row)) * a.out.row +
-                  work.rows.head(row) * a.out.head + chunk * 8;
+    Out* const to = static_cast<Out*>(a.out.data) + work.sequence.q_batch * a.out.batch +
+                    (work.sequence.q_begin + work.rows.query(row)) * a.out.row +
+                    work.rows.head(row) * a.out.head + chunk * 8;
     ptx::stg<uint4>(reinterpret_cast<uint4*>(to),
                     ptx::lds<uint4>(staged + Traits::OutputTile::offset(line, chunk)));
   }
@@ -99,7 +102,7 @@ PTX_FN void store_output(const ForwardParams& p, const ForwardWork& work, int ro
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const float(&pair)[4] = o[0][(d + i / 2) % kChunks];
-        words[i] = ptx::pack2<typename Traits::T>(pair[i % 2 * 2], pair[i % 2 * 2 + 1]);
+        words[i] = ptx::pack2<typename Traits::Out>(pair[i % 2 * 2], pair[i % 2 * 2 + 1]);
       }
     }
     ptx::stmatrix_x4(staged + OutputTile::offset(warp_row + lane % 16, d + lane / 16), words);

@@ -6,6 +6,14 @@
 
 namespace fa::cuda::sm90 {
 
+/** Scales of quantised rows, [batch, head, block of rows]: a positive float32 each, by which an element is to be multiplied.
+ *  Blocks count from the sequence's first row. */
+struct BlockScales {
+  const float* data;
+  int64_t batch, head;
+  FastDivide rows;  // of a block
+};
+
 struct ForwardParams {
   AttentionParams attention;
   FastDivide pack;         // query heads packed as rows: 1, or the whole group; divides 64
@@ -17,12 +25,16 @@ struct ForwardParams {
   // Boxes of one panel. Dimensions of q and out: dim, head in the pack, query, block of heads, batch;
   // of k and v: dim, key, kv head, batch.
   ptx::tensor_map q, k, v, out;
+
+  // float8 alone; blocks of keys and values are multiples of the tile's keys.
+  BlockScales q_scales, k_scales, v_scales;
 };
 
 using ForwardKernel = void (*)(ForwardParams);
 
-/** The kernel of a tile (forward_tiles.h). One definition per dtype: forward_f16.cu, forward_bf16.cu. */
+/** The kernel of a tile (forward_tiles.h). One definition per dtype: forward_f16.cu, ... */
 ForwardKernel forward_f16(bool featured, int width, int width_v);
 ForwardKernel forward_bf16(bool featured, int width, int width_v);
+ForwardKernel forward_e4m3(int width);
 
 }  // namespace fa::cuda::sm90

@@ -20,6 +20,9 @@ struct RingPosition {
       parity ^= 1;
     }
   }
+  PTX_FN RingPosition previous() const {
+    return stage == 0 ? RingPosition{kStages - 1, parity ^ 1} : RingPosition{stage - 1, parity};
+  }
 };
 
 /** kStages tiles of kTileBytes at `tiles`, and their barriers. */
@@ -41,17 +44,19 @@ struct Ring {
     return barriers + static_cast<uint32_t>((kStages + at.stage) * kBarrierBytes);
   }
 
-  /** One thread, before any other looks; `consumers` arrive to free a stage. */
-  PTX_FN void init(int consumers) const {
+  /** One thread, before any other looks: `consumers` arrive to free a stage, `producers` to fill it (one, where TMA brings bytes). */
+  PTX_FN void init(int consumers, int producers = 1) const {
     for (int stage = 0; stage < kStages; ++stage) {
-      ptx::mbar_init(full({stage, 0}), 1);
+      ptx::mbar_init(full({stage, 0}), producers);
       ptx::mbar_init(free({stage, 0}), consumers);
     }
   }
 
-  /** The producer: waits until the stage is free and announces the whole tile. */
+  /** A producer: waits until the stage is free. */
+  PTX_FN void wait_free(Position at) const { ptx::mbar_wait(free(at), at.parity ^ 1); }
+  /** The same, and announces that TMA will bring a whole tile. */
   PTX_FN void begin_fill(Position at) const {
-    ptx::mbar_wait(free(at), at.parity ^ 1);
+    wait_free(at);
     ptx::mbar_arrive_expect_tx(full(at), kTileBytes);
   }
   /** A consumer: waits for the tile. */

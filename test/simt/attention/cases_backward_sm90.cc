@@ -17,6 +17,10 @@ std::vector<Spec> backward_sm90_cases() {
       cases.push_back(spec);
     }
   };
+  add("many tiles of keys", [](Spec& s) {  // more blocks than run at a time
+    s.seqlen_q = 40;
+    s.seqlen_k = 1100;
+  });
   add("full", [](Spec& s) {
     s.seqlen_q = 290;  // three tiles: both stages, and round again
     s.seqlen_k = 200;
@@ -56,6 +60,15 @@ std::vector<Spec> backward_sm90_cases() {
     s.window_right = 20;
     s.seqlen_k = 140;
   });
+  add("queries that are not finite", [](Spec& s) {
+    s.poison_query = s.causal = true;
+    s.seqlen_k = 200;
+  });
+  add("queries that are not finite and see nothing", [](Spec& s) {
+    s.poison_query = s.causal = true;
+    s.seqlen_q = 330;
+    s.seqlen_k = 140;
+  });
   add("96", [](Spec& s) {
     s.head_dim = s.head_dim_v = 96;
     s.causal = true;
@@ -66,6 +79,13 @@ std::vector<Spec> backward_sm90_cases() {
     s.head_dim = s.head_dim_v = 128;
     s.causal = true;
     s.seqlen_q = 200;
+    s.seqlen_k = 200;
+  });
+  add("bfloat16, 128, queries that are not finite", [](Spec& s) {
+    s.dtype = DType::kBFloat16;
+    s.head_dim = s.head_dim_v = 128;
+    s.poison_query = true;
+    s.window_left = s.window_right = 30;
     s.seqlen_k = 200;
   });
   add("bfloat16, 104 and 72", [](Spec& s) {

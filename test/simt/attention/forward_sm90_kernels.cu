@@ -4,17 +4,22 @@
 namespace fa::cuda::sm90 {
 
 ForwardKernel forward_f16(bool featured, int width, int) {
-  if (width == 64 && featured) return forward<ForwardTraits<ptx::f16, 64, 64, true>>;
-  if (width == 64) return forward<ForwardTraits<ptx::f16, 64, 64, false>>;
-  if (width == 96) return forward<ForwardTraits<ptx::f16, 96, 96, false>>;
-  if (width == 256) return forward<ForwardTraits<ptx::f16, 256, 256, false>>;
+  if (width == 64 && featured)
+    return forward<ForwardTraits<ptx::f16, 64, 64, ForwardVariant::kFeatured>>;
+  if (width == 64) return forward<ForwardTraits<ptx::f16, 64, 64, ForwardVariant::kPlain>>;
+  if (width == 96) return forward<ForwardTraits<ptx::f16, 96, 96, ForwardVariant::kPlain>>;
+  if (width == 256) return forward<ForwardTraits<ptx::f16, 256, 256, ForwardVariant::kPlain>>;
   return nullptr;
 }
 
 ForwardKernel forward_bf16(bool, int width, int) {
-  if (width == 128) return forward<ForwardTraits<ptx::bf16, 128, 128, false>>;
-  if (width == 192) return forward<ForwardTraits<ptx::bf16, 192, 128, false>>;
+  if (width == 128) return forward<ForwardTraits<ptx::bf16, 128, 128, ForwardVariant::kPlain>>;
+  if (width == 192) return forward<ForwardTraits<ptx::bf16, 192, 128, ForwardVariant::kPlain>>;
   return nullptr;
+}
+
+ForwardKernel forward_e4m3(int width) {
+  return width == 128 ? forward<ForwardTraits<ptx::e4m3, 128, 128, ForwardVariant::kFp8>> : nullptr;
 }
 
 }  // namespace fa::cuda::sm90

@@ -1,9 +1,11 @@
-// The IO argument (Dao et al. 2022, Theorem 2), counted: the bytes that the forward kernel moves and the FLOPs that it
-// executes are exactly those of the plan, for several tile sizes, causal and full, split and not, on sm_80 and on sm_90a; and no copy into a
-// tile and no load from one meets a bank conflict.
+// The IO argument (Dao et al. 2022, Theorem 2), counted: the bytes that the kernels move and the FLOPs that they execute are
+// exactly those of the plan, for several tile sizes, causal and full, split and not, on sm_80 and on sm_90a (there of the
+// gradients, too); and no copy into a tile and no load from one meets a bank conflict.
 #include <cstdio>
 #include <cstdlib>
 
+#include "cuda/runtime/backward.h"
+#include "cuda/runtime/backward_plan.h"
 #include "cuda/runtime/forward.h"
 #include "cuda/runtime/plan.h"
 #include "device_array.h"
@@ -23,23 +25,22 @@ double flops_of_mma(DType dtype) {
 
 constexpr int kSm80 = 0, kSm90 = 1;  // of kDevices
 
-void check(const Spec& spec, int device = kSm80) {
-  const Problem problem(spec, 1);
+cudaDeviceProp use_device(int device) {
   cudaDeviceProp properties;
   CHECK_CUDA(cudaSetDevice(device));
   CHECK_CUDA(cudaGetDeviceProperties(&properties, device));
-  const fa::AttentionPlan plan = fa::cuda::plan_attention(problem.device, properties);
+  return properties;
+}
 
-  CHECK(plan.isa == (device == kSm80 ? "sm_80" : "sm_90a"));
-
-  simt::keep_reports();
-  fa::cuda::attention_forward(problem.device, {properties, nullptr});
+/** What has been launched since keep_reports() against its plan. */
+void check_reports(const Spec& spec, const fa::AttentionPlan& plan) {
   double bytes = 0, flops = 0;
   for (const simt::Report& report : simt::take_reports()) {
     if (!report.ok()) std::fprintf(stderr, "%s\n", report.error.c_str());
     CHECK(report.ok());
     const simt::Counters& c = report.counters;
-    bytes += static_cast<double>(c.global_read_bytes + c.global_written_bytes);
+    bytes +=
+        static_cast<double>(c.global_read_bytes + c.global_written_bytes + c.global_atomic_bytes);
     flops +=
         static_cast<double>(c.mma) * flops_of_mma(spec.dtype) + static_cast<double>(c.wgmma_flops);
     CHECK(c.ldmatrix_conflicts == 0 && c.stmatrix_conflicts == 0 && c.cp_async_conflicts == 0);
@@ -54,6 +55,35 @@ void check(const Spec& spec, int device = kSm80) {
     std::fprintf(stderr, "planned %.0f bytes, %.0f FLOPs\n", plan.bytes, plan.executed_flops);
   CHECK(bytes == plan.bytes);
   CHECK(flops == plan.executed_flops);
+}
+
+void check(const Spec& spec, int device = kSm80) {
+  const Problem problem(spec, 1);
+  const cudaDeviceProp properties = use_device(device);
+  const fa::AttentionPlan plan = fa::cuda::plan_attention(problem.device, properties);
+  CHECK(plan.isa == (device == kSm80 ? "sm_80" : "sm_90a"));
+  simt::keep_reports();
+  fa::cuda::attention_forward(problem.device, {properties, nullptr});
+  check_reports(spec, plan);
+}
+
+/** Of gradients on sm_90a. A multiple of 16 rows, as the blocks of any/delta.cu have. */
+void check_gradients(Spec spec) {
+  spec.deterministic = false;  // waiting for turns reads as often as it has to
+  for (const bool causal : {false, true}) {
+    spec.causal = causal;
+    const Problem problem(spec, 1);
+    const cudaDeviceProp properties = use_device(kSm90);
+    simt::keep_reports();
+    fa::cuda::attention_forward(problem.device, {properties, nullptr});
+    simt::take_reports();
+    const fa::AttentionPlan plan =
+        fa::cuda::plan_gradients(problem.device, problem.gradients, properties);
+    CHECK(plan.isa == "sm_90a");
+    simt::keep_reports();
+    fa::cuda::attention_backward(problem.device, problem.gradients, {properties, nullptr});
+    check_reports(spec, plan);
+  }
 }
 
 void check_tiles(Spec spec, int device = kSm80) {
@@ -116,5 +146,16 @@ int main() {
   spec.window_left = 170;
   spec.window_right = 3;
   check(spec, kSm90);
+
+  spec = Spec{"gradients, float16"};
+  spec.seqlen_q = 304;
+  spec.seqlen_k = 420;  // 128 x 128
+  check_gradients(spec);
+  spec.name = "gradients, bfloat16";
+  spec.dtype = DType::kBFloat16;
+  spec.kv_heads = 1;
+  spec.head_dim = 104;  // 64 x 128, padded
+  spec.head_dim_v = 128;
+  check_gradients(spec);
   return 0;
 }

@@ -107,6 +107,12 @@ void Problem::make_inputs(uint64_t seed) {
     HostSequence& sequence = sequences[0];
     sequence.k[static_cast<size_t>(sequence.seqlen_k / 2 * s.kv_heads * s.head_dim + 3)] = NAN;
   }
+  if (s.poison_query) {
+    HostSequence& sequence = sequences[0];
+    sequence.q[static_cast<size_t>(sequence.seqlen_q / 3 * s.heads * s.head_dim + 3)] = NAN;
+    sequence.dout[static_cast<size_t>(sequence.seqlen_q / 2 * s.heads * s.head_dim_v + 5)] =
+        INFINITY;
+  }
   if (s.poison_last) {
     HostSequence& last = sequences.back();
     for (std::vector<double>* rows : {&last.q, &last.k, &last.v, &last.dout})

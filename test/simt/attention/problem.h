@@ -29,6 +29,7 @@ struct Spec {
   int num_splits = 1;
   bool poison_v = false, poison_dout = false;  // infinities and NaN among the values
   bool poison_key = false;                     // NaN in one key
+  bool poison_query = false;                   // NaN in one query, and infinity in a row of dOut
   bool poison_last = false;                    // the last sequence of the batch is all NaN
   bool deterministic = true;                   // backward
 };

@@ -57,7 +57,8 @@ ForwardResult reference_forward(const Problem& p) {
         double top = s.sinks ? p.sinks[static_cast<size_t>(head)] : -kInfinity;
         for (int j = 0; j < sequence.seqlen_k; ++j) {
           scores[static_cast<size_t>(j)] = score(p, b, head, i, j).value;
-          top = std::max(top, scores[static_cast<size_t>(j)]);
+          const double value = scores[static_cast<size_t>(j)];
+          if (value > top || std::isnan(value)) top = value;  // NaN stays: no value is greater
         }
         if (top == -kInfinity) continue;
         double sum = s.sinks ? std::exp(p.sinks[static_cast<size_t>(head)] - top) : 0;
