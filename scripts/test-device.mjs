@@ -21,7 +21,7 @@ if (device.startsWith('simt:')) {
 const tests = [
   'numerics/',
   'device/',
-  '(merge|varlen|paged|packed|sdpa|tensor|tensor-views)\\.test',
+  '(merge|varlen|paged|packed|quantize|sdpa|tensor|tensor-views)\\.test',
 ];
 // Gradients by finite differences are float32, which on Hopper runs the kernels of sm_80.
 const others = device === 'simt:sm90' ? ['finite-differences'] : [];

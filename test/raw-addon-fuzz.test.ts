@@ -24,6 +24,8 @@ const functions = [
   'attentionBackward',
   'plan',
   'mergeStates',
+  'quantize',
+  'dequantize',
   'synchronize',
 ];
 

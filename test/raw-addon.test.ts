@@ -33,7 +33,7 @@ describe('tensors', () => {
     ['device of another kind', () => addon.empty(anything(1), 0, [1]), 'ERR_TYPE', 'device'],
     ['unknown device', () => addon.empty('gpu', 0, [1]), 'ERR_DEVICE', 'device'],
     ['absent device', () => addon.empty('cuda:0', 0, [1]), 'ERR_DEVICE_UNAVAILABLE', 'device'],
-    ['unknown dtype', () => addon.empty('cpu', 5, [1]), 'ERR_DTYPE', 'dtype'],
+    ['unknown dtype', () => addon.empty('cpu', 6, [1]), 'ERR_DTYPE', 'dtype'],
     ['dtype by name', () => addon.empty('cpu', anything('float32'), [1]), 'ERR_TYPE', 'dtype'],
     ['no axes', () => addon.empty('cpu', 0, []), 'ERR_SHAPE', 'shape'],
     ['seven axes', () => addon.empty('cpu', 0, [1, 1, 1, 1, 1, 1, 1]), 'ERR_SHAPE', 'shape'],
@@ -328,6 +328,105 @@ describe('mergeStates', () => {
     const [merged, mergedLse] = addon.mergeStates([out], [lse], 0);
     expect(await floats(merged)).toEqual(await floats(out));
     expect(await floats(mergedLse)).toEqual(await floats(lse));
+  });
+});
+
+describe('float8', () => {
+  const float8 = 5;
+  const like = (shape: number[]) => addon.zeros('cpu', float8, shape);
+  const plain = random([2, 200, 4, 8]);
+  const [values, scales] = addon.quantize(plain, 0, 2, undefined);
+  const back =
+    (...args: unknown[]) =>
+    () =>
+      addon.dequantize(...(args as Parameters<NativeAddon['dequantize']>));
+
+  test.each<[string, () => unknown, string, string]>([
+    ['layout', () => addon.quantize(plain, anything(2), 2, undefined), 'ERR_OPTION', 'layout'],
+    ['per', () => addon.quantize(plain, 0, 3, undefined), 'ERR_OPTION', 'per'],
+    ['seed', () => addon.quantize(plain, 0, 2, anything(1)), 'ERR_TYPE', 'hadamard.seed'],
+    ['rank', () => addon.quantize(random([8]), 0, 2, undefined), 'ERR_SHAPE', 'tensor'],
+    ['dtype', () => addon.quantize(values, 0, 2, undefined), 'ERR_DTYPE', 'tensor'],
+    ['no power of two', () => addon.quantize(v, 0, 2, 1n), 'ERR_SHAPE', 'hadamard'],
+    [
+      'head dim 577',
+      () => addon.quantize(random([1, 1, 1, 577]), 0, 2, undefined),
+      'ERR_SHAPE',
+      'tensor',
+    ],
+    [
+      'head dim 0',
+      () => addon.quantize(random([1, 1, 1, 0]), 0, 2, undefined),
+      'ERR_SHAPE',
+      'tensor',
+    ],
+    ['values of another dtype', back(plain, scales, 0, undefined, 0), 'ERR_DTYPE', 'values'],
+    ['scales of another dtype', back(values, ints([1]), 0, undefined, 0), 'ERR_DTYPE', 'scales'],
+    [
+      'scales of another shape',
+      back(values, random([2, 4, 1]), 0, undefined, 0),
+      'ERR_SHAPE',
+      'scales',
+    ],
+    ['scales of another layout', back(values, scales, 1, undefined, 0), 'ERR_SHAPE', 'scales'],
+    [
+      'too few scales per head',
+      back(values, random([2, 3]), 0, undefined, 0),
+      'ERR_SHAPE',
+      'scales',
+    ],
+    ['two scales', back(values, random([2]), 0, undefined, 0), 'ERR_SHAPE', 'scales'],
+    ['to integers', back(values, scales, 0, undefined, int32), 'ERR_DTYPE', 'tensor'],
+    ['to float8', back(values, scales, 0, undefined, float8), 'ERR_DTYPE', 'tensor'],
+  ])('%s: refused', (_, call, code, argument) => {
+    expect(call).toThrow(expect.objectContaining({ code, argument }));
+  });
+
+  const [q8, k8, v8] = [like([2, 4, 4, 8]), like([2, 150, 2, 8]), like([2, 150, 2, 8])];
+  const one = random([1]);
+  const scaled = {
+    q: q8,
+    k: k8,
+    v: v8,
+    qScale: one,
+    kScale: random([2, 2, 2]),
+    vScale: random([2, 2]),
+  };
+
+  test.each<[string, object, string, string]>([
+    ['no scale of q', { qScale: undefined }, 'ERR_OPTION', 'scales.q'],
+    ['no scale of v', { vScale: undefined }, 'ERR_OPTION', 'scales.v'],
+    ['too few blocks', { kScale: random([2, 2, 1]) }, 'ERR_SHAPE', 'scales.k'],
+    ['too few heads', { qScale: random([2, 2]) }, 'ERR_SHAPE', 'scales.q'],
+    ['v per block', { vScale: random([2, 2, 2]) }, 'ERR_SHAPE', 'scales.v'],
+    ['integers', { vScale: ints([1]) }, 'ERR_DTYPE', 'scales.v'],
+    ['keys of another dtype', { k: random([2, 150, 2, 8]) }, 'ERR_DTYPE', 'k'],
+    [
+      'packed',
+      {
+        q: like([9, 4, 8]),
+        k: like([7, 2, 8]),
+        v: like([7, 2, 8]),
+        cuSeqlensQ: ints([0, 9]),
+        cuSeqlensK: ints([0, 7]),
+      },
+      'ERR_DTYPE',
+      'q',
+    ],
+    ['pages', { pageTable: ints([0, 1], [2, 1]), seqlensK: ints([1, 1]) }, 'ERR_DTYPE', 'q'],
+    ['this device', {}, 'ERR_DTYPE', 'q'],
+    ['scales without float8', { q, k, v }, 'ERR_OPTION', 'scales'],
+  ])('attention, %s: refused', (_, args, code, argument) => {
+    expect(() => attend({ ...scaled, ...args })).toThrow(
+      expect.objectContaining({ code, argument }),
+    );
+  });
+
+  test('no gradients', () => {
+    const args = { ...scaled, dOut: q, out: q, lse: random([2, 4, 4]), deterministic: false };
+    expect(() =>
+      addon.attentionBackward({ ...dense, ...args, out: addon.zeros('cpu', 2, [2, 4, 4, 8]) }),
+    ).toThrow(expect.objectContaining({ code: 'ERR_DTYPE', argument: 'q' }));
   });
 });
 

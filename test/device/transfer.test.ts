@@ -37,11 +37,12 @@ test('what goes there comes back', async () => {
 
 test('every dtype converts as on the CPU', async () => {
   const floats = Float32Array.of(0, -0, 1.5, -2.75, 65504, 65520, 1e-8, 3e38, Infinity, NaN, 1 / 3);
-  for (const dtype of ['float32', 'float16', 'bfloat16'] as const) {
+  const dtypes = ['float32', 'float16', 'bfloat16', 'float8_e4m3'] as const;
+  for (const dtype of dtypes) {
     const here = tensor(floats, [11], { dtype, device: 'cpu' });
     const there = tensor(floats, [11], { dtype });
     expect(await there.data()).toEqual(await here.data());
-    for (const to of ['float32', 'float16', 'bfloat16'] as const) {
+    for (const to of dtypes) {
       expect(await there.to(to).data()).toEqual(await here.to(to).data());
     }
   }
