@@ -138,6 +138,27 @@ void CudaStream::receive(const void* host, DType dtype, const View& target, Task
       std::move(storages));
 }
 
+void CudaStream::lap(double* milliseconds, TaskStorages storages) {
+  const auto target = storages.writes.at(0);
+  enqueue(
+      [this, milliseconds, target] {
+        cudaEvent_t created = nullptr;
+        FA_CUDA(cudaEventCreateWithFlags, &created, cudaEventDefault);
+        const Event event(created, cudaEventDestroy);
+        FA_CUDA(cudaEventRecord, event.get(), queue_.stream);
+        once_run([this, event, milliseconds, target](const Failure& failure) {
+          if (failure) return target->fail(failure);
+          float elapsed = 0;
+          const cudaError_t status =
+              lap_ ? cudaEventElapsedTime(&elapsed, lap_.get(), event.get()) : cudaSuccess;
+          if (status != cudaSuccess) cudaGetLastError();
+          *milliseconds = elapsed;
+          lap_ = status == cudaSuccess ? event : nullptr;
+        });
+      },
+      std::move(storages), true);
+}
+
 AttentionPlan CudaStream::plan(const AttentionProblem& problem) {
   return plan_attention(problem, device_.properties());
 }

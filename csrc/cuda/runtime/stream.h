@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -42,6 +43,8 @@ class CudaStream final : public Stream {
   void fill_normal(const View& target, uint64_t seed, TaskStorages storages) override;
   void download(const View& source, DType dtype, void* host, TaskStorages storages) override;
   void receive(const void* host, DType dtype, const View& target, TaskStorages storages) override;
+
+  void lap(double* milliseconds, TaskStorages storages) override;
 
   AttentionPlan plan(const AttentionProblem& problem) override;
 
@@ -100,6 +103,9 @@ class CudaStream final : public Stream {
 
   std::mutex mutex_;             // of ran_
   std::condition_variable ran_;  // completed_ has grown
+
+  using Event = std::shared_ptr<std::remove_pointer_t<cudaEvent_t>>;
+  Event lap_;  // the waiter's
 
   WorkQueue<Task> tasks_;
   WorkQueue<Completion> completions_;
