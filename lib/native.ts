@@ -142,6 +142,8 @@ export interface NativeAddon {
     layout: 0 | 1,
   ): [out: NativeTensor, lse: NativeTensor];
   synchronize(device: string): Promise<void>;
+  /** One float64: milliseconds that the device spent on what was enqueued since the lap before; 0 for the first. */
+  lap(device: string): Promise<ArrayBuffer>;
 }
 
 let addon: NativeAddon | undefined;

@@ -35,6 +35,7 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   add<plan>(exports, "plan");
   add<merge_states>(exports, "mergeStates");
   add<synchronize>(exports, "synchronize");
+  add<lap>(exports, "lap");
   return exports;
 }
 
