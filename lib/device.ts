@@ -100,6 +100,28 @@ export async function synchronize(device?: DeviceName): Promise<void> {
   await wait(() => native().synchronize(name));
 }
 
+/**
+ * Milliseconds of device time that what `work` enqueues on `device` takes: from the moment its first task may begin to the end
+ * of its last one, by CUDA events on a GPU and by a clock of the device's own thread on the CPU. `work` must not be asynchronous:
+ * what it enqueues after its first `await` is not counted.
+ *
+ * @param device Default: {@link defaultDevice}.
+ * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_DEVICE` or `ERR_DEVICE_UNAVAILABLE`, and whatever `work` throws; as a rejection.
+ */
+export async function timeOnDevice(work: () => void, device?: DeviceName): Promise<number> {
+  if (typeof work !== 'function') fail('ERR_TYPE', 'work', 'a function', show(work));
+  const name = deviceOption(device, 'device');
+  const lap = () => wait(() => native().lap(name));
+  const laps = [lap()];
+  try {
+    work();
+  } finally {
+    laps.push(lap());
+    await Promise.all(laps);
+  }
+  return new Float64Array(await laps[1])[0];
+}
+
 /** What the tensors of this thread hold, see {@link memory}. */
 export interface MemoryUse {
   /** Live tensor handles: views count, disposed and collected tensors do not. */

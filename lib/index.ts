@@ -16,7 +16,7 @@ export type { LongformerOptions } from './block-mask/longformer.js';
 export type { PredicateOptions } from './block-mask/predicate.js';
 export type { SlidingWindowOptions } from './block-mask/window.js';
 export type { DeviceInfo, DeviceName, MemoryUse } from './device.js';
-export { defaultDevice, devices, memory, synchronize } from './device.js';
+export { defaultDevice, devices, memory, synchronize, timeOnDevice } from './device.js';
 export type { DType, TypedArray } from './dtype.js';
 export type { ErrorCode } from './errors.js';
 export { FlashAttentionError } from './errors.js';

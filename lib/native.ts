@@ -160,6 +160,8 @@ export interface NativeAddon {
     dtype: number,
   ): NativeTensor;
   synchronize(device: string): Promise<void>;
+  /** One float64: milliseconds that the device spent on what was enqueued since the lap before; 0 for the first. */
+  lap(device: string): Promise<ArrayBuffer>;
 }
 
 let addon: NativeAddon | undefined;

@@ -20,22 +20,31 @@ using namespace backward::fa::cuda::sm80;
 
 namespace {
 
+namespace sm90 = fa::cuda::sm90;
+
+template <int kTiles>
+void print_forward_sm90(const char* type, int bytes, sm90::ForwardVariant variant,
+                        const sm90::ForwardTile (&tiles)[kTiles]) {
+  for (const sm90::ForwardTile& tile : tiles)
+    std::printf(
+        "{\"kernel\":\"sm90::forward<ForwardTraits<%s, %d, %d, (fa::cuda::sm90::ForwardVariant)%d> "
+        ">\","
+        "\"threads\":%d,\"shared\":%d}\n",
+        type, tile.width, tile.width_v, static_cast<int>(variant), tile.threads(),
+        sm90::forward_shared_bytes(tile, bytes));
+}
+
 void print_sm90() {
-  namespace sm90 = fa::cuda::sm90;
   for (const char* type : {"ptx::f16", "ptx::bf16"}) {
-    for (const bool featured : {false, true}) {
-      const char* const flag = featured ? "true" : "false";
-      for (const sm90::ForwardTile& tile : featured ? sm90::kFeaturedTiles : sm90::kPlainTiles)
-        std::printf(
-            "{\"kernel\":\"sm90::forward<ForwardTraits<%s, %d, %d, %s> >\",\"threads\":%d,"
-            "\"shared\":%d}\n",
-            type, tile.width, tile.width_v, flag, tile.threads(), sm90::forward_shared_bytes(tile));
+    print_forward_sm90(type, 2, sm90::ForwardVariant::kPlain, sm90::kPlainTiles);
+    print_forward_sm90(type, 2, sm90::ForwardVariant::kFeatured, sm90::kFeaturedTiles);
+    for (const char* flag : {"false", "true"})
       for (const sm90::BackwardTile& tile : sm90::kBackwardTiles)
         std::printf(
             "{\"kernel\":\"sm90::backward_kernel<%s, %d, %s>\",\"threads\":%d,\"shared\":%d}\n",
             type, tile.width, flag, sm90::kBackwardThreads, sm90::backward_shared_bytes(tile));
-    }
   }
+  print_forward_sm90("ptx::e4m3", 1, sm90::ForwardVariant::kFp8, sm90::kFp8Tiles);
 }
 
 }  // namespace

@@ -76,8 +76,8 @@ export function shortName(demangled) {
   return bare.replace(/^fa::cuda::(sm80::)?/, '').replaceAll(/(?<=<)fa::cuda::sm90::/g, '');
 }
 
-/** Every option costs registers, and the kernels that have them may spill; they say so in their last bool. */
-const isPlain = (name) => !/\btrue\b/.test(name);
+/** Every option costs registers, and the kernels that have them may spill; they say so in their last bool or variant. */
+const isPlain = (name) => !/\btrue\b|ForwardVariant\)1/.test(name);
 
 function demangle(symbols) {
   const input = symbols.join('\n');

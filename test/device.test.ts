@@ -1,5 +1,15 @@
 import { readFileSync } from 'node:fs';
-import { defaultDevice, devices, synchronize, tensor, version, zeros } from '../lib/index.js';
+import {
+  defaultDevice,
+  devices,
+  flashAttention,
+  randn,
+  synchronize,
+  tensor,
+  timeOnDevice,
+  version,
+  zeros,
+} from '../lib/index.js';
 import { runPackage } from './support/run-package.js';
 import { errorOf, expectThrow, wrong } from './support/expect-error.js';
 
@@ -31,6 +41,30 @@ test('version is that of package.json', () => {
     readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
   );
   expect(version).toBe(expected);
+});
+
+test('timeOnDevice() is the time of what was enqueued, not of what else happens', async () => {
+  const q = randn([1, 256, 4, 64], { seed: 1n });
+  const call = () => flashAttention(q, q, q).dispose();
+  const idle = await timeOnDevice(() => {});
+  const one = await timeOnDevice(call);
+  const many = await timeOnDevice(() => {
+    for (let i = 0; i < 50; i++) call();
+  });
+  expect(idle).toBeGreaterThanOrEqual(0);
+  expect(one).toBeGreaterThan(0);
+  // No duration is asserted: a busy machine must not fail this.
+  expect(many).toBeGreaterThan(0);
+  // An error of `work` is passed on, and the device is as before.
+  const work = () => {
+    throw new Error('mine');
+  };
+  await expect(timeOnDevice(work)).rejects.toThrow('mine');
+  expect(await errorOf(() => timeOnDevice(wrong(3)))).toMatchObject({
+    code: 'ERR_TYPE',
+    argument: 'work',
+  });
+  await expect(timeOnDevice(() => {}, wrong('tpu'))).rejects.toMatchObject({ code: 'ERR_DEVICE' });
 });
 
 test('synchronize() waits for all work so far', async () => {

@@ -42,9 +42,9 @@ test('short names', () => {
   ).toBe('convert_kernel');
   expect(
     shortName(
-      'void fa::cuda::sm90::forward<fa::cuda::sm90::ForwardTraits<ptx::f16, 64, 64, true> >(fa::cuda::sm90::ForwardParams)',
+      'void fa::cuda::sm90::forward<fa::cuda::sm90::ForwardTraits<ptx::f16, 64, 64, (fa::cuda::sm90::ForwardVariant)1> >(fa::cuda::sm90::ForwardParams)',
     ),
-  ).toBe('sm90::forward<ForwardTraits<ptx::f16, 64, 64, true> >');
+  ).toBe('sm90::forward<ForwardTraits<ptx::f16, 64, 64, (fa::cuda::sm90::ForwardVariant)1> >');
 });
 
 // Worked by hand after the CUDA occupancy rules.

@@ -9,6 +9,7 @@ const rounds = 4000;
 
 const functions = [
   'info',
+  'lap',
   'devices',
   'memory',
   'empty',

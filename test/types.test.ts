@@ -142,6 +142,7 @@ test('the module exports what the design lists, and nothing else', () => {
     'scaledDotProductAttention',
     'synchronize',
     'tensor',
+    'timeOnDevice',
     'version',
     'zeros',
   ]);

@@ -38,6 +38,7 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   add<quantize>(exports, "quantize");
   add<dequantize>(exports, "dequantize");
   add<synchronize>(exports, "synchronize");
+  add<lap>(exports, "lap");
   return exports;
 }
 

@@ -46,6 +46,16 @@ Napi::Value read(const Napi::CallbackInfo& call) {
   });
 }
 
+Napi::Value lap(const Napi::CallbackInfo& call) {
+  Environment& environment = Environment::of(call.Env());
+  Stream& stream = environment.stream(to_text(call[0], "device"));
+  Napi::ArrayBuffer buffer = environment.array_buffer(sizeof(double));
+  const auto host = std::make_shared<BufferStorage>(&stream, buffer.Data(), sizeof(double));
+  return environment.promises().filled(stream, buffer, host, [&] {
+    stream.lap(static_cast<double*>(host->data()), {{}, {host}});
+  });
+}
+
 Napi::Value synchronize(const Napi::CallbackInfo& call) {
   Environment& environment = Environment::of(call.Env());
   Stream& stream = environment.stream(to_text(call[0], "device"));

@@ -69,6 +69,9 @@ class Stream {
   virtual void receive(const void* host, DType dtype, const View& target,
                        TaskStorages storages) = 0;
 
+  /** Writes to `milliseconds` how long the device was at what was enqueued since the lap before; 0 for the first. */
+  virtual void lap(double* milliseconds, TaskStorages storages) = 0;
+
   /** The index tensors of `problem` are host memory. */
   virtual AttentionPlan plan(const AttentionProblem& problem) = 0;
 

@@ -77,6 +77,17 @@ void CpuStream::receive(const void* host, DType dtype, const View& target, TaskS
   convert(contiguous_like(target, dtype, const_cast<void*>(host)), target, std::move(storages));
 }
 
+void CpuStream::lap(double* milliseconds, TaskStorages storages) {
+  enqueue(
+      [this, milliseconds](Cancel) {
+        const auto now = std::chrono::steady_clock::now();
+        const bool first = lap_ == std::chrono::steady_clock::time_point{};
+        *milliseconds = first ? 0 : std::chrono::duration<double, std::milli>(now - lap_).count();
+        lap_ = now;
+      },
+      std::move(storages));
+}
+
 AttentionPlan CpuStream::plan(const AttentionProblem& problem) { return plan_attention(problem); }
 
 void CpuStream::wait(uint64_t sequence) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -41,6 +42,8 @@ class CpuStream final : public Stream {
   void download(const View& source, DType dtype, void* host, TaskStorages storages) override;
   void receive(const void* host, DType dtype, const View& target, TaskStorages storages) override;
 
+  void lap(double* milliseconds, TaskStorages storages) override;
+
   AttentionPlan plan(const AttentionProblem& problem) override;
 
   uint64_t last_enqueued() const override { return enqueued_; }
@@ -71,6 +74,8 @@ class CpuStream final : public Stream {
   uint64_t enqueued_ = 0;
   std::atomic<uint64_t> completed_{0};
   std::atomic<bool> cancel_{false};
+
+  std::chrono::steady_clock::time_point lap_;  // the stream's thread's; the epoch before the first
 
   std::mutex mutex_;  // guards the queue
   std::deque<Task> queue_;

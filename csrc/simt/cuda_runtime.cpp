@@ -1,6 +1,7 @@
 #include "simt/include/cuda_runtime.h"
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -18,6 +19,7 @@ struct SimtStream {
 };
 struct SimtEvent {
   int device;
+  std::chrono::steady_clock::time_point recorded;
 };
 
 namespace {
@@ -162,7 +164,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return on(stream); }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   const cudaError_t status = on(current_device);
-  if (usable(status)) *event = new SimtEvent{current_device};
+  if (usable(status)) *event = new SimtEvent{current_device, {}};
   return status;
 }
 
@@ -172,9 +174,18 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return status;
 }
 
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t stream) { return on(stream); }
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  event->recorded =
+      std::chrono::steady_clock::now();  // whatever was enqueued before has run already
+  return on(stream);
+}
 cudaError_t cudaEventQuery(cudaEvent_t event) { return on(event->device); }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) { return on(event->device); }
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  const auto elapsed = end->recorded - begin->recorded;
+  *milliseconds = std::chrono::duration<float, std::milli>(elapsed).count();
+  return on(end->device);
+}
 
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
   return allocate(memory, bytes, current_device);

@@ -1,6 +1,6 @@
 /**
  * Measures calls for scripts/gpu/bench.py: a request is a line of JSON, so is the answer. A time is that of `calls` calls
- * enqueued one after the other and waited for together, divided by their number, as PyTorch is measured beside it.
+ * enqueued one after the other, by CUDA events around them, divided by their number, as PyTorch is measured beside it.
  */
 import { createInterface } from 'node:readline';
 import {
@@ -11,6 +11,7 @@ import {
   randn,
   synchronize,
   type Tensor,
+  timeOnDevice,
   version,
 } from '../../lib/index.js';
 
@@ -60,12 +61,11 @@ async function measure(request: Request): Promise<{ milliseconds: number }> {
   const { inputs, call } = prepare(request);
   call();
   await synchronize();
-  const started = performance.now();
-  for (let i = 0; i < request.calls; i++) call();
-  await synchronize();
-  const milliseconds = (performance.now() - started) / request.calls;
+  const total = await timeOnDevice(() => {
+    for (let i = 0; i < request.calls; i++) call();
+  });
   for (const input of inputs) input.dispose();
-  return { milliseconds };
+  return { milliseconds: total / request.calls };
 }
 
 const answer = (value: unknown) => console.log(JSON.stringify(value));

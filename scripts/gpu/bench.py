@@ -1,6 +1,6 @@
 """Attention of this package beside PyTorch's, in one run: for each shape they take turns, and medians are reported.
 
-A time is that of several calls enqueued one after the other and waited for together, divided by their number, for both.
+A time is that of several calls enqueued one after the other, by CUDA events around them, divided by their number, for both.
 PyTorch may be absent (a rehearsal without a GPU): then there are no peers, and the result says so.
 """
 
@@ -9,7 +9,6 @@ import json
 import os
 import statistics
 import subprocess
-import time
 
 try:
     import torch
@@ -111,11 +110,13 @@ def measure_peer(shape, backend, calls):
     call = peer_call(shape, backend)
     call()
     torch.cuda.synchronize()
-    started = time.perf_counter()
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
     for _ in range(calls):
         call()
+    end.record()
     torch.cuda.synchronize()
-    return (time.perf_counter() - started) / calls * 1e3
+    return begin.elapsed_time(end) / calls
 
 
 def calls_for(milliseconds):

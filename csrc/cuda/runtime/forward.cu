@@ -1,13 +1,11 @@
 #include "cuda/any/combine.h"
 #include "cuda/runtime/forward.h"
 #include "cuda/runtime/forward_plan.h"
+#include "cuda/runtime/forward_sm90.h"
 #include "cuda/runtime/launch.h"
 #include "cuda/runtime/params.h"
 #include "cuda/runtime/scratch.h"
-#include "cuda/runtime/tensor_map.h"
 #include "cuda/sm80/forward_params.h"
-#include "cuda/sm90/forward_params.h"
-#include "cuda/sm90/panels.h"
 
 namespace fa::cuda {
 
@@ -62,43 +60,11 @@ void forward_sm80(const AttentionProblem& p, const ForwardPlan& plan, const Queu
   combine(merge, p.q.dtype, queue);
 }
 
-/** Boxes of q or out: one panel of a warpgroup's rows, the heads of a pack side by side. */
-ptx::tensor_map query_map(const View& view, int pack) {
-  const int64_t heads = view.strides[2];
-  return encode_tensor_map(
-      view.dtype, view.data,
-      {{view.shape[3], 1, sm90::kPanelRowBytes / static_cast<int>(dtype_size(view.dtype))},
-       {pack, heads, pack},
-       {view.shape[1], view.strides[1], sm90::kWarpgroupRows / pack},
-       {view.shape[2] / pack, heads * pack, 1},
-       {view.shape[0], view.strides[0], 1}});
-}
-
-/** Boxes of k or v: one panel of a tile. */
-ptx::tensor_map key_map(const View& view, int keys) {
-  return encode_tensor_map(
-      view.dtype, view.data,
-      {{view.shape[3], 1, sm90::kPanelRowBytes / static_cast<int>(dtype_size(view.dtype))},
-       {view.shape[1], view.strides[1], keys},
-       {view.shape[2], view.strides[2], 1},
-       {view.shape[0], view.strides[0], 1}});
-}
-
 void forward_sm90(const AttentionProblem& p, const ForwardPlan& plan, const Queue& queue) {
   if (plan.tiles == 0) return;
-  sm90::ForwardParams params{};
-  params.attention = attention_params(p);
-  params.pack = divide(plan.pack);
-  params.head_blocks = divide(plan.head_blocks);
-  params.row_tiles = divide(plan.row_tiles);
-  params.section = divide(plan.section);
-  params.tiles = static_cast<int>(plan.tiles);
-  params.q = query_map(p.q, plan.pack);
-  params.k = key_map(p.k, plan.keys);
-  params.v = key_map(p.v, plan.keys);
-  params.out = query_map(p.out, plan.pack);
   const auto kernel = p.q.dtype == DType::kFloat16 ? sm90::forward_f16 : sm90::forward_bf16;
-  launch_forward(kernel(plan.featured, plan.width, plan.width_v), plan, params, queue);
+  launch_forward(kernel(plan.featured, plan.width, plan.width_v), plan,
+                 sm90_forward_params(p, plan), queue);
 }
 
 /** Rows of packed tensors that no sequence has are 0. */

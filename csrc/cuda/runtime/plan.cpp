@@ -134,7 +134,8 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
                         (p.q.dtype == DType::kFloat32 ? kTf32Products : 1);
   plan.bytes = total.query_rows * dim * element + total.key_rows * (dim + dim_v) * element +
                rows * (dim_v * element + (lse ? 4 : 0));
-  if (forward.num_splits > 1) plan.bytes += 2 * splits * rows * (dim_v + 1) * 4;
+  // Partial results are written and read once, their lse read twice (any/combine.cu).
+  if (forward.num_splits > 1) plan.bytes += splits * rows * (2 * dim_v + 3) * 4;
   plan.standard_bytes =
       rows * (dim + dim_v) * element + keys * (dim + dim_v) * element + 4 * scores * element;
   plan.standard_memory = 2 * scores * element;

@@ -153,6 +153,27 @@ void CudaStream::check_dtype(const AttentionProblem& problem) const {
   if (!has_forward_kernel(problem.q.dtype, device_.properties())) refuse_float8(problem, device());
 }
 
+void CudaStream::lap(double* milliseconds, TaskStorages storages) {
+  const auto target = storages.writes.at(0);
+  enqueue(
+      [this, milliseconds, target] {
+        cudaEvent_t created = nullptr;
+        FA_CUDA(cudaEventCreateWithFlags, &created, cudaEventDefault);
+        const Event event(created, cudaEventDestroy);
+        FA_CUDA(cudaEventRecord, event.get(), queue_.stream);
+        once_run([this, event, milliseconds, target](const Failure& failure) {
+          if (failure) return target->fail(failure);
+          float elapsed = 0;
+          const cudaError_t status =
+              lap_ ? cudaEventElapsedTime(&elapsed, lap_.get(), event.get()) : cudaSuccess;
+          if (status != cudaSuccess) cudaGetLastError();
+          *milliseconds = elapsed;
+          lap_ = status == cudaSuccess ? event : nullptr;
+        });
+      },
+      std::move(storages), true);
+}
+
 AttentionPlan CudaStream::plan(const AttentionProblem& problem) {
   return plan_attention(problem, device_.properties());
 }

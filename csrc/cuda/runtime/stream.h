@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -46,6 +47,8 @@ class CudaStream final : public Stream {
   void receive(const void* host, DType dtype, const View& target, TaskStorages storages) override;
 
   void check_dtype(const AttentionProblem& problem) const override;
+  void lap(double* milliseconds, TaskStorages storages) override;
+
   AttentionPlan plan(const AttentionProblem& problem) override;
 
   uint64_t last_enqueued() const override { return enqueued_; }
@@ -103,6 +106,9 @@ class CudaStream final : public Stream {
 
   std::mutex mutex_;             // of ran_
   std::condition_variable ran_;  // completed_ has grown
+
+  using Event = std::shared_ptr<std::remove_pointer_t<cudaEvent_t>>;
+  Event lap_;  // the waiter's
 
   WorkQueue<Task> tasks_;
   WorkQueue<Completion> completions_;

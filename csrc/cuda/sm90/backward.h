@@ -59,27 +59,26 @@ struct BackwardShared {
   static constexpr int kStages = Traits::kStages;
   static constexpr int kVisitBytes = sizeof(VisitRecord) + Traits::kInner * kRowStateBytes;
   static constexpr int kPartBytes = Traits::Sum::kPartFloats * 4;
-  using QueryRing = Ring<kStages, Traits::QueryTile::kBytes>;
+  using QueryRing = Ring<kStages, 2 * Traits::QueryTile::kBytes>;  // Q and dO
   using VisitRing = Ring<kStages, kVisitBytes>;
   using SumRing = Ring<1, kPartBytes>;
 
   static constexpr int kV = Traits::KeyTile::kBytes;
-  static constexpr int kQ = kV + Traits::KeyTile::kBytes;
-  static constexpr int kDout = kQ + QueryRing::kBytes;
-  static constexpr int kDs = kDout + QueryRing::kBytes;
+  static constexpr int kQueries = kV + Traits::KeyTile::kBytes;
+  static constexpr int kDs = kQueries + QueryRing::kBytes;
   static constexpr int kSums = kDs + kStages * Traits::ScoreTile::kBytes;
   static constexpr int kVisits = kSums + kBackwardConsumers * SumRing::kBytes;
   static constexpr int kSumRecords = kVisits + VisitRing::kBytes;
   static constexpr int kPoisoned = kSumRecords + kBackwardConsumers * sizeof(SumRecord);
   static constexpr int kTicket = kPoisoned + 4;
   static constexpr int kBarriers = kTicket + 4;
-  static constexpr int kEnd = kBarriers + (1 + 2 * QueryRing::kBarriers + VisitRing::kBarriers +
+  static constexpr int kEnd = kBarriers + (1 + QueryRing::kBarriers + VisitRing::kBarriers +
                                            kBackwardConsumers * SumRing::kBarriers) *
                                               kBarrierBytes;
   static_assert(kEnd <= backward_shared_bytes(Traits::kTile) && kBarriers % kBarrierBytes == 0);
 
   uint32_t k, v, ds, sum_records, poisoned, ticket, keys_full, sum_barriers;
-  QueryRing q, dout;
+  QueryRing queries;
   VisitRing visits;
 
   PTX_FN explicit BackwardShared(uint32_t base)
@@ -91,8 +90,7 @@ struct BackwardShared {
         ticket(base + kTicket),
         keys_full(base + kBarriers) {
     uint32_t barriers = keys_full + kBarrierBytes;
-    q = {base + kQ, barriers};
-    dout = {base + kDout, barriers += QueryRing::kBarriers * kBarrierBytes};
+    queries = {base + kQueries, barriers};
     visits = {base + kVisits, barriers += QueryRing::kBarriers * kBarrierBytes};
     barriers += VisitRing::kBarriers * kBarrierBytes;
     sum_barriers = barriers;
@@ -103,6 +101,10 @@ struct BackwardShared {
             sum_barriers + static_cast<uint32_t>(part * SumRing::kBarriers * kBarrierBytes)};
   }
 
+  PTX_FN uint32_t q(RingPosition<kStages> at) const { return queries.tile(at); }
+  PTX_FN uint32_t dout(RingPosition<kStages> at) const {
+    return queries.tile(at) + static_cast<uint32_t>(Traits::QueryTile::kBytes);
+  }
   PTX_FN uint32_t sum_record(int part) const {
     return sum_records + static_cast<uint32_t>(part * static_cast<int>(sizeof(SumRecord)));
   }
@@ -111,8 +113,7 @@ struct BackwardShared {
   PTX_FN void init() const {
     ptx::sts<int>(poisoned, 0);
     ptx::mbar_init(keys_full, 1);
-    q.init(4 * kBackwardConsumers);
-    dout.init(4 * kBackwardConsumers);
+    queries.init(4 * kBackwardConsumers);
     visits.init(4 * kBackwardConsumers);
     for (int part = 0; part < kBackwardConsumers; ++part) {
       ptx::mbar_init(sum(part).full({}), 4);
@@ -174,12 +175,10 @@ PTX_FN void load_tiles(const BackwardKernelParams& p, const BackwardBlock<Traits
   for (; !tiles.done(visit); visit = tiles.after(visit), at.advance()) {
     if (elected) {
       const int row = s.q_begin + visit.tile * Traits::kInner;
-      shared.q.begin_fill(at);
-      load_panels<QueryTile>(shared.q.tile(at), &p.q, shared.q.full(at), row, visit.head,
-                             s.q_batch);
-      shared.dout.begin_fill(at);
-      load_panels<QueryTile>(shared.dout.tile(at), &p.dout, shared.dout.full(at), row, visit.head,
-                             s.q_batch);
+      const uint32_t full = shared.queries.full(at);
+      shared.queries.begin_fill(at);
+      load_panels<QueryTile>(shared.q(at), &p.q, full, row, visit.head, s.q_batch);
+      load_panels<QueryTile>(shared.dout(at), &p.dout, full, row, visit.head, s.q_batch);
     }
     ptx::mbar_wait(shared.visits.free(at), at.parity ^ 1);
     const uint32_t record = shared.visits.tile(at);
@@ -347,9 +346,8 @@ struct BackwardConsumer {
   /** The same of a tile of Q and dO. Each warp looks at all of them, for all to agree without a barrier: it is seldom asked. */
   PTX_FN bool queries_poisoned(const Visit& visit) const {
     if (visit.record.suspect == 0) return false;
-    shared.dout.wait(visit.at);
-    return chunks_poisoned<QueryTile>(shared.q.tile(visit.at), thread() % 32, 32) ||
-           chunks_poisoned<QueryTile>(shared.dout.tile(visit.at), thread() % 32, 32);
+    return chunks_poisoned<QueryTile>(shared.q(visit.at), thread() % 32, 32) ||
+           chunks_poisoned<QueryTile>(shared.dout(visit.at), thread() % 32, 32);
   }
 
   /** Zeros for the rows of a tile from `first` on. */
@@ -459,14 +457,13 @@ struct BackwardConsumer {
     }
   }
 
-  /** Waits for Q. Packed sequences follow one another: rows of the next one become zeros. */
+  /** Waits for Q and dO. Packed sequences follow one another: rows of the next one become zeros. */
   PTX_FN void await_queries(const Visit& visit) const {
-    shared.q.wait(visit.at);
+    shared.queries.wait(visit.at);
     const int rows = block.sequence.seqlen_q - visit.record.tile * Traits::kInner;
     if (p.call.attention.cu_seqlens_q.data == nullptr || rows >= Traits::kInner) return;
-    shared.dout.wait(visit.at);
-    clear_rows(shared.q.tile(visit.at), rows);
-    clear_rows(shared.dout.tile(visit.at), rows);
+    clear_rows(shared.q(visit.at), rows);
+    clear_rows(shared.dout(visit.at), rows);
     ptx::fence_proxy_async();
     sync_consumers();
   }
@@ -476,11 +473,10 @@ struct BackwardConsumer {
     const uint32_t states =
         shared.visits.tile(visit.at) + static_cast<uint32_t>(sizeof(VisitRecord));
     ptx::wgmma_fence(s);
-    multiply_scores(s, shared.k, shared.q.tile(visit.at));
+    multiply_scores(s, shared.k, shared.q(visit.at));
     ptx::wgmma_commit();
-    shared.dout.wait(visit.at);
     ptx::wgmma_fence(dp);
-    multiply_scores(dp, shared.v, shared.dout.tile(visit.at));
+    multiply_scores(dp, shared.v, shared.dout(visit.at));
     ptx::wgmma_commit();
     if (Traits::kFeatured || visit.partial()) {
       const InnerVisit where{visit.record.head, visit.record.tile, TileKind::kPartial};
@@ -512,7 +508,7 @@ struct BackwardConsumer {
     store_rows<ScoreTile>(ds, first_key(), gradients);
     ptx::fence_proxy_async();
     ptx::wgmma_fence(dv, weights);
-    multiply_gradient(dv, weights, shared.dout.tile(visit.at));
+    multiply_gradient(dv, weights, shared.dout(visit.at));
     ptx::wgmma_commit();
     sync_consumers();  // dS is complete
 
@@ -520,15 +516,13 @@ struct BackwardConsumer {
     ptx::wgmma_fence(dq);
     multiply_sum(dq, ds);
     ptx::wgmma_commit();
-    ptx::wgmma_wait<1>(dv);
-    arrive_warp(shared.dout.free(visit.at));
     ptx::wgmma_fence(dk, gradients);
-    multiply_gradient(dk, gradients, shared.q.tile(visit.at));
+    multiply_gradient(dk, gradients, shared.q(visit.at));
     ptx::wgmma_commit();
-    ptx::wgmma_wait<1>(dq);
+    ptx::wgmma_wait<1>(dv, dq);
     leave_sum(sum_at, dq, visit.record);
     ptx::wgmma_wait<0>(dk);
-    arrive_warp(shared.q.free(visit.at));
+    arrive_warp(shared.queries.free(visit.at));
   }
 
   /** The same pair by pair: for rows that are not finite and hidden from others, whose weight 0 would make NaN of them. */
@@ -548,12 +542,12 @@ struct BackwardConsumer {
     pack(packed, s);
     store_rows<ScoreTile>(ds, first_key(), packed);
     ptx::sync_warp();
-    add_pairs<QueryTile>(dv, shared.dout.tile(visit.at), by_keys);
+    add_pairs<QueryTile>(dv, shared.dout(visit.at), by_keys);
     ptx::sync_warp();
     pack(packed, dp);
     store_rows<ScoreTile>(ds, first_key(), packed);
     sync_consumers();
-    add_pairs<QueryTile>(dk, shared.q.tile(visit.at), by_keys);
+    add_pairs<QueryTile>(dk, shared.q(visit.at), by_keys);
     SumPart dq;
 #pragma unroll
     for (float& x : dq) x = 0;
@@ -561,8 +555,7 @@ struct BackwardConsumer {
         dq, shared.k + static_cast<uint32_t>(Sum::column_panel(part) * KeyTile::kPanelBytes),
         by_queries);
     leave_sum(sum_at, dq, visit.record);  // with a proxy fence: TMA may write Q and dO now
-    arrive_warp(shared.dout.free(visit.at));
-    arrive_warp(shared.q.free(visit.at));
+    arrive_warp(shared.queries.free(visit.at));
   }
 
   PTX_FN void run() const {

@@ -61,7 +61,7 @@ PTX_FN void round_weights(typename Traits::Weights& weights, const typename Trai
 /** The scale of a row's block. */
 PTX_FN float block_scale(const BlockScales& scales, int batch, int head, int row) {
   return ptx::ldg(scales.data + batch * scales.batch + head * scales.head +
-                  scales.rows.quotient(row));
+                  scales.rows.quotient(row) * scales.block);
 }
 
 /** Who may give work to the tensor cores: one warpgroup after the other, once per tile of keys. */

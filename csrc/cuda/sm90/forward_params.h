@@ -6,11 +6,11 @@
 
 namespace fa::cuda::sm90 {
 
-/** Scales of quantised rows, [batch, head, block of rows]: a positive float32 each, by which an element is to be multiplied.
- *  Blocks count from the sequence's first row. */
+/** Scales of quantised rows, [batch, head, block of rows], strides in elements: a positive float32 each, by which an element is to
+ *  be multiplied. Blocks count from the sequence's first row. */
 struct BlockScales {
   const float* data;
-  int64_t batch, head;
+  int64_t batch, head, block;
   FastDivide rows;  // of a block
 };
 

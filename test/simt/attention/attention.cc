@@ -1,6 +1,6 @@
 // The attention kernels on the SIMT executor against float64, at small sizes and under many schedules:
 //
-//   simt_attention forward|backward|forward_sm90|backward_sm90 [seeds]
+//   simt_attention forward|backward|forward_sm90|backward_sm90|forward_fp8 [seeds]
 //
 // Every seed runs all cases in a process of its own, until something is noticed: a report of the
 // executor, a wrong value, a bank conflict among tiles, a crash, a hang. One line per seed that
@@ -25,6 +25,7 @@
 #include "cuda/runtime/backward_plan.h"
 #include "cuda/runtime/forward.h"
 #include "cuda/runtime/plan.h"
+#include "fp8.h"
 #include "reference.h"
 #include "simt/launch_log.h"
 #include "simt/report.h"
@@ -196,6 +197,7 @@ constexpr Pass kPasses[] = {
     {"backward", "sm80", simt_test::backward_cases, run_backward},
     {"backward_sm90", "sm90", simt_test::backward_sm90_cases, run_backward_sm90},
     {"forward_sm90", "sm90", simt_test::forward_sm90_cases, run_forward_sm90},
+    {"forward_fp8", "sm90", simt_test::forward_fp8_cases, simt_test::run_forward_fp8},
 };
 
 /** What a seed notices first; empty when it notices nothing. */

@@ -18,8 +18,4 @@ ForwardKernel forward_bf16(bool, int width, int) {
   return nullptr;
 }
 
-ForwardKernel forward_e4m3(int width) {
-  return width == 128 ? forward<ForwardTraits<ptx::e4m3, 128, 128, ForwardVariant::kFp8>> : nullptr;
-}
-
 }  // namespace fa::cuda::sm90
