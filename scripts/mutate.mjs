@@ -23,7 +23,7 @@ const { values: options } = parseArgs({
 
 const out = path.join(root, 'build-simt/programs');
 const work = path.join(root, 'build-simt/mutants');
-const kernels = ['forward', 'backward', 'forward_sm90', 'backward_sm90'];
+const kernels = ['forward', 'backward', 'forward_sm90', 'backward_sm90', 'forward_fp8'];
 
 /** Reports fall into these classes; the first that matches names one. */
 const classes = [

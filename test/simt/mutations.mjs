@@ -1,7 +1,7 @@
 // The mistakes of scripts/mutate.mjs: in `file` (under csrc), which has the passage `from` exactly
 // once, it becomes `to`. `kernel` names the program's cases. Every bug found later belongs here, too.
 import { backwardSm90 } from './mutations_backward_sm90.mjs';
-import { forwardSm90 } from './mutations_forward_sm90.mjs';
+import { forwardFp8, forwardSm90 } from './mutations_forward_sm90.mjs';
 
 const forward = 'cuda/sm80/forward.h';
 const backward = 'cuda/sm80/backward.h';
@@ -502,5 +502,6 @@ export const mutations = [
     ],
   ]),
   ...of('forward_sm90', forwardSm90),
+  ...of('forward_fp8', forwardFp8),
   ...of('backward_sm90', backwardSm90),
 ];

@@ -9,9 +9,9 @@ const panels = 'cuda/sm90/panels.h';
 
 const nextScores =
   'ptx::wgmma_fence(s);\n        multiply_queries_keys<Traits>(s, queries, shared.keys.tile(at));';
-const overlapped = 'turns.end();\n        ptx::wgmma_wait<1>(s);';
-const settled = 'ptx::wgmma_wait<0>(o);\n        arrive_warp(shared.values.free(values));';
-const lastValues = 'ptx::wgmma_wait<0>(o);\n      arrive_warp(shared.values.free(values));';
+const overlapped = 'scales = tile_scales(work, walk);\n        ptx::wgmma_wait<1>(s);';
+const settled = 'ptx::wgmma_wait<0>(o);\n        arrive_warp(shared.operands().free(values));';
+const lastValues = 'ptx::wgmma_wait<0>(o);\n      arrive_warp(shared.operands().free(values));';
 const firstKeys = 'ptx::wgmma_wait<0>(s);\n      arrive_warp(shared.keys.free(at));';
 const staging = 'if (thread == 0) ptx::bulk_wait_read<0>();\n  sync_warpgroup(of);\n';
 const storing = 'ptx::fence_proxy_async();\n  sync_warpgroup(of);\n';
@@ -73,8 +73,8 @@ export const forwardSm90 = [
   [
     'queries freed before the last product with them',
     forward,
-    'Position values = at;',
-    'if constexpr (Traits::kStagesApart) arrive_warp(shared.queries_free(consumer));\n Position values = at;',
+    'round_weights<Traits>(weights, s);\n\n',
+    'round_weights<Traits>(weights, s);\n if constexpr (Traits::kStagesApart) arrive_warp(shared.queries_free(consumer));\n',
   ],
   [
     'queries freed under their output',
@@ -110,7 +110,7 @@ export const forwardSm90 = [
   ],
   ['V freed before its product', forward, settled, settled.split('\n').reverse().join('\n')],
   ['last V not freed', forward, lastValues, 'ptx::wgmma_wait<0>(o);'],
-  ['no wait for scores', forward, overlapped, 'turns.end();'],
+  ['no wait for scores', forward, overlapped, 'scales = tile_scales(work, walk);'],
   ['wait for scores a batch too lax', forward, overlapped, overlapped.replace('<1>', '<2>')],
   ['no wait for the output', forward, settled, settled.split('\n')[1]],
   ['no wait for the last output', forward, lastValues, lastValues.split('\n')[1]],
@@ -128,18 +128,18 @@ export const forwardSm90 = [
   ],
   ['no wgmma_fence before scores', forward, nextScores, nextScores.split('\n')[1]],
   ['no commit after scores', forward, 'ptx::wgmma_commit();\n        poisoned |=', 'poisoned |='],
-  ['V not waited for', forward, 'shared.values.wait(values);', ''],
+  ['V not waited for', forward, 'shared.operands().wait(values);', ''],
   [
     'skipped tiles not freed',
     forward,
-    'arrive_warp(shared.values.free(at));\n      advance',
+    'arrive_warp(shared.operands().free(at));\n      advance',
     'advance',
   ],
   [
     'V of the tile ahead',
     forward,
-    'multiply_weights_values<Traits>(o, weights, shared.values.tile(values));\n        ptx',
-    'multiply_weights_values<Traits>(o, weights, shared.values.tile(at));\n        ptx',
+    'multiply_weights_values<Traits>(o, weights, shared.operands().tile(values));\n        ptx',
+    'multiply_weights_values<Traits>(o, weights, shared.operands().tile(at));\n        ptx',
   ],
   ['keys of the query head', producer, 'a.group.quotient(work.rows.head0)', 'work.rows.head0'],
   [
@@ -157,7 +157,7 @@ export const forwardSm90 = [
   ],
   ['the last turn is left pending', forward, 'if (consumer == 0) begin();', ''],
   ['no turn taken for a skipped tile', forward, 'turns.begin();\n      turns.end();', ''],
-  ['turns not passed on', forward, overlapped, 'ptx::wgmma_wait<1>(s);'],
+  ['turns not passed on', forward, 'turns.end();\n        scales', 'scales'],
   // Layout.
   ['swizzle lacks a bit', panels, '(row & 7)', '(row & 3)'],
   ['stride of K rows', panels, 'desc_sw128(tile, 0, kSwizzleBytes)', 'desc_sw128(tile, 0, 512)'],
@@ -170,14 +170,14 @@ export const forwardSm90 = [
     'desc_sw128(tile, kSwizzleBytes, kSwizzleBytes)',
   ],
   ['step of V', panels, 'step * 16 * kPanelRowBytes', 'step * 8 * kPanelRowBytes'],
-  [
-    'V not transposed',
-    forward,
-    'ptx::wgmma_rs<typename Traits::T, 1>',
-    'ptx::wgmma_rs<typename Traits::T, 0>',
-  ],
+  ['V not transposed', forward, 'ptx::wgmma_rs<T, 1>', 'ptx::wgmma_rs<T, 0>'],
   ['scores not begun anew', forward, 'step != 0);', 'true);'],
-  ['rows of a weight fragment exchanged', forward, 'tile % 2 * 2 + half', 'half * 2 + tile % 2'],
+  [
+    'rows of a weight fragment exchanged',
+    forward,
+    'const int half = 2 * (q % 2);',
+    'const int half = q / 2 * 2;',
+  ],
   // Values that are not finite.
   [
     'no wait for the check of values',
@@ -185,7 +185,7 @@ export const forwardSm90 = [
     'ptx::mbar_wait(shared.checked(values), values.parity);',
     '',
   ],
-  ['values not checked', producer, 'if (walk.hides_pairs()) {', 'if (false) {'],
+  ['values not checked', producer, 'else if (hides_pairs)\n', 'else if (false)\n'],
   ['values not cleared', producer, 'ptx::sts<uint4>(tile + 16 * chunk, finite);', ''],
   ['clearing hidden from the tensor core', producer, 'ptx::fence_proxy_async();', ''],
   ['poison not restored', output, 'if (poisoned) {', 'if (false) {'],
@@ -200,7 +200,7 @@ export const forwardSm90 = [
   ['output staged over queries in use', output, staging, staging.split('\n')[0]],
   ['staged output hidden from TMA', output, storing, 'sync_warpgroup(of);\n'],
   ['output stored before it is staged', output, storing, 'ptx::fence_proxy_async();\n'],
-  ['kernel ends under its stores', forward, 'ptx::bulk_wait<0>();', ''],
+  ['kernel ends under its stores', forward, 'ptx::bulk_wait<0>();', ';'],
   ['stores not committed', output, 'ptx::bulk_commit();', ''],
   [
     'output staged without swizzle',
@@ -242,8 +242,8 @@ export const forwardSm90 = [
   [
     'tiles skipped that some rows see',
     forward,
-    'walk.mask.window.end(i1 - 1) : 0',
-    'walk.mask.window.end(i0) : 0',
+    'walk.mask.window.end(work.rows.query_end(row0 + kWarpgroupRows) - 1)',
+    'walk.mask.window.end(work.rows.query_begin(row0))',
   ],
   [
     'a round of tiles left out',
@@ -256,5 +256,71 @@ export const forwardSm90 = [
     forward,
     'drop_out(a, work.rows, work.batch, row0, key0, s)',
     'drop_out(a, work.rows, work.batch, row0, key0 + 8, s)',
+  ],
+];
+
+/** Of the float8 kernels alone. */
+export const forwardFp8 = [
+  ['bytes of a column in another order', producer, '0x7531u : 0x6420u', '0x7351u : 0x6240u'],
+  ['even and odd columns exchanged', producer, '^ (line >= 4)', '^ (line < 4)'],
+  [
+    'keys transposed into the next chunk',
+    producer,
+    '16 * chunk + column, keys)',
+    '16 * chunk + column, keys ^ 1)',
+  ],
+  [
+    'transposed values hidden from the tensor core',
+    producer,
+    'if (Traits::kFp8 || hides_pairs) ptx::fence',
+    'if (hides_pairs) ptx::fence',
+  ],
+  [
+    'values transposed over those in use',
+    producer,
+    'if constexpr (Traits::kFp8) shared.transposed.wait_free(at);',
+    '',
+  ],
+  ['NaN of hidden pairs not cleared', producer, 'checker, hides_pairs);', 'checker, false);'],
+  [
+    'one warp vouches for a transposed tile',
+    traits,
+    'transposed.init(kWarps, Traits::kCheckers);',
+    'transposed.init(kWarps, 1);',
+  ],
+  [
+    'values freed before all are transposed',
+    traits,
+    'values.init(Traits::kCheckers);',
+    'values.init(1);',
+  ],
+  ['weights not lifted', traits, 'kFp8 ? 8 : 0', '0'],
+  ['lse lifted', output, ' - Traits::kLift', ''],
+  [
+    'scale of the first keys for all',
+    forward,
+    'p.k_scales, work.batch, head, walk.key0()',
+    'p.k_scales, work.batch, head, 0',
+  ],
+  [
+    'scale of the first values for all',
+    forward,
+    'p.v_scales, work.batch, head, walk.key0()',
+    'p.v_scales, work.batch, head, 0',
+  ],
+  [
+    'scale of the first query for all',
+    forward,
+    'work.rows.head(row), work.rows.query(row)',
+    'work.rows.head(row), 0',
+  ],
+  ['accumulators left in the old scale', forward, 'alpha[1] *= ratio;', ''],
+  ['output not scaled', forward, 'consumer.value_scale,', '1.f,'],
+  ['tiles of a weight fragment exchanged', forward, '4 * step + q / 2 * 2', '4 * step + q % 2 * 2'],
+  [
+    'step along the transposed values',
+    forward,
+    'by_columns(values, step),',
+    'by_columns(values, step ^ 1),',
   ],
 ];

@@ -43,6 +43,13 @@ std::vector<Spec> forward_sm90_cases() {
     s.kv_heads = 1;
     s.seqlen_q = 270;
   });
+  add("varlen, what follows is NaN", [&](Spec& s) {
+    s.varlen = s.poison_last = true;
+    s.batch = 2;
+    s.seqlen_q = 210;
+    s.seqlen_k = 180;
+    one_head(s);
+  });
   add("grouped heads", [](Spec& s) {
     s.heads = 4;
     s.kv_heads = 2;
