@@ -1,6 +1,9 @@
 // float8_e4m3 tensors, quantize() and dequantize(): against the reference, on whichever device runs the tests.
 import {
+  type AttentionOptions,
   dequantize,
+  devices,
+  explain,
   flashAttention,
   type QuantizeOptions,
   quantize,
@@ -13,9 +16,14 @@ import {
   e4m3Bits,
   e4m3FromBits,
   hadamardRotate,
+  quantizedAttention,
   quantizeE4m3,
+  type ReferenceProblem,
+  type ReferenceShape,
+  standardAttention,
 } from '../lib/reference/index.js';
 import { device } from './support/device.js';
+import { expectThrow } from './support/expect-error.js';
 import { settledMemory } from './support/gc.js';
 import { expectNativeAgrees } from './support/native-agrees.js';
 import { normals } from './support/numerics.js';
@@ -245,4 +253,117 @@ test('attention on dequantised tensors: the way for devices without float8 kerne
   const power = exact.reduce((sum, x) => sum + x * x, 0);
   expect(Math.sqrt(error / power)).toBeLessThan(0.05);
   expect(error).toBeGreaterThan(0);
+});
+
+const hasKernel = devices().find(({ name }) => name === device)?.capability === 'sm_90';
+const testKernel = hasKernel ? test : test.skip;
+
+describe('attention on float8 tensors', () => {
+  const rmse = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+    Math.sqrt(Array.from(a).reduce((sum, x, i) => sum + (x - b[i]) ** 2, 0) / a.length);
+
+  testKernel.each<[string, Partial<ReferenceShape>, object, QuantizeOptions]>([
+    ['a scale per block', {}, {}, {}],
+    ['a scale per head', {}, { causal: true }, { per: 'head' }],
+    ['a scale per tensor', { headDim: 64 }, { window: [100, 20] }, { per: 'tensor' }],
+    [
+      'rotated, grouped heads',
+      { heads: 4, kvHeads: 2 },
+      { causal: true },
+      { hadamard: { seed: 3n } },
+    ],
+    ['padding', { batch: 2, headDim: 64 }, { seqlensK: [150, 31] }, {}],
+    ['few rows', { seqlenQ: 1, headDim: 32, headDimV: 48 }, {}, {}],
+    ['wide heads', { seqlenQ: 70, seqlenK: 140, headDim: 256 }, {}, {}],
+  ])('%s', async (_, given, options, quantization) => {
+    const sizes = { batch: 1, seqlenQ: 150, seqlenK: 300, heads: 2, headDim: 128, ...given };
+    const { batch, seqlenQ, seqlenK, heads, headDim, kvHeads = heads, headDimV = headDim } = sizes;
+    const shapes = [
+      [batch, seqlenQ, heads, headDim],
+      [batch, seqlenK, kvHeads, headDim],
+      [batch, seqlenK, kvHeads, headDimV],
+    ];
+    const inputs = shapes.map((s, i) =>
+      normals(
+        s.reduce((a, b) => a * b),
+        20 + i,
+      ),
+    );
+    const [q8, k8] = [0, 1].map((i) => quantize(tensor(inputs[i], shapes[i]), dtype, quantization));
+    const per = quantization.per === 'tensor' ? 'tensor' : 'head';
+    const v8 = quantize(tensor(inputs[2], shapes[2]), dtype, { per });
+    const { out, lse } = flashAttention(q8.values, k8.values, v8.values, {
+      ...options,
+      returnLse: true,
+      scales: { q: q8.scales, k: k8.scales, v: v8.scales },
+    });
+    expect(out).toMatchObject({ dtype: 'bfloat16', shape: [batch, seqlenQ, heads, headDimV] });
+
+    const [q, k, v] = inputs;
+    const problem: ReferenceProblem = { shape: sizes, q, k, v, ...options };
+    const exact = standardAttention(problem);
+    const model = quantizedAttention(problem, quantization);
+    const values = await out.toFloat32();
+    const error = rmse(model.out, exact.out);
+    // The kernel takes keys in tiles and an order of its own, so weights round differently; q, k and v do not.
+    expect(rmse(values, exact.out)).toBeLessThan(1.1 * error);
+    expect(rmse(values, model.out)).toBeLessThan(0.7 * error);
+    expect(rmse(await lse.toFloat32(), model.lse)).toBeLessThan(2e-3);
+  });
+
+  testKernel('bhsd gives the bits of bshd', async () => {
+    const [q, k, v] = [1, 2, 3].map((seed) => randn([1, 2, 200, 64], { seed: BigInt(seed) }));
+    const layout = 'bhsd';
+    const [q8, k8] = [q, k].map((x) => quantize(x, dtype, { layout }));
+    const v8 = quantize(v, dtype, { layout, per: 'head' });
+    const scales = { q: q8.scales, k: k8.scales, v: v8.scales };
+    const out = flashAttention(q8.values, k8.values, v8.values, { layout, scales });
+    expect(out.shape).toEqual([1, 2, 200, 64]);
+    const turned = [q8, k8, v8].map(({ values }) => values.transpose(0, 2, 1, 3).contiguous());
+    const bshd = flashAttention(turned[0], turned[1], turned[2], { scales });
+    expect(await bshd.transpose(0, 2, 1, 3).data()).toEqual(await out.data());
+    const elsewhere = k8.scales.transpose(2, 1, 0).contiguous().transpose(2, 1, 0);
+    expect(elsewhere.strides).not.toEqual(k8.scales.strides);
+    const strided = flashAttention(turned[0], turned[1], turned[2], {
+      scales: { ...scales, k: elsewhere },
+    });
+    expect(await strided.data()).toEqual(await bshd.data());
+    expect(explain(q8.values, k8.values, v8.values, { layout, scales })).toMatchObject({
+      kernel: 'sm90.forward.float8',
+      numSplits: 1,
+    });
+  });
+
+  testKernel('what the kernel leaves out is refused at the call', () => {
+    const make = (dim: number, seqlenK = 20) => {
+      const [q8, k8] = [9, seqlenK].map((n) => quantize(zeros([1, n, 2, dim]), dtype));
+      const v8 = quantize(zeros([1, seqlenK, 2, dim]), dtype, { per: 'head' });
+      const scales = { q: q8.scales, k: k8.scales, v: v8.scales };
+      return (options: AttentionOptions = {}) => {
+        return () => flashAttention(q8.values, k8.values, v8.values, { scales, ...options });
+      };
+    };
+    const refused = [
+      make(32)({ softcap: 3 }),
+      make(32)({ scale: -1 }),
+      make(32)({ alibiSlopes: zeros([2]) }),
+      make(24)(),
+      make(272)(),
+      make(32, 0)(),
+    ];
+    for (const run of refused)
+      expectThrow(run, 'ERR_DTYPE', 'q', /dequantize\(\) q, k and v first/);
+    expect(make(32)({ numSplits: 4 })().dtype).toBe('bfloat16');
+  });
+
+  (hasKernel ? test.skip : test)('devices without the kernel say so', () => {
+    const x8 = quantize(zeros([1, 9, 2, 32]), dtype, { per: 'head' });
+    const scales = { q: x8.scales, k: x8.scales, v: x8.scales };
+    expectThrow(
+      () => flashAttention(x8.values, x8.values, x8.values, { scales }),
+      'ERR_DTYPE',
+      'q',
+      /dequantize\(\) q, k and v first/,
+    );
+  });
 });

@@ -125,8 +125,8 @@ void validate_backward(const AttentionProblem& problem, const AttentionGradients
  */
 View scales_over(const View& scales, std::initializer_list<int64_t> shape);
 
-/** For devices without a float8 kernel: throws fa::Error when q is float8_e4m3. */
-void refuse_float8(const AttentionProblem& problem, const std::string& device);
+/** Throws the fa::Error of a call that no float8 kernel can do: `where` follows "float32, float16 or bfloat16". */
+[[noreturn]] void refuse_float8(const std::string& where);
 
 /**
  * Throws fa::Error unless what the index tensors hold is legal: cu_seqlens ascending from 0 to the total,

@@ -323,13 +323,12 @@ void validate(const AttentionProblem& problem) {
   validate_outputs(problem);
 }
 
-void refuse_float8(const AttentionProblem& p, const std::string& device) {
-  if (!p.float8()) return;
-  fail(
-      ErrorCode::kDType, "q",
-      "Expected q to be float32, float16 or bfloat16 on %s but received float8_e4m3, which needs a "
-      "GPU of compute capability 9.0: dequantize() q, k and v first",
-      device.c_str());
+void refuse_float8(const std::string& where) {
+  fail(ErrorCode::kDType, "q",
+       "Expected q to be float32, float16 or bfloat16 %s but received float8_e4m3: dequantize() q, "
+       "k "
+       "and v first",
+       where.c_str());
 }
 
 void validate_backward(const AttentionProblem& p, const AttentionGradients& g) {

@@ -26,7 +26,7 @@ class CpuStream final : public Stream {
   void upload(const void* host, DType host_dtype, const TensorRef& target) override;
 
   void check_dtype(const AttentionProblem& problem) const override {
-    refuse_float8(problem, device_);
+    if (problem.float8()) refuse_float8("on a CPU");
   }
   void attention(const AttentionProblem& problem, TaskStorages storages,
                  bool check_contents) override;

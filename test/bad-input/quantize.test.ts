@@ -204,12 +204,7 @@ describe('flashAttention() on float8', () => {
       attend({ scales }),
       () => explain(q8.values, k8.values, v8.values, { scales }),
     ]) {
-      expectThrow(
-        run,
-        'ERR_DTYPE',
-        'q',
-        /on cpu .*float8_e4m3.*compute capability 9\.0.*dequantize\(\)/,
-      );
+      expectThrow(run, 'ERR_DTYPE', 'q', /on a CPU but received float8_e4m3: dequantize\(\)/);
     }
     expect(thrownBy(attend({ scales, returnLse: true })).code).toBe('ERR_DTYPE');
   });

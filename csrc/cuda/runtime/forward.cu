@@ -60,8 +60,21 @@ void forward_sm80(const AttentionProblem& p, const ForwardPlan& plan, const Queu
   combine(merge, p.q.dtype, queue);
 }
 
+/** [batch, heads, blocks of tokens], or [batch, heads] for all tokens. */
+sm90::BlockScales block_scales(const View& scales) {
+  return {static_cast<const float*>(scales.data), scales.strides[0], scales.strides[1],
+          scales.rank == 3 ? scales.strides[2] : 0, FastDivide(kScaleTokens)};
+}
+
 void forward_sm90(const AttentionProblem& p, const ForwardPlan& plan, const Queue& queue) {
   if (plan.tiles == 0) return;
+  if (p.float8()) {
+    sm90::ForwardParams params = sm90_forward_params(p, plan);
+    params.q_scales = block_scales(p.q_scale);
+    params.k_scales = block_scales(p.k_scale);
+    params.v_scales = block_scales(p.v_scale);
+    return launch_forward(sm90::forward_e4m3(plan.width), plan, params, queue);
+  }
   const auto kernel = p.q.dtype == DType::kFloat16 ? sm90::forward_f16 : sm90::forward_bf16;
   launch_forward(kernel(plan.featured, plan.width, plan.width_v), plan,
                  sm90_forward_params(p, plan), queue);

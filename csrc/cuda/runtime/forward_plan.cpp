@@ -58,11 +58,19 @@ constexpr bool (*kStaysOnSm80[])(const AttentionProblem& p) = {
     [](const AttentionProblem& p) { return std::max(p.head_dim(), p.head_dim_v()) > 256; },
 };
 
+bool is_hopper(const cudaDeviceProp& properties) {
+  return properties.major == 9 && properties.minor == 0;
+}
+
 bool stays_on_sm80(const AttentionProblem& p, const cudaDeviceProp& properties) {
-  if (properties.major != 9 || properties.minor != 0) return true;
+  if (!is_hopper(properties)) return true;
   for (const auto applies : kStaysOnSm80)
     if (applies(p)) return true;
   return false;
+}
+
+bool tma_can_read(const AttentionProblem& p) {
+  return aligned(p) && tma_addressable(p.q) && tma_addressable(p.k) && tma_addressable(p.v);
 }
 
 /** Keys that the rows of one tile can see. */
@@ -110,9 +118,11 @@ ForwardPlan plan_sm90(const AttentionProblem& p, const cudaDeviceProp& propertie
   ForwardPlan plan{};
   plan.family = ForwardKernelFamily::kSm90;
   plan.featured = has_options(p);
-  const sm90::ForwardTile tile = sm90::forward_tile(
-      plan.featured ? sm90::ForwardVariant::kFeatured : sm90::ForwardVariant::kPlain,
-      static_cast<int>(p.head_dim()), static_cast<int>(p.head_dim_v()));
+  const sm90::ForwardTile tile =
+      sm90::forward_tile(p.float8()      ? sm90::ForwardVariant::kFp8
+                         : plan.featured ? sm90::ForwardVariant::kFeatured
+                                         : sm90::ForwardVariant::kPlain,
+                         static_cast<int>(p.head_dim()), static_cast<int>(p.head_dim_v()));
   plan.width = tile.width;
   plan.width_v = tile.width_v;
   plan.rows = tile.rows();
@@ -199,10 +209,25 @@ int64_t ForwardPlan::scratch_bytes(const AttentionProblem& p) const {
   return num_splits * rows * (partial_width(p) + 1) * static_cast<int64_t>(sizeof(float));
 }
 
+void check_float8(const AttentionProblem& p, const cudaDeviceProp& properties) {
+  if (!is_hopper(properties)) refuse_float8("on GPUs of another compute capability than 9.0");
+  if (has_options(p))
+    refuse_float8("with options other than causal, window, seqlensK and a positive scale");
+  if (std::max(p.head_dim(), p.head_dim_v()) > 256) refuse_float8("with head dims above 256");
+  if (p.q.size() > 0 && !tma_can_read(p))
+    refuse_float8(
+        "unless there are keys, and rows are multiples of 16 bytes at multiples of 16 bytes");
+}
+
 ForwardPlan plan_forward(const AttentionProblem& p, const cudaDeviceProp& properties) {
   ForwardPlan plan{};
   bool chosen = false;
-  if (!stays_on_sm80(p, properties)) {
+  if (p.float8()) {
+    check_float8(p, properties);
+    plan = plan_sm90(p, properties);
+    plan.num_splits = 1;
+    chosen = true;
+  } else if (!stays_on_sm80(p, properties)) {
     plan = plan_sm90(p, properties);
     chosen = plan.num_splits == 1;  // else there are few rows, after all
   }

@@ -72,13 +72,11 @@ Counts count(const ForwardPlan& plan, const HeadBlock& head, const Sequence& s, 
 
 }  // namespace
 
-bool has_forward_kernel(DType dtype, const cudaDeviceProp&) { return is_floating(dtype); }
-
 AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDeviceProp& properties) {
   AttentionProblem p = problem;
   if (!p.out.present()) {
     // As it will be made: contiguous.
-    p.out = contiguous_view(nullptr, p.q.dtype,
+    p.out = contiguous_view(nullptr, p.out_dtype(),
                             {p.q.shape[0], p.q.shape[1], p.q.shape[2], p.head_dim_v()});
   }
   const ForwardPlan forward = plan_forward(p, properties);
@@ -87,6 +85,7 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
   plan.isa = sm90 ? "sm_90a" : "sm_80";
   plan.kernel = std::string(sm90 ? "sm90" : "sm80") + ".forward";
   if (forward.featured) plan.kernel += ".featured";
+  if (p.float8()) plan.kernel += ".float8";
   if (!p.paged() && !p.float8()) {
     AttentionGradients gradients;
     gradients.dout = p.out;
@@ -125,7 +124,8 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
       total.products += times * c.products;
     }
   }
-  const double element = static_cast<double>(dtype_size(p.q.dtype));
+  const double element = static_cast<double>(dtype_size(p.q.dtype)),
+               out_element = static_cast<double>(dtype_size(p.out_dtype()));
   const double dim = static_cast<double>(p.head_dim()), dim_v = static_cast<double>(p.head_dim_v());
   const double splits = forward.num_splits;
   const bool lse = p.lse.present();
@@ -133,7 +133,7 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
   plan.executed_flops = 2 * static_cast<double>(forward.width + forward.width_v) * total.products *
                         (p.q.dtype == DType::kFloat32 ? kTf32Products : 1);
   plan.bytes = total.query_rows * dim * element + total.key_rows * (dim + dim_v) * element +
-               rows * (dim_v * element + (lse ? 4 : 0));
+               rows * (dim_v * out_element + (lse ? 4 : 0));
   // Partial results are written and read once, their lse read twice (any/combine.cu).
   if (forward.num_splits > 1) plan.bytes += splits * rows * (2 * dim_v + 3) * 4;
   plan.standard_bytes =

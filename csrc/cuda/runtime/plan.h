@@ -8,9 +8,6 @@
 
 namespace fa::cuda {
 
-/** Whether the device has forward kernels for q, k and v of `dtype`, whatever their shapes. */
-bool has_forward_kernel(DType dtype, const cudaDeviceProp& properties);
-
 /**
  * Kernel, tiles, splits and cost of `problem`. Its index tensors (cu_seqlens, seqlens_k, page_table, block-mask table)
  * are host memory here, so that tiles can be counted; the rest may be device memory and is not looked at.

@@ -13,6 +13,7 @@
 #include "cuda/runtime/backward.h"
 #include "cuda/runtime/error.h"
 #include "cuda/runtime/forward.h"
+#include "cuda/runtime/forward_plan.h"
 #include "cuda/runtime/index_contents.h"
 #include "cuda/runtime/plan.h"
 #include "cuda/runtime/scratch.h"
@@ -150,7 +151,7 @@ void CudaStream::receive(const void* host, DType dtype, const View& target, Task
 }
 
 void CudaStream::check_dtype(const AttentionProblem& problem) const {
-  if (!has_forward_kernel(problem.q.dtype, device_.properties())) refuse_float8(problem, device());
+  if (problem.float8()) check_float8(problem, device_.properties());
 }
 
 void CudaStream::lap(double* milliseconds, TaskStorages storages) {
