@@ -22,6 +22,7 @@ using fa::View;
 constexpr int kScaleRows = 128;
 constexpr int kBlocks = 3;     // of the grid: several tiles each
 constexpr double kLift = 256;  // of the weights (forward_traits.h)
+constexpr uint8_t kNaN = 0x7f;
 
 /** [batch, row, head, dim] bytes in device memory, and what they stand for. */
 struct Quantised {
@@ -67,11 +68,12 @@ struct Quantised {
     return static_cast<const float*>(
         scales->data())[(batch * view.shape[2] + head) * blocks + row / kScaleRows];
   }
-  void poison(int64_t batch, int64_t row, int64_t head, int64_t dim) {
+  void set(int64_t batch, int64_t row, int64_t head, int64_t dim, uint8_t bits) {
     const int64_t at =
         batch * view.strides[0] + row * view.strides[1] + head * view.strides[2] + dim;
-    static_cast<uint8_t*>(view.data)[at] = 0x7f;  // NaN
-    values[static_cast<size_t>(at)] = NAN;
+    static_cast<uint8_t*>(view.data)[at] = bits;
+    values[static_cast<size_t>(at)] =
+        static_cast<double>(simt::e4m3_to_float(bits)) * scale(batch, row, head);
   }
   fa::cuda::sm90::BlockScales params() const {
     return {static_cast<const float*>(scales->data()), view.shape[2] * blocks, blocks, 1,
@@ -159,6 +161,7 @@ std::vector<Spec> forward_fp8_cases() {
     s.seqlen_q = 300;
     s.seqlen_k = 140;
   });
+  add("many small weights", [](Spec& s) { s.sink_tokens = 1; });
   add("NaN among the values", [](Spec& s) {
     s.causal = s.poison_v = true;
     s.seqlen_k = 150;
@@ -170,10 +173,17 @@ std::string run_forward_fp8(const Spec& s, uint64_t seed) {
   std::mt19937_64 random(seed);
   // Scores of real pairs lie below that of a row of zeros: see Problem::make_inputs.
   const Quantised q(s.batch, s.seqlen_q, s.heads, s.head_dim, 0.1, 1, random);
-  const Quantised k(s.batch, s.seqlen_k, s.kv_heads, s.head_dim, -1, -0.1, random);
+  Quantised k(s.batch, s.seqlen_k, s.kv_heads, s.head_dim, -1, -0.1, random);
   Quantised v(s.batch, s.seqlen_k, s.kv_heads, s.head_dim_v, -1, 1, random);
   if (s.poison_v)
-    for (int row = 20; row < s.seqlen_k; row += 50) v.poison(0, row, 0, row % s.head_dim_v);
+    for (int row = 20; row < s.seqlen_k; row += 50) v.set(0, row, 0, row % s.head_dim_v, kNaN);
+
+  if (s.sink_tokens) {
+    // One key that outweighs any other by about 2^10, and is met first.
+    const int last = s.seqlen_k - 1;
+    const uint8_t high = simt::float_to_e4m3(static_cast<float>(2 / k.scale(0, last, 0)));
+    for (int d = 0; d < s.head_dim; ++d) k.set(0, last, 0, d, high);
+  }
 
   fa::AttentionProblem p;
   p.q = q.view;
