@@ -241,12 +241,7 @@ export const mutations = [
       'return x;',
     ],
     ['sum of a row lacks a lane pair', softmax, 'return x + ptx::shfl_xor(x, 2);', 'return x;'],
-    [
-      'rows that see nothing not guarded',
-      softmax,
-      'top == -kInfinity ? 0.f : top * scale',
-      'top * scale',
-    ],
+    ['rows that see nothing not guarded', softmax, 'top == -kInfinity ? 0.f : top;', 'top;'],
     ['empty rows divided by their sum', result, 'if (sum == 0) return {0.f, -kInfinity};', ''],
     ['lse of base 2', result, 'ptx::log2_approx(sum) * kLn2)', 'ptx::log2_approx(sum))'],
     [

@@ -6,7 +6,6 @@
 
 #include "cuda/runtime/head_block.h"
 #include "cuda/runtime/params.h"
-#include "cuda/runtime/tensor_map.h"
 
 namespace fa::cuda {
 
