@@ -94,6 +94,6 @@ const table = [
 console.log(table);
 
 if (process.argv.includes('--write')) {
-  const marks = /(<!-- report:float8 -->\n)[^]*?(<!-- end -->)/;
+  const marks = /(<!-- report:float8 -->\n)[\s\S]*?(<!-- end -->)/;
   writeFileSync(page, readFileSync(page, 'utf8').replace(marks, `$1\n${table}\n\n$2`));
 }

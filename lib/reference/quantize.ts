@@ -85,7 +85,9 @@ export function hadamardRotate(
   }
   const signs = rotationSigns(seed, dim);
   const rotated = Float64Array.from(rows);
-  const flip = (row: Float64Array) => row.forEach((x, c) => (row[c] = x * signs[c]));
+  const flip = (row: Float64Array) => {
+    for (let c = 0; c < dim; c++) row[c] *= signs[c];
+  };
   for (let at = 0; at < rotated.length; at += dim) {
     const row = rotated.subarray(at, at + dim);
     if (direction === 'forward') flip(row);

@@ -67,7 +67,7 @@ describe('rotation', () => {
       const [rq, rk] = [hadamardRotate(q, dim, 5n), hadamardRotate(k, dim, 5n)];
       expect(dot(rq, rk)).toBeCloseTo(dot(q, k), 10);
       const back = hadamardRotate(rq, dim, 5n, 'back');
-      back.forEach((x, c) => expect(x).toBeCloseTo(q[c], 12));
+      for (const [c, x] of back.entries()) expect(x).toBeCloseTo(q[c], 12);
     }
   });
 
