@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "cuda/runtime/device.h"
 #include "cuda/runtime/params.h"
 #include "cuda/sm80/forward_tiles.h"
 #include "cuda/sm90/forward_tiles.h"
@@ -59,7 +60,7 @@ constexpr bool (*kStaysOnSm80[])(const AttentionProblem& p) = {
 };
 
 bool stays_on_sm80(const AttentionProblem& p, const cudaDeviceProp& properties) {
-  if (properties.major != 9 || properties.minor != 0) return true;
+  if (!runs_sm90a(properties)) return true;
   for (const auto applies : kStaysOnSm80)
     if (applies(p)) return true;
   return false;
