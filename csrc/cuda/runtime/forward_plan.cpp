@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "cuda/runtime/device.h"
 #include "cuda/runtime/params.h"
 #include "cuda/sm80/forward_tiles.h"
 #include "cuda/sm90/forward_tiles.h"
@@ -63,7 +64,11 @@ bool is_hopper(const cudaDeviceProp& properties) {
 }
 
 bool stays_on_sm80(const AttentionProblem& p, const cudaDeviceProp& properties) {
+<<<<<<< HEAD
   if (!is_hopper(properties)) return true;
+=======
+  if (!runs_sm90a(properties)) return true;
+>>>>>>> hopper
   for (const auto applies : kStaysOnSm80)
     if (applies(p)) return true;
   return false;
