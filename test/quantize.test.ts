@@ -255,7 +255,8 @@ test('attention on dequantised tensors: the way for devices without float8 kerne
   expect(error).toBeGreaterThan(0);
 });
 
-const hasKernel = devices().find(({ name }) => name === device)?.capability === 'sm_90';
+const kernels = devices().find(({ name }) => name === device)?.kernels ?? [];
+const hasKernel = kernels.includes('sm90.forward');
 const testKernel = hasKernel ? test : test.skip;
 
 describe('attention on float8 tensors', () => {

@@ -84,10 +84,10 @@ export const backwardSm90 = [
   ['Q and dO freed before dK is done', kernel, 'ptx::wgmma_wait<0>(dk);', ''],
   ['wait for dK one batch too lax', kernel, 'ptx::wgmma_wait<0>(dk);', 'ptx::wgmma_wait<1>(dk);'],
   [
-    'dV not committed',
+    'dQ not committed',
     kernel,
-    'multiply_gradient(dv, weights, shared.dout(visit.at));\n    ptx::wgmma_commit();',
-    'multiply_gradient(dv, weights, shared.dout(visit.at));',
+    'multiply_sum(dq, ds);\n    ptx::wgmma_commit();',
+    'multiply_sum(dq, ds);',
   ],
   // dS by way of shared memory.
   [

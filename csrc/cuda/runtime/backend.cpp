@@ -18,7 +18,11 @@ std::vector<DeviceInfo> devices() {
     info.model = device->properties().name;
     info.memory = device->properties().totalGlobalMem;
     info.capability = device->capability();
-    if (info.reason.empty()) info.kernels = {"sm80.forward", "sm80.backward"};
+    if (info.reason.empty()) {
+      info.kernels = {"sm80.forward", "sm80.backward"};
+      if (runs_sm90a(device->properties()))
+        info.kernels.insert(info.kernels.end(), {"sm90.forward", "sm90.backward"});
+    }
     result.push_back(info);
   }
   if (result.empty()) {

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "cuda/runtime/device.h"
 #include "cuda/runtime/head_block.h"
 #include "cuda/runtime/params.h"
-#include "cuda/runtime/tensor_map.h"
 
 namespace fa::cuda {
 
@@ -61,9 +61,8 @@ BackwardPlan plan_backward(const AttentionProblem& problem, const AttentionGradi
   // What stays on sm_80: other devices, float32, rows that TMA cannot take, head dims whose gradients fill the registers.
   const int64_t width = std::max(problem.head_dim(), problem.head_dim_v());
   plan.tile = sm90::backward_tile(static_cast<int>(std::min<int64_t>(width, 1 << 20)));
-  plan.sm90 = properties.major == 9 && properties.minor == 0 &&
-              problem.q.dtype != DType::kFloat32 && plan.aligned && addressable &&
-              plan.tile.width > 0;
+  plan.sm90 = runs_sm90a(properties) && problem.q.dtype != DType::kFloat32 && plan.aligned &&
+              addressable && plan.tile.width > 0;
   // Neither do the plain kernels of sm_80 know float32 or rows that are not aligned.
   plan.featured =
       has_options(problem) || (!plan.sm90 && (problem.q.dtype == DType::kFloat32 || !plan.aligned));

@@ -13,6 +13,11 @@
 
 namespace fa::cuda {
 
+/** Whether the GPU runs code of sm_90a: Hopper alone, not what came after it. */
+inline bool runs_sm90a(const cudaDeviceProp& properties) {
+  return properties.major == 9 && properties.minor == 0;
+}
+
 class Device {
  public:
   Device(int ordinal, const cudaDeviceProp& properties);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "cuda/runtime/device.h"
 #include "cuda/runtime/params.h"
 #include "cuda/sm80/forward_tiles.h"
 #include "cuda/sm90/forward_tiles.h"
@@ -58,12 +59,8 @@ constexpr bool (*kStaysOnSm80[])(const AttentionProblem& p) = {
     [](const AttentionProblem& p) { return std::max(p.head_dim(), p.head_dim_v()) > 256; },
 };
 
-bool is_hopper(const cudaDeviceProp& properties) {
-  return properties.major == 9 && properties.minor == 0;
-}
-
 bool stays_on_sm80(const AttentionProblem& p, const cudaDeviceProp& properties) {
-  if (!is_hopper(properties)) return true;
+  if (!runs_sm90a(properties)) return true;
   for (const auto applies : kStaysOnSm80)
     if (applies(p)) return true;
   return false;
@@ -210,7 +207,7 @@ int64_t ForwardPlan::scratch_bytes(const AttentionProblem& p) const {
 }
 
 void check_float8(const AttentionProblem& p, const cudaDeviceProp& properties) {
-  if (!is_hopper(properties)) refuse_float8("on GPUs of another compute capability than 9.0");
+  if (!runs_sm90a(properties)) refuse_float8("on GPUs of another compute capability than 9.0");
   if (has_options(p))
     refuse_float8("with options other than causal, window, seqlensK and a positive scale");
   if (std::max(p.head_dim(), p.head_dim_v()) > 256) refuse_float8("with head dims above 256");

@@ -1,0 +1,71 @@
+// Which kernels a GPU runs, by its compute capability: those of sm_90a on 9.0 for what they cover, those of sm_80
+// for the rest and on every other GPU (docs/kernels.md has the table).
+import { BlockMask, devices, explain, randn, tensor } from '../../lib/index.js';
+import { device } from '../support/device.js';
+
+const capability = devices().find(({ name }) => name === device)?.capability;
+const onHopper = capability === 'sm_90';
+const testOnGpu = device === 'cpu' ? test.skip : test;
+
+type Shape = [batch: number, seqlen: number, heads: number, headDim: number];
+const make = (shape: Shape, dtype: 'float16' | 'bfloat16' | 'float32' = 'bfloat16') =>
+  randn(shape, { seed: 1n, dtype });
+
+/** The kernel of a causal call, unless told otherwise. */
+function kernel(
+  q: Shape,
+  k: Shape,
+  options: Parameters<typeof explain>[3] = { causal: true },
+  dtype: 'float16' | 'bfloat16' | 'float32' = 'bfloat16',
+) {
+  return explain(make(q, dtype), make(k, dtype), make(k, dtype), options).kernel;
+}
+
+const family = onHopper ? 'sm90' : 'sm80';
+
+describe('on a GPU', () => {
+  testOnGpu('full, causal and windowed calls run the plain kernel', () => {
+    const shape: Shape = [1, 300, 2, 64];
+    for (const options of [{}, { causal: true }, { window: [20, 5] as [number, number] }])
+      expect(kernel(shape, shape, options)).toBe(`${family}.forward`);
+    expect(kernel(shape, shape, {}, 'float16')).toBe(`${family}.forward`);
+  });
+
+  testOnGpu('options run the featured kernel', () => {
+    const shape: Shape = [1, 128, 2, 64];
+    const blockMask = BlockMask.slidingWindow({
+      seqlenQ: 128,
+      seqlenK: 128,
+      left: 64,
+      right: 0,
+      blockSize: 32,
+    });
+    for (const options of [{ softcap: 5 }, { dropout: { p: 0.1, seed: 1n } }, { blockMask }])
+      expect(kernel(shape, shape, options)).toBe(`${family}.forward.featured`);
+  });
+
+  testOnGpu('every head dim that TMA can address has a tile', () => {
+    for (const headDim of [8, 64, 72, 128, 160, 192, 200, 256]) {
+      const shape: Shape = [1, 130, 1, headDim];
+      expect(kernel(shape, shape)).toBe(`${family}.forward`);
+    }
+  });
+
+  testOnGpu('the rest is left to sm_80', () => {
+    const shape: Shape = [1, 300, 2, 64];
+    expect(kernel(shape, shape, {}, 'float32')).toBe('sm80.forward.featured');
+    expect(kernel([1, 300, 2, 60], [1, 300, 2, 60])).toBe('sm80.forward.featured'); // rows of 120 bytes
+    expect(kernel([1, 16, 8, 64], [1, 300, 2, 64])).toBe('sm80.forward.featured'); // 64 packed rows
+    expect(kernel(shape, shape, { numSplits: 2 })).toMatch(/^sm80/);
+  });
+
+  testOnGpu('few rows over many keys are split, and so left to sm_80', () => {
+    expect(kernel([1, 100, 1, 64], [1, 4000, 1, 64], {})).toMatch(/^sm80/);
+    expect(kernel([1, 100, 1, 64], [1, 4000, 1, 64], { numSplits: 1 })).toBe(`${family}.forward`);
+  });
+
+  testOnGpu('lengths of keys go with the plain kernel', () => {
+    const seqlensK = tensor([100, 200], [2], { dtype: 'int32' });
+    expect(kernel([2, 200, 2, 64], [2, 200, 2, 64], { seqlensK })).toBe(`${family}.forward`);
+  });
+});
