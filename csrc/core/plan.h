@@ -7,15 +7,15 @@
 namespace fa {
 
 struct AttentionPlan {
-  std::string kernel;           // "cpu.forward"
-  std::string isa;              // "x86-64-v3"
+  std::string kernel;    // "cpu.forward"
+  std::string isa;       // "x86-64-v3"
   std::string backward_kernel;  // of the gradients: "cpu.backward"; empty when the call has none
-  int threads = 1;              // that share out the work; of one block on a GPU
-  int tile_q = 0;               // query rows of one register tile; of one block on a GPU
-  int tile_k = 0;               // keys of one tile
-  int panels = 1;               // register tiles that share one pass over the keys
-  int stages = 1;               // tiles of keys, and of values, on chip at a time
-  int packed_heads = 1;         // query heads whose rows share a tile
+  int threads = 1;       // that share out the work; of one block on a GPU
+  int tile_q = 0;        // query rows of one register tile; of one block on a GPU
+  int tile_k = 0;        // keys of one tile
+  int panels = 1;        // register tiles that share one pass over the keys
+  int stages = 1;        // tiles of keys, and of values, on chip at a time
+  int packed_heads = 1;  // query heads whose rows share a tile
   int num_splits = 1;
   int64_t work_items = 0;  // blocks, on a GPU
   int64_t tiles_full = 0, tiles_partial = 0,
