@@ -84,10 +84,10 @@ export const backwardSm90 = [
   ['Q and dO freed before dK is done', kernel, 'ptx::wgmma_wait<0>(dk);', ''],
   ['wait for dK one batch too lax', kernel, 'ptx::wgmma_wait<0>(dk);', 'ptx::wgmma_wait<1>(dk);'],
   [
-    'dV not committed',
+    'dQ not committed',
     kernel,
-    'multiply_gradient(dv, weights, shared.dout(visit.at));\n    ptx::wgmma_commit();',
-    'multiply_gradient(dv, weights, shared.dout(visit.at));',
+    'multiply_sum(dq, ds);\n    ptx::wgmma_commit();',
+    'multiply_sum(dq, ds);',
   ],
   // dS by way of shared memory.
   [
@@ -138,7 +138,6 @@ export const backwardSm90 = [
     'ptx::bulk_wait_read<0>();',
   ],
   ['parts never freed', kernel, 'ptx::mbar_arrive(sum.free(at));', ''],
-  ['kernel ends during additions', kernel, '  ptx::bulk_wait<0>();\n}', '}'],
   ['no end of the parts', kernel, 'leave_no_more_sums(sum_at);', ''],
   // The same bits every time.
   [
@@ -319,12 +318,6 @@ export const backwardSm90 = [
     kernel,
     'ptx::sync_warp();\n    add_pairs<QueryTile>(dv',
     'add_pairs<QueryTile>(dv',
-  ],
-  [
-    'no sync_warp before dS is stored over P',
-    kernel,
-    'by_keys);\n    ptx::sync_warp();',
-    'by_keys);',
   ],
   [
     'dS not complete for the pairs',
