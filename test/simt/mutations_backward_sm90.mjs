@@ -138,7 +138,6 @@ export const backwardSm90 = [
     'ptx::bulk_wait_read<0>();',
   ],
   ['parts never freed', kernel, 'ptx::mbar_arrive(sum.free(at));', ''],
-  ['kernel ends during additions', kernel, '  ptx::bulk_wait<0>();\n}', '}'],
   ['no end of the parts', kernel, 'leave_no_more_sums(sum_at);', ''],
   // The same bits every time.
   [
@@ -319,12 +318,6 @@ export const backwardSm90 = [
     kernel,
     'ptx::sync_warp();\n    add_pairs<QueryTile>(dv',
     'add_pairs<QueryTile>(dv',
-  ],
-  [
-    'no sync_warp before dS is stored over P',
-    kernel,
-    'by_keys);\n    ptx::sync_warp();',
-    'by_keys);',
   ],
   [
     'dS not complete for the pairs',

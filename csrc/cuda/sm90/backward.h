@@ -233,7 +233,6 @@ PTX_FN void add_sums(const BackwardKernelParams& p, const BackwardBlock<Traits>&
     }
     ptx::mbar_arrive(sum.free(at));
   }
-  ptx::bulk_wait<0>();
 }
 
 /** Waits for the computing warpgroups. */
