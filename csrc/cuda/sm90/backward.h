@@ -27,9 +27,9 @@ struct BackwardTraits {
   static constexpr BackwardTile kTile = backward_tile(kTileWidth);
   static constexpr int kWidth = kTile.width, kOuter = kTile.keys, kInner = kTile.queries;
   static constexpr int kStages = kBackwardStages;
-  // Registers of a thread: 128 of the first and 256 of the second kind share 65536. Block masks take some to walk over.
-  static constexpr int kMoverRegisters = kFeatured ? 40 : 24;
-  static constexpr int kConsumerRegisters = kFeatured ? 232 : 240;
+  // Registers of a thread: 128 of the first and 256 of the second kind share 65536.
+  static constexpr int kMoverRegisters = 24;
+  static constexpr int kConsumerRegisters = 240;
   // Parts of scores for differentiate(): a warp's 16 keys.
   static constexpr int kRowTiles = 1, kScoreTiles = kInner / 8;
   using Scores = float[kRowTiles][kScoreTiles][4];
