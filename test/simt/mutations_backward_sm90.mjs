@@ -233,8 +233,8 @@ export const backwardSm90 = [
   [
     'registers of the computing warpgroups',
     kernel,
-    'kFeatured ? 232 : 240;',
-    'kFeatured ? 240 : 248;',
+    'kConsumerRegisters = 240;',
+    'kConsumerRegisters = 248;',
   ],
   // Masks and bounds.
   [
