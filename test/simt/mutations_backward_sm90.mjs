@@ -201,15 +201,17 @@ export const backwardSm90 = [
   ['K not transposed', kernel, 'ptx::wgmma_ss<T, 1, 1>', 'ptx::wgmma_ss<T, 1, 0>'],
   [
     'dQ of the other queries',
-    sum,
-    'return kByQueries ? part : 0;',
-    'return kByQueries ? 1 - part : 0;',
+    kernel,
+    'Sum::query_panel(part) * ScoreTile::kPanelBytes',
+    '(1 - Sum::query_panel(part)) * ScoreTile::kPanelBytes',
   ],
   [
     'dQ of the other columns',
-    sum,
-    'return kByQueries ? 0 : part;',
-    'return kByQueries ? 0 : 1 - part;',
+    kernel,
+    'Sum::column_panel(part) * KeyTile::kPanelBytes);
+#pragma',
+    '0 * KeyTile::kPanelBytes);
+#pragma',
   ],
   ['P in place of dS', kernel, 'pack(gradients, dp);', 'pack(gradients, s);'],
   [

@@ -133,7 +133,7 @@ void check_loads_and_stores() {
 // ── Atomics ──────────────────────────────────────────────────────────────────────────────────────
 
 struct AtomicParams {
-  int* integers;  // sum, bits, tickets, sum of shared memory, flag, payload
+  int* integers;  // sum, bits, tickets or the largest, sum of shared memory, flag, payload
   float* floats;  // sum, sum of shared memory, 1 + 2 + 4 reductions
 };
 
@@ -147,6 +147,7 @@ __global__ void count_atomically(const __grid_constant__ AtomicParams p) {
   ptx::sync_block();
   ptx::atomic_add(p.integers, 1);
   ptx::atomic_or(p.integers + 1, 1 << (threadIdx.x % 31));
+  ptx::atomic_max(p.integers + 2, static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x));
   ptx::atomic_add(p.floats, 0.5f);
   ptx::smem_atomic_add(shared_int, 2);
   ptx::smem_atomic_add(shared_float, 0.25f);
@@ -167,7 +168,7 @@ void check_atomics() {
   run(count_atomically, 3, 96, 0, AtomicParams{integers.device(), floats.device()});
   const int n = 3 * 96;
   const auto& i = integers.read();
-  CHECK(i[0] == n && i[1] == 0x7fffffff && i[3] == 2 * n);
+  CHECK(i[0] == n && i[1] == 0x7fffffff && i[2] == n - 1 && i[3] == 2 * n);
   const auto& f = floats.read();
   CHECK(f[0] == 0.5f * n && f[1] == 0.25f * n && f[2] == n && f[4] == n && f[5] == 2 * n);
   for (size_t k = 0; k < 4; ++k) CHECK(f[8 + k] == static_cast<float>(k + 1) * n);
