@@ -208,10 +208,8 @@ export const backwardSm90 = [
   [
     'dQ of the other columns',
     kernel,
-    'Sum::column_panel(part) * KeyTile::kPanelBytes);
-#pragma',
-    '0 * KeyTile::kPanelBytes);
-#pragma',
+    'Sum::column_panel(part) * KeyTile::kPanelBytes);\n#pragma',
+    '0 * KeyTile::kPanelBytes);\n#pragma',
   ],
   ['P in place of dS', kernel, 'pack(gradients, dp);', 'pack(gradients, s);'],
   [
