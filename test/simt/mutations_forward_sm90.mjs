@@ -183,7 +183,7 @@ export const forwardSm90 = [
     'no wait for the check of values',
     forward,
     'ptx::mbar_wait(shared.checked(values), values.parity);',
-    '',
+    ';',
   ],
   ['values not checked', producer, 'else if (hides_pairs)\n', 'else if (false)\n'],
   ['values not cleared', producer, 'ptx::sts<uint4>(tile + 16 * chunk, finite);', ''],
