@@ -1,9 +1,10 @@
 // Mutation tests of the CUDA kernels: makes one mistake at a time in a copy of the sources, builds the
 // attention program of the SIMT executor with it, and expects that some schedule notices.
 //
-//   node scripts/mutate.mjs [--seeds 18] [--only <text>] [--every 1] [--write]
+//   node scripts/mutate.mjs [--seeds 18] [--only <text>] [--every 1] [--first | --write]
 //
-// --only: mutations whose line in the table contains the text. --every: one mutation of so many. --write: puts the table into docs/testing.md.
+// --only: mutations whose line in the table contains the text. --every: one mutation of so many. --first: a mutation is done with
+// once a seed notices it. --write: puts the table into docs/testing.md.
 import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -17,9 +18,12 @@ const { values: options } = parseArgs({
     seeds: { type: 'string', default: '18' },
     only: { type: 'string', default: '' },
     every: { type: 'string', default: '1' },
+    first: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
   },
 });
+
+if (options.first && options.write) throw new Error('the table of --write counts all seeds');
 
 const out = path.join(root, 'build-simt/programs');
 const work = path.join(root, 'build-simt/mutants');
@@ -104,7 +108,8 @@ async function judge(mutation, index) {
     console.error(build.text);
     return { ...mutation, noticed: 0, as: ['does not compile'] };
   }
-  const { text } = await output(program, [mutation.kernel, options.seeds]);
+  const until = options.first ? ['first'] : [];
+  const { text } = await output(program, [mutation.kernel, options.seeds, ...until]);
   const findings = text.split('\n').filter((line) => line.startsWith('seed '));
   const kinds = findings.map((line) => classes.find(([form]) => form.test(line))?.[1] ?? line);
   rmSync(folder, { recursive: true, force: true });

@@ -250,12 +250,13 @@ int simt_test::run_attention(int argc, char** argv) {
   const Pass* const pass = std::find_if(std::begin(kPasses), std::end(kPasses),
                                         [&](const Pass& each) { return name == each.name; });
   if (pass == std::end(kPasses)) {
-    std::fprintf(stderr, "usage: %s <pass> [seeds], with a pass of", argv[0]);
+    std::fprintf(stderr, "usage: %s <pass> [seeds] [first], with a pass of", argv[0]);
     for (const Pass& each : kPasses) std::fprintf(stderr, " %s", each.name);
     std::fprintf(stderr, "\n");
     return 2;
   }
   const int seeds = argc > 2 ? std::atoi(argv[2]) : kDefaultSeeds;
+  const bool only_first = argc > 3 && std::string(argv[3]) == "first";
   int noticed = 0;
   for (int seed = 0; seed < seeds; ++seed) {
     const std::string found = isolated(*pass, static_cast<uint64_t>(seed));
@@ -263,6 +264,7 @@ int simt_test::run_attention(int argc, char** argv) {
     ++noticed;
     std::printf("seed %d: %s\n", seed, found.c_str());
     std::fflush(stdout);
+    if (only_first) break;
   }
   std::printf("%s: %d of %d seeds noticed something\n", pass->name, noticed, seeds);
   return noticed ? 1 : 0;

@@ -90,6 +90,9 @@ void Problem::make_inputs(uint64_t seed) {
     sequence.dout.resize(static_cast<size_t>(sequence.seqlen_q * s.heads * s.head_dim_v));
     std::generate(sequence.q.begin(), sequence.q.end(), query);
     std::generate(sequence.k.begin(), sequence.k.end(), key);
+    for (size_t i = 0; i < sequence.k.size(); ++i)
+      if (static_cast<int>(i % static_cast<size_t>(s.head_dim)) < s.equal_columns)
+        sequence.k[i] = -0.5;
     std::generate(sequence.v.begin(), sequence.v.end(), value);
     std::generate(sequence.dout.begin(), sequence.dout.end(), value);
     const auto poison = [&](std::vector<double>& rows, int seqlen, int heads) {

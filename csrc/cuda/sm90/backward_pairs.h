@@ -1,0 +1,46 @@
+// Products pair by pair, for rows that are not finite. A hidden pair must not touch a gradient, but on the tensor core its
+// weight 0 meets the row, and 0 times NaN or infinity is NaN.
+#pragma once
+
+#include "cuda/common/poison.h"
+
+namespace fa::cuda::sm90 {
+
+/**
+ * d += a b pair by pair, without those whose a is 0. weight(k, h): where a is, at inner row k and row g + 8 h of the warp's
+ * 16; b: rows of a tile.
+ */
+template <class T, class Tile, int kCount, class Weight>
+PTX_FN void add_pairs(float (&d)[kCount], uint32_t b, Weight weight) {
+  const LanePosition lane;
+#pragma unroll 1
+  for (int k = 0; k < Tile::kRows; ++k) {
+    const float weights[2] = {ptx::to_float(ptx::lds<T>(weight(k, 0))),
+                              ptx::to_float(ptx::lds<T>(weight(k, 1)))};
+#pragma unroll
+    for (int run = 0; run < kCount / 4; ++run) {
+      const float2 pair = ptx::unpack2<T>(
+          ptx::lds<uint32_t>(b + Tile::offset(k, run) + static_cast<uint32_t>(4 * lane.t)));
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        if (weights[h] == 0) continue;
+        d[4 * run + 2 * h] += weights[h] * pair.x;
+        d[4 * run + 2 * h + 1] += weights[h] * pair.y;
+      }
+    }
+  }
+}
+
+/** Whether chunks `first`, first + step .. of a tile hold an infinity or NaN; for the whole warp. */
+template <class T, class Tile>
+PTX_FN bool chunks_poisoned(uint32_t tile, int first, int step) {
+  bool found = false;
+#pragma unroll 1
+  for (int i = first; i < Tile::kBytes / 16; i += step) {
+    const uint4 words = ptx::lds<uint4>(tile + static_cast<uint32_t>(16 * i));
+    found |= !same(words, finite_part<T>(words));
+  }
+  return ptx::vote_any(found);
+}
+
+}  // namespace fa::cuda::sm90
