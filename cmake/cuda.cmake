@@ -35,11 +35,12 @@ elseif(wanted STREQUAL "auto" AND NOT driver)
   return()
 endif()
 
-# One machine code per generation whose limits differ, and PTX of the lowest for cards to come.
-set(FLASH_ATTENTION_CUDA_ARCHITECTURES "80-real;86-real;89-real;90-real;80-virtual"
-  CACHE STRING "What nvcc compiles for, as CMAKE_CUDA_ARCHITECTURES")
+# Machine code of each generation whose limits differ, and PTX of the lowest for cards to come. Those without instructions
+# of their own share that PTX, for half the time goes into making it.
+set(FLASH_ATTENTION_GENCODE "arch=compute_80,code=[compute_80,sm_80,sm_86,sm_89];arch=compute_90,code=sm_90"
+  CACHE STRING "What nvcc compiles for: a list of its -gencode options")
+set(CMAKE_CUDA_ARCHITECTURES OFF)
 set(CMAKE_CUDA_COMPILER "${FLASH_ATTENTION_NVCC}")
-set(CMAKE_CUDA_ARCHITECTURES "${FLASH_ATTENTION_CUDA_ARCHITECTURES}")
 enable_language(CUDA)
 if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.4)
   message(FATAL_ERROR "flash-attention needs CUDA 12.4 or newer, found ${CMAKE_CUDA_COMPILER_VERSION}")
@@ -56,4 +57,4 @@ if(FLASH_ATTENTION_PTXAS_LOG)
   list(APPEND FLASH_ATTENTION_NVCC_OPTIONS -Xptxas=-v)
 endif()
 set(FLASH_ATTENTION_USE_CUDA ON)
-message(STATUS "CUDA backend: nvcc ${CMAKE_CUDA_COMPILER_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}")
+message(STATUS "CUDA backend: nvcc ${CMAKE_CUDA_COMPILER_VERSION} for ${FLASH_ATTENTION_GENCODE}")

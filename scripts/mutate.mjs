@@ -78,6 +78,7 @@ function writeMutant(folder, { fault, file, from, to }) {
   writeFileSync(target, pieces.join(to));
 }
 
+/** Builds the program with the mistake and lets it look; prints what it noticed. */
 async function judge(mutation, index) {
   const folder = path.join(work, String(index));
   writeMutant(folder, mutation);
@@ -104,29 +105,28 @@ async function judge(mutation, index) {
     ],
     ...['-Wl,--start-group', ...archives, '-Wl,--end-group', '-ldl', '-o', program],
   ]);
-  if (build.status !== 0) {
-    console.error(build.text);
-    return { ...mutation, noticed: 0, as: ['does not compile'] };
-  }
   const until = options.first ? ['first'] : [];
-  const { text } = await output(program, [mutation.kernel, options.seeds, ...until]);
+  const { text } =
+    build.status === 0
+      ? await output(program, [mutation.kernel, options.seeds, ...until])
+      : { text: '' };
   const findings = text.split('\n').filter((line) => line.startsWith('seed '));
   const kinds = findings.map((line) => classes.find(([form]) => form.test(line))?.[1] ?? line);
   rmSync(folder, { recursive: true, force: true });
-  return { ...mutation, noticed: findings.length, as: [...new Set(kinds)] };
+  const result = { ...mutation, noticed: findings.length, as: [...new Set(kinds)] };
+  const verdict = result.noticed ? result.as.join(', ') : `NOT NOTICED ${build.text}`;
+  console.log(`${result.kernel}: ${result.fault}: ${verdict} (${result.noticed} seeds)`);
+  return result;
 }
 
-/** All mutations, a few at a time. */
-async function judgeAll(chosen) {
+/** Does all jobs, a few at a time; their results in order. */
+async function inParallel(jobs, work) {
   const results = [];
   let next = 0;
   const worker = async () => {
-    while (next < chosen.length) {
+    while (next < jobs.length) {
       const index = next++;
-      const result = await judge(chosen[index], index);
-      results[index] = result;
-      const verdict = result.noticed ? result.as.join(', ') : `NOT NOTICED ${result.as}`;
-      console.log(`${result.kernel}: ${result.fault}: ${verdict} (${result.noticed} seeds)`);
+      results[index] = await work(jobs[index], index);
     }
   };
   await Promise.all(Array.from({ length: Math.min(4, availableParallelism()) }, worker));
@@ -145,9 +145,14 @@ ensureInstalled();
 run(process.execPath, [
   ...['scripts/cmake-build.cjs', 'Release', '--out', out, '-DFLASH_ATTENTION_SIMT_TESTS=ON'],
 ]);
-for (const kernel of kernels) {
-  run(path.join(out, 'simt-tests/simt_attention'), [kernel, options.seeds]); // without a mistake: silent
-}
+await inParallel(kernels, async (kernel) => {
+  const { status, text } = await output(path.join(out, 'simt-tests/simt_attention'), [
+    kernel,
+    options.seeds,
+  ]);
+  process.stdout.write(text);
+  if (status !== 0) throw new Error(`${kernel}: noticed something without a mistake`);
+});
 
 const chosen = mutations
   .filter(({ kernel, fault }) => `${kernel} ${fault}`.includes(options.only))
@@ -155,7 +160,7 @@ const chosen = mutations
 for (const [index, mutation] of chosen.entries())
   writeMutant(path.join(work, String(index)), mutation);
 rmSync(work, { recursive: true, force: true });
-const results = await judgeAll(chosen);
+const results = await inParallel(chosen, judge);
 rmSync(work, { recursive: true, force: true });
 const missed = results.filter(({ noticed }) => noticed === 0);
 if (options.write) {
