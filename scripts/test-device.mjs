@@ -1,6 +1,7 @@
 // Runs the device tests on a device that the other test runs do not use: `node scripts/test-device.mjs cuda:0`, or
 // `simt:sm80` or `simt:sm90`, for which it builds the test addon. Further arguments go to jest.
 import path from 'node:path';
+import { deviceTests } from './device-tests.mjs';
 import { ensureBuilt, npm, root, run } from './ensure-built.mjs';
 
 const [device, ...args] = process.argv.slice(2);
@@ -17,19 +18,13 @@ if (device.startsWith('simt:')) {
   env.FLASH_ATTENTION_SIMT_DEVICES = device.slice('simt:'.length);
   env.FLASH_ATTENTION_ADDON = path.join(root, 'build-simt/flash_attention_simt.node');
 }
-// What computes with tensors of the default device; the rest of the tests are about other things.
-const tests = [
-  'numerics/',
-  'device/',
-  '(merge|varlen|paged|packed|quantize|sdpa|tensor|tensor-views)\\.test',
-];
 // Gradients by finite differences are float32, which on Hopper runs the kernels of sm_80.
 const others = device === 'simt:sm90' ? ['finite-differences'] : [];
 const jest = [
   '--disable-warning=ExperimentalWarning',
   '--experimental-vm-modules',
   'node_modules/jest/bin/jest.js',
-  `--testPathPatterns=/test/(${tests.join('|')})`,
+  `--testPathPatterns=/${deviceTests}`,
   ...['/node_modules/', ...others].map((pattern) => `--testPathIgnorePatterns=${pattern}`),
 ];
 run(process.execPath, [...jest, ...args], { env });

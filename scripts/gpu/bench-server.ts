@@ -8,6 +8,7 @@ import {
   devices,
   flashAttention,
   flashAttentionBackward,
+  quantize,
   randn,
   synchronize,
   type Tensor,
@@ -24,21 +25,29 @@ interface Request {
   readonly kvHeads: number;
   readonly headDim: number;
   readonly causal: boolean;
+  /** float8_e4m3: forward alone, of operands that are quantized beforehand. */
   readonly dtype: DType;
   readonly calls: number;
 }
 
-function prepare({
-  kind,
-  batch,
-  seqlenQ,
-  seqlenK,
-  heads,
-  kvHeads,
-  headDim,
-  causal,
-  dtype,
-}: Request) {
+function prepareFloat8({ batch, seqlenQ, seqlenK, heads, kvHeads, headDim, causal }: Request) {
+  const make = (seqlen: number, numHeads: number, seed: bigint, per: 'block' | 'head') => {
+    const wide = randn([batch, seqlen, numHeads, headDim], { seed, dtype: 'bfloat16' });
+    const narrow = quantize(wide, 'float8_e4m3', { per });
+    wide.dispose();
+    return narrow;
+  };
+  const q = make(seqlenQ, heads, 1n, 'block');
+  const k = make(seqlenK, kvHeads, 2n, 'block');
+  const v = make(seqlenK, kvHeads, 3n, 'head');
+  const scales = { q: q.scales, k: k.scales, v: v.scales };
+  const call = () => flashAttention(q.values, k.values, v.values, { causal, scales }).dispose();
+  return { inputs: [q, k, v].flatMap(({ values, scales }) => [values, scales]), call };
+}
+
+function prepare(request: Request) {
+  const { kind, batch, seqlenQ, seqlenK, heads, kvHeads, headDim, causal, dtype } = request;
+  if (dtype === 'float8_e4m3') return prepareFloat8(request);
   const q = randn([batch, seqlenQ, heads, headDim], { seed: 1n, dtype });
   const k = randn([batch, seqlenK, kvHeads, headDim], { seed: 2n, dtype });
   const v = randn([batch, seqlenK, kvHeads, headDim], { seed: 3n, dtype });

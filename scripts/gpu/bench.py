@@ -28,6 +28,7 @@ except ImportError:
 TOKENS = 16384
 HIDDEN = 2048
 ROUNDS = 3
+FLOAT8 = "float8_e4m3"
 MATH_LIMIT = 4096  # the math back end stores S and P
 
 
@@ -47,6 +48,12 @@ def shapes(rehearsal):
                         "kind": kind, "batch": TOKENS // seqlen, "seqlenQ": seqlen, "seqlenK": seqlen, "heads": heads,
                         "kvHeads": heads, "headDim": dim, "causal": causal, "dtype": "bfloat16",
                     }
+    for causal in (False, True):
+        for seqlen in (2048, 8192, 16384):
+            yield {
+                "kind": "forward", "batch": TOKENS // seqlen, "seqlenQ": seqlen, "seqlenK": seqlen, "heads": HIDDEN // 128,
+                "kvHeads": HIDDEN // 128, "headDim": 128, "causal": causal, "dtype": FLOAT8,
+            }
     for batch, keys in ((1, 65536), (8, 16384), (64, 8192)):
         yield {
             "kind": "forward", "batch": batch, "seqlenQ": 1, "seqlenK": keys, "heads": 32, "kvHeads": 8, "headDim": 128,
@@ -127,6 +134,8 @@ def calls_for(milliseconds):
 def measure_shape(ours, shape):
     contestants = {"ours": lambda calls: ours.measure(shape, calls)}
     for name, backend in BACKENDS.items():
+        if shape["dtype"] == FLOAT8:
+            continue  # PyTorch has none
         if name == "math" and max(shape["seqlenQ"], 1) * shape["seqlenK"] > MATH_LIMIT**2:
             continue
         contestants[name] = lambda calls, backend=backend: measure_peer(shape, backend, calls)
@@ -153,8 +162,8 @@ def measure_shape(ours, shape):
 def table(results):
     names = ["ours", *BACKENDS]
     lines = [
-        "| call | batch | queries | keys | heads | dim | causal | " + " | ".join(names) + " |",
-        "|---" * (7 + len(names)) + "|",
+        "| call | dtype | batch | queries | keys | heads | dim | causal | " + " | ".join(names) + " |",
+        "|---" * (8 + len(names)) + "|",
     ]
     for result in results:
         shape = result["shape"]
@@ -168,7 +177,10 @@ def table(results):
             return f"{rate:.0f} {'GB/s' if decode else 'TFLOP/s'}"
 
         heads = f"{shape['heads']}/{shape['kvHeads']}"
-        cells = [shape["kind"], shape["batch"], shape["seqlenQ"], shape["seqlenK"], heads, shape["headDim"], shape["causal"]]
+        cells = [
+            shape["kind"], shape["dtype"], shape["batch"], shape["seqlenQ"], shape["seqlenK"], heads, shape["headDim"],
+            shape["causal"],
+        ]
         lines.append("| " + " | ".join(map(str, [*cells, *map(figure, names)])) + " |")
     return "\n".join(lines)
 

@@ -6,6 +6,7 @@ import { copyFileSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } fr
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { build } from 'esbuild';
+import { deviceTests } from '../device-tests.mjs';
 import { ensureInstalled, globFiles, root } from '../ensure-built.mjs';
 
 ensureInstalled();
@@ -15,9 +16,7 @@ const carry = at > 0 ? path.resolve(process.argv[at + 1]) : path.join(root, '.gp
 rmSync(carry, { recursive: true, force: true });
 mkdirSync(path.join(carry, 'check'), { recursive: true });
 
-const tests = ['test/numerics', 'test/device'].flatMap((folder) =>
-  globFiles(folder, /\.test\.ts$/),
-);
+const tests = globFiles('test', new RegExp(`^${deviceTests}`));
 const entry = path.join(root, 'scripts/gpu/tests.generated.ts');
 const imports = tests.map((file) => {
   const source = JSON.stringify(`../../${file.replaceAll('\\', '/').replace(/\.ts$/, '.js')}`);

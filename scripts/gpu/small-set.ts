@@ -1,13 +1,17 @@
 /**
  * A few calls of every kernel, for tools that slow a GPU down a hundredfold (compute-sanitizer): every dtype, plain and with
- * options, forward and backward, split keys, variable lengths, pages, conversions.
+ * options, forward and backward, split keys, variable lengths, pages, conversions, float8 where it runs.
  */
 import {
+  defaultDevice,
+  dequantize,
+  devices,
   flashAttention,
   flashAttentionBackward,
   flashAttentionPaged,
   flashAttentionVarlen,
   mergeAttentionStates,
+  quantize,
   randn,
   synchronize,
   tensor,
@@ -57,6 +61,21 @@ for (const dtype of dtypes) {
       seqlensK: [30, 17],
     });
     await q.transpose(0, 2, 1, 3).to('float32').toFloat32();
+  }
+}
+const { kernels } = devices().find(({ name }) => name === defaultDevice()) ?? { kernels: [] };
+for (const headDim of [64, 128, 256]) {
+  const make = (seed: bigint, seqlen: number, heads: number) =>
+    randn([1, seqlen, heads, headDim], { seed, dtype: 'bfloat16' });
+  const rotated = { hadamard: { seed: 1n } };
+  const q = quantize(make(8n, 150, 4), 'float8_e4m3', rotated);
+  const k = quantize(make(9n, 203, 2), 'float8_e4m3', rotated);
+  const v = quantize(make(10n, 203, 2), 'float8_e4m3', { per: 'head' });
+  dequantize(k);
+  if (!kernels.includes('sm90.forward.float8')) continue;
+  const scales = { q: q.scales, k: k.scales, v: v.scales };
+  for (const causal of [false, true]) {
+    flashAttention(q.values, k.values, v.values, { scales, causal });
   }
 }
 await synchronize();
