@@ -99,6 +99,7 @@ function compile() {
   ensureInstalled();
   const options = [
     '-DFLASH_ATTENTION_PTXAS_LOG=ON',
+    '-DFLASH_ATTENTION_WERROR=ON',
     `-DFLASH_ATTENTION_OUTPUT_DIR=${path.join(root, folder)}`,
   ];
   const env = { ...process.env, FLASH_ATTENTION_CUDA: 'on' };

@@ -65,7 +65,7 @@ Napi::Value attention(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   AttentionCall call = attention_call(info[0]);
   validate(call.problem);
-  call.stream->check_dtype(call.problem);
+  call.stream->check_supported(call.problem);
   const bool ready = call.indices_ready();
   if (ready) check_indices(call);
 
@@ -98,7 +98,7 @@ Napi::Value attention(const Napi::CallbackInfo& info) {
 Napi::Value plan(const Napi::CallbackInfo& info) {
   AttentionCall call = attention_call(info[0]);
   validate(call.problem);
-  call.stream->check_dtype(call.problem);
+  call.stream->check_supported(call.problem);
   HostProblem host = check_indices(call);
   host.problem.out = out_of(call).logical;
   if (call.return_lse) host.problem.lse = lse_of(call).logical;

@@ -30,6 +30,7 @@ Napi::Value attention_backward(const Napi::CallbackInfo& info) {
   AttentionCall& forward = call.forward;
   AttentionGradients& gradients = call.gradients;
   validate_backward(forward.problem, gradients);
+  forward.stream->check_supported(forward.problem);
   const bool ready = forward.indices_ready();
   if (ready) check_indices(forward);
 

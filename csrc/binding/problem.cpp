@@ -117,7 +117,8 @@ class Reader {
     if (!varlen) {
       reject(ErrorCode::kOption, name, "cuSeqlensQ and cuSeqlensK beside a value", shown(value));
     }
-    longest = to_integer(value, name, 0, kMaxInt32);
+    // No sequence is longer than all tokens: a loose bound would only make empty tiles.
+    longest = std::min(to_integer(value, name, 0, kMaxSeqlen), longest);
     return true;
   }
 

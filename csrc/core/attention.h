@@ -15,6 +15,9 @@ constexpr int64_t kUnbounded = int64_t{1} << 60;
 
 constexpr int64_t kMaxHeadDim = 576;
 
+/** Positions are int32 in kernels. */
+constexpr int64_t kMaxSeqlen = (int64_t{1} << 30) - 1;
+
 /** Consecutive tokens of a head of q or k that share a scale. */
 constexpr int64_t kScaleTokens = 128;
 

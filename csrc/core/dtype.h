@@ -62,6 +62,8 @@ static inline float float_from_bits(uint32_t bits) {
   return value;
 }
 
+constexpr float kSmallestNormal = 1.17549435e-38f;  // float32
+
 static inline float bfloat16_to_float(uint16_t bits) {
   return float_from_bits(uint32_t{bits} << 16);
 }

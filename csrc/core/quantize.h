@@ -30,9 +30,8 @@ struct Quantized {
 /** Throws fa::Error unless `plain` [batch, seqlen, heads, dim] can become `quantized`, or the reverse. */
 void validate_quantized(const View& plain, const Quantized& quantized);
 
-/** The scale of elements whose largest finite magnitude is that. */
+/** The scale of elements whose largest finite magnitude is that: never 0 or subnormal. */
 static FA_INLINE float scale_of(float largest) {
-  constexpr float kSmallestNormal = 1.17549435e-38f;  // no scale is 0 or subnormal
   if (!(largest > 0)) return 1;
   const float scale = largest / kLargestE4M3;
   return scale > kSmallestNormal ? scale : kSmallestNormal;

@@ -41,8 +41,8 @@ class Stream {
   // sides are contiguous. Tasks enqueued later find `target` filled, and its storage counts as written before any task.
   virtual void upload(const void* host, DType host_dtype, const TensorRef& target) = 0;
 
-  /** Throws Error unless this device has a kernel for a valid forward call on tensors of that dtype. */
-  virtual void check_dtype(const AttentionProblem& problem) const = 0;
+  /** Throws Error unless this device has a kernel for a valid forward call. */
+  virtual void check_supported(const AttentionProblem& problem) const = 0;
 
   // Enqueued. Storages that a task reads belong to this stream, but for those of `receive`: another stream's task that
   // writes them is waited for.

@@ -12,8 +12,6 @@ namespace fa {
 
 namespace {
 
-constexpr int64_t kMaxSeqlen =
-    std::numeric_limits<int32_t>::max() / 2;  // positions are int32 in kernels
 constexpr int kMaxSplits = 256;
 
 __attribute__((format(printf, 3, 4))) [[noreturn]] void fail(ErrorCode code, const char* argument,

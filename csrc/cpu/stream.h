@@ -25,7 +25,7 @@ class CpuStream final : public Stream {
   std::shared_ptr<Storage> allocate(size_t bytes) override;
   void upload(const void* host, DType host_dtype, const TensorRef& target) override;
 
-  void check_dtype(const AttentionProblem& problem) const override {
+  void check_supported(const AttentionProblem& problem) const override {
     if (problem.float8()) refuse_float8("on a CPU");
   }
   void attention(const AttentionProblem& problem, TaskStorages storages,

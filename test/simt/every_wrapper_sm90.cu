@@ -26,6 +26,7 @@ PTX_FN void products(const Params& p, uint32_t shared) {
     ptx::wgmma_rs<T, 1>(d, fragment, b, p.words[5] != 0);
   }
   ptx::wgmma_commit();
+  ptx::schedule_fence();
   ptx::wgmma_wait<0>(d);
   for (int i = 0; i < N / 2; ++i) ptx::stg(p.floats + i, d[i]);
 }

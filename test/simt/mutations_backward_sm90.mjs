@@ -9,6 +9,8 @@ const walk = 'cuda/common/backward_walk.h';
 const derivative = 'cuda/common/differentiate.h';
 const ranges = 'cuda/common/tile_range.h';
 
+const cleared = 'clear_rows<QueryTile>(shared.dout(visit.at), rows);';
+const clearedKeys = 'clear_rows<KeyTile>(shared.k, rows);';
 
 export const backwardSm90 = [
   // Barriers and what they count.
@@ -287,24 +289,36 @@ export const backwardSm90 = [
     'head_end = head_begin + group;',
     'head_end = head_begin + 1;',
   ],
-  ['rows of the next sequence of Q kept', consumer, 'clear_rows(shared.q(visit.at), rows);', ''],
   [
-    'rows of the next sequence of dO kept',
+    'rows of the next sequence of Q kept',
     consumer,
-    'clear_rows(shared.dout(visit.at), rows);',
+    'clear_rows<QueryTile>(shared.q(visit.at), rows);',
     '',
   ],
   [
-    'cleared without a proxy fence',
+    'rows of the next sequence of dO kept',
     consumer,
-    'ptx::fence_proxy_async();\n    sync_consumers();\n  }',
-    'sync_consumers();\n  }',
+    'clear_rows<QueryTile>(shared.dout(visit.at), rows);',
+    '',
   ],
+  ['cleared without a proxy fence', consumer, `${cleared}\n    ptx::fence_proxy_async();`, cleared],
   [
     'cleared without a barrier',
     consumer,
-    'ptx::fence_proxy_async();\n    sync_consumers();\n  }',
-    'ptx::fence_proxy_async();\n  }',
+    `${cleared}\n    ptx::fence_proxy_async();\n    sync_consumers();`,
+    `${cleared}\n    ptx::fence_proxy_async();`,
+  ],
+  [
+    'keys beyond the end cleared without a proxy fence',
+    consumer,
+    `${clearedKeys}\n    ptx::fence_proxy_async();`,
+    clearedKeys,
+  ],
+  [
+    'keys beyond the end cleared without a barrier',
+    consumer,
+    `${clearedKeys}\n    ptx::fence_proxy_async();\n    sync_consumers();`,
+    `${clearedKeys}\n    ptx::fence_proxy_async();`,
   ],
   [
     'cleared before it has arrived',

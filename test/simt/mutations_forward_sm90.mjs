@@ -10,7 +10,8 @@ const panels = 'cuda/sm90/panels.h';
 const nextScores =
   'ptx::wgmma_fence(s);\n        multiply_queries_keys<Traits>(s, queries, shared.keys.tile(at));';
 const overlapped = 'scales = tile_scales(work, walk);\n        ptx::wgmma_wait<1>(s);';
-const settled = 'ptx::wgmma_wait<0>(o);\n        arrive_warp(shared.operands().free(values));';
+const settled =
+  'ptx::wgmma_wait<0>(o, weights);\n        arrive_warp(shared.operands().free(values));';
 const lastValues = 'ptx::wgmma_wait<0>(o);\n      arrive_warp(shared.operands().free(values));';
 const firstKeys = 'ptx::wgmma_wait<0>(s);\n      arrive_warp(shared.keys.free(at));';
 const staging = 'if (thread == 0) ptx::bulk_wait_read<0>();\n  sync_warpgroup(of);\n';
@@ -281,7 +282,12 @@ export const forwardFp8 = [
     'if constexpr (Traits::kFp8) shared.transposed.wait_free(at);',
     '',
   ],
-  ['NaN of hidden pairs not cleared', producer, 'checker, hides_pairs);', 'checker, false);'],
+  [
+    'NaN of hidden pairs not cleared',
+    producer,
+    'checker, hides_pairs, rows);',
+    'checker, false, rows);',
+  ],
   [
     'one warp vouches for a transposed tile',
     traits,

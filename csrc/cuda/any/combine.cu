@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(kWarps* kLanes)
   const int batch = static_cast<int>(index / a.heads / p.rows);
   const Indices cu = a.cu_seqlens_q;
   const bool covered = cu.data == nullptr || row < ptx::ldg(cu.data + a.batch * cu.stride);
-  if (covered && p.splits == 0) return;
+  if (covered && p.complete) return;
   const int splits = covered ? p.splits : 0;
 
   const RowScalars& lses = p.partial_lse;
@@ -84,11 +84,12 @@ __global__ void __launch_bounds__(kWarps* kLanes)
 
 void combine(const CombineParams& p, DType dtype, const Queue& queue) {
   const int64_t rows = int64_t{p.batches} * p.rows * p.attention.heads;
-  const dim3 grid(static_cast<unsigned>((rows + kWarps - 1) / kWarps)), block(kWarps * kLanes);
+  const int64_t blocks = (rows + kWarps - 1) / kWarps;
+  constexpr int kThreads = kWarps * kLanes;
   switch (dtype) {
-    case DType::kFloat16: return launch(combine_kernel<ptx::f16>, grid, block, 0, queue, p);
-    case DType::kBFloat16: return launch(combine_kernel<ptx::bf16>, grid, block, 0, queue, p);
-    default: return launch(combine_kernel<float>, grid, block, 0, queue, p);
+    case DType::kFloat16: return launch(combine_kernel<ptx::f16>, blocks, kThreads, 0, queue, p);
+    case DType::kBFloat16: return launch(combine_kernel<ptx::bf16>, blocks, kThreads, 0, queue, p);
+    default: return launch(combine_kernel<float>, blocks, kThreads, 0, queue, p);
   }
 }
 

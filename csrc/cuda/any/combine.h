@@ -14,7 +14,8 @@ struct CombineParams {
   Tensor partial_out;         // float32, of split 0; dims lie side by side
   RowScalars partial_lse;
   int64_t out_split, lse_split;  // elements from one split to the next
-  int splits;                    // 0: there are no partial results, out and lse are complete
+  int splits;                    // 0: no partial results, rows come out as if they saw nothing,
+  bool complete;                 // but for rows of sequences, which are to stay as they are
   int batches, rows;             // of q
 };
 

@@ -87,8 +87,7 @@ void convert(const View& source, const View& target, const Queue& queue) {
   p.size = size;
   set_axes(p, source);
   const int64_t per_block = kThreads * kPerThread;
-  launch(convert_kernel, dim3(static_cast<unsigned>((size + per_block - 1) / per_block)),
-         dim3(kThreads), 0, queue, p);
+  launch(convert_kernel, (size + per_block - 1) / per_block, kThreads, 0, queue, p);
 }
 
 }  // namespace fa::cuda

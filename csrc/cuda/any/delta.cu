@@ -97,16 +97,14 @@ __global__ void __launch_bounds__(kThreads)
 
 void compute_row_states(const BackwardParams& params, DType dtype, const Queue& queue) {
   const int64_t rows = int64_t{params.q_batches} * params.attention.heads * params.q_rows;
-  const dim3 grid(static_cast<unsigned>((rows + kRowsPerBlock - 1) / kRowsPerBlock));
   const auto kernel = dtype == DType::kFloat32   ? row_states_kernel<float>
                       : dtype == DType::kFloat16 ? row_states_kernel<ptx::f16>
                                                  : row_states_kernel<ptx::bf16>;
-  launch(kernel, grid, dim3(kThreads), 0, queue, params);
+  launch(kernel, (rows + kRowsPerBlock - 1) / kRowsPerBlock, kThreads, 0, queue, params);
 }
 
 void compute_sink_gradients(const BackwardParams& params, const Queue& queue) {
-  launch(sink_gradient_kernel, dim3(static_cast<unsigned>(params.attention.heads)), dim3(kThreads),
-         0, queue, params);
+  launch(sink_gradient_kernel, params.attention.heads, kThreads, 0, queue, params);
 }
 
 }  // namespace fa::cuda

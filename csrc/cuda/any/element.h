@@ -1,6 +1,8 @@
 // Single elements of any dtype, as the kernels see them that do nothing but move tensors.
 #pragma once
 
+#include <type_traits>
+
 #include "core/dtype.h"
 #include "core/float8.h"
 #include "cuda/ptx/ptx.h"
@@ -29,14 +31,24 @@ PTX_FN int32_t to_int32(float x) {
   return x >= 2147483648.0f ? 2147483647 : static_cast<int32_t>(x);
 }
 
+/** Rounds to nearest, ties to even. NaN keeps its sign and what fits of its payload, as on the CPU (core/dtype.h); a GPU's
+ *  conversion makes one NaN of all. */
+template <class T>
+PTX_FN T narrow(float value) {
+  const uint32_t bits = ptx::float_bits(value);
+  if (value == value) return ptx::from_float<T>(value);
+  if constexpr (std::is_same_v<T, ptx::bf16>) return T{static_cast<uint16_t>(bits >> 16 | 0x40u)};
+  return T{static_cast<uint16_t>((bits >> 16 & 0x8000u) | 0x7e00u | (bits >> 13 & 0x3ffu))};
+}
+
 /** Floating dtypes round to nearest, ties to even. */
 PTX_FN void store_element(char* to, int dtype, float value) {
   switch (dtype) {
     case static_cast<int>(DType::kFloat32): return ptx::stg(reinterpret_cast<float*>(to), value);
     case static_cast<int>(DType::kFloat16):
-      return ptx::stg(reinterpret_cast<ptx::f16*>(to), ptx::from_float<ptx::f16>(value));
+      return ptx::stg(reinterpret_cast<ptx::f16*>(to), narrow<ptx::f16>(value));
     case static_cast<int>(DType::kBFloat16):
-      return ptx::stg(reinterpret_cast<ptx::bf16*>(to), ptx::from_float<ptx::bf16>(value));
+      return ptx::stg(reinterpret_cast<ptx::bf16*>(to), narrow<ptx::bf16>(value));
     case static_cast<int>(DType::kInt32):
       return ptx::stg(reinterpret_cast<int32_t*>(to), to_int32(value));
     case static_cast<int>(DType::kFloat8E4M3):

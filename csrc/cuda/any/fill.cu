@@ -62,8 +62,7 @@ void fill_normal(const View& target, uint64_t seed, const Queue& queue) {
   p.key0 = static_cast<uint32_t>(seed);
   p.key1 = static_cast<uint32_t>(seed >> 32);
   const int64_t per_block = kThreads * kDraw;
-  launch(normal_kernel, dim3(static_cast<unsigned>((p.size + per_block - 1) / per_block)),
-         dim3(kThreads), 0, queue, p);
+  launch(normal_kernel, (p.size + per_block - 1) / per_block, kThreads, 0, queue, p);
 }
 
 cudaError_t find_kernels() {

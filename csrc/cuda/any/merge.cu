@@ -112,11 +112,12 @@ void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, 
   p.seqlen = out.shape[1];
   p.heads = out.shape[2];
   p.dim = out.shape[3];
-  const dim3 grid(static_cast<unsigned>((rows + kWarps - 1) / kWarps)), block(kWarp * kWarps);
+  const int64_t blocks = (rows + kWarps - 1) / kWarps;
+  constexpr int kThreads = kWarp * kWarps;
   switch (out.dtype) {
-    case DType::kFloat16: return launch(merge_kernel<ptx::f16>, grid, block, 0, queue, p);
-    case DType::kBFloat16: return launch(merge_kernel<ptx::bf16>, grid, block, 0, queue, p);
-    default: return launch(merge_kernel<float>, grid, block, 0, queue, p);
+    case DType::kFloat16: return launch(merge_kernel<ptx::f16>, blocks, kThreads, 0, queue, p);
+    case DType::kBFloat16: return launch(merge_kernel<ptx::bf16>, blocks, kThreads, 0, queue, p);
+    default: return launch(merge_kernel<float>, blocks, kThreads, 0, queue, p);
   }
 }
 

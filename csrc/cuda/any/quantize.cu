@@ -207,25 +207,23 @@ QuantizeParams quantize_params(const View& plain, const Quantized& quantized) {
   return p;
 }
 
-dim3 grid_of(const Quantized& q) {
-  return dim3(static_cast<unsigned>(q.batch() * q.heads() * q.blocks()));
-}
+int64_t thread_blocks(const Quantized& q) { return q.batch() * q.heads() * q.blocks(); }
 
 }  // namespace
 
 void quantize(const View& plain, const Quantized& quantized, const Queue& queue) {
   const QuantizeParams params = quantize_params(plain, quantized);
-  const dim3 grid = grid_of(quantized), block(kThreads);
+  const int64_t blocks = thread_blocks(quantized);
   const int64_t scales = quantized.scales.size();
   fill_zero(quantized.scales, queue);
-  launch(largest_kernel, grid, block, 0, queue, params);
-  launch(scale_kernel, dim3(static_cast<unsigned>((scales + kThreads - 1) / kThreads)), block, 0,
-         queue, ScaleParams{params.scales, scales});
-  launch(quantize_kernel, grid, block, 0, queue, params);
+  launch(largest_kernel, blocks, kThreads, 0, queue, params);
+  launch(scale_kernel, (scales + kThreads - 1) / kThreads, kThreads, 0, queue,
+         ScaleParams{params.scales, scales});
+  launch(quantize_kernel, blocks, kThreads, 0, queue, params);
 }
 
 void dequantize(const Quantized& quantized, const View& plain, const Queue& queue) {
-  launch(dequantize_kernel, grid_of(quantized), dim3(kThreads), 0, queue,
+  launch(dequantize_kernel, thread_blocks(quantized), kThreads, 0, queue,
          quantize_params(plain, quantized));
 }
 

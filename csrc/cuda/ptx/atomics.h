@@ -74,7 +74,7 @@ PTX_FN int smem_atomic_add(uint32_t address, int value) {
  *  acquires what earlier increments released; returns the old value. */
 PTX_FN int atomic_inc_acq_rel(int* pointer) {
   int old;
-  asm volatile("atom.add.acq_rel.gpu.global.s32 %0, [%1], 1;"
+  asm volatile("atom.acq_rel.gpu.global.add.s32 %0, [%1], 1;"
                : "=r"(old)
                : "l"(__cvta_generic_to_global(pointer))
                : "memory");

@@ -67,7 +67,7 @@ PTX_FN T from_float(float value) {
 PTX_FN uint32_t to_tf32(float value) {
   uint32_t rounded;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(value));
-  return rounded;
+  return rounded & 0xffffe000u;  // PTX leaves the other bits open
 }
 
 /** 2^x; 0 for -infinity. Subnormal results are flushed to zero. */
@@ -102,8 +102,11 @@ inline int opaque(int value) { return value; }
 
 template <class T>
 inline T from_float(float value) {
+  constexpr uint16_t kNaN = 0x7fff;  // of either dtype, whichever NaN comes in
   if constexpr (std::is_same_v<T, float>)
     return value;
+  else if (value != value)
+    return T{kNaN};
   else if constexpr (std::is_same_v<T, f16>)
     return T{fa::float_to_float16(value)};
   else

@@ -59,6 +59,21 @@ PTX_FN void wgmma_wait(Registers&... registers) {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
   (detail::pin(registers), ...);
 }
+/**
+ * Ends a basic block, and ptxas schedules nothing across. Without it, ptxas moves a wait for products above work that does not
+ * need them, up to the wait before, and nothing runs beside the tensor cores. The branch back is never taken: a grid has blocks.
+ */
+PTX_FN void schedule_fence() {
+  asm volatile(
+      "{\n"
+      ".reg .pred empty;\n"
+      "again_%=:\n"
+      "setp.eq.u32 empty, %0, 0;\n"
+      "@empty nanosleep.u32 20;\n"
+      "@empty bra again_%=;\n"
+      "}" ::"r"(gridDim.x)
+      : "memory");
+}
 
 // What an asm statement says of `HALF` = N / 2 accumulators: their names in the text, and their operands.
 #define PTX_NAMES_16 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
@@ -179,6 +194,7 @@ inline void wgmma_fence(A& = detail::no_registers, B& = detail::no_registers,
   simt::wgmma_fence(at);
 }
 inline void wgmma_commit(PTX_AT) { simt::wgmma_commit(at); }
+inline void schedule_fence() {}
 template <int N, class A = detail::NoRegisters, class B = detail::NoRegisters,
           class C = detail::NoRegisters, class D = detail::NoRegisters>
 inline void wgmma_wait(A& a = detail::no_registers, B& b = detail::no_registers,

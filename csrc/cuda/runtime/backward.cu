@@ -54,9 +54,7 @@ void launch_backward(const AttentionProblem& problem, const BackwardPlan& plan, 
   const auto find = dtype == DType::kFloat32   ? sm80::backward_f32
                     : dtype == DType::kFloat16 ? sm80::backward_f16
                                                : sm80::backward_bf16;
-  launch(find(outer, plan.featured, index),
-         dim3(static_cast<unsigned>(tiles * heads * problem.batch())),
-         dim3(static_cast<unsigned>(tile.warps() * 32)),
+  launch(find(outer, plan.featured, index), tiles * heads * problem.batch(), tile.warps() * 32,
          static_cast<size_t>(
              sm80::backward_shared_bytes(tile, outer, static_cast<int>(dtype_size(dtype)))),
          queue, p);
@@ -127,8 +125,8 @@ void differentiate_on_sm90(const AttentionProblem& problem, const AttentionGradi
     const int64_t tiles = (rows + tile_rows - 1) / tile_rows;
     p.call.tiles = FastDivide(tiles);
     p.call.columns = FastDivide(heads);
-    launch(kernel, dim3(static_cast<unsigned>(tiles * heads * problem.batch())),
-           dim3(static_cast<unsigned>(threads)), static_cast<size_t>(shared_bytes), queue, p);
+    launch(kernel, tiles * heads * problem.batch(), threads, static_cast<size_t>(shared_bytes),
+           queue, p);
   };
   run((half ? sm90::backward_f16 : sm90::backward_bf16)(plan.featured, tile.width),
       problem.max_seqlen_k, tile.keys, problem.kv_heads(), sm90::kBackwardThreads,

@@ -115,7 +115,8 @@ void Device::open() {
   const cudaError_t status = find_kernels();
   if (status != cudaSuccess) {
     cudaGetLastError();
-    const bool no_code = status == cudaErrorNoKernelImageForDevice || status == cudaErrorInvalidPtx;
+    const bool no_code = status == cudaErrorNoKernelImageForDevice ||
+                         status == cudaErrorInvalidDeviceFunction || status == cudaErrorInvalidPtx;
     throw Error(
         ErrorCode::kDeviceUnavailable, "device",
         no_code ? "this build has no machine code or PTX for " + capability() : explain(status));

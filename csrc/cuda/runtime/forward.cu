@@ -14,9 +14,7 @@ namespace {
 template <typename Params>
 void launch_forward(void (*kernel)(Params), const ForwardPlan& plan, const Params& params,
                     const Queue& queue) {
-  launch(kernel, dim3(static_cast<unsigned>(plan.blocks)),
-         dim3(static_cast<unsigned>(plan.threads)), static_cast<size_t>(plan.shared_bytes), queue,
-         params);
+  launch(kernel, plan.blocks, plan.threads, static_cast<size_t>(plan.shared_bytes), queue, params);
 }
 
 FastDivide divide(int64_t by) { return FastDivide(by > 0 ? by : 1); }
@@ -68,6 +66,7 @@ sm90::BlockScales block_scales(const View& scales) {
 
 void forward_sm90(const AttentionProblem& p, const ForwardPlan& plan, const Queue& queue) {
   if (plan.tiles == 0) return;
+  if (p.float8() && p.max_seqlen_k == 0) return clear_rows(p, false, queue);  // nothing for TMA
   if (p.float8()) {
     sm90::ForwardParams params = sm90_forward_params(p, plan);
     params.q_scales = block_scales(p.q_scale);
@@ -80,13 +79,14 @@ void forward_sm90(const AttentionProblem& p, const ForwardPlan& plan, const Queu
                  sm90_forward_params(p, plan), queue);
 }
 
-/** Rows of packed tensors that no sequence has are 0. */
-void clear_uncovered_rows(const AttentionProblem& p, const Queue& queue) {
+/** Rows that see nothing: all, or those of packed tensors that no sequence has. */
+void clear_rows(const AttentionProblem& p, bool uncovered_alone, const Queue& queue) {
   CombineParams none{};
+  none.complete = uncovered_alone;
   none.attention = attention_params(p);
   none.batches = static_cast<int>(p.q.shape[0]);
   none.rows = static_cast<int>(p.q.shape[1]);
-  combine(none, p.q.dtype, queue);
+  combine(none, p.out.dtype, queue);
 }
 
 }  // namespace
@@ -97,7 +97,7 @@ void attention_forward(const AttentionProblem& p, const Queue& queue) {
     forward_sm90(p, plan, queue);
   else
     forward_sm80(p, plan, queue);
-  if (plan.num_splits == 1 && p.varlen()) clear_uncovered_rows(p, queue);
+  if (plan.num_splits == 1 && p.varlen()) clear_rows(p, true, queue);
 }
 
 }  // namespace fa::cuda

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "cuda/runtime/device.h"
 #include "cuda/runtime/params.h"
+#include "cuda/runtime/supported.h"
 #include "cuda/sm80/forward_tiles.h"
 #include "cuda/sm90/forward_tiles.h"
 
@@ -21,6 +22,7 @@ constexpr double kGoodEnough = 0.85;  // of the best occupancy that any number o
 constexpr int64_t kBlocksPerSm = 2;   // what registers allow blocks of 4 warps
 constexpr double kShareOfL2 = 0.6;    // that keys and values of one section may take
 constexpr int64_t kMostTiles = std::numeric_limits<int32_t>::max() / 2;
+constexpr int64_t kMostRows = std::numeric_limits<int32_t>::max() / 2;  // of a sequence, packed
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -32,9 +34,10 @@ bool has_options(const AttentionProblem& p) {
 
 bool aligned(const AttentionProblem& p) { return attention_params(p).aligned; }
 
-/** A block mask that tells heads apart lets tiles be skipped for one of them alone. */
-bool heads_differ(const AttentionProblem& p) {
-  return p.block_mask.present() && p.block_mask.table.shape[1] != 1;
+/** Query heads of a group as rows of one tile. A block mask that tells heads apart lets tiles be skipped for one of them alone. */
+bool packs_heads(const AttentionProblem& p) {
+  const bool heads_differ = p.block_mask.present() && p.block_mask.table.shape[1] != 1;
+  return !heads_differ && p.max_seqlen_q <= kMostRows / p.group();
 }
 
 constexpr int kRowsWorthWgmma = 64;
@@ -55,8 +58,6 @@ constexpr bool (*kStaysOnSm80[])(const AttentionProblem& p) = {
     [](const AttentionProblem& p) {
       return p.num_splits > 1 || p.max_seqlen_q * p.group() <= kRowsWorthWgmma;
     },
-    // The widest tile.
-    [](const AttentionProblem& p) { return std::max(p.head_dim(), p.head_dim_v()) > 256; },
 };
 
 bool stays_on_sm80(const AttentionProblem& p, const cudaDeviceProp& properties) {
@@ -64,10 +65,6 @@ bool stays_on_sm80(const AttentionProblem& p, const cudaDeviceProp& properties) 
   for (const auto applies : kStaysOnSm80)
     if (applies(p)) return true;
   return false;
-}
-
-bool tma_can_read(const AttentionProblem& p) {
-  return aligned(p) && tma_addressable(p.q) && tma_addressable(p.k) && tma_addressable(p.v);
 }
 
 /** Keys that the rows of one tile can see. */
@@ -129,7 +126,7 @@ ForwardPlan plan_sm90(const AttentionProblem& p, const cudaDeviceProp& propertie
   plan.threads = tile.threads();
   plan.shared_bytes = sm90::forward_shared_bytes(tile, static_cast<int>(dtype_size(p.q.dtype)));
   plan.pack =
-      heads_differ(p) || plan.rows_together % p.group() != 0 ? 1 : static_cast<int>(p.group());
+      packs_heads(p) && plan.rows_together % p.group() == 0 ? static_cast<int>(p.group()) : 1;
   count_tiles(plan, p);
   plan.blocks = std::min<int64_t>(plan.tiles, properties.multiProcessorCount);
 
@@ -155,7 +152,7 @@ ForwardPlan plan_sm80(const AttentionProblem& p, const cudaDeviceProp& propertie
   const bool float32 = p.q.dtype == DType::kFloat32;
   const int element = static_cast<int>(dtype_size(p.q.dtype));
   const int head_dim = static_cast<int>(std::max(p.head_dim(), p.head_dim_v()));
-  plan.pack = heads_differ(p) ? 1 : static_cast<int>(p.group());
+  plan.pack = packs_heads(p) ? static_cast<int>(p.group()) : 1;
 
   const auto fits = [&](const sm80::ForwardTile& tile) {
     return tile.width > 0 && static_cast<size_t>(sm80::forward_shared_bytes(tile, element)) <=
@@ -166,11 +163,6 @@ ForwardPlan plan_sm80(const AttentionProblem& p, const cudaDeviceProp& propertie
   plan.featured = float32 || has_options(p) || p.paged() || !aligned(p) ||
                   p.max_seqlen_q * plan.pack <= few_rows.rows || !fits(many_rows);
   const sm80::ForwardTile tile = plan.featured ? few_rows : many_rows;
-  if (!fits(tile)) {
-    throw Error(ErrorCode::kShape, p.head_dim() >= p.head_dim_v() ? "q" : "v",
-                "Expected head dims of at most 256 on CUDA devices but received " +
-                    std::to_string(head_dim));
-  }
   plan.width = plan.width_v = tile.width;
   plan.rows = tile.rows;
   plan.keys = tile.keys;
@@ -206,21 +198,11 @@ int64_t ForwardPlan::scratch_bytes(const AttentionProblem& p) const {
   return num_splits * rows * (partial_width(p) + 1) * static_cast<int64_t>(sizeof(float));
 }
 
-void check_float8(const AttentionProblem& p, const cudaDeviceProp& properties) {
-  if (!runs_sm90a(properties)) refuse_float8("on GPUs of another compute capability than 9.0");
-  if (has_options(p))
-    refuse_float8("with options other than causal, window, seqlensK and a positive scale");
-  if (std::max(p.head_dim(), p.head_dim_v()) > 256) refuse_float8("with head dims above 256");
-  if (p.q.size() > 0 && !tma_can_read(p))
-    refuse_float8(
-        "unless there are keys, and rows are multiples of 16 bytes at multiples of 16 bytes");
-}
-
 ForwardPlan plan_forward(const AttentionProblem& p, const cudaDeviceProp& properties) {
+  check_supported(p, properties);
   ForwardPlan plan{};
   bool chosen = false;
   if (p.float8()) {
-    check_float8(p, properties);
     plan = plan_sm90(p, properties);
     plan.num_splits = 1;
     chosen = true;

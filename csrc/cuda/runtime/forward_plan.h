@@ -32,9 +32,6 @@ struct ForwardPlan {
   int64_t scratch_bytes(const AttentionProblem& problem) const;
 };
 
-/** Throws fa::Error unless there is a kernel for a float8 problem: what it leaves out is a table in docs/float8.md. */
-void check_float8(const AttentionProblem& problem, const cudaDeviceProp& properties);
-
 /** Looks at shapes, strides and options alone, never at memory. Throws fa::Error for what no kernel can do. */
 ForwardPlan plan_forward(const AttentionProblem& problem, const cudaDeviceProp& properties);
 

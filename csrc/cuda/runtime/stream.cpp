@@ -150,8 +150,8 @@ void CudaStream::receive(const void* host, DType dtype, const View& target, Task
       std::move(storages));
 }
 
-void CudaStream::check_dtype(const AttentionProblem& problem) const {
-  if (problem.float8()) check_float8(problem, device_.properties());
+void CudaStream::check_supported(const AttentionProblem& problem) const {
+  cuda::check_supported(problem, device_.properties());
 }
 
 void CudaStream::lap(double* milliseconds, TaskStorages storages) {
@@ -217,12 +217,16 @@ void CudaStream::enqueue(Work work, TaskStorages storages, bool reports) {
 
 // ── The dispatcher ───────────────────────────────────────────────────────────────────────────────
 
-void CudaStream::dispatch() {
+void CudaStream::use_device() {
   try {
     device_.make_current();
   } catch (const Error& error) {
     device_.examine(error, queue_.stream);
   }
+}
+
+void CudaStream::dispatch() {
+  use_device();
   Task task;
   while (tasks_.pop(task)) {
     if (task.done) {
@@ -317,6 +321,7 @@ void CudaStream::copy_to_device(const char* host, char* target, size_t bytes) {
 // ── The waiter ───────────────────────────────────────────────────────────────────────────────────
 
 void CudaStream::await_completions() {
+  use_device();  // or the first call would make a context on another one
   Completion completion;
   while (completions_.pop(completion)) {
     if (completion.event != nullptr) {

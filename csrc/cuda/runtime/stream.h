@@ -46,7 +46,7 @@ class CudaStream final : public Stream {
   void download(const View& source, DType dtype, void* host, TaskStorages storages) override;
   void receive(const void* host, DType dtype, const View& target, TaskStorages storages) override;
 
-  void check_dtype(const AttentionProblem& problem) const override;
+  void check_supported(const AttentionProblem& problem) const override;
   void lap(double* milliseconds, TaskStorages storages) override;
 
   AttentionPlan plan(const AttentionProblem& problem) override;
@@ -83,6 +83,7 @@ class CudaStream final : public Stream {
   };
 
   void enqueue(Work work, TaskStorages storages, bool reports = false);
+  void use_device();
   void dispatch();
   void execute(Task& task);
   void once_run(Then then);

@@ -68,7 +68,17 @@ struct BackwardConsumer {
                              step > 0);
   }
 
-  /** Whether the keys, those beyond the end included, hold an infinity or NaN. Each thread looks at some. */
+  /** Waits for K and V. Rows beyond the end, padding or the next sequence, become zeros: their NaN would look like a key's. */
+  PTX_FN void await_keys() const {
+    ptx::mbar_wait(shared.keys_full, 0);
+    const int rows = block.sequence.seqlen_k - block.outer0;
+    if (rows >= Traits::kOuter) return;
+    clear_rows<KeyTile>(shared.k, rows);
+    ptx::fence_proxy_async();
+    sync_consumers();
+  }
+
+  /** Whether the keys hold an infinity or NaN. Each thread looks at some. */
   PTX_FN bool keys_poisoned() const {
     constexpr int kThreads = 128 * kBackwardConsumers;
     if (chunks_poisoned<T, KeyTile>(shared.k, 128 * part + thread(), kThreads) &&
@@ -86,14 +96,14 @@ struct BackwardConsumer {
   }
 
   /** Zeros for the rows of a tile from `first` on. */
+  template <class Tile>
   PTX_FN void clear_rows(uint32_t tile, int first) const {
-    const int chunks = (Traits::kInner - first) * kPanelRowBytes / 16;
+    const int chunks = (Tile::kRows - first) * kPanelRowBytes / 16;
 #pragma unroll 1
-    for (int i = 128 * part + thread(); i < QueryTile::kPanels * chunks;
-         i += 128 * kBackwardConsumers) {
+    for (int i = 128 * part + thread(); i < Tile::kPanels * chunks; i += 128 * kBackwardConsumers) {
       const int panel = i / chunks;
       ptx::sts<uint4>(
-          tile + static_cast<uint32_t>(panel * QueryTile::kPanelBytes + first * kPanelRowBytes +
+          tile + static_cast<uint32_t>(panel * Tile::kPanelBytes + first * kPanelRowBytes +
                                        16 * (i - panel * chunks)),
           {});
     }
@@ -196,8 +206,8 @@ struct BackwardConsumer {
     shared.queries.wait(visit.at);
     const int rows = block.sequence.seqlen_q - visit.record.tile * Traits::kInner;
     if (p.call.attention.cu_seqlens_q.data == nullptr || rows >= Traits::kInner) return;
-    clear_rows(shared.q(visit.at), rows);
-    clear_rows(shared.dout(visit.at), rows);
+    clear_rows<QueryTile>(shared.q(visit.at), rows);
+    clear_rows<QueryTile>(shared.dout(visit.at), rows);
     ptx::fence_proxy_async();
     sync_consumers();
   }
@@ -225,6 +235,7 @@ struct BackwardConsumer {
     } else {
       ptx::wgmma_wait<1>(s);
       weigh(s, states);
+      ptx::schedule_fence();  // or dP would be waited for before P is computed
       ptx::wgmma_wait<0>(dp);
       derive(dp, s, states);
     }
@@ -302,7 +313,7 @@ struct BackwardConsumer {
       visit.record = ptx::lds<VisitRecord>(shared.visits.tile(visit.at));
       if (visit.record.head < 0) break;
       if (first) {
-        ptx::mbar_wait(shared.keys_full, 0);
+        await_keys();
         bad_keys = keys_poisoned();
         first = false;
       }

@@ -16,9 +16,11 @@ struct BackwardTraits {
   static constexpr BackwardTile kTile = backward_tile(kTileWidth);
   static constexpr int kWidth = kTile.width, kOuter = kTile.keys, kInner = kTile.queries;
   static constexpr int kStages = kBackwardStages;
-  // Registers of a thread: 128 of the first and 256 of the second kind share 65536.
+  // Registers of a thread.
   static constexpr int kMoverRegisters = 24;
   static constexpr int kConsumerRegisters = 240;
+  static_assert(kMoverRegisters + kBackwardConsumers * kConsumerRegisters <=
+                registers_at_launch(kBackwardThreads) * (kBackwardConsumers + 1));
   // Parts of scores for differentiate(): a warp's 16 keys.
   static constexpr int kRowTiles = 1, kScoreTiles = kInner / 8;
   using Scores = float[kRowTiles][kScoreTiles][4];

@@ -127,7 +127,8 @@ struct Consumer {
   /** What turns products into scores: in base 2 in a plain kernel; in a featured one they are complete already (OnlineSoftmax). */
   PTX_FN float score_scale(int r, TileScales tile) const {
     const float scale = kFeatured ? 1.f : p.attention.scale_log2;
-    return kFp8 ? scale * query_scale[r] * tile.keys : scale;
+    // Above 0 even where the product is not: 0 times the score of a hidden pair would be NaN.
+    return kFp8 ? fmaxf(scale * query_scale[r] * tile.keys, kSmallestNormal) : scale;
   }
   /** Of keys and values of a tile: loads, ahead of what needs them. */
   PTX_FN TileScales tile_scales(const ForwardWork& work, const Walk& walk) const {
@@ -150,7 +151,7 @@ struct Consumer {
       if (a.dropout.enabled) drop_out(a, work.rows, work.batch, row0, key0, s);
     }
     if (kFp8 && scales.values != value_scale) {
-      const float ratio = value_scale * ptx::rcp_approx(scales.values);
+      const float ratio = value_scale / scales.values;
       alpha[0] *= ratio;
       alpha[1] *= ratio;
       value_scale = scales.values;
@@ -249,7 +250,8 @@ struct Consumer {
         tile_hides = walk.hides_pairs();
         const bool moved =
             soften(work, walk, hides_pairs(work, walk, tile_hides), scales, softmax, s, alpha);
-        ptx::wgmma_wait<0>(o);
+        ptx::schedule_fence();  // or P V would be waited for before the softmax
+        ptx::wgmma_wait<0>(o, weights);
         arrive_warp(shared.operands().free(values));
         if (moved) Softmax::rescale(o, alpha);
         round_weights<Traits>(weights, s);

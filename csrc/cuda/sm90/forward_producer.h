@@ -61,10 +61,14 @@ PTX_FN void load_tiles(const ForwardParams& p, const SharedLayout<Traits>& share
   }
 }
 
-/** A checker, a warp: puts zeros for infinities and NaN in its part of a tile (common/poison.h says why). True if there were any. */
+/**
+ * A checker, a warp: puts zeros for infinities and NaN in its part of a tile (common/poison.h says why). True if there were any
+ * in the first `rows`: what follows, padding or the next sequence, nobody sees.
+ */
 template <class Traits>
-PTX_FN bool clear_values(uint32_t tile, int checker) {
+PTX_FN bool clear_values(uint32_t tile, int checker, int rows) {
   using T = typename Traits::T;
+  constexpr int kChunksOfRow = kPanelRowBytes / 16;
   bool poisoned = false;
 #pragma unroll 4
   for (uint32_t chunk = checker * 32 + threadIdx.x % 32; chunk < Traits::ValueTile::kBytes / 16;
@@ -72,7 +76,7 @@ PTX_FN bool clear_values(uint32_t tile, int checker) {
     const uint4 words = ptx::lds<uint4>(tile + 16 * chunk);
     const uint4 finite = finite_part<T>(words);
     if (same(words, finite)) continue;
-    poisoned = true;
+    poisoned |= static_cast<int>(chunk) / kChunksOfRow % Traits::kKeys < rows;
     ptx::sts<uint4>(tile + 16 * chunk, finite);
   }
   return poisoned;
@@ -91,11 +95,11 @@ PTX_FN uint32_t finite_e4m3(uint32_t word) {
 /**
  * A checker: transposes its part of a tile of 8-bit values, for wgmma takes them along keys alone. ldmatrix transposes pairs of
  * bytes, columns 2g and 2g + 1 of two keys; of two such registers a permutation of bytes makes four keys of one column. Keys of 16
- * come out in the order 0 1 8 9 2 3 10 11 4 5 12 13 6 7 14 15, which is that of the accumulators of weights (round_weights). True if
- * there were NaN, which `clear` takes out.
+ * come out in the order 0 1 8 9 2 3 10 11 4 5 12 13 6 7 14 15, which is that of the accumulators of weights (round_weights).
+ * `clear` takes NaN out; true if there were any in the first `rows`.
  */
 template <class Traits>
-PTX_FN bool transpose_values(uint32_t from, uint32_t to, int checker, bool clear) {
+PTX_FN bool transpose_values(uint32_t from, uint32_t to, int checker, bool clear, int rows) {
   using From = typename Traits::ValueTile;
   using To = typename Traits::TransposedTile;
   constexpr int kColumnChunks = Traits::kWidthV / 16, kKeyChunks = Traits::kKeys / 16;
@@ -113,7 +117,9 @@ PTX_FN bool transpose_values(uint32_t from, uint32_t to, int checker, bool clear
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const uint32_t finite = finite_e4m3(pairs[i]);
-        poisoned |= finite != pairs[i];
+        const int key = 16 * keys + 8 * (i % 2) + 2 * (lane % 4);  // and the next one
+        const uint32_t seen = (key < rows ? 0xffffu : 0u) | (key + 1 < rows ? 0xffff0000u : 0u);
+        poisoned |= ((finite ^ pairs[i]) & seen) != 0;
         pairs[i] = finite;
       }
     }
@@ -137,12 +143,13 @@ PTX_FN void prepare_values(const ForwardParams& p, const SharedLayout<Traits>& s
       shared.values.wait(at);
       if constexpr (Traits::kFp8) shared.transposed.wait_free(at);
       const bool hides_pairs = walk.hides_pairs();
+      const int rows = walk.mask.window.seqlen_k - walk.key0();
       bool poisoned = false;
       if constexpr (Traits::kFp8)
         poisoned = transpose_values<Traits>(shared.values.tile(at), shared.transposed.tile(at),
-                                            checker, hides_pairs);
+                                            checker, hides_pairs, rows);
       else if (hides_pairs)
-        poisoned = clear_values<Traits>(shared.values.tile(at), checker);
+        poisoned = clear_values<Traits>(shared.values.tile(at), checker, rows);
       if (hides_pairs) {
         poisoned = ptx::vote_any(poisoned);
         if (threadIdx.x % 32 == 0) ptx::sts<uint32_t>(shared.poison(at, checker), poisoned);

@@ -27,8 +27,8 @@ struct ForwardTraits {
   // Masks that are looked up take some.
   static constexpr int kProducerRegisters = kFeatured ? 56 : 24;
   static constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : kFeatured ? 224 : 240;
-  static_assert(kWarpgroupThreads * (kProducerRegisters + kConsumers * kConsumerRegisters) <=
-                65536);
+  static_assert(kProducerRegisters + kConsumers * kConsumerRegisters <=
+                registers_at_launch(kThreads) * (kConsumers + 1));
   static constexpr int kCheckers = kWarpgroupWarps - 1;  // warps
   // Weights are 2^lift times as large, for e4m3 to have bits for the small ones.
   static constexpr float kLift = kFp8 ? 8 : 0;

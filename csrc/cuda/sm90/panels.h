@@ -10,6 +10,10 @@ namespace fa::cuda::sm90 {
 // A warpgroup, and the rows of its products.
 constexpr int kWarpgroupThreads = 128, kWarpgroupWarps = 4, kWarpgroupRows = 64;
 
+/** Registers that each thread has at first, of a block that has the multiprocessor for itself. setmaxnreg deals out those, and no
+ *  others: it waits for ever for more. */
+constexpr int registers_at_launch(int threads) { return 65536 / threads / 8 * 8; }
+
 constexpr int kPanelRowBytes = 128;
 constexpr int kSwizzleBytes =
     8 * kPanelRowBytes;         // after which the pattern repeats: the alignment of tiles
