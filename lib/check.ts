@@ -146,6 +146,7 @@ const otherNames: Readonly<Record<string, string>> = {
   cuseqlens: 'cuSeqlensQ',
   attentionsinks: 'sinks',
   alibi: 'alibiSlopes',
+  // qScale, scale_q, qDescale, descale_q, ...
   ...Object.fromEntries(
     ['q', 'k', 'v'].flatMap((name) =>
       [`${name}scale`, `scale${name}`, `${name}descale`, `descale${name}`].map((other) => [
