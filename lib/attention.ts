@@ -23,13 +23,13 @@ import type { Tensor } from './tensor.js';
  *
  * @param q `[batch, seqlenQ, heads, headDim]`, or `[batch, heads, seqlenQ, headDim]` with
  * `layout: 'bhsd'`; any strides; float32, float16, bfloat16, or with `scales` float8_e4m3 (GPUs of compute
- * capability 9.0 only); headDim 1 to 576.
+ * capability 9.0 only); headDim 1 to 576 (256 on CUDA devices).
  * @param k `[batch, seqlenK, kvHeads, headDim]` (or bhsd), dtype and device of q; heads is a multiple
  * of kvHeads.
  * @param v `[batch, seqlenK, kvHeads, headDimV]` (or bhsd), dtype and device of q.
  * @param options See {@link AttentionOptions}.
- * @returns out, like q but headDimV wide,  in the dtype of q (bfloat16 for float8_e4m3); sums are kept in float32. With
- * `returnLse: true` also lse, float32 `[batch, heads, seqlenQ]`.
+ * @returns out, like q but headDimV wide, in the dtype of q (bfloat16 for float8_e4m3); sums are kept in
+ * float32. With `returnLse: true` also lse, float32 `[batch, heads, seqlenQ]`.
  * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE`, `ERR_DTYPE`, `ERR_DEVICE`,
  * `ERR_OPTION`, `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`. What an index tensor that is still being computed
  * holds is checked when the work runs; such an error rejects the reading of the result.

@@ -34,7 +34,8 @@ export interface AttentionGradients {
  * Gradients of {@link flashAttention} by recomputation (FlashAttention-2, Dao 2023, Algorithm 2): the
  * probabilities are computed again tile by tile from q, k and lse, so memory stays linear in the
  * sequence lengths. They are those of the exact function, masks, softcap and dropout included; of
- * `mask`, `alibiSlopes` and `scale` themselves there are none.
+ * `mask`, `alibiSlopes` and `scale` themselves there are none. There are none of float8_e4m3 tensors
+ * either, which are refused: {@link dequantize} them before the forward call.
  *
  * @param dOut Gradient of the loss with regard to out: shape, dtype and device of out.
  * @param state Inputs and results of the forward call.
@@ -51,7 +52,7 @@ export interface AttentionGradients {
 export function flashAttentionBackward(
   dOut: Tensor,
   state: ForwardState,
-  options?: AttentionOptions & ReturnLse,
+  options?: Omit<AttentionOptions, 'scales'> & ReturnLse,
 ): AttentionGradients {
   const { q, k, v } = checkState(state);
   return backward(

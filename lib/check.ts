@@ -146,6 +146,15 @@ const otherNames: Readonly<Record<string, string>> = {
   cuseqlens: 'cuSeqlensQ',
   attentionsinks: 'sinks',
   alibi: 'alibiSlopes',
+  // qScale, scale_q, qDescale, descale_q, ...
+  ...Object.fromEntries(
+    ['q', 'k', 'v'].flatMap((name) =>
+      [`${name}scale`, `scale${name}`, `${name}descale`, `descale${name}`].map((other) => [
+        other,
+        'scales',
+      ]),
+    ),
+  ),
 };
 
 function unknownOption(key: string, known: ReadonlySet<string>, argument: string): never {

@@ -24,7 +24,7 @@ export interface DeviceInfo {
   readonly capability?: string;
   /** Threads the CPU device computes with. */
   readonly threads?: number;
-  /** Kernels that can run there. */
+  /** Kernels that can run there, by the names that {@link explain} gives them. */
   readonly kernels: readonly string[];
 }
 

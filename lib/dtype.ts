@@ -49,10 +49,16 @@ export function isFloating(dtype: DType): boolean {
   return dtype === 'float8_e4m3' || floating.includes(dtype);
 }
 
-export function checkDType(value: unknown, argument: string): DType {
-  if (isDType(value)) return value;
+/** A dtype, one of `allowed`. */
+export function checkDType(
+  value: unknown,
+  argument: string,
+  allowed: readonly DType[] = dtypes,
+): DType {
+  if (allowed.includes(value as DType)) return value as DType;
   const code = typeof value === 'string' ? 'ERR_DTYPE' : 'ERR_TYPE';
-  return fail(code, argument, `one of ${dtypes.map((d) => `'${d}'`).join(', ')}`, show(value));
+  const names = allowed.map((dtype) => `'${dtype}'`).join(', ');
+  return fail(code, argument, allowed.length === 1 ? names : `one of ${names}`, show(value));
 }
 
 /** `Float16Array` where the runtime and the TypeScript library of the reader have it, else `never`. */

@@ -16,9 +16,11 @@ import { varlenProblem } from './varlen.js';
 export interface Plan {
   /** The device of q. */
   readonly device: string;
-  /** The kernel chosen, such as `'cpu.forward'`. */
+  /**
+   * The kernel chosen, such as `'cpu.forward'`, `'sm90.forward.featured'` or `'sm90.forward.float8'`.
+   */
   readonly kernel: string;
-  /** Instruction set it is compiled for, such as `'x86-64-v3'`. */
+  /** Instruction set it is compiled for, such as `'x86-64-v3'` or `'sm_90a'`. */
   readonly isa: string;
   /** The kernel that would compute the gradients, such as `'cpu.backward'`; empty for a call that has none. */
   readonly backwardKernel: string;

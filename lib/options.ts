@@ -64,7 +64,10 @@ export interface ReturnLse<Value extends boolean = boolean> {
   returnLse?: Value;
 }
 
-/** float32 tensors on the device of q: `scales` of what {@link quantize} returned for q, k and v. */
+/**
+ * float32 tensors on the device of q: `scales` of what {@link quantize} returned for q, k and v.
+ * Positive and finite: that is not checked, and with other scales results mean nothing.
+ */
 export interface AttentionScales {
   /** `[batch, heads, ceil(seqlenQ / 128)]`, `[batch, heads]` or `[1]`. */
   q: Tensor;

@@ -12,8 +12,9 @@ export interface Names {
   readonly v: string;
 }
 
+/** The widest head dim of any device (csrc/core/attention.h). */
+export const maxHeadDim = 576;
 /** csrc/core/validate.cpp */
-const maxHeadDim = 576;
 export const maxSeqlen = 2 ** 30 - 1;
 
 /** q, k and v of one rank, one of `dtypes` and one device. */

@@ -5,15 +5,16 @@ import {
   checkTensorDType,
   checkUint64,
 } from './check.js';
-import { checkDType, type DType, dtypeNumber, floating } from './dtype.js';
+import { checkDType, dtypeNumber, floating } from './dtype.js';
 import { call, fail } from './errors.js';
 import { checkLayout } from './modifiers.js';
 import { native } from './native.js';
 import type { Layout } from './options.js';
+import { maxHeadDim } from './qkv.js';
 import { checkPer, scaleShapes } from './scales.js';
 import { sameShape } from './shape.js';
 import { show, showShape } from './show.js';
-import { liveHandle, newTensor, type Tensor } from './tensor.js';
+import { isTensor, liveHandle, newTensor, type Tensor } from './tensor.js';
 
 /** The orthogonal matrix that rows are multiplied by: signs, then a Hadamard matrix / sqrt(headDim). */
 export interface HadamardOptions {
@@ -44,7 +45,8 @@ export interface Quantized {
   readonly values: Tensor;
   /**
    * float32: `[batch, heads, ceil(seqlen / 128)]` per block, `[batch, heads]` per head, `[1]` per
-   * tensor. The largest finite magnitude of what shares a scale is 448 times the scale.
+   * tensor. The largest finite magnitude of what shares a scale is 448 times the scale, which is 1
+   * where all are 0 and at least 2^-126.
    */
   readonly scales: Tensor;
   readonly layout: Layout;
@@ -53,8 +55,8 @@ export interface Quantized {
 
 /** Options of {@link dequantize}. */
 export interface DequantizeOptions {
-  /** float32 (default), float16 or bfloat16. */
-  dtype?: DType;
+  /** Default float32. */
+  dtype?: 'float32' | 'float16' | 'bfloat16';
 }
 
 const quantizeKeys: ReadonlySet<string> = new Set(['per', 'hadamard', 'layout']);
@@ -64,12 +66,17 @@ const layouts: readonly Layout[] = ['bshd', 'bhsd'];
 
 /**
  * Quantises q, k or v to float8 e4m3 with float32 scales, for {@link flashAttention} with `scales`.
- * Rounds to nearest even. Infinities do not count for a scale and become 448 times it; NaN stays NaN.
- * Enqueues the work and returns at once; the bits are the same on every device.
+ * Rounds to nearest even. Infinities do not count for a scale and become 448 times it; NaN stays NaN;
+ * with `hadamard` either spreads over its whole row, and so does a sum beyond float32. Padding counts
+ * for scales: zero it first. Enqueues the work and returns at once; the bits are the same on every
+ * device.
  *
  * @param tensor `[batch, seqlen, heads, headDim]` (or bhsd by `layout`), any strides; float32, float16
  * or bfloat16; headDim 1 to 576.
  * @param dtype `'float8_e4m3'`.
+ * @param options See {@link QuantizeOptions}.
+ * @returns New tensors on the device of `tensor`, and what {@link dequantize} needs to undo it. Both
+ * tensors are the caller's to dispose.
  * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE`, `ERR_DTYPE`, `ERR_OPTION`,
  * `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`.
  *
@@ -87,9 +94,7 @@ export function quantize(
 ): Quantized {
   checkTensor(tensor, 'tensor');
   checkTensorDType(tensor, floating, 'tensor');
-  if (checkDType(dtype, 'dtype') !== 'float8_e4m3') {
-    fail('ERR_DTYPE', 'dtype', "'float8_e4m3'", show(dtype));
-  }
+  checkDType(dtype, 'dtype', ['float8_e4m3']);
   const given = checkOptions(options, quantizeKeys);
   const layout = checkLayout(given?.layout);
   const per = checkPer(given?.per, 'options.per');
@@ -107,17 +112,21 @@ export function quantize(
 
 /**
  * The tensor that a {@link Quantized} stands for: value * scale, rotated back. This is the way to
- * attention on devices without float8 kernels.
+ * attention on devices without float8 kernels. Enqueues the work and returns at once.
  *
+ * @param quantized What {@link quantize} returned.
+ * @param options See {@link DequantizeOptions}.
+ * @returns A new tensor, shaped like `quantized.values` and on its device; rounded to nearest even when
+ * its dtype is not float32.
  * @throws {@link FlashAttentionError} as {@link quantize}, and `ERR_DEVICE`.
  */
 export function dequantize(quantized: Quantized, options?: DequantizeOptions): Tensor {
-  if (typeof quantized !== 'object' || quantized === null) {
-    fail('ERR_TYPE', 'quantized', 'an object { values, scales, layout }', show(quantized));
-  }
-  const { values, scales, hadamard } = quantized;
+  const { values, scales, hadamard } = checkQuantized(quantized);
   checkTensor(values, 'quantized.values');
   checkTensorDType(values, ['float8_e4m3'], 'quantized.values');
+  if (quantized.layout === undefined) {
+    fail('ERR_TYPE', 'quantized.layout', "'bshd' or 'bhsd'", 'undefined');
+  }
   const layout = checkLayout(quantized.layout, 'quantized.layout');
   const dims = checkDims(values, layout, 'quantized.values');
   checkTensor(scales, 'quantized.scales');
@@ -130,10 +139,7 @@ export function dequantize(quantized: Quantized, options?: DequantizeOptions): T
   checkSameDevice(scales, values.device, 'quantized.scales');
   const seed = checkRotation(hadamard, dims.headDim, 'quantized.hadamard');
   const wanted = checkOptions(options, dequantizeKeys)?.dtype;
-  const dtype = wanted === undefined ? 'float32' : checkDType(wanted, 'options.dtype');
-  if (!floating.includes(dtype)) {
-    fail('ERR_DTYPE', 'options.dtype', 'float32, float16 or bfloat16', dtype);
-  }
+  const dtype = wanted === undefined ? 'float32' : checkDType(wanted, 'options.dtype', floating);
   const handle = call(() =>
     native().dequantize(liveHandle(values), liveHandle(scales), layout, seed, dtypeNumber[dtype]),
   );
@@ -147,8 +153,14 @@ interface QuantizedDims {
   readonly headDim: number;
 }
 
-/** csrc/core/attention.h */
-const maxHeadDim = 576;
+/** An object that may be a {@link Quantized}: not its tensors alone, nor an array, whose `values` is a function. */
+function checkQuantized(value: Quantized): Quantized {
+  const other = Array.isArray(value) || ArrayBuffer.isView(value) || isTensor(value);
+  if (typeof value !== 'object' || value === null || other) {
+    fail('ERR_TYPE', 'quantized', 'an object { values, scales, layout }', show(value));
+  }
+  return value;
+}
 
 function checkDims(tensor: Tensor, layout: 0 | 1, argument: string): QuantizedDims {
   const { shape } = tensor;

@@ -38,7 +38,9 @@ export function applyScales(
     const scale = checkTensor(scales[name], argument);
     checkTensorDType(scale, ['float32'], argument);
     if (!shapes.some((shape) => sameShape(shape, scale.shape))) {
-      fail('ERR_SHAPE', argument, shapes.map(showShape).join(' or '), showShape(scale.shape));
+      const perBlock = name === 'v' && scale.shape.length === 3;
+      const hint = perBlock ? "Quantize v with per: 'head' or 'tensor'." : '';
+      fail('ERR_SHAPE', argument, shapes.map(showShape).join(' or '), showShape(scale.shape), hint);
     }
     checkSameDevice(scale, q.device, argument);
     return liveHandle(scale);

@@ -258,7 +258,7 @@ test('attention on dequantised tensors: the way for devices without float8 kerne
 });
 
 const kernels = devices().find(({ name }) => name === device)?.kernels ?? [];
-const hasKernel = kernels.includes('sm90.forward');
+const hasKernel = kernels.includes('sm90.forward.float8');
 const testKernel = hasKernel ? test : test.skip;
 
 describe('attention on float8 tensors', () => {

@@ -109,6 +109,12 @@ function promises(): void {
   fa.zeros([1], { device: 'gpu' });
   // @ts-expect-error: a seed is required
   fa.randn([1], {});
+  // @ts-expect-error: gradients are not of float8
+  fa.flashAttentionBackward(q, { q, k: q, v: q, out: q, lse: q }, { scales: { q, k: q, v: q } });
+  // @ts-expect-error: a layout is required
+  fa.dequantize({ values: q, scales: q });
+  // @ts-expect-error: float8 is not what one dequantises to
+  fa.dequantize(fa.quantize(q, 'float8_e4m3'), { dtype: 'float8_e4m3' });
   // @ts-expect-error: tensors do not change
   q.shape = [1];
   // @ts-expect-error: nor do their shapes

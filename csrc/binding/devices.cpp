@@ -59,7 +59,8 @@ DeviceInfo cpu_device() {
   } catch (const Error& error) {
     cpu.reason = error.what();
   }
-  cpu.kernels = {"cpu.forward", "cpu.decode"};
+  // The names that cpu/explain.cpp gives.
+  cpu.kernels = {"cpu.forward", "cpu.decode", "cpu.backward"};
   return cpu;
 }
 

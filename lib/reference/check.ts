@@ -34,11 +34,11 @@ const PROBLEM_FIELDS: Record<keyof ReferenceProblem, true> = {
 };
 
 /** ERR_TYPE for a value that is not even of the right type, else `code`. */
-function codeOf(value: unknown, type: string, code: ErrorCode): ErrorCode {
+export function codeOf(value: unknown, type: string, code: ErrorCode): ErrorCode {
   return typeof value === type ? code : 'ERR_TYPE';
 }
 
-function checkInteger(argument: string, value: unknown, min: number, code: ErrorCode): void {
+export function checkInteger(argument: string, value: unknown, min: number, code: ErrorCode): void {
   if (!Number.isInteger(value) || (value as number) < min) {
     fail(codeOf(value, 'number', code), argument, `an integer of at least ${min}`, show(value));
   }
@@ -51,7 +51,12 @@ function checkFinite(argument: string, value: unknown, min = -Infinity): void {
   }
 }
 
-function checkLength(argument: string, data: unknown, lengths: number[], meaning: string): void {
+export function checkLength(
+  argument: string,
+  data: unknown,
+  lengths: number[],
+  meaning: string,
+): void {
   const { length } = (data ?? {}) as ArrayLike<number>;
   if (typeof data !== 'object' || typeof length !== 'number') {
     fail('ERR_TYPE', argument, 'an array of numbers', show(data));
@@ -62,13 +67,29 @@ function checkLength(argument: string, data: unknown, lengths: number[], meaning
 }
 
 /** A Float32Array or Float64Array, by name: arrays of another realm are welcome. */
-function checkNumbers(argument: string, data: unknown, length: number, meaning: string): void {
+export function checkNumbers(
+  argument: string,
+  data: unknown,
+  length: number,
+  meaning: string,
+): void {
   const type = ArrayBuffer.isView(data) && Object.prototype.toString.call(data).slice(8, -1);
   if (type !== 'Float32Array' && type !== 'Float64Array') {
     const code = ArrayBuffer.isView(data) ? 'ERR_DTYPE' : 'ERR_TYPE';
     fail(code, argument, 'a Float32Array or a Float64Array', show(data));
   }
   checkLength(argument, data, [length], meaning);
+}
+
+export function checkUint64(argument: string, value: unknown): void {
+  if (typeof value !== 'bigint' || BigInt.asUintN(64, value) !== value) {
+    const code = codeOf(value, 'bigint', 'ERR_OPTION');
+    fail(code, argument, 'a bigint from 0n to 2n ** 64n - 1n', show(value));
+  }
+}
+
+export function checkBoolean(argument: string, value: unknown): void {
+  if (typeof value !== 'boolean') fail('ERR_TYPE', argument, 'a boolean', show(value));
 }
 
 /** Integers from 0 to `max`: lengths or rows. */
@@ -131,12 +152,8 @@ function checkDropout(dropout: unknown): void {
     const code = codeOf(p, 'number', 'ERR_OPTION');
     fail(code, 'dropout.p', 'a number from 0 to less than 1', show(p));
   }
-  for (const [argument, value] of Object.entries({ seed, offset })) {
-    if (typeof value !== 'bigint' || BigInt.asUintN(64, value) !== value) {
-      const code = codeOf(value, 'bigint', 'ERR_OPTION');
-      fail(code, `dropout.${argument}`, 'a bigint from 0n to 2n ** 64n - 1n', show(value));
-    }
-  }
+  checkUint64('dropout.seed', seed);
+  checkUint64('dropout.offset', offset);
 }
 
 function checkFields(problem: ReferenceProblem): void {
@@ -168,9 +185,7 @@ function checkInputs({ shape, q, k, v }: ReferenceProblem): void {
 function checkScalars({ scale, softcap, causal, sinkTokens, visible }: ReferenceProblem): void {
   if (scale !== undefined) checkFinite('scale', scale);
   if (softcap !== undefined) checkFinite('softcap', softcap, 0);
-  if (causal !== undefined && typeof causal !== 'boolean') {
-    fail('ERR_TYPE', 'causal', 'a boolean', show(causal));
-  }
+  if (causal !== undefined) checkBoolean('causal', causal);
   if (sinkTokens !== undefined) checkInteger('sinkTokens', sinkTokens, 0, 'ERR_OPTION');
   if (visible !== undefined && typeof visible !== 'function') {
     fail('ERR_TYPE', 'visible', 'a function', show(visible));

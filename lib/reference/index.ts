@@ -5,8 +5,8 @@
  *
  * Where to start: `safeSoftmax`, `onlineSoftmax` (the idea everything rests on),
  * `standardAttention` (what is to be computed), then `memoryEfficientAttention`, `flashAttention1`,
- * `flashAttention2`, `flashDecoding` (ways to compute it without the N x N matrix) and
- * `flashAttentionBackward`.
+ * `flashAttention2`, `flashDecoding` (ways to compute it without the N x N matrix),
+ * `flashAttentionBackward` and `quantizedAttention` (the same in float8).
  *
  * @module
  */

@@ -1,5 +1,4 @@
-import { fail } from '../errors.js';
-import { show } from '../show.js';
+import { BLOCK, checkQuantize, checkQuantized, checkRotation } from './check-quantize.js';
 import { e4m3Bits, e4m3FromBits } from './float.js';
 import { philox4x32 } from './philox.js';
 import type { Numbers } from './problem.js';
@@ -28,8 +27,6 @@ export interface E4m3Tensor extends QuantizeE4m3Options {
   readonly scales: Float32Array;
 }
 
-/** Consecutive tokens that share a scale. */
-const BLOCK = 128;
 /** The largest e4m3 value. */
 const LARGEST = 448;
 
@@ -72,7 +69,7 @@ function hadamardTransform(row: Float64Array): void {
  * 2307.13304. In O(dim log dim) per row.
  *
  * @param dim a power of two
- * @throws FlashAttentionError ERR_SHAPE
+ * @throws FlashAttentionError ERR_TYPE, ERR_SHAPE, ERR_DTYPE or ERR_OPTION, naming the argument
  */
 export function hadamardRotate(
   rows: Numbers,
@@ -80,9 +77,7 @@ export function hadamardRotate(
   seed: bigint,
   direction: 'forward' | 'back' = 'forward',
 ): Float64Array {
-  if (!Number.isInteger(Math.log2(dim)) || rows.length % dim !== 0) {
-    fail('ERR_SHAPE', 'dim', 'a power of two that divides the length of rows', show(dim));
-  }
+  checkRotation(rows, dim, seed, direction);
   const signs = rotationSigns(seed, dim);
   const rotated = Float64Array.from(rows);
   const flip = (row: Float64Array) => {
@@ -113,17 +108,15 @@ function blockOf({ seqlen, heads, dim }: E4m3Shape): (index: number) => number {
  * Rounds a tensor to float8, with a scale that maps the largest magnitude of what shares it to 448.
  * Infinities do not count for a scale; NaN stays NaN.
  *
- * @throws FlashAttentionError ERR_SHAPE
+ * @throws FlashAttentionError ERR_TYPE, ERR_SHAPE, ERR_DTYPE or ERR_OPTION, naming the argument
  */
 export function quantizeE4m3(
   data: Numbers,
   shape: E4m3Shape,
   options: QuantizeE4m3Options = {},
 ): E4m3Tensor {
+  checkQuantize(data, shape, options);
   const { batch, seqlen, heads, dim } = shape;
-  if (data.length !== batch * seqlen * heads * dim) {
-    fail('ERR_SHAPE', 'data', 'as long as shape says', `${data.length} elements`);
-  }
   const { per = 'block', hadamard } = options;
   const x = hadamard ? hadamardRotate(data, dim, hadamard.seed) : data;
   const block = blockOf(shape);
@@ -144,8 +137,14 @@ export function quantizeE4m3(
   return { shape, bits, scales, per, hadamard };
 }
 
-/** What a float8 tensor stands for: value * scale, rotated back. */
-export function dequantizeE4m3({ shape, bits, scales, hadamard }: E4m3Tensor): Float64Array {
+/**
+ * What a float8 tensor stands for: value * scale, rotated back.
+ *
+ * @throws FlashAttentionError ERR_TYPE, ERR_SHAPE, ERR_DTYPE or ERR_OPTION, naming the field
+ */
+export function dequantizeE4m3(quantized: E4m3Tensor): Float64Array {
+  checkQuantized(quantized);
+  const { shape, bits, scales, hadamard } = quantized;
   const block = blockOf(shape);
   const x = Float64Array.from(bits, (byte, i) => e4m3FromBits(byte) * scales[block(i)]);
   return hadamard ? hadamardRotate(x, shape.dim, hadamard.seed, 'back') : x;

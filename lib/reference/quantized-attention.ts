@@ -1,3 +1,4 @@
+import { checkBoolean, checkProblem, checkTile } from './check.js';
 import { roundToE4m3 } from './float.js';
 import { mapHeads, scoreTile } from './heads.js';
 import { addScaled, copyRows, scaleBy, zeros } from './matrix.js';
@@ -34,6 +35,9 @@ export function quantizedAttention(
   options: QuantizedAttentionOptions = {},
 ): ReferenceResult {
   const { per = 'block', hadamard, blockK = 128, quantizeP = true } = options;
+  checkTile('blockK', blockK);
+  checkBoolean('quantizeP', quantizeP);
+  checkProblem(problem);
   const { batch, seqlenQ, seqlenK, heads, kvHeads, headDim, headDimV } = completeShape(
     problem.shape,
   );

@@ -39,8 +39,13 @@ describe('quantize()', () => {
 
   test('dtypes', () => {
     expectThrow(() => quantize(x, wrong('float16')), 'ERR_DTYPE', 'dtype', /'float8_e4m3'/);
-    expectThrow(() => quantize(x, wrong('fp8')), 'ERR_DTYPE', 'dtype');
-    expectThrow(() => quantize(x, wrong(undefined)), 'ERR_TYPE', 'dtype');
+    expectThrow(() => quantize(x, wrong('fp8')), 'ERR_DTYPE', 'dtype', /to be 'float8_e4m3' but/);
+    expectThrow(
+      () => quantize(x, wrong(undefined)),
+      'ERR_TYPE',
+      'dtype',
+      /^Expected dtype to be 'float8_e4m3' but received undefined\.$/,
+    );
   });
 
   test.each<[unknown, string, string, RegExp?]>([
@@ -71,7 +76,22 @@ describe('dequantize()', () => {
   const good = quantize(x, dtype);
   test.each<[string, unknown, string, string, RegExp?]>([
     ['undefined', undefined, 'ERR_TYPE', 'quantized'],
-    ['a tensor alone', float8, 'ERR_TYPE', 'quantized.values'],
+    [
+      'a tensor alone',
+      float8,
+      'ERR_TYPE',
+      'quantized',
+      /an object \{ values, scales, layout \} but received a float8_e4m3 Tensor of shape \[2, 6, 4, 8\]/,
+    ],
+    ['an array', [good.values, good.scales], 'ERR_TYPE', 'quantized', /an array of length 2/],
+    ['a typed array', new Uint8Array(4), 'ERR_TYPE', 'quantized', /a Uint8Array of length 4/],
+    [
+      'no layout',
+      { values: good.values, scales: good.scales },
+      'ERR_TYPE',
+      'quantized.layout',
+      /'bshd' or 'bhsd' but received undefined/,
+    ],
     ['no scales', { ...good, scales: undefined }, 'ERR_TYPE', 'quantized.scales'],
     ['values of another dtype', { ...good, values: x }, 'ERR_DTYPE', 'quantized.values'],
     [
@@ -97,8 +117,15 @@ describe('dequantize()', () => {
   });
 
   test('dtype', () => {
-    expectThrow(() => dequantize(good, { dtype: 'int32' }), 'ERR_DTYPE', 'options.dtype');
-    expectThrow(() => dequantize(good, { dtype }), 'ERR_DTYPE', 'options.dtype');
+    for (const bad of ['int32', dtype, 'float64']) {
+      expectThrow(
+        () => dequantize(good, { dtype: wrong(bad) }),
+        'ERR_DTYPE',
+        'options.dtype',
+        /one of 'float32', 'float16', 'bfloat16' but/,
+      );
+    }
+    expectThrow(() => dequantize(good, { dtype: wrong(32) }), 'ERR_TYPE', 'options.dtype');
     expectThrow(() => dequantize(good, wrong({ type: 'float32' })), 'ERR_OPTION', 'options.type');
   });
 });
@@ -177,7 +204,7 @@ describe('flashAttention() on float8', () => {
       { scales: { ...scales, v: zeros([2, 2, 2]) } },
       'ERR_SHAPE',
       'options.scales.v',
-      /\[1\] or \[2, 2\] but/,
+      /\[1\] or \[2, 2\] but .*Quantize v with per: 'head' or 'tensor'/,
     ],
     [
       'elsewhere',
@@ -187,6 +214,13 @@ describe('flashAttention() on float8', () => {
     ],
   ])('scales: %s', (...[, options, code, argument, message]) => {
     expectThrow(attend(options), code as 'ERR_TYPE', argument, message);
+  });
+
+  test('other names for scales', () => {
+    for (const other of ['qScale', 'kScale', 'v_scale', 'scale_q', 'qDescale', 'descale_v']) {
+      const options = { [other]: q8.scales };
+      expectThrow(attend(options), 'ERR_OPTION', `options.${other}`, /Did you mean 'scales'\?/);
+    }
   });
 
   test('scales without float8', () => {

@@ -3,7 +3,7 @@
 import { BlockMask, devices, explain, randn, tensor } from '../../lib/index.js';
 import { device } from '../support/device.js';
 
-const capability = devices().find(({ name }) => name === device)?.capability;
+const { capability, kernels = [] } = devices().find(({ name }) => name === device) ?? {};
 const onHopper = capability === 'sm_90';
 const testOnGpu = device === 'cpu' ? test.skip : test;
 
@@ -18,12 +18,23 @@ function kernel(
   options: Parameters<typeof explain>[3] = { causal: true },
   dtype: 'float16' | 'bfloat16' | 'float32' = 'bfloat16',
 ) {
-  return explain(make(q, dtype), make(k, dtype), make(k, dtype), options).kernel;
+  const plan = explain(make(q, dtype), make(k, dtype), make(k, dtype), options);
+  expect(kernels).toContain(plan.kernel);
+  expect(kernels).toContain(plan.backwardKernel);
+  return plan.kernel;
 }
 
 const family = onHopper ? 'sm90' : 'sm80';
 
 describe('on a GPU', () => {
+  testOnGpu('devices() lists all kernels that explain() can name', () => {
+    const names = ['.forward', '.forward.featured', '.backward', '.backward.featured'];
+    const listed = (onHopper ? ['sm80', 'sm90'] : ['sm80']).flatMap((prefix) =>
+      names.map((name) => prefix + name),
+    );
+    expect(kernels).toEqual([...listed, ...(onHopper ? ['sm90.forward.float8'] : [])]);
+  });
+
   testOnGpu('full, causal and windowed calls run the plain kernel', () => {
     const shape: Shape = [1, 300, 2, 64];
     for (const options of [{}, { causal: true }, { window: [20, 5] as [number, number] }])

@@ -1,10 +1,14 @@
 import { FlashAttentionError } from '../../lib/errors.js';
 import {
+  dequantizeE4m3,
   flashAttention1,
   flashAttention2,
   flashAttentionBackward,
   flashDecoding,
+  hadamardRotate,
   memoryEfficientAttention,
+  quantizedAttention,
+  quantizeE4m3,
   standardAttention,
   standardAttentionBackward,
 } from '../../lib/reference/index.js';
@@ -76,6 +80,7 @@ it.each(bad)('names %s (%s) for %j', (argument, code, change) => {
     () => flashAttention2(wrong),
     () => flashDecoding(wrong),
     () => memoryEfficientAttention(wrong),
+    () => quantizedAttention(wrong),
     () => standardAttentionBackward(wrong, dOut),
     () => flashAttentionBackward(wrong, { dOut, out: dOut, lse: dOut }),
   ]) {
@@ -93,6 +98,9 @@ it('names the option of an algorithm', () => {
     ['blockK', 'ERR_TYPE', () => flashAttention2(problem, { blockK: '8' as never })],
     ['numSplits', 'ERR_OPTION', () => flashDecoding(problem, { numSplits: -1 })],
     ['keyChunkSize', 'ERR_OPTION', () => memoryEfficientAttention(problem, { keyChunkSize: 0 })],
+    ['blockK', 'ERR_OPTION', () => quantizedAttention(problem, { blockK: 0 })],
+    ['blockK', 'ERR_OPTION', () => quantizedAttention(problem, { blockK: NaN })],
+    ['quantizeP', 'ERR_TYPE', () => quantizedAttention(problem, { quantizeP: 'no' as never })],
   ];
   for (const [argument, code, run] of runs) {
     expect(errorOf(run)).toMatchObject({ argument, code });
@@ -118,4 +126,78 @@ it('takes a Buffer as a bool mask', () => {
   expect(standardAttention(withBuffer)).toEqual(
     standardAttention({ ...problem, mask: { data, shape: [4] } }),
   );
+});
+
+const badQuantization: [argument: string, code: string, options: unknown][] = [
+  ['per', 'ERR_OPTION', { per: 'x' }],
+  ['per', 'ERR_OPTION', { per: 'token' }],
+  ['per', 'ERR_TYPE', { per: 1 }],
+  ['hadamard', 'ERR_TYPE', { hadamard: true }],
+  ['hadamard', 'ERR_TYPE', { hadamard: null }],
+  ['hadamard.seed', 'ERR_TYPE', { hadamard: {} }],
+  ['hadamard.seed', 'ERR_TYPE', { hadamard: { seed: 1 } }],
+  ['hadamard.seed', 'ERR_OPTION', { hadamard: { seed: -1n } }],
+  ['hadamard.seed', 'ERR_OPTION', { hadamard: { seed: 1n << 64n } }],
+];
+
+const rows = { batch: 1, seqlen: 2, heads: 3, dim: 4 };
+const data = new Float32Array(24);
+
+it.each(badQuantization)('names %s (%s) of a quantisation', (argument, code, options) => {
+  const wrong = options as never;
+  for (const run of [
+    () => quantizedAttention(problem, wrong),
+    () => quantizeE4m3(data, rows, wrong),
+    () => dequantizeE4m3({ ...quantizeE4m3(data, rows), ...(options as object) }),
+  ]) {
+    expect(errorOf(run)).toMatchObject({ argument, code });
+  }
+});
+
+it('names what quantizeE4m3 and dequantizeE4m3 are given', () => {
+  const good = quantizeE4m3(data, rows);
+  const quantize = (...args: unknown[]) => quantizeE4m3(...(args as [never, never]));
+  const dequantize = (change: object) => dequantizeE4m3({ ...good, ...change });
+  const hadamard = { seed: 1n };
+  const runs: [string, string, () => unknown][] = [
+    ['shape', 'ERR_TYPE', () => quantize()],
+    ['shape', 'ERR_TYPE', () => quantize(data, [1, 2, 3, 4])],
+    ['shape.batch', 'ERR_SHAPE', () => quantize(data, { ...rows, batch: 0.5, seqlen: 4 })],
+    ['shape.seqlen', 'ERR_SHAPE', () => quantize(data, { ...rows, seqlen: -2 })],
+    ['shape.heads', 'ERR_TYPE', () => quantize(data, { ...rows, heads: '3' })],
+    ['shape.dim', 'ERR_SHAPE', () => quantize(data, { ...rows, dim: 0 })],
+    ['data', 'ERR_TYPE', () => quantize([1, 2], rows)],
+    ['data', 'ERR_DTYPE', () => quantize(new Uint8Array(24), rows)],
+    ['data', 'ERR_SHAPE', () => quantize(data.slice(1), rows)],
+    ['options', 'ERR_TYPE', () => quantize(data, rows, null)],
+    ['hadamard', 'ERR_SHAPE', () => quantize(data, { ...rows, heads: 4, dim: 3 }, { hadamard })],
+    ['quantized', 'ERR_TYPE', () => dequantizeE4m3(undefined as never)],
+    ['shape', 'ERR_TYPE', () => dequantize({ shape: undefined })],
+    ['bits', 'ERR_TYPE', () => dequantize({ bits: data })],
+    ['bits', 'ERR_SHAPE', () => dequantize({ bits: new Uint8Array(23) })],
+    ['scales', 'ERR_TYPE', () => dequantize({ scales: [1, 1, 1] })],
+    ['scales', 'ERR_SHAPE', () => dequantize({ scales: new Float32Array(1) })],
+  ];
+  for (const [argument, code, run] of runs) {
+    expect(errorOf(run)).toMatchObject({ argument, code });
+  }
+});
+
+it('names what hadamardRotate is given', () => {
+  const rotate = (...args: unknown[]) => hadamardRotate(...(args as [never, never, never]));
+  const runs: [string, string, () => unknown][] = [
+    ['rows', 'ERR_TYPE', () => rotate([1, 2, 3, 4], 4, 1n)],
+    ['rows', 'ERR_TYPE', () => rotate(undefined, 4, 1n)],
+    ['dim', 'ERR_TYPE', () => rotate(data, '4', 1n)],
+    ['dim', 'ERR_SHAPE', () => rotate(data, 0.5, 1n)],
+    ['dim', 'ERR_SHAPE', () => rotate(data, 3, 1n)],
+    ['dim', 'ERR_SHAPE', () => rotate(data, 16, 1n)],
+    ['seed', 'ERR_TYPE', () => rotate(data, 4, 1)],
+    ['seed', 'ERR_OPTION', () => rotate(data, 4, -1n)],
+    ['direction', 'ERR_OPTION', () => rotate(data, 4, 1n, 'up')],
+    ['direction', 'ERR_TYPE', () => rotate(data, 4, 1n, true)],
+  ];
+  for (const [argument, code, run] of runs) {
+    expect(errorOf(run)).toMatchObject({ argument, code });
+  }
 });

@@ -6,6 +6,25 @@
 
 namespace fa::cuda {
 
+namespace {
+
+/** The names that plan.cpp and backward_plan.cpp give. */
+std::vector<std::string> kernels(const cudaDeviceProp& properties) {
+  std::vector<std::string> names;
+  const auto add_family = [&names](const std::string& family) {
+    for (const char* kernel : {".forward", ".forward.featured", ".backward", ".backward.featured"})
+      names.push_back(family + kernel);
+  };
+  add_family("sm80");
+  if (runs_sm90a(properties)) {
+    add_family("sm90");
+    names.push_back("sm90.forward.float8");
+  }
+  return names;
+}
+
+}  // namespace
+
 bool built() { return true; }
 
 std::vector<DeviceInfo> devices() {
@@ -18,11 +37,7 @@ std::vector<DeviceInfo> devices() {
     info.model = device->properties().name;
     info.memory = device->properties().totalGlobalMem;
     info.capability = device->capability();
-    if (info.reason.empty()) {
-      info.kernels = {"sm80.forward", "sm80.backward"};
-      if (runs_sm90a(device->properties()))
-        info.kernels.insert(info.kernels.end(), {"sm90.forward", "sm90.backward"});
-    }
+    if (info.reason.empty()) info.kernels = kernels(device->properties());
     result.push_back(info);
   }
   if (result.empty()) {
