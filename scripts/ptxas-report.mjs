@@ -1,12 +1,14 @@
 // Compiles every CUDA kernel for every target and tells what ptxas makes of it: registers, shared memory, stack, spills and
 // the occupancy that follows. docs/kernel-resources.md has the table of the last run with --write; without it, this fails
 // when the table of the same compiler has changed. It always fails when a plain kernel (one without the options that
-// cost registers) spills, and on advice C75xx of ptxas: that it serialises wgmma or ignores setmaxnreg.
+// cost registers) spills, on advice C75xx of ptxas: that it serialises wgmma or ignores setmaxnreg, and when ptxas lets a
+// softmax wait for the products that it should run beside.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ensureInstalled, globFiles, root, run } from './ensure-built.mjs';
+import { overlaps } from './wgmma-schedule.mjs';
 
 const folder = 'build-cuda';
 const page = path.join(root, 'docs/kernel-resources.md');
@@ -108,10 +110,23 @@ function compile() {
 }
 
 const targets = ['fa_cuda', 'fa_cuda_sm90'];
+const built = (target, pattern) =>
+  globFiles(`${folder}/cmake/CMakeFiles/${target}.dir`, pattern).map((file) =>
+    path.join(root, file),
+  );
 const readLogs = () =>
-  targets
-    .flatMap((target) => globFiles(`${folder}/cmake/CMakeFiles/${target}.dir`, /\.ptxas$/))
-    .map((log) => readFileSync(path.join(root, log), 'utf8'));
+  targets.flatMap((target) => built(target, /\.ptxas$/)).map((log) => readFileSync(log, 'utf8'));
+
+/** What is wrong with the order of waits and exponentials in the machine code of sm_90a. */
+function scheduleFaults() {
+  const all = overlaps(built('fa_cuda_sm90', /\.cu\.o$/));
+  const beside = all.filter(([, { beside }]) => beside > 0);
+  console.log(`${beside.length} kernels of sm_90a compute exponentials beside products`);
+  if (beside.length === 0) return ['no kernel computes exponentials beside products'];
+  const late = all.filter(([, { after }]) => after > 0);
+  const names = late.length > 0 ? demangle(late.map(([symbol]) => symbol)).map(shortName) : [];
+  return names.map((name) => `${name} waits for products before its exponentials`);
+}
 
 /** Rows of the table, by kernel: what each target has of it. */
 function collect(logs) {
@@ -204,7 +219,7 @@ function report() {
       console.error(`FAILED ${name} spills ${spills} bytes on ${arch}`);
     }
   }
-  for (const line of logs.flatMap(wgmmaAdvice)) {
+  for (const line of [...logs.flatMap(wgmmaAdvice), ...scheduleFaults()]) {
     failed = true;
     console.error(`FAILED ${line}`);
   }

@@ -337,7 +337,7 @@ describe('attention on float8 tensors', () => {
     });
   });
 
-  testKernel('what the kernel leaves out is refused at the call', () => {
+  testKernel('what the kernel leaves out is refused at the call, by its name', () => {
     const make = (dim: number, seqlenK = 20) => {
       const [q8, k8] = [9, seqlenK].map((n) => quantize(zeros([1, n, 2, dim]), dtype));
       const v8 = quantize(zeros([1, seqlenK, 2, dim]), dtype, { per: 'head' });
@@ -346,17 +346,54 @@ describe('attention on float8 tensors', () => {
         return () => flashAttention(q8.values, k8.values, v8.values, { scales, ...options });
       };
     };
-    const refused = [
-      make(32)({ softcap: 3 }),
-      make(32)({ scale: -1 }),
-      make(32)({ alibiSlopes: zeros([2]) }),
-      make(24)(),
-      make(272)(),
-      make(32, 0)(),
+    const options: [AttentionOptions, string, RegExp][] = [
+      [{ softcap: 3 }, 'softcap', /left out .* received 3/],
+      [{ scale: -1 }, 'scale', /positive .* received -1/],
+      [{ alibiSlopes: zeros([2]) }, 'alibiSlopes', /left out .* received one/],
+      [{ sinkTokens: 4 }, 'sinkTokens', /left out .* received 4/],
+      [{ dropout: { p: 0.5, seed: 1n } }, 'dropout', /left out .* received p = 0.5/],
+      [{ numSplits: 4 }, 'numSplits', /left out .* received 4/],
     ];
-    for (const run of refused)
-      expectThrow(run, 'ERR_DTYPE', 'q', /dequantize\(\) q, k and v first/);
-    expect(make(32)({ numSplits: 4 })().dtype).toBe('bfloat16');
+    for (const [given, name, message] of options) {
+      expectThrow(make(32)(given), 'ERR_OPTION', `options.${name}`, message);
+    }
+    expectThrow(make(24)(), 'ERR_SHAPE', 'q', /multiple of 16.* received shape \[1, 9, 2, 24\]/);
+    expectThrow(make(272)(), 'ERR_SHAPE', 'q', /at most 256 .* received 272/);
+    const wide = quantize(zeros([1, 9, 2, 40]), dtype, { per: 'head' });
+    const q8 = quantize(zeros([1, 9, 2, 32]), dtype, { per: 'head' });
+    const scales = { q: q8.scales, k: q8.scales, v: wide.scales };
+    expectThrow(
+      () => flashAttention(q8.values, q8.values, wide.values, { scales }),
+      'ERR_SHAPE',
+      'v',
+      /dequantize\(\) q, k and v first/,
+    );
+  });
+
+  testKernel('without keys rows see nothing', async () => {
+    const [q8, k8] = [9, 0].map((n) => quantize(zeros([1, n, 2, 32]), dtype, { per: 'head' }));
+    const scales = { q: q8.scales, k: k8.scales, v: k8.scales };
+    const options = { scales, returnLse: true } as const;
+    const { out, lse } = flashAttention(q8.values, k8.values, k8.values, options);
+    expect(new Set(await out.toFloat32())).toEqual(new Set([0]));
+    expect(new Set(await lse.toFloat32())).toEqual(new Set([-Infinity]));
+  });
+
+  testKernel('tiny scales hide keys all the same', async () => {
+    const tiny = quantize(
+      tensor(
+        normals(70 * 64, 3).map((x) => x * 1e-20),
+        [1, 70, 1, 64],
+      ),
+      dtype,
+    );
+    const v8 = quantize(tensor(normals(70 * 64, 4), [1, 70, 1, 64]), dtype, { per: 'head' });
+    const scales = { q: tiny.scales, k: tiny.scales, v: v8.scales };
+    const options = { scales, causal: true };
+    const out = await flashAttention(tiny.values, tiny.values, v8.values, options).toFloat32();
+    const v = await dequantize(v8).toFloat32();
+    expect(out.slice(0, 64).every((x, i) => Math.abs(x - v[i]) < 0.02)).toBe(true);
+    expect(out.every(Number.isFinite)).toBe(true);
   });
 
   (hasKernel ? test.skip : test)('devices without the kernel say so', () => {

@@ -58,6 +58,16 @@ void forward_sm80(const AttentionProblem& p, const ForwardPlan& plan, const Queu
   combine(merge, p.q.dtype, queue);
 }
 
+/** Rows that see nothing: all, or those of packed tensors that no sequence has. */
+void clear_rows(const AttentionProblem& p, bool uncovered_alone, const Queue& queue) {
+  CombineParams none{};
+  none.complete = uncovered_alone;
+  none.attention = attention_params(p);
+  none.batches = static_cast<int>(p.q.shape[0]);
+  none.rows = static_cast<int>(p.q.shape[1]);
+  combine(none, p.out.dtype, queue);
+}
+
 /** [batch, heads, blocks of tokens], or [batch, heads] for all tokens. */
 sm90::BlockScales block_scales(const View& scales) {
   return {static_cast<const float*>(scales.data), scales.strides[0], scales.strides[1],
@@ -77,16 +87,6 @@ void forward_sm90(const AttentionProblem& p, const ForwardPlan& plan, const Queu
   const auto kernel = p.q.dtype == DType::kFloat16 ? sm90::forward_f16 : sm90::forward_bf16;
   launch_forward(kernel(plan.featured, plan.width, plan.width_v), plan,
                  sm90_forward_params(p, plan), queue);
-}
-
-/** Rows that see nothing: all, or those of packed tensors that no sequence has. */
-void clear_rows(const AttentionProblem& p, bool uncovered_alone, const Queue& queue) {
-  CombineParams none{};
-  none.complete = uncovered_alone;
-  none.attention = attention_params(p);
-  none.batches = static_cast<int>(p.q.shape[0]);
-  none.rows = static_cast<int>(p.q.shape[1]);
-  combine(none, p.out.dtype, queue);
 }
 
 }  // namespace

@@ -13,10 +13,10 @@
 #include "cuda/runtime/backward.h"
 #include "cuda/runtime/error.h"
 #include "cuda/runtime/forward.h"
-#include "cuda/runtime/forward_plan.h"
 #include "cuda/runtime/index_contents.h"
 #include "cuda/runtime/plan.h"
 #include "cuda/runtime/scratch.h"
+#include "cuda/runtime/supported.h"
 
 namespace fa::cuda {
 
