@@ -57,7 +57,7 @@ const steps = [
     minutes: 40,
     missing: nvcc ? undefined : 'nvcc',
   },
-  // A sample: docs/testing.md has the table of all of them, with 18 seeds.
+  // A sample: docs/testing.md has the table of all of them.
   {
     name: 'mutations of the CUDA kernels',
     command: ['npm', 'run', '--silent', 'test:mutations', '--', '--first', '--every', '8'],

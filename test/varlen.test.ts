@@ -1,6 +1,7 @@
 import {
   flashAttention,
   flashAttentionVarlen,
+  flashAttentionVarlenBackward,
   memory,
   randn,
   Tensor,
@@ -53,6 +54,7 @@ test.each<[string, Partial<VarlenAttentionOptions>]>([
   ['window with sink tokens', { window: [7, -1], sinkTokens: 2 }],
   ['softcap, scale, sinks', { softcap: 2, scale: 0.5, sinks: tensor([0, 1, -1, 2], [4]) }],
   ['maxSeqlen given', { maxSeqlenQ: 100, maxSeqlenK: 70 }],
+  ['the largest maxSeqlen', { maxSeqlenQ: 2 ** 30 - 1, maxSeqlenK: 2 ** 30 - 1 }],
 ])('%s: equals each sequence by itself', async (_, options) => {
   const { maxSeqlenQ: _q, maxSeqlenK: _k, ...dense } = options;
   const expected = await oneByOne(dense);
@@ -117,4 +119,17 @@ test('no sequences at all', async () => {
   const out = flashAttentionVarlen(q, k, v, { cuSeqlensQ: [0], cuSeqlensK: [0] });
   expect(out).toBeInstanceOf(Tensor);
   expect((await out.toFloat32()).every((x) => x === 0)).toBe(true);
+});
+
+test('a maxSeqlen far beyond the true ones changes no gradient', async () => {
+  const given = { cuSeqlensQ, cuSeqlensK, causal: true };
+  const state = flashAttentionVarlen(q, k, v, { ...given, returnLse: true });
+  const dOut = randn([totalQ, H, Dv], { seed: 4n });
+  const gradients = async (options: object) => {
+    const all = { ...given, ...options, deterministic: true };
+    const { dq, dk, dv } = flashAttentionVarlenBackward(dOut, { q, k, v, ...state }, all);
+    return Promise.all([dq, dk, dv].map((gradient) => gradient.toFloat32()));
+  };
+  const loose = await gradients({ maxSeqlenQ: 2 ** 30 - 1, maxSeqlenK: 2 ** 30 - 1 });
+  expect(loose).toEqual(await gradients({}));
 });
