@@ -49,10 +49,13 @@ const suite = (name: string, skipped = false): Suite => ({
 let current = suite('');
 let tests = 0;
 
-/** printf as jest does it in the titles of `each`. */
+/** printf as jest does it in the titles of `each`, and `$property` of a row that is an object. */
 export function title(template: string, row: readonly unknown[]): string {
   let next = 0;
-  return template.replace(/%[sdifjop%]/g, (what) => (what === '%%' ? '%' : String(row[next++])));
+  const properties = Object(row[0]) as Record<string, unknown>;
+  return template
+    .replace(/%[sdifjop%]/g, (what) => (what === '%%' ? '%' : String(row[next++])))
+    .replace(/\$(\w+)/g, (what, name: string) => String(properties[name] ?? what));
 }
 
 const rowOf = (row: unknown) => (Array.isArray(row) ? row : [row]);
