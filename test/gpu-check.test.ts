@@ -1,8 +1,18 @@
 // scripts/gpu-check without a GPU: what it packs runs, and its steps hang together. No figure of it means anything.
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { jest } from '@jest/globals';
 import { findAddon } from '../lib/cli/addon-file.js';
 
@@ -13,6 +23,16 @@ const folder = mkdtempSync(path.join(tmpdir(), 'flash-attention-gpu-'));
 const carry = path.join(folder, 'carry');
 const addon = findAddon()?.path as string;
 const env = { ...process.env, FLASH_ATTENTION_ADDON: addon, FLASH_ATTENTION_DEVICE: 'cpu' };
+interface Result {
+  name: string;
+  outcome: string;
+  error?: string;
+}
+const readResults = (file: string) =>
+  readFileSync(file, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Result);
 const run = (command: string, args: string[]) =>
   spawnSync(command, args, { cwd: root, env, encoding: 'utf8' });
 
@@ -27,17 +47,17 @@ describe('the packed tests', () => {
     run(process.execPath, [path.join(carry, 'check/tests.mjs'), ...args]);
 
   test('run without jest', () => {
-    const json = path.join(folder, 'tests.json');
-    const { status, stdout } = tests(
-      '--filter',
-      'MHA › 1 queries, 1 keys|index-tensors',
-      '--json',
-      json,
-    );
+    const file = path.join(folder, 'results.jsonl');
+    const filter = 'MHA › 1 queries, 1 keys|index-tensors';
+    const { status, stdout } = tests('--filter', filter, '--results', file);
     expect(stdout).toMatch(/^8 passed, 0 failed, 0 skipped$/m);
     expect(status).toBe(0);
-    const { passed, results } = JSON.parse(readFileSync(json, 'utf8'));
-    expect({ passed, results: results.length }).toEqual({ passed: 8, results: 8 });
+    expect(readResults(file).map(({ outcome }) => outcome)).toEqual(Array(8).fill('passed'));
+  });
+
+  test('run one file', () => {
+    const { stdout } = tests('--file', 'merge.test.ts');
+    expect(stdout).toMatch(/^7 passed, 0 failed, 0 skipped$/m);
   });
 
   test('are not said to pass when none ran', () => {
@@ -52,17 +72,117 @@ describe('the packed tests', () => {
   });
 });
 
+describe('tests that go wrong', () => {
+  const runTests = (...args: string[]) =>
+    run(process.execPath, [path.join(folder, 'wrong/tests.mjs'), ...args]);
+
+  beforeAll(() => {
+    const script = `
+      import { bundle } from './scripts/gpu/bundle.mjs';
+      await bundle({ tests: 'test/fixtures/gpu-tests.ts' }, ${JSON.stringify(path.join(folder, 'wrong'))});`;
+    const bundled = run(process.execPath, ['--input-type=module', '--eval', script]);
+    expect(bundled).toMatchObject({ status: 0, stderr: '' });
+  });
+
+  test('fail alone', () => {
+    const file = path.join(folder, 'wrong.jsonl');
+    const { status, stdout } = runTests('--results', file, '--seconds', '10');
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/^10 passed, 6 failed, 1 skipped$/m);
+    expect(stdout).toContain('fine.test.ts › is left out');
+    const failures = readResults(file).filter(({ outcome }) => outcome === 'failed');
+    const reasons = Object.fromEntries(failures.map(({ name, error }) => [name, error as string]));
+    const late = 'took longer than 10 s';
+    const crash = 'its process ended: SIGSEGV';
+    expect(reasons).toEqual({
+      'hangs.test.ts › hangs': late,
+      'crashes.test.ts › crashes': crash,
+      'breaks.test.ts › breaks the device': expect.stringContaining('cannot be used again'),
+      'does-not-load.test.ts › what precedes its tests': crash,
+      'does-not-end.test.ts › the end of its process': late,
+      'talks.test.ts › says much': expect.stringMatching(/^Error: x{1000}/),
+    });
+    expect(reasons['talks.test.ts › says much'].length).toBeLessThanOrEqual(2000);
+  });
+
+  test('tell what has run when there is no time for all', async () => {
+    const file = path.join(folder, 'late.jsonl');
+    const tests = [path.join(folder, 'wrong/tests.mjs'), '--file', 'hangs.test.ts'];
+    // As `timeout` does it: to the whole group.
+    const options = { env, detached: true };
+    const running = spawn(process.execPath, [...tests, '--results', file], options);
+    const ended = once(running, 'exit');
+    const begun = () => existsSync(file) && readFileSync(file, 'utf8').includes('› precedes');
+    while (!begun()) await setTimeout(50);
+    await setTimeout(500);
+    process.kill(-(running.pid as number), 'SIGTERM');
+    expect(await ended).toEqual([1, null]);
+    const results = readResults(file);
+    expect(results).toContainEqual(
+      expect.objectContaining({ name: 'hangs.test.ts › hangs', error: 'out of time' }),
+    );
+    expect(results.at(-1)).toMatchObject({ error: expect.stringContaining('not all of these') });
+  });
+});
+
 test('has the headers that a build needs', () => {
   for (const file of ['node-api-headers/node_api.h', 'node-addon-api/napi.h']) {
     expect(existsSync(path.join(carry, 'headers', file))).toBe(true);
   }
 });
 
-test('the small set of calls for compute-sanitizer runs', () => {
-  const { status, stdout } = run(process.execPath, [path.join(carry, 'check/small-set.mjs')]);
+test.each(['forward', 'backward'])(
+  'the %s half of the calls for compute-sanitizer runs',
+  (half) => {
+    const { status, stdout } = run(process.execPath, [
+      path.join(carry, 'check/small-set.mjs'),
+      half,
+    ]);
+    expect({ status, stdout }).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining('calls have run'),
+    });
+  },
+);
+
+test('a benchmark goes on when its process dies', () => {
+  const out = path.join(folder, 'bench');
+  mkdirSync(out);
+  const server = path.join(root, 'test/fixtures/gpu-bench-server.cjs');
+  const command = ['scripts/gpu/bench.py', '--node', process.execPath, '--server', server];
+  expect(run('python3', [...command, '--out', out]).status).toBe(1);
+  const report = () => JSON.parse(readFileSync(path.join(out, 'bench.json'), 'utf8'));
+  expect(report().results).toMatchObject([
+    { shape: { kind: 'forward' }, errors: { ours: 'the process has ended' } },
+    { shape: { kind: 'backward' }, errors: {}, milliseconds: { ours: 1 } },
+  ]);
+
+  const { status, stdout } = run('python3', [...command, '--out', out, '--seconds', '0']);
   expect({ status, stdout }).toMatchObject({
     status: 0,
-    stdout: expect.stringContaining('have run'),
+    stdout: expect.stringContaining('2 shapes were left out'),
+  });
+  expect(report()).toMatchObject({ results: [], leftOut: [{}, {}] });
+});
+
+test('a file that was cut off does not hide the others', () => {
+  const out = path.join(folder, 'cut');
+  mkdirSync(out);
+  const passed = '{"name": "a", "outcome": "passed", "milliseconds": 1}';
+  writeFileSync(
+    path.join(out, 'steps.jsonl'),
+    '{"step": "tests", "status": 124, "seconds": 240}\n{"st',
+  );
+  writeFileSync(path.join(out, 'tests.jsonl'), `${passed}\n{"name": "b`);
+  writeFileSync(path.join(out, 'bench.json'), '{"results": [');
+  const { status, stdout } = run('python3', ['scripts/gpu/summary.py', out, 'cuda:0']);
+  expect({ status, stdout }).toEqual({
+    status: 0,
+    stdout: 'TOO LONG tests (240 s)\n1 passed, 0 failed, 0 skipped\n',
+  });
+  expect(JSON.parse(readFileSync(path.join(out, 'gpu-check.json'), 'utf8'))).toMatchObject({
+    tests: { passed: 1 },
+    bench: { unreadable: expect.any(String) },
   });
 });
 
@@ -99,5 +219,5 @@ test('steps leave their results, and a failed one is said to have failed', () =>
     ...['--only', 'bench', '--out', out],
   ]);
   expect(broken.status).toBe(1);
-  expect(broken.stdout).toMatch(/^FAILED bench/m);
+  expect(broken.stdout).toMatch(/^FAILED +bench/m);
 });

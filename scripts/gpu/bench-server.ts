@@ -1,6 +1,7 @@
 /**
  * Measures calls for scripts/gpu/bench.py: a request is a line of JSON, so is the answer. A time is that of `calls` calls
  * enqueued one after the other, by CUDA events around them, divided by their number, as PyTorch is measured beside it.
+ * As many calls come before, to warm up.
  */
 import { createInterface } from 'node:readline';
 import {
@@ -10,7 +11,6 @@ import {
   flashAttentionBackward,
   quantize,
   randn,
-  synchronize,
   type Tensor,
   timeOnDevice,
   version,
@@ -41,7 +41,7 @@ function prepareFloat8({ batch, seqlenQ, seqlenK, heads, kvHeads, headDim, causa
   const k = make(seqlenK, kvHeads, 2n, 'block');
   const v = make(seqlenK, kvHeads, 3n, 'head');
   const scales = { q: q.scales, k: k.scales, v: v.scales };
-  const call = () => flashAttention(q.values, k.values, v.values, { causal, scales }).dispose();
+  const call = () => [flashAttention(q.values, k.values, v.values, { causal, scales })];
   return { inputs: [q, k, v].flatMap(({ values, scales }) => [values, scales]), call };
 }
 
@@ -53,7 +53,7 @@ function prepare(request: Request) {
   const v = randn([batch, seqlenK, kvHeads, headDim], { seed: 3n, dtype });
   const inputs: Tensor[] = [q, k, v];
   if (kind === 'forward') {
-    const call = () => flashAttention(q, k, v, { causal }).dispose();
+    const call = () => [flashAttention(q, k, v, { causal })];
     return { inputs, call };
   }
   const { out, lse } = flashAttention(q, k, v, { causal, returnLse: true });
@@ -61,19 +61,36 @@ function prepare(request: Request) {
   inputs.push(out, lse, dOut);
   const call = () => {
     const { dq, dk, dv } = flashAttentionBackward(dOut, { q, k, v, out, lse }, { causal });
-    for (const gradient of [dq, dk, dv]) gradient.dispose();
+    return [dq, dk, dv];
   };
   return { inputs, call };
 }
 
+const disposeAll = (tensors: readonly Tensor[]) => {
+  for (const each of tensors) each.dispose();
+};
+
+/** A launch that was refused takes no time at all: only calls that leave numbers are worth one. */
+async function expectNumbers(outputs: readonly Tensor[]): Promise<void> {
+  for (const output of outputs) {
+    const lastRow = output.shape.slice(0, -1).map((length) => [length - 1, length] as const);
+    const values = await output.slice(...lastRow).toFloat32();
+    if (!values.every(Number.isFinite) || values.every((x) => x === 0)) {
+      throw new Error(`an output ends with ${values.slice(0, 4).join(', ')}`);
+    }
+  }
+  disposeAll(outputs);
+}
+
 async function measure(request: Request): Promise<{ milliseconds: number }> {
   const { inputs, call } = prepare(request);
-  call();
-  await synchronize();
+  for (let i = 1; i < request.calls; i++) disposeAll(call());
+  await expectNumbers(call());
   const total = await timeOnDevice(() => {
-    for (let i = 0; i < request.calls; i++) call();
+    for (let i = 0; i < request.calls; i++) disposeAll(call());
   });
-  for (const input of inputs) input.dispose();
+  await expectNumbers(call());
+  disposeAll(inputs);
   return { milliseconds: total / request.calls };
 }
 

@@ -1,12 +1,8 @@
 /**
  * The part of jest that the device tests use, for machines without npm: describe, test, their `each`, `skip`, beforeAll
- * and afterAll, and jest's own `expect`. Tests run one after the other.
- *
- *   --json FILE      results
- *   --filter TEXT    only tests whose full name matches this regular expression
+ * and afterAll, and jest's own `expect`. This half runs in the processes that test-processes.ts starts: it walks the tests
+ * of a file, runs those it is told to, one after the other, and tells how each went.
  */
-import { writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { expect } from 'expect';
 
 type Body = (...args: never[]) => unknown;
@@ -18,20 +14,30 @@ interface Suite {
   readonly before: Hook[];
   readonly after: Hook[];
   readonly children: (Suite | Test)[];
+  /** What came of `before`, once a test needed it. */
+  ready?: Promise<void>;
 }
 
 interface Test {
   readonly name: string;
   readonly skipped: boolean;
   readonly body: Hook;
+  /** Its place in the file. */
+  readonly index: number;
 }
 
-interface Result {
+export interface Result {
   readonly name: string;
   readonly outcome: 'passed' | 'failed' | 'skipped';
   readonly milliseconds: number;
   readonly error?: string;
 }
+
+/** What such a process says; it may run a test of which it asks once it hears `true`. */
+export type Message =
+  | { readonly kind: 'ask'; readonly name: string; readonly index: number }
+  | { readonly kind: 'result'; readonly result: Result }
+  | { readonly kind: 'finished' };
 
 const suite = (name: string, skipped = false): Suite => ({
   name,
@@ -40,13 +46,16 @@ const suite = (name: string, skipped = false): Suite => ({
   after: [],
   children: [],
 });
-const all = suite('');
-let current = all;
+let current = suite('');
+let tests = 0;
 
-/** printf as jest does it in the titles of `each`. */
+/** printf as jest does it in the titles of `each`, and `$property` of a row that is an object. */
 export function title(template: string, row: readonly unknown[]): string {
   let next = 0;
-  return template.replace(/%[sdifjop%]/g, (what) => (what === '%%' ? '%' : String(row[next++])));
+  const properties = Object(row[0]) as Record<string, unknown>;
+  return template
+    .replace(/%[sdifjop%]/g, (what) => (what === '%%' ? '%' : String(row[next++])))
+    .replace(/\$(\w+)/g, (what, name: string) => String(properties[name] ?? what));
 }
 
 const rowOf = (row: unknown) => (Array.isArray(row) ? row : [row]);
@@ -72,7 +81,7 @@ function addSuite(skipped: boolean) {
 
 function addTest(skipped: boolean) {
   return (name: string, body: Hook) => {
-    current.children.push({ name, skipped: skipped || current.skipped, body });
+    current.children.push({ name, skipped: skipped || current.skipped, body, index: tests++ });
   };
 }
 
@@ -88,65 +97,61 @@ const beforeAll = (hook: Hook) => current.before.push(hook);
 const afterAll = (hook: Hook) => current.after.push(hook);
 Object.assign(globalThis, { describe, test, it: test, expect, beforeAll, afterAll });
 
-/** Collects the tests of a file. */
-export async function inFile(name: string, load: () => Promise<unknown>): Promise<void> {
-  const file = suite(name);
-  all.children.push(file);
-  current = file;
-  await load();
-  current = all;
+/** Cut: what goes wrong once on a GPU goes wrong in every test, and all of it has to come back. */
+const messageOf = (error: unknown) => String((error as Error)?.stack ?? error).slice(0, 2000);
+
+const tell = (message: Message) =>
+  new Promise<void>((told) => process.send?.(message, undefined, undefined, () => told()));
+
+function ask(name: string, index: number): Promise<boolean> {
+  const answer = new Promise<boolean>((resolve) => process.once('message', resolve));
+  void tell({ kind: 'ask', name, index });
+  return answer;
 }
 
-const messageOf = (error: unknown) => String((error as Error)?.stack ?? error);
-
-async function runTest(one: Test, name: string): Promise<Result> {
-  if (one.skipped) return { name, outcome: 'skipped', milliseconds: 0 };
+/** Runs `body` as the test of that name. */
+async function attempt(name: string, body: Hook): Promise<Result> {
   const started = performance.now();
   const passed = () => Math.round(performance.now() - started);
   try {
-    await one.body();
+    await body();
     return { name, outcome: 'passed', milliseconds: passed() };
   } catch (error) {
     return { name, outcome: 'failed', milliseconds: passed(), error: messageOf(error) };
   }
 }
 
-async function runSuite(
-  one: Suite,
-  prefix: string,
-  wanted: RegExp,
-  results: Result[],
-): Promise<void> {
-  const report = (result: Result) => {
-    results.push(result);
-    console.log(`${result.outcome.padEnd(8)}${result.name} (${result.milliseconds} ms)`);
-    if (result.error) console.log(result.error.replace(/^/gm, '    '));
-  };
-  try {
-    if (!one.skipped) for (const hook of one.before) await hook();
-    for (const child of one.children) {
-      const name = `${prefix}${child.name}`;
-      if ('children' in child) await runSuite(child, `${name} › `, wanted, results);
-      else if (wanted.test(name)) report(await runTest(child, name));
-    }
-    if (!one.skipped) for (const hook of one.after) await hook();
-  } catch (error) {
-    report({ name: `${prefix}hooks`, outcome: 'failed', milliseconds: 0, error: messageOf(error) });
-  }
+async function runHooks(hooks: readonly Hook[]): Promise<void> {
+  for (const hook of hooks) await hook();
 }
 
-/** Runs everything collected; the exit code of the process says how it went. */
-export async function runAll(): Promise<void> {
-  const { values } = parseArgs({
-    options: { json: { type: 'string' }, filter: { type: 'string', default: '' } },
-  });
-  const results: Result[] = [];
-  await runSuite(all, '', new RegExp(values.filter), results);
-  const count = (outcome: Result['outcome']) => results.filter((r) => r.outcome === outcome).length;
-  const [passed, failed, skipped] = [count('passed'), count('failed'), count('skipped')];
-  console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
-  if (values.json) {
-    writeFileSync(values.json, JSON.stringify({ passed, failed, skipped, results }, null, 1));
+/** `ready` runs the hooks of the suites around this one. */
+async function runSuite(one: Suite, path: string, ready: () => Promise<void>): Promise<void> {
+  const enter = () => {
+    one.ready ??= ready().then(() => runHooks(one.before));
+    return one.ready;
+  };
+  for (const child of one.children) {
+    const name = `${path} › ${child.name}`;
+    if ('children' in child) {
+      await runSuite(child, name, enter);
+    } else if (await ask(name, child.index)) {
+      const run = () => enter().then(child.body);
+      const result: Result = child.skipped
+        ? { name, outcome: 'skipped', milliseconds: 0 }
+        : await attempt(name, run);
+      await tell({ kind: 'result', result });
+    }
   }
-  process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+  if (!one.ready || one.after.length === 0) return;
+  const result = await attempt(`${path} › afterAll`, () => runHooks(one.after));
+  if (result.outcome === 'failed') await tell({ kind: 'result', result });
+}
+
+/** Offers every test of a file to the process that started this one. */
+export async function runFile(name: string, load: () => Promise<unknown>): Promise<void> {
+  await load();
+  await runSuite(current, name, () => Promise.resolve());
+  await tell({ kind: 'finished' });
+  process.disconnect();
 }

@@ -1,53 +1,55 @@
 // `npm run gpu:pack`: puts what a machine without npm needs for scripts/gpu-check into .gpu-carry/: the device tests and the
-// benchmark bundled with the library, headers, the test vectors if there are any, and this node binary, compressed
-// (--no-node leaves it out; --out names another folder).
+// benchmark bundled with the library, headers, the test vectors if there are any, and this node binary, compressed.
+//
+//   --addon           the addon too, compiled here by nvcc: minutes that the GPU's machine does not spend
+//   --capability N    the compute capability it is for (90), without its point
+//   --no-node         leaves the node binary out
+//   --out FOLDER      another folder
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
-import { build } from 'esbuild';
+import { parseArgs } from 'node:util';
 import { deviceTests } from '../device-tests.mjs';
-import { ensureInstalled, globFiles, root } from '../ensure-built.mjs';
+import { ensureInstalled, globFiles, root, run } from '../ensure-built.mjs';
+import { bundle } from './bundle.mjs';
 
 ensureInstalled();
 const require = createRequire(import.meta.url);
-const at = process.argv.indexOf('--out');
-const carry = at > 0 ? path.resolve(process.argv[at + 1]) : path.join(root, '.gpu-carry');
+const { values: options } = parseArgs({
+  options: {
+    addon: { type: 'boolean', default: false },
+    capability: { type: 'string', default: '90' },
+    'no-node': { type: 'boolean', default: false },
+    out: { type: 'string', default: path.join(root, '.gpu-carry') },
+  },
+});
+const carry = path.resolve(options.out);
 rmSync(carry, { recursive: true, force: true });
 mkdirSync(path.join(carry, 'check'), { recursive: true });
 
 const tests = globFiles('test', new RegExp(`^${deviceTests}`));
 const entry = path.join(root, 'scripts/gpu/tests.generated.ts');
-const imports = tests.map((file) => {
+const loads = tests.map((file) => {
   const source = JSON.stringify(`../../${file.replaceAll('\\', '/').replace(/\.ts$/, '.js')}`);
-  return `await inFile(${JSON.stringify(path.basename(file))}, () => import(${source}));`;
+  return `  ${JSON.stringify(path.basename(file))}: () => import(${source}),`;
 });
-const lines = ["import { inFile, runAll } from './harness.js';", ...imports, 'await runAll();'];
+const lines = [
+  "import { runTests } from './test-processes.js';",
+  'await runTests({',
+  ...loads,
+  '});',
+];
 writeFileSync(entry, `${lines.join('\n')}\n`);
 try {
-  await build({
-    absWorkingDir: root,
-    entryPoints: {
+  await bundle(
+    {
       tests: entry,
       'bench-server': 'scripts/gpu/bench-server.ts',
       'small-set': 'scripts/gpu/small-set.ts',
     },
-    outdir: path.join(carry, 'check'),
-    outExtension: { '.js': '.mjs' },
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    // Packages in CommonJS call require() and look at __dirname.
-    banner: {
-      js: [
-        "import { createRequire as bundleRequire } from 'node:module';",
-        'const require = bundleRequire(import.meta.url);',
-        'const __filename = import.meta.filename, __dirname = import.meta.dirname;',
-      ].join('\n'),
-    },
-    logLevel: 'warning',
-  });
+    path.join(carry, 'check'),
+  );
 } finally {
   rmSync(entry);
 }
@@ -67,9 +69,19 @@ for (const file of ['napi.h', 'napi-inl.h', 'napi-inl.deprecated.h']) {
 }
 const vectors = process.env.FLASH_ATTENTION_CONFORMANCE ?? path.join(root, '../shared/conformance');
 if (existsSync(vectors)) cpSync(vectors, path.join(carry, 'conformance'), { recursive: true });
-if (!process.argv.includes('--no-node')) {
+if (!options['no-node']) {
   copyFileSync(process.execPath, path.join(carry, 'node'));
-  const { status } = spawnSync('xz', ['-T0', path.join(carry, 'node')], { stdio: 'inherit' });
-  if (status !== 0) throw new Error('xz failed');
+  run('xz', ['-T0', path.join(carry, 'node')]);
 }
-console.log(`gpu-pack: ${tests.length} test files in ${path.relative(root, carry)}`);
+if (options.addon) {
+  const target = `arch=compute_${options.capability},code=sm_${options.capability}`;
+  const build = ['scripts/cmake-build.cjs', 'Release', '--out', 'build-gpu/packed'];
+  const defines = [`-DFLASH_ATTENTION_GENCODE=${target}`, `-DFLASH_ATTENTION_OUTPUT_DIR=${carry}`];
+  const env = { ...process.env, FLASH_ATTENTION_CUDA: 'on' };
+  run(process.execPath, [...build, ...defines], { env });
+  run('strip', ['--strip-all', path.join(carry, 'flash_attention.node')]);
+}
+const { stdout: size } = spawnSync('du', ['-sh', carry], { encoding: 'utf8' });
+console.log(
+  `gpu-pack: ${tests.length} test files in ${path.relative(root, carry)}, ${size.split('\t')[0]}`,
+);
