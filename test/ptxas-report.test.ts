@@ -1,4 +1,4 @@
-// scripts/ptxas-report.mjs: what it reads out of ptxas' words, and the occupancy it computes.
+// scripts/ptxas-report.mjs: what it reads out of ptxas' words and machine code, and the occupancy it computes.
 import {
   blocksPerMultiprocessor,
   parsePtxas,
@@ -6,6 +6,8 @@ import {
   wgmmaAdvice,
   // @ts-expect-error: plain JavaScript
 } from '../scripts/ptxas-report.mjs';
+// @ts-expect-error: plain JavaScript
+import { overlap } from '../scripts/wgmma-schedule.mjs';
 
 const log = `ptxas info    : 0 bytes gmem
 ptxas info    : Compiling entry function '_Z1aPf' for 'sm_80'
@@ -57,4 +59,32 @@ test.each([
   ['sm_80', { registers: 255, threads: 256, shared: 0 }, 1],
 ])('blocks on %s of %p: %i', (arch, kernel, blocks) => {
   expect(blocksPerMultiprocessor(arch, kernel)).toBe(blocks);
+});
+
+describe('exponentials between the waits for two batches of products', () => {
+  const instruction = (...words: number[]) => {
+    const bytes = Buffer.alloc(16);
+    words.forEach((word, i) => bytes.writeUInt32LE(word, 4 * i));
+    return bytes;
+  };
+  const begin = instruction(0x9c5);
+  const wait = (batches: number) => instruction(0x9c5, 1, batches << 8);
+  const exp2 = instruction(0xabc308, 0, 2 << 10);
+  const reciprocal = instruction(0x308, 0, 4 << 10);
+  const found = (...code: Buffer[]) => overlap(Buffer.concat(code));
+
+  test('are beside the younger one, or wait for it', () => {
+    expect(found(begin, begin, wait(1), exp2, reciprocal, exp2, wait(0), begin)).toEqual({
+      beside: 2,
+      after: 0,
+    });
+    expect(found(begin, begin, wait(1), exp2, wait(0), exp2, exp2, begin, exp2)).toEqual({
+      beside: 1,
+      after: 2,
+    });
+  });
+
+  test('of one batch alone there are none', () => {
+    expect(found(begin, wait(0), exp2, begin, wait(0), exp2)).toEqual({ beside: 0, after: 0 });
+  });
 });
