@@ -107,5 +107,5 @@ export function denseProblem(
     }
   }
   const outShape = [batch, q.shape[1], q.shape[2], v.shape[3]];
-  return { args, q, outShape, lseShape: [batch, heads, seqlenQ], temporaries };
+  return { args, q, names, outShape, lseShape: [batch, heads, seqlenQ], temporaries };
 }

@@ -120,7 +120,7 @@ function backward(
       lse: expectLike(lse, 'state.lse', 'float32', lseShape),
       deterministic,
     };
-    const [dq, dk, dv, dSinks] = call(() => native().attentionBackward(backwardArgs));
+    const [dq, dk, dv, dSinks] = call(() => native().attentionBackward(backwardArgs), names);
     const gradients: AttentionGradients = {
       dq: newTensor(dq, q.dtype, q.device, [...q.shape]),
       dk: newTensor(dk, q.dtype, q.device, [...k.shape]),

@@ -112,34 +112,42 @@ const optionNames: ReadonlySet<string> = new Set([
   'pageTable',
 ]);
 
-function publicName(argument: unknown): string | undefined {
+/** What the caller calls an argument of the native side: `names` has tensors, such as q: 'state.q'. */
+function publicName(argument: unknown, names: ArgumentNames): string | undefined {
   if (typeof argument !== 'string') return undefined;
+  if (Object.hasOwn(names, argument)) return names[argument];
   const dot = argument.indexOf('.');
   const base = dot < 0 ? argument : argument.slice(0, dot);
   return optionNames.has(base) ? `options.${argument}` : argument;
 }
 
+/** Names that the caller uses instead of those of the native side. */
+export type ArgumentNames = Readonly<Record<string, string>>;
+
 /**
- * A native error as a {@link FlashAttentionError}. Looks at properties only: under Jest, errors that
- * native code makes belong to another realm.
+ * A native error as a {@link FlashAttentionError}, with the caller's name of the argument. Looks at
+ * properties only: under Jest, errors that native code makes belong to another realm.
  */
-export function fromNative(error: unknown): FlashAttentionError {
+export function fromNative(error: unknown, names: ArgumentNames = {}): FlashAttentionError {
   if (error instanceof FlashAttentionError) return error;
   const { code, argument, message } = (error ?? {}) as Record<string, unknown>;
   const known = typeof code === 'string' && nativeCodes.has(code);
+  const name = publicName(argument, names);
+  const text = typeof message === 'string' && message ? message : String(error);
+  const begin = `Expected ${argument} `;
   return new FlashAttentionError(
     known ? (code as ErrorCode) : 'ERR_INTERNAL',
-    typeof message === 'string' && message ? message : String(error),
-    { argument: publicName(argument), cause: error },
+    name && text.startsWith(begin) ? `Expected ${name} ${text.slice(begin.length)}` : text,
+    { argument: name, cause: error },
   );
 }
 
 /** Runs native code; its errors become {@link FlashAttentionError}. */
-export function call<T>(run: () => T): T {
+export function call<T>(run: () => T, names?: ArgumentNames): T {
   try {
     return run();
   } catch (error) {
-    throw fromNative(error);
+    throw fromNative(error, names);
   }
 }
 

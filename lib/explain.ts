@@ -77,7 +77,7 @@ export type ExplainOptions = (AttentionOptions | VarlenAttentionOptions | PagedA
 export function explain(q: Tensor, k: Tensor, v: Tensor, options?: ExplainOptions): Plan {
   const problem = anyProblem(q, k, v, options);
   try {
-    return { device: problem.q.device, ...call(() => native().plan(problem.args)) };
+    return { device: problem.q.device, ...call(() => native().plan(problem.args), problem.names) };
   } finally {
     release(problem.temporaries);
   }

@@ -92,5 +92,5 @@ export function pagedProblem(
   const temporaries: Tensor[] = [];
   args.seqlensK = seqlensHandle(seqlensK, batch, q.device, temporaries);
   const outShape = [...q.shape.slice(0, 3), vPages.shape[3]];
-  return { args, q, outShape, lseShape: [batch, heads, seqlenQ], temporaries };
+  return { args, q, names, outShape, lseShape: [batch, heads, seqlenQ], temporaries };
 }

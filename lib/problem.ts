@@ -2,11 +2,14 @@
 import { call } from './errors.js';
 import { type NativeAttentionArgs, native } from './native.js';
 import type { AttentionResult } from './options.js';
+import type { Names } from './qkv.js';
 import { liveHandle, newTensor, type Tensor } from './tensor.js';
 
 export interface Problem {
   readonly args: NativeAttentionArgs;
   readonly q: Tensor;
+  /** What the caller calls q, k and v. */
+  readonly names: Names;
   readonly outShape: number[];
   readonly lseShape: number[];
   /** Tensors made for this call from plain arrays. */
@@ -52,9 +55,9 @@ export function newArgs(q: Tensor, k: Tensor, v: Tensor, layout: 0 | 1): NativeA
 
 /** Enqueues the call. */
 export function run(problem: Problem): Tensor | AttentionResult {
-  const { args, q, outShape, lseShape, temporaries } = problem;
+  const { args, q, names, outShape, lseShape, temporaries } = problem;
   try {
-    const [out, lse] = call(() => native().attention(args));
+    const [out, lse] = call(() => native().attention(args), names);
     const outDType = q.dtype === 'float8_e4m3' ? 'bfloat16' : q.dtype;
     const outTensor = newTensor(out, outDType, q.device, outShape);
     if (lse === null) return outTensor;

@@ -6,11 +6,7 @@ import { show, showShape } from './show.js';
 import { isTensor, type Tensor } from './tensor.js';
 
 /** What the caller calls q, k and v. */
-export interface Names {
-  readonly q: string;
-  readonly k: string;
-  readonly v: string;
-}
+export type Names = Readonly<Record<'q' | 'k' | 'v', string>>;
 
 /** The widest head dim of any device (csrc/core/attention.h). */
 export const maxHeadDim = 576;

@@ -97,5 +97,5 @@ export function varlenProblem(
   args.cuSeqlensQ = intHandle(cuSeqlensQ, q.device, temporaries);
   args.cuSeqlensK = intHandle(cuSeqlensK, q.device, temporaries);
   const outShape = [totalQ, heads, v.shape[2]];
-  return { args, q, outShape, lseShape: [heads, totalQ], temporaries };
+  return { args, q, names, outShape, lseShape: [heads, totalQ], temporaries };
 }

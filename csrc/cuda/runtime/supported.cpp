@@ -27,7 +27,7 @@ std::string number(double value) {
 
 /** An option that no float8 kernel has. */
 void expect_absent(bool absent, const char* option, const std::string& received) {
-  if (!absent) refuse(ErrorCode::kOption, std::string("options.") + option, "left out", received);
+  if (!absent) refuse(ErrorCode::kOption, option, "left out", received);
 }
 
 void expect_readable(const View& view, const char* argument) {
@@ -50,7 +50,7 @@ void check_float8(const AttentionProblem& p, const cudaDeviceProp& properties) {
   expect_absent(p.sink_tokens == 0, "sinkTokens", number(static_cast<double>(p.sink_tokens)));
   expect_absent(p.dropout.p == 0, "dropout", "p = " + number(p.dropout.p));
   expect_absent(p.num_splits <= 1, "numSplits", number(p.num_splits));
-  if (p.scale <= 0) refuse(ErrorCode::kOption, "options.scale", "positive", number(p.scale));
+  if (p.scale <= 0) refuse(ErrorCode::kOption, "scale", "positive", number(p.scale));
   expect_readable(p.q, "q");
   expect_readable(p.k, "k");
   expect_readable(p.v, "v");

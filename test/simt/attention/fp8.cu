@@ -221,9 +221,9 @@ std::string run_forward_fp8(const Spec& s, uint64_t seed) {
   cudaDeviceProp properties;
   cudaGetDeviceProperties(&properties, 0);
   simt::keep_reports();
-  fa::cuda::launch(
-      sm90::forward_e4m3(tile.width), dim3(kBlocks), dim3(static_cast<unsigned>(tile.threads())),
-      static_cast<size_t>(sm90::forward_shared_bytes(tile, 1)), {properties, nullptr}, params);
+  fa::cuda::launch(sm90::forward_e4m3(tile.width), kBlocks, tile.threads(),
+                   static_cast<size_t>(sm90::forward_shared_bytes(tile, 1)), {properties, nullptr},
+                   params);
   for (const simt::Report& report : simt::take_reports()) {
     if (!report.ok()) return report.error;
     const simt::Counters& c = report.counters;
