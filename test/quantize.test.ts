@@ -5,6 +5,7 @@ import {
   devices,
   explain,
   flashAttention,
+  flashAttentionQkvPacked,
   type QuantizeOptions,
   quantize,
   randn,
@@ -404,6 +405,13 @@ describe('attention on float8 tensors', () => {
       'ERR_DTYPE',
       'q',
       /dequantize\(\) q, k and v first/,
+    );
+    const packed = quantize(zeros([1, 27, 2, 32]), dtype, { per: 'head' }).values;
+    expectThrow(
+      () => flashAttentionQkvPacked(packed.reshape([1, 9, 3, 2, 32]), { scales }),
+      'ERR_DTYPE',
+      'qkv',
+      /^Expected qkv to be float32/,
     );
   });
 });
