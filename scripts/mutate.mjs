@@ -4,7 +4,7 @@
 //   node scripts/mutate.mjs [--seeds 18] [--only <text>] [--every 1] [--first | --write]
 //
 // --only: mutations whose line in the table contains the text. --every: one mutation of so many. --first: a mutation is done with
-// once a seed notices it. --write: puts the table into docs/testing.md.
+// once a seed notices it. --write: puts the results into the table of docs/testing.md.
 import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -133,12 +133,25 @@ async function inParallel(jobs, work) {
   return results;
 }
 
-function table(results) {
-  const rows = results.map(
-    ({ kernel, fault, as, noticed }) => `| ${kernel} | ${fault} | ${as.join(', ')} | ${noticed} |`,
-  );
-  const head = `| kernel | fault | reported as | of ${options.seeds} seeds |`;
-  return [head, '|---|---|---|---|', ...rows].join('\n');
+const page = path.join(root, 'docs/testing.md');
+const marks = ['<!-- mutations -->', '<!-- end of mutations -->'];
+
+/** Puts the results into the table, where other mutations keep the rows that they have. */
+function writeTable(results) {
+  const text = readFileSync(page, 'utf8');
+  const begin = text.indexOf(marks[0]) + marks[0].length;
+  const end = text.indexOf(marks[1]);
+  const nameOf = (row) => row.split(' | ').slice(0, 2).join(' | ');
+  const kept = text.slice(begin, end).split('\n');
+  const rows = new Map(kept.map((row) => [nameOf(row), row]));
+  for (const { kernel, fault, as, noticed } of results) {
+    const row = `| ${kernel} | ${fault} | ${as.join(', ')} | ${noticed} of ${options.seeds} |`;
+    rows.set(nameOf(row), row);
+  }
+  const inOrder = mutations.map(({ kernel, fault }) => rows.get(`| ${kernel} | ${fault}`));
+  const head = ['| kernel | fault | reported as | by how many seeds |', '|---|---|---|---|'];
+  const table = [...head, ...inOrder.filter((row) => row !== undefined)];
+  writeFileSync(page, `${text.slice(0, begin)}\n${table.join('\n')}\n${text.slice(end)}`);
 }
 
 ensureInstalled();
@@ -163,13 +176,6 @@ rmSync(work, { recursive: true, force: true });
 const results = await inParallel(chosen, judge);
 rmSync(work, { recursive: true, force: true });
 const missed = results.filter(({ noticed }) => noticed === 0);
-if (options.write) {
-  const file = path.join(root, 'docs/testing.md');
-  const [before, after] = ['<!-- mutations -->', '<!-- end of mutations -->'];
-  const text = readFileSync(file, 'utf8');
-  const begin = text.indexOf(before) + before.length;
-  const end = text.indexOf(after);
-  writeFileSync(file, `${text.slice(0, begin)}\n${table(results)}\n${text.slice(end)}`);
-}
+if (options.write) writeTable(results);
 console.log(`mutations: ${results.length - missed.length} of ${results.length} noticed`);
 process.exitCode = missed.length > 0 ? 1 : 0;

@@ -119,6 +119,7 @@ void bulk_wait(int groups, BulkWait what, const Location&) {
         store.group + static_cast<uint32_t>(groups) < current->bulk_group) {
       advance(block, store, complete ? EngineStore::kWritten : EngineStore::kRead);
       store.waited = true;
+      store.complete |= complete;
     }
     if (store.issuer->warp == &warp && !store.waited) known = std::min(known, store.time - 1);
   }

@@ -175,4 +175,9 @@ int global_acquire(const int* pointer, const Location& at) {
   return value;
 }
 
+void global_release(int* pointer, int value, const Location& at) {
+  check_stores_at_release(*current, at);
+  global_store(pointer, &value, sizeof value, at);
+}
+
 }  // namespace simt

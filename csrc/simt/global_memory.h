@@ -37,6 +37,7 @@ void global_prefetch(const void* pointer, const Location& at);
 /** Adds `count` floats one by one. */
 void global_reduce(float* pointer, const float* values, int count, const Location& at);
 int global_acquire(const int* pointer, const Location& at);
+void global_release(int* pointer, int value, const Location& at);
 
 /** Counts and checks an atomic operation on 4 bytes. */
 void check_global_atomic(const void* pointer, int bytes, const Location& at);

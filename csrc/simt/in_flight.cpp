@@ -99,6 +99,13 @@ bool deliver_one() {
   return false;
 }
 
+void check_stores_at_release(const Thread& thread, const Location& at) {
+  for (const EngineStore& store : thread.block->in_flight.stores)
+    if (store.issuer == &thread && !store.complete)
+      fail(at, "st.release before the bulk copy at %s is known to be complete",
+           to_string(store.at).c_str());
+}
+
 void check_stores_at_exit(const Thread& thread) {
   for (const EngineStore& store : thread.block->in_flight.stores)
     if (store.issuer == &thread && !store.waited)

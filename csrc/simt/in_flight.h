@@ -34,7 +34,8 @@ struct EngineStore {
   Location at;
   std::vector<uint8_t> data;  // what it has read
   enum State { kIssued, kRead, kWritten } state = kIssued;
-  bool waited = false;  // the issuer knows that it has read
+  bool waited = false;    // the issuer knows that it has read
+  bool complete = false;  // the issuer knows that it has written
 };
 
 struct InFlight {
@@ -51,6 +52,8 @@ void advance(Block& block, EngineStore& store, EngineStore::State until);
 /** Lets some engine do something; false if there is nothing to do. */
 bool deliver_one();
 
+/** Reports a thread that tells other blocks that it is done before it knows its stores to be complete. */
+void check_stores_at_release(const Thread& thread, const Location& at);
 /** Reports a thread that exits before its stores have read their shared memory. */
 void check_stores_at_exit(const Thread& thread);
 /** The block is over: stores are completed, and loads that nobody waited for reported. */

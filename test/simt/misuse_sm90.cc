@@ -387,6 +387,17 @@ void exit_before_the_store_has_read(Params p) {
   if (!p.mistaken) ptx::bulk_wait_read<0>();
 }
 
+void release_before_the_store_is_complete(Params p) {
+  prepare(tile(0));
+  if (!first_thread()) return;
+  store_tile(p, 0);
+  if (p.mistaken)
+    ptx::bulk_wait_read<0>();
+  else
+    ptx::bulk_wait<0>();
+  ptx::st_release(reinterpret_cast<int*>(p.data), 1);
+}
+
 void addition_beyond_global(Params p) {
   prepare(tile(0));
   if (!first_thread()) return;
@@ -704,6 +715,7 @@ const std::vector<Mistake<Params>> kMistakes = {
     MISTAKE(wait_one_group_too_lax, "after a read by a bulk copy"),
     MISTAKE(store_without_commit, "exits before its bulk copy"),
     MISTAKE(exit_before_the_store_has_read, "exits before its bulk copy"),
+    MISTAKE(release_before_the_store_is_complete, "st.release before the bulk copy"),
     MISTAKE(addition_beyond_global, "out of bounds: global atomic"),
     MISTAKE(addition_of_halves, "of rank 2 for 3 coordinates"),
     MISTAKE(no_sync_warp_after_stmatrix, "no sync_warp between"),

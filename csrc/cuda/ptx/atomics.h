@@ -135,7 +135,7 @@ inline int smem_atomic_add(uint32_t address, int value, PTX_AT) {
 inline int atomic_inc_acq_rel(int* pointer, PTX_AT) { return atomic_add(pointer, 1, at); }
 inline int ld_acquire(const int* pointer, PTX_AT) { return simt::global_acquire(pointer, at); }
 inline void st_release(int* pointer, int value, PTX_AT) {
-  simt::global_store(pointer, &value, sizeof value, at);
+  simt::global_release(pointer, value, at);
 }
 inline void fence_gpu() {}
 inline void spin_pause(PTX_AT) { simt::spin_pause(at); }
