@@ -31,6 +31,7 @@ const kernels = ['forward', 'backward', 'forward_sm90', 'backward_sm90', 'forwar
 
 /** Reports fall into these classes; the first that matches names one. */
 const classes = [
+  [/static_assert/, 'static_assert'],
   [/asynchronous copy in flight/, 'copy in flight'],
   [/race: /, 'race'],
   [/uninitialised/, 'uninitialised read'],
@@ -106,10 +107,12 @@ async function judge(mutation, index) {
     ...['-Wl,--start-group', ...archives, '-Wl,--end-group', '-ldl', '-o', program],
   ]);
   const until = options.first ? ['first'] : [];
-  const { text } =
-    build.status === 0
-      ? await output(program, [mutation.kernel, options.seeds, ...until])
-      : { text: '' };
+  let text = '';
+  if (build.status === 0) {
+    ({ text } = await output(program, [mutation.kernel, options.seeds, ...until]));
+  } else if (/static assertion failed/.test(build.text)) {
+    text = 'seed any: static_assert\n'.repeat(Number(options.seeds)); // nobody can run it
+  }
   const findings = text.split('\n').filter((line) => line.startsWith('seed '));
   const kinds = findings.map((line) => classes.find(([form]) => form.test(line))?.[1] ?? line);
   rmSync(folder, { recursive: true, force: true });
