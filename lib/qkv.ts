@@ -8,9 +8,8 @@ import { isTensor, type Tensor } from './tensor.js';
 /** What the caller calls q, k and v. */
 export type Names = Readonly<Record<'q' | 'k' | 'v', string>>;
 
-/** The widest head dim of any device (csrc/core/attention.h). */
+// As in csrc/core/attention.h: the widest head dim of any device, and the longest sequence.
 export const maxHeadDim = 576;
-/** csrc/core/validate.cpp */
 export const maxSeqlen = 2 ** 30 - 1;
 
 /** q, k and v of one rank, one of `dtypes` and one device. */

@@ -76,8 +76,8 @@ sm90::BlockScales block_scales(const View& scales) {
 
 void forward_sm90(const AttentionProblem& p, const ForwardPlan& plan, const Queue& queue) {
   if (plan.tiles == 0) return;
-  if (p.float8() && p.max_seqlen_k == 0) return clear_rows(p, false, queue);  // nothing for TMA
   if (p.float8()) {
+    if (p.max_seqlen_k == 0) return clear_rows(p, false, queue);  // nothing for TMA
     sm90::ForwardParams params = sm90_forward_params(p, plan);
     params.q_scales = block_scales(p.q_scale);
     params.k_scales = block_scales(p.k_scale);
