@@ -64,7 +64,7 @@ test.each([
 describe('exponentials between the waits for two batches of products', () => {
   const instruction = (...words: number[]) => {
     const bytes = Buffer.alloc(16);
-    words.forEach((word, i) => bytes.writeUInt32LE(word, 4 * i));
+    for (const [i, word] of words.entries()) bytes.writeUInt32LE(word, 4 * i);
     return bytes;
   };
   const begin = instruction(0x9c5);
