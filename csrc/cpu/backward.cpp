@@ -18,6 +18,8 @@ constexpr int64_t kBlockBytes = 512 * 1024;  // packed rows that share a packed 
 constexpr int64_t kItemsPerThread = 4;
 constexpr int64_t kDeterministicItems = 32;  // a count that does not depend on threads
 constexpr int64_t kMaxParts = 16;
+constexpr int64_t kRowsAhead =
+    8;  // rows of a gradient lie pages apart, where no hardware prefetcher looks
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t padded_dim(int64_t dim) { return ceil_div(dim, 16) * 16; }
@@ -79,10 +81,14 @@ void add_parts(const std::vector<const float*>& parts, int64_t dim, float factor
   args.out_dim_stride = target.strides[3];
   args.scratch =
       reinterpret_cast<float*>(arena.reserve(2 * static_cast<size_t>(padded) * sizeof(float)));
+  const int64_t row_bytes = dim * static_cast<int64_t>(dtype_size(target.dtype));
   for (int64_t j = begin; j < end; ++j) {
     for (size_t part = 0; part < parts.size(); ++part)
       rows[part] = reinterpret_cast<const char*>(parts[part] + j * padded);
     args.out = target.at(first + j * target.strides[1]);
+    const char* const later =
+        target.at(first + std::min(j + kRowsAhead, end - 1) * target.strides[1]);
+    for (int64_t at = 0; at < row_bytes; at += 64) __builtin_prefetch(later + at, 1);
     table.merge_row(args);
   }
 }

@@ -89,12 +89,14 @@ FA_ALWAYS_INLINE void load_padded(const char* source, const Rows& of, int dim, f
 }
 
 /** Rows of the panel as floats; rows past the end are zero. */
-void load_panel_rows(const Rows& source, int64_t head_stride, int dim, const Panel& panel,
-                     float* rows) {
+void load_panel_rows(const ForwardArgs& a, const Rows& source, int64_t head_stride, int dim,
+                     const Panel& panel, float* rows) {
   const int64_t size = element_size(source.dtype);
   const int stride = scratch_stride(dim);
   for (int at = 0; at < kPanelRows; ++at, rows += stride) {
-    if (panel.row_begin + at < panel.row_end) {
+    const int64_t row = panel.row_begin + at;
+    if (row < panel.row_end) {
+      prefetch_packed_row(source, head_stride, dim, a.group, row + kRowsAhead, a.row_end);
       const int64_t element = panel.query[at] * source.row_stride + panel.head[at] * head_stride;
       load_padded(source.base + element * size, source, dim, rows);
     } else {
@@ -107,8 +109,8 @@ void load_backward_panel(const BackwardArgs& b, int64_t row_begin, int64_t row_e
                          BackwardPanel& panel) {
   const ForwardArgs& a = b.forward;
   load_panel(a, row_begin, row_end, rows, panel.rows);
-  load_panel_rows(a.q, a.q_head_stride, a.head_dim, panel.rows, panel.q_rows);
-  load_panel_rows(b.dout, b.dout_head_stride, a.head_dim_v, panel.rows, panel.dout_rows);
+  load_panel_rows(a, a.q, a.q_head_stride, a.head_dim, panel.rows, panel.q_rows);
+  load_panel_rows(a, b.dout, b.dout_head_stride, a.head_dim_v, panel.rows, panel.dout_rows);
   const int stride = scratch_stride(a.head_dim), stride_v = scratch_stride(a.head_dim_v);
   panel.finite = all_finite(panel.q_rows, stride, kPanelRows, a.head_dim) &&
                  all_finite(panel.dout_rows, stride_v, kPanelRows, a.head_dim_v);
@@ -133,7 +135,10 @@ void load_backward_panel(const BackwardArgs& b, int64_t row_begin, int64_t row_e
     panel.live[g][lane] = 0;
     panel.lse[g][lane] = 0;
     panel.delta[g][lane] = 0;
-    if (row_begin + at >= row_end) continue;
+    const int64_t row = row_begin + at;
+    if (row >= row_end) continue;
+    prefetch_packed_row(a.out, a.out_head_stride, a.head_dim_v, a.group, row + kRowsAhead,
+                        a.row_end);
     const int64_t i = panel.rows.query[at], head = panel.rows.head[at];
     load_row(a.out.base + (i * a.out.row_stride + head * a.out_head_stride) * size, a.out.dtype,
              a.out.dim_stride, a.head_dim_v, rows);
@@ -320,7 +325,10 @@ void store_dq(const BackwardArgs& b, const Panel& panel, float* rows) {
     }
     for (int lane = 0; lane < kLanes; ++lane) {
       const int at = g * kLanes + lane;
-      if (panel.row_begin + at >= panel.row_end) break;
+      const int64_t row = panel.row_begin + at;
+      if (row >= panel.row_end) break;
+      prefetch_packed_row<true>(b.dq, b.dq_head_stride, a.head_dim, a.group, row + kRowsAhead,
+                                a.row_end);
       const int64_t element = panel.query[at] * b.dq.row_stride + panel.head[at] * b.dq_head_stride;
       store_row(b.dq.base + element * size, b.dq.dtype, b.dq.dim_stride, a.head_dim,
                 rows + lane * padded);
@@ -331,8 +339,12 @@ void store_dq(const BackwardArgs& b, const Panel& panel, float* rows) {
 TileRows load_tile_rows(const ForwardArgs& a, const Rows& rows, int64_t page_stride, int dim,
                         int64_t key, int keys, float* packed) {
   const int stride = scratch_stride(dim);
-  for (int j = 0; j < keys; ++j)
+  for (int j = 0; j < keys; ++j) {
+    if (j + kRowsAhead < keys)
+      prefetch_row(key_row(a, rows, page_stride, key + j + kRowsAhead),
+                   dim * element_size(rows.dtype));
     load_padded(key_row(a, rows, page_stride, key + j), rows, dim, packed + j * stride);
+  }
   return {packed, stride, keys, false, false};
 }
 
@@ -349,12 +361,14 @@ void backward_block(const BackwardArgs& b, const BackwardWorkspace& w, int panel
   for (int64_t key = begin / a.tile_k * a.tile_k; key < end; key += a.tile_k) {
     const int64_t tile_begin = larger(key, begin);
     const int keys = static_cast<int>(smaller(key + a.tile_k, end) - tile_begin);
+    const int64_t next = key + a.tile_k;
     Tile tile{tile_begin, keys, {}, {}};
     for (int group = 0; group < panels; group += kGroupPanels) {
       int seeing[kGroupPanels];
       int count = 0;
       for (int i = 0; i < kGroupPanels && group + i < panels; ++i) {
         const BackwardPanel& panel = w.panels[group + i];
+        prefetch_keys(a, next, smaller(next + a.tile_k, end), group + i, panels);
         if (classify(a, panel.rows.i_begin, panel.rows.i_end, tile_begin, tile_begin + keys) ==
             TileKind::kSkip)
           continue;

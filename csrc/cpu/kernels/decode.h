@@ -137,7 +137,7 @@ struct Decoder {
     sum = Vec{};
     for (int r = 0; r < Rows; ++r) {
       const int64_t row = smaller(a.row_begin + r, a.row_end - 1);
-      const int64_t i = row / a.group, head = row % a.group;
+      const auto [i, head] = packed_row(a.group, row);
       load_row(a.q.base + (i * a.q.row_stride + head * a.q_head_stride) * size, a.q.dtype,
                a.q.dim_stride, a.head_dim, scratch);
       for (int d = 0; d < a.head_dim; d += kLanes) {
@@ -410,7 +410,7 @@ struct Decoder {
   void finish(float* row) {
     const int64_t size = element_size(a.out.dtype);
     for (int r = 0; r < Rows && a.row_begin + r < a.row_end; ++r) {
-      const int64_t i = (a.row_begin + r) / a.group, head = (a.row_begin + r) % a.group;
+      const auto [i, head] = packed_row(a.group, a.row_begin + r);
       float total = 0;
       for (int lane = r; lane < kLanes; lane += Rows) total += sum[lane];
       const bool empty = total == 0 || max[r] == kLowest;

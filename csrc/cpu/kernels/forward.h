@@ -248,7 +248,9 @@ void forward(const ForwardArgs& a, const Workspace& w) {
     }
     if (!wanted) continue;
     KeyTile tile(a, Of, in_place, tile_begin, keys, w.k, w.v, w.rows);
+    const int64_t next = key + a.tile_k;
     for (int i = 0; i < panels; ++i) {
+      if (!in_place) prefetch_keys(a, next, smaller(next + a.tile_k, end), i, panels);
       Panel& panel = w.panels[i];
       if (panel.key_begin < tile_begin + keys && tile_begin < panel.key_end)
         Step<Of>(a, w, panel, tile).run();

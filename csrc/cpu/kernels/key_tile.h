@@ -17,15 +17,10 @@ struct RowReader {
   int keys;
   float* scratch;
 
-  static constexpr int kRowsAhead = 8;
-
   FA_ALWAYS_INLINE const char* find(int j) const {
-    if (j + kRowsAhead < keys) {
-      // Rows of one head lie pages apart, where no hardware prefetcher looks.
-      const char* const later = key_row(a, rows, page_stride, key + j + kRowsAhead);
-      for (int64_t at = 0; at < dim * element_size(rows.dtype); at += 64)
-        __builtin_prefetch(later + at);
-    }
+    if (j + kRowsAhead < keys)
+      prefetch_row(key_row(a, rows, page_stride, key + j + kRowsAhead),
+                   dim * element_size(rows.dtype));
     return key_row(a, rows, page_stride, key + j);
   }
 

@@ -63,6 +63,21 @@ FA_ALWAYS_INLINE void pack_keys(int keys, int dim, float* packed, Row row) {
   }
 }
 
+/** The columns of a K or V tile, likewise; four rows at a time, so that whole cache lines are written. */
+template <class Row>
+FA_ALWAYS_INLINE void pack_columns(int keys, int capacity, int dim, float* packed, Row row) {
+  const int padded = round_up(dim, kColumnStep);
+  for (int j = 0; j < keys; j += 4) {
+    const int rows = keys - j < 4 ? keys - j : 4;
+    const float* source[4];
+    for (int r = 0; r < rows; ++r) source[r] = row(j + r, r);
+    for (int d = 0; d < padded; d += 4) {
+      float* const target = packed + d / kPack * int64_t{capacity} * kPack + j * kPack + d % kPack;
+      for (int r = 0; r < rows; ++r) store(target + r * kPack, load<Four>(source[r] + d));
+    }
+  }
+}
+
 /** Pairs of keys instead of keys: what dot products of bfloat16 rows want. Of an odd number the last one meets a zero. */
 template <class Row>
 FA_ALWAYS_INLINE void pack_column_pairs(int keys, int capacity, int dim, float* packed, Row row) {
@@ -75,18 +90,6 @@ FA_ALWAYS_INLINE void pack_column_pairs(int keys, int capacity, int dim, float* 
       if (odd != nullptr)
         pairs |= __builtin_convertvector(load<PackHalves>(odd + d * 2), PackPairs) << 16;
       store(packed + d / kPack * int64_t{capacity / 2} * kPack + j / 2 * kPack, pairs);
-    }
-  }
-}
-
-template <class Row>
-FA_ALWAYS_INLINE void pack_columns(int keys, int capacity, int dim, float* packed, Row row) {
-  const int padded = round_up(dim, kColumnStep);
-  for (int j = 0; j < keys; ++j) {
-    const float* const source = row(j, 0);
-    for (int d = 0; d < padded; d += 4) {
-      store(packed + d / kPack * int64_t{capacity} * kPack + j * kPack + d % kPack,
-            load<Four>(source + d));
     }
   }
 }

@@ -65,12 +65,13 @@ void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, float*
     for (int lane = 0; lane < kLanes; ++lane) {
       const int at = g * kLanes + lane;
       const int64_t row = smaller(row_begin + at, row_end - 1);
-      const int64_t i = row / a.group, head = row % a.group;
+      const auto [i, head] = packed_row(a.group, row);
       panel.query[at] = static_cast<int32_t>(i);
       panel.head[at] = static_cast<int32_t>(head);
       panel.window_begin[at] = static_cast<int32_t>(smaller(window.begin(i), a.seqlen_k));
       panel.window_end[at] = static_cast<int32_t>(window.end(i));
       panel.group_end[g] = larger(panel.group_end[g], panel.window_end[at]);
+      prefetch_packed_row(a.q, a.q_head_stride, a.head_dim, a.group, row + kRowsAhead, a.row_end);
       if (g < panel.groups)
         load_row(a.q.base + (i * a.q.row_stride + head * a.q_head_stride) * size, a.q.dtype,
                  a.q.dim_stride, a.head_dim, rows + lane * padded);
@@ -124,7 +125,10 @@ void store_panel(const ForwardArgs& a, float* rows, const Panel& panel) {
     }
     for (int lane = 0; lane < kLanes; ++lane) {
       const int at = g * kLanes + lane;
-      if (panel.row_begin + at >= panel.row_end) break;
+      const int64_t row = panel.row_begin + at;
+      if (row >= panel.row_end) break;
+      prefetch_packed_row<true>(a.out, a.out_head_stride, a.head_dim_v, a.group, row + kRowsAhead,
+                                a.row_end);
       const int64_t i = panel.query[at], head = panel.head[at];
       store_row(a.out.base + (i * a.out.row_stride + head * a.out_head_stride) * size, a.out.dtype,
                 a.out.dim_stride, a.head_dim_v, rows + lane * padded);

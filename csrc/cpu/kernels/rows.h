@@ -25,6 +25,35 @@ FA_ALWAYS_INLINE int round_up(int n, int multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 
+// Rows of one head lie pages apart, where no hardware prefetcher looks: loops over rows ask for them this much ahead.
+constexpr int kRowsAhead = 8;
+
+/** Asks for a row's cache lines: `Locality` 3 is the first-level cache, 2 the second. */
+template <int Locality = 3, bool Written = false>
+FA_ALWAYS_INLINE void prefetch_row(const char* row, int64_t bytes) {
+  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at, Written, Locality);
+}
+
+/** Where row `row` of a group's packed rows stands: the heads of a query lie side by side. */
+struct PackedRow {
+  int64_t i, head;
+};
+FA_ALWAYS_INLINE PackedRow packed_row(int group, int64_t row) {
+  if (group == 1) return {row, 0};  // spares the division
+  return {row / group, row % group};
+}
+
+/** Asks for row `row` of a group's packed rows, unless that is past `end`. */
+template <bool Written = false>
+FA_ALWAYS_INLINE void prefetch_packed_row(const Rows& rows, int64_t head_stride, int dim, int group,
+                                          int64_t row, int64_t end) {
+  if (row >= end) return;
+  const int64_t size = element_size(rows.dtype);
+  const PackedRow at = packed_row(group, row);
+  const int64_t element = at.i * rows.row_stride + at.head * head_stride;
+  prefetch_row<3, Written>(rows.base + element * size, dim * size);
+}
+
 template <int Dtype>
 FA_ALWAYS_INLINE Vec load_floats(const char* p) {
   if constexpr (Dtype == kFloat16) return from_float16(load<VecH>(p));

@@ -65,6 +65,19 @@ FA_ALWAYS_INLINE const char* key_row(const ForwardArgs& a, const Rows& rows, int
                          size;
 }
 
+/**
+ * Asks for one of `parts` parts of the keys [begin, end), which the next tile will pack: into the second-level cache, and
+ * spread over the work on this tile, for a core drops prefetches when more than it can follow come at once.
+ */
+void prefetch_keys(const ForwardArgs& a, int64_t begin, int64_t end, int part, int parts) {
+  if (begin >= end) return;
+  const int64_t keys = end - begin;
+  for (int64_t j = begin + keys * part / parts; j < begin + keys * (part + 1) / parts; ++j) {
+    prefetch_row<2>(key_row(a, a.k, a.k_page_stride, j), a.head_dim * element_size(a.k.dtype));
+    prefetch_row<2>(key_row(a, a.v, a.v_page_stride, j), a.head_dim_v * element_size(a.v.dtype));
+  }
+}
+
 /** Whether rows [i0, i1) x keys [j0, j1) need a mask, over all heads of the group. */
 TileKind classify(const ForwardArgs& a, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
   TileKind kind = window_of(a).classify(i0, i1, j0, j1);
