@@ -69,7 +69,7 @@ export function flashBackwardEntrant(
     async call() {
       const gradients = start();
       const { dq, dk, dv } = gradients;
-      await (read ? Promise.all([dq.data(), dk.data(), dv.data()]) : synchronize('cpu'));
+      await (read ? Promise.all([dq.take(), dk.take(), dv.take()]) : synchronize('cpu'));
       dispose(gradients);
     },
     async result() {

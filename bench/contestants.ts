@@ -34,7 +34,7 @@ export function flashEntrant(
     ...work,
     async call() {
       const out = start();
-      await (read ? out.data() : synchronize('cpu'));
+      await (read ? out.take() : synchronize('cpu'));
       out.dispose();
     },
     result: () => start().toFloat32(),

@@ -132,6 +132,8 @@ export interface NativeAddon {
   describe(tensor: NativeTensor): NativeDescription;
   /** Contiguous row-major contents as `dtype` (the tensor's own, or 0). */
   read(tensor: NativeTensor, dtype: number): Promise<ArrayBuffer>;
+  /** The same in the tensor's own dtype, of a tensor that is disposed by it. */
+  take(tensor: NativeTensor): Promise<ArrayBuffer>;
   /** Idempotent. */
   dispose(tensor: NativeTensor): void;
   attention(args: NativeAttentionArgs): [out: NativeTensor, lse: NativeTensor | null];

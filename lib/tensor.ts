@@ -102,6 +102,23 @@ export class Tensor {
   }
 
   /**
+   * Like {@link Tensor.data}, for a tensor that is not needed any more: it is disposed at once. Where its elements are all
+   * there is in CPU memory that no other tensor views, that memory becomes the array's and nothing is copied: the fastest
+   * way to a result. An array made of it cannot be transferred to a worker, only cloned.
+   *
+   * @throws {@link FlashAttentionError} as {@link Tensor.data}.
+   */
+  async take(): Promise<TypedArray> {
+    const handle = liveHandle(this);
+    const buffer = await wait(() => {
+      const promise = native().take(handle);
+      this[kHandle] = null;
+      return promise;
+    });
+    return typedArrayOver(this.dtype, buffer);
+  }
+
+  /**
    * The elements in row-major order of the shape, converted to float32 (bool gives 0 and 1): a copy,
    * made when the work that fills this tensor has run.
    *

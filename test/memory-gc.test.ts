@@ -1,4 +1,12 @@
-import { BlockMask, empty, flashAttention, memory, randn, zeros } from '../lib/index.js';
+import {
+  BlockMask,
+  empty,
+  flashAttention,
+  memory,
+  randn,
+  type Tensor,
+  zeros,
+} from '../lib/index.js';
 import { settledMemory } from './support/gc.js';
 
 test('counts handles, storages and bytes', async () => {
@@ -41,6 +49,29 @@ test('dropped tensors do not pile up: their bytes press on the garbage collector
   // V8 collects for memory outside its heap when that reaches about its own heap limit, up to 4 GiB.
   expect(most).toBeLessThan(400 * 16 * MiB);
   expect(await settledMemory()).toEqual(before);
+});
+
+test('take() copies nothing, and arrays that nobody holds give their memory back', async () => {
+  const bytes = 2 ** 24;
+  const made = async (read: (t: Tensor) => Promise<unknown>) => {
+    const before = process.memoryUsage().arrayBuffers;
+    const array = await read(zeros([bytes / 4]));
+    return { array, bytes: process.memoryUsage().arrayBuffers - before };
+  };
+  expect((await made((t) => t.data())).bytes).toBeGreaterThanOrEqual(bytes);
+  expect((await made((t) => t.take())).bytes).toBeLessThan(bytes / 2);
+
+  await settledMemory();
+  const before = process.memoryUsage();
+  for (let i = 0; i < 200; i++) {
+    const array = await zeros([bytes / 4]).take();
+    array[i] = 1; // would be seen by a later tensor that did not clear its memory
+    expect(array[(i + 1) % 200]).toBe(0);
+  }
+  await settledMemory();
+  const after = process.memoryUsage();
+  expect(after.external - before.external).toBeLessThan(2 * bytes);
+  expect(after.rss - before.rss).toBeLessThan(50 * bytes);
 });
 
 test('a thousand attention calls leave nothing behind', async () => {

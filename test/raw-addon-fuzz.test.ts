@@ -28,6 +28,7 @@ const functions = [
   'quantize',
   'dequantize',
   'synchronize',
+  'take',
 ];
 
 test.each([1, 2, 3, 4, 5, 6])(

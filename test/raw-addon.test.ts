@@ -106,6 +106,9 @@ describe('tensors', () => {
   test('a result that cannot be held rejects the read', async () => {
     const endless = addon.view(q, [2 ** 50], [0], 0);
     await expect(addon.read(endless, 0)).rejects.toMatchObject({ code: 'ERR_OUT_OF_MEMORY' });
+    const refused = expect.objectContaining({ code: 'ERR_OUT_OF_MEMORY' });
+    expect(() => addon.take(endless)).toThrow(refused);
+    expect(() => addon.take(endless)).toThrow(refused); // it has not been disposed
   });
 
   test('memory that the machine does not have is refused', () => {
@@ -192,6 +195,7 @@ describe('attention', () => {
     const failure = { code: 'ERR_SHAPE', argument: 'seqlensK' };
     await expect(addon.read(out, 0)).rejects.toMatchObject(failure);
     await expect(addon.read(copy, 0)).rejects.toMatchObject(failure);
+    await expect(addon.take(copy)).rejects.toMatchObject(failure);
     await expect(addon.synchronize('cpu')).resolves.toBeUndefined();
     expect(() => addon.plan({ ...dense, seqlensK: ints([6, 7]) })).toThrow(
       expect.objectContaining(failure),

@@ -232,7 +232,7 @@ describe('dispose', () => {
     kept.dispose();
     expect(memory()).toEqual(before);
     expect(kept).toMatchObject({ shape: [4], dtype: 'float32', size: 4 });
-    for (const use of [() => kept.data(), () => kept.toFloat32()]) {
+    for (const use of [() => kept.data(), () => kept.toFloat32(), () => kept.take()]) {
       expect(await errorOf(use)).toMatchObject({ code: 'ERR_DISPOSED', argument: 'tensor' });
     }
     for (const use of [
@@ -251,6 +251,49 @@ describe('dispose', () => {
     const pending = t.data();
     t.dispose();
     expect(await pending).toEqual(Float32Array.of(1, 2, 3));
+  });
+});
+
+describe('take()', () => {
+  const numbers = Float32Array.from({ length: 24 }, (_, i) => i - 7);
+  const matrix = () => tensor(numbers, [4, 6]);
+
+  test.each<[string, () => Tensor]>([
+    ['a whole tensor', matrix],
+    ['two bytes an element', () => matrix().to('bfloat16')],
+    ['integers', () => tensor(Int32Array.of(3, -1), [2])],
+    ['booleans', () => tensor([true, false, true], [3])],
+    ['nothing', () => tensor([], [0, 3])],
+    ['a view in another order', () => matrix().transpose(1, 0)],
+    ['a part', () => matrix().slice([1, 3])],
+    ['more than a huge page', () => randn([3, 2 ** 18], { seed: 5n })],
+  ])('gives what data() gives: %s', async (_, make) => {
+    const before = await settledMemory();
+    const expected = await make().data();
+    const t = make();
+    const pending = t.take();
+    expect(t.disposed).toBe(true);
+    expect(await pending).toEqual(expected);
+    expect(await errorOf(() => t.take())).toMatchObject({ code: 'ERR_DISPOSED' });
+    expect(await settledMemory()).toEqual(before);
+  });
+
+  test('leaves other tensors over the same memory as they are', async () => {
+    const [whole, kept] = [matrix(), matrix()];
+    const row = whole.slice([0, 1]);
+    (await whole.take()).fill(0);
+    expect(await row.data()).toEqual(numbers.slice(0, 6));
+    (await kept.reshape([24]).take()).fill(0);
+    expect(await kept.data()).toEqual(numbers);
+  });
+
+  test('comes after what has been enqueued before', async () => {
+    const t = randn([2 ** 20], { seed: 6n });
+    const expected = await t.toFloat32();
+    const [half, pending] = [t.to('float16'), t.take()];
+    (await pending).fill(0);
+    const rounded = expected.map((x) => float16FromBits(float16Bits(x)));
+    expect(await half.toFloat32()).toEqual(rounded);
   });
 });
 

@@ -125,6 +125,17 @@ async function copies({ choice }: Context): Promise<Row[]> {
     ),
   ];
   source.dispose();
+  rows.push(
+    row(
+      `${ours}: take(), out`,
+      await repeat(times, async () => {
+        const once = tensor(data, [data.length], { device: 'cpu' });
+        const begin = performance.now();
+        await once.take();
+        return seconds(begin);
+      }),
+    ),
+  );
   return rows;
 }
 

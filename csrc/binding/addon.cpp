@@ -30,6 +30,7 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   add<convert>(exports, "convert");
   add<describe>(exports, "describe");
   add<read>(exports, "read");
+  add<take>(exports, "take");
   add<dispose>(exports, "dispose");
   add<attention>(exports, "attention");
   add<attention_backward>(exports, "attentionBackward");

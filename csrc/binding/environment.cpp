@@ -1,5 +1,6 @@
 #include "binding/environment.h"
 
+#include <cstring>
 #include <utility>
 
 #include "binding/arguments.h"
@@ -64,6 +65,23 @@ Napi::ArrayBuffer Environment::array_buffer(size_t bytes) {
     throw Error(ErrorCode::kOutOfMemory, "",
                 "Cannot allocate an ArrayBuffer of " + std::to_string(bytes) + " bytes");
   }
+}
+
+Napi::ArrayBuffer Environment::array_buffer_over(std::shared_ptr<Storage> storage) {
+  const size_t bytes = storage->bytes();
+  auto owner = std::make_unique<std::shared_ptr<Storage>>(std::move(storage));
+  const auto free = [](napi_env, void*, void* hint) {
+    delete static_cast<std::shared_ptr<Storage>*>(hint);
+  };
+  napi_value buffer = nullptr;
+  if (napi_create_external_arraybuffer(env_, (*owner)->data(), bytes, free, owner.get(), &buffer) ==
+      napi_ok) {
+    owner.release();
+    return Napi::ArrayBuffer(env_, buffer);
+  }
+  Napi::ArrayBuffer copy = array_buffer(bytes);
+  std::memcpy(copy.Data(), (*owner)->data(), bytes);
+  return copy;
 }
 
 }  // namespace fa::binding

@@ -34,6 +34,12 @@ class Environment {
   /** `new ArrayBuffer(bytes)`; throws Error{kOutOfMemory}. */
   Napi::ArrayBuffer array_buffer(size_t bytes);
 
+  /**
+   * An ArrayBuffer over the memory of `storage`, which nobody else holds and which is freed with it; a copy where the
+   * runtime allows no foreign memory, as Electron does. Throws Error{kOutOfMemory}.
+   */
+  Napi::ArrayBuffer array_buffer_over(std::shared_ptr<Storage> storage);
+
  private:
   static void close(void* environment);
 

@@ -17,6 +17,9 @@ class Ledger {
   /** A handle that held `storage` was disposed or collected. Does not look into it. */
   void remove(Napi::Env env, const Storage& storage);
 
+  /** Whether no handle but one holds `storage`. */
+  bool held_once(const Storage& storage) const { return handles_.at(&storage) == 1; }
+
   size_t tensors() const { return tensors_; }
   size_t storages() const { return handles_.size(); }
   size_t bytes() const { return bytes_; }

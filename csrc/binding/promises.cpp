@@ -2,14 +2,16 @@
 
 #include <utility>
 
+#include "binding/environment.h"
 #include "binding/errors.h"
 
 namespace fa::binding {
 
 struct Promises::Pending {
   Functions functions;
-  Napi::ObjectReference buffer;
-  std::shared_ptr<Storage> target;
+  std::shared_ptr<Storage> target;  // whose failure rejects the promise
+  Napi::ObjectReference buffer;     // what else resolves it, with
+  bool hands_over = false;          // the memory of `target` itself
 };
 
 Promises::Promises(Napi::Env env)
@@ -40,6 +42,13 @@ Napi::Value Promises::filled(Stream& stream, const Napi::ArrayBuffer& buffer,
   pending->buffer = Napi::Persistent(buffer.As<Napi::Object>());
   pending->target = std::move(target);
   return pend(stream, std::move(pending), enqueue);
+}
+
+Napi::Value Promises::handed_over(Stream& stream, std::shared_ptr<Storage> storage) {
+  auto pending = std::make_unique<Pending>();
+  pending->target = std::move(storage);
+  pending->hands_over = true;
+  return pend(stream, std::move(pending), [] {});
 }
 
 Napi::Value Promises::rejected(const fa::Error& error) {
@@ -95,11 +104,16 @@ void Promises::settle(Pending* key) {
     const auto failure = pending->target ? pending->target->failure() : nullptr;
     if (failure) {
       pending->functions.reject.Call({to_javascript(env_, *failure).Value()});
+    } else if (pending->hands_over) {
+      pending->functions.resolve.Call(
+          {Environment::of(env_).array_buffer_over(std::move(pending->target))});
     } else if (pending->buffer.IsEmpty()) {
       pending->functions.resolve.Call({env_.Undefined()});
     } else {
       pending->functions.resolve.Call({pending->buffer.Value()});
     }
+  } catch (const fa::Error& error) {
+    pending->functions.reject.Call({to_javascript(env_, error).Value()});
   } catch (const Napi::Error&) {
     // The environment is being terminated and takes no values any more.
   }

@@ -22,28 +22,49 @@ class BufferStorage final : public Storage {
   void* data_;
 };
 
+Napi::Value copied(Environment& environment, const TensorRef& tensor, DType dtype) {
+  const size_t bytes = static_cast<size_t>(tensor.view.size()) * dtype_size(dtype);
+  Napi::ArrayBuffer buffer = environment.array_buffer(bytes);
+  Stream& stream = *tensor.storage->stream();
+  const auto host = std::make_shared<BufferStorage>(&stream, buffer.Data(), bytes);
+  return environment.promises().filled(stream, buffer, host, [&] {
+    stream.download(tensor.view, dtype, host->data(), {{tensor.storage}, {host}});
+  });
+}
+
+/** Whether the tensor is all there is in its memory, and that memory the host's own and held by no other tensor. */
+bool can_be_given_away(const Environment& environment, const TensorRef& tensor) {
+  const Storage& storage = *tensor.storage;
+  const size_t bytes = static_cast<size_t>(tensor.view.size()) * dtype_size(tensor.view.dtype);
+  return bytes > 0 && bytes == storage.bytes() && tensor.view.contiguous() &&
+         storage.data() == storage.host_data() && environment.ledger()->held_once(storage);
+}
+
 }  // namespace
 
 Napi::Value read(const Napi::CallbackInfo& call) {
-  const Napi::Env env = call.Env();
   const DType dtype = to_dtype(call[1], "dtype");
   const TensorRef tensor = tensor_of(call[0], "tensor");
   if (dtype != tensor.view.dtype && dtype != DType::kFloat32) {
     reject(ErrorCode::kDType, "dtype", "float32 or that of the tensor", dtype_name(dtype));
   }
-  Environment& environment = Environment::of(env);
-  Napi::ArrayBuffer buffer;
+  Environment& environment = Environment::of(call.Env());
   try {
-    const size_t bytes = static_cast<size_t>(tensor.view.size()) * dtype_size(dtype);
-    buffer = environment.array_buffer(bytes);
+    return copied(environment, tensor, dtype);
   } catch (const Error& error) {
     return environment.promises().rejected(error);
   }
-  Stream& stream = *tensor.storage->stream();
-  const auto host = std::make_shared<BufferStorage>(&stream, buffer.Data(), buffer.ByteLength());
-  return environment.promises().filled(stream, buffer, host, [&] {
-    stream.download(tensor.view, dtype, host->data(), {{tensor.storage}, {host}});
-  });
+}
+
+Napi::Value take(const Napi::CallbackInfo& call) {
+  const TensorRef tensor = tensor_of(call[0], "tensor");
+  Environment& environment = Environment::of(call.Env());
+  const Napi::Value promise =
+      can_be_given_away(environment, tensor)
+          ? environment.promises().handed_over(*tensor.storage->stream(), tensor.storage)
+          : copied(environment, tensor, tensor.view.dtype);
+  dispose_handle(call[0], "tensor");  // not when this fails: the contents would be lost
+  return promise;
 }
 
 Napi::Value lap(const Napi::CallbackInfo& call) {

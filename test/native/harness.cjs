@@ -169,6 +169,10 @@ async function tensorsOfAllKinds() {
     const corner = fa.view(transposed, [2, 2], [1, 7], 1);
     assert.equal((await fa.read(corner, dtype)).byteLength, 4 * data.BYTES_PER_ELEMENT);
     assert.equal((await fa.read(fa.zeros('cpu', dtype, [0, 3]), dtype)).byteLength, 0);
+    assert.equal((await fa.take(fa.zeros('cpu', dtype, [0, 3]))).byteLength, 0);
+    const whole = fa.fromData('cpu', dtype, [5, 7], data, dtype);
+    for (const taken of [whole, tensor])
+      assert.deepEqual(new carriers[dtype](await fa.take(taken)), data);
     for (const view of [tensor, corner]) fa.dispose(view);
     assert.equal(fa.describe(transposed).byteLength, 35 * data.BYTES_PER_ELEMENT);
   }
@@ -196,6 +200,7 @@ async function errorsAreClean() {
   });
   fa.dispose(x);
   assert.throws(() => fa.read(x, float32), { code: 'ERR_DISPOSED', argument: 'tensor' });
+  assert.throws(() => fa.take(x), { code: 'ERR_DISPOSED', argument: 'tensor' });
 }
 
 async function workersComeAndGo() {
