@@ -90,7 +90,7 @@ export class Tensor {
 
   /**
    * The elements in row-major order of the shape, in the dtype's own storage type (see
-   * {@link TypedArray}): a copy, made when the work that fills this tensor has run.
+   * {@link TypedArray}): a copy, made when the work that fills this tensor has run ({@link Tensor.take} needs none).
    *
    * @throws {@link FlashAttentionError} as a rejection: `ERR_DISPOSED`, or whatever went wrong in the
    * work that should have filled it.
@@ -102,9 +102,9 @@ export class Tensor {
   }
 
   /**
-   * Like {@link Tensor.data}, for a tensor that is not needed any more: it is disposed at once. Where its elements are all
-   * there is in CPU memory that no other tensor views, that memory becomes the array's and nothing is copied: the fastest
-   * way to a result. An array made of it cannot be transferred to a worker, only cloned.
+   * Like {@link Tensor.data}, for a tensor that is not needed any more: it is disposed at once, unless there is no memory
+   * for a copy. Where its elements are all there is in CPU memory that no other tensor views, that memory becomes the array's
+   * and nothing is copied: the fastest way to a result. Such an array cannot be transferred to a worker, only cloned.
    *
    * @throws {@link FlashAttentionError} as {@link Tensor.data}.
    */

@@ -67,20 +67,18 @@ Napi::ArrayBuffer Environment::array_buffer(size_t bytes) {
   }
 }
 
-Napi::ArrayBuffer Environment::array_buffer_over(std::shared_ptr<Storage> storage) {
-  const size_t bytes = storage->bytes();
-  auto owner = std::make_unique<std::shared_ptr<Storage>>(std::move(storage));
-  const auto free = [](napi_env, void*, void* hint) {
-    delete static_cast<std::shared_ptr<Storage>*>(hint);
-  };
+Napi::ArrayBuffer Environment::array_buffer_over(const std::shared_ptr<Storage>& storage) {
+  using Owner = std::shared_ptr<Storage>;
+  const auto free = [](napi_env, void*, void* owner) { delete static_cast<Owner*>(owner); };
+  Owner* const owner = new Owner(storage);
   napi_value buffer = nullptr;
-  if (napi_create_external_arraybuffer(env_, (*owner)->data(), bytes, free, owner.get(), &buffer) ==
-      napi_ok) {
-    owner.release();
-    return Napi::ArrayBuffer(env_, buffer);
-  }
-  Napi::ArrayBuffer copy = array_buffer(bytes);
-  std::memcpy(copy.Data(), (*owner)->data(), bytes);
+  const napi_status status = napi_create_external_arraybuffer(
+      env_, storage->data(), storage->bytes(), free, owner, &buffer);
+  if (status == napi_ok) return Napi::ArrayBuffer(env_, buffer);
+  // This failure comes from behind the point where Node has taken the owner over and calls `free`; all others from before.
+  if (status != napi_generic_failure) delete owner;
+  Napi::ArrayBuffer copy = array_buffer(storage->bytes());
+  std::memcpy(copy.Data(), storage->data(), storage->bytes());
   return copy;
 }
 

@@ -34,11 +34,14 @@ class Environment {
   /** `new ArrayBuffer(bytes)`; throws Error{kOutOfMemory}. */
   Napi::ArrayBuffer array_buffer(size_t bytes);
 
+  /** What the oldest Node supported makes an ArrayBuffer of without a copy. */
+  static constexpr size_t kMostForeignBytes = (size_t{1} << 32) - 1;
+
   /**
-   * An ArrayBuffer over the memory of `storage`, which nobody else holds and which is freed with it; a copy where the
-   * runtime allows no foreign memory, as Electron does. Throws Error{kOutOfMemory}.
+   * An ArrayBuffer over the memory of `storage`, which it holds from now on; a copy where the runtime allows no foreign
+   * memory, as Electron does. Throws Error{kOutOfMemory}.
    */
-  Napi::ArrayBuffer array_buffer_over(std::shared_ptr<Storage> storage);
+  Napi::ArrayBuffer array_buffer_over(const std::shared_ptr<Storage>& storage);
 
  private:
   static void close(void* environment);

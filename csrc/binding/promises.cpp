@@ -94,6 +94,18 @@ void Promises::settle(napi_env env, napi_value, void* context, void* data) {
   static_cast<Promises*>(context)->settle(static_cast<Pending*>(data));
 }
 
+Failure Promises::result_of(const Pending& pending, Napi::Value& result) {
+  if (!pending.target) return nullptr;
+  if (const Failure failure = pending.target->failure()) return failure;
+  try {
+    result = pending.hands_over ? Environment::of(env_).array_buffer_over(pending.target)
+                                : pending.buffer.Value();
+    return nullptr;
+  } catch (...) {
+    return current_failure();
+  }
+}
+
 void Promises::settle(Pending* key) {
   const auto found = pending_.find(key);
   if (found == pending_.end()) return;
@@ -101,19 +113,13 @@ void Promises::settle(Pending* key) {
   pending_.erase(found);
   if (pending_.empty()) napi_unref_threadsafe_function(env_, wake_);
   try {
-    const auto failure = pending->target ? pending->target->failure() : nullptr;
+    Napi::Value result = env_.Undefined();
+    const Failure failure = result_of(*pending, result);
     if (failure) {
       pending->functions.reject.Call({to_javascript(env_, *failure).Value()});
-    } else if (pending->hands_over) {
-      pending->functions.resolve.Call(
-          {Environment::of(env_).array_buffer_over(std::move(pending->target))});
-    } else if (pending->buffer.IsEmpty()) {
-      pending->functions.resolve.Call({env_.Undefined()});
     } else {
-      pending->functions.resolve.Call({pending->buffer.Value()});
+      pending->functions.resolve.Call({result});
     }
-  } catch (const fa::Error& error) {
-    pending->functions.reject.Call({to_javascript(env_, error).Value()});
   } catch (const Napi::Error&) {
     // The environment is being terminated and takes no values any more.
   }

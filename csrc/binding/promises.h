@@ -61,6 +61,8 @@ class Promises {
                    const std::function<void()>& enqueue);
   static void settle(napi_env env, napi_value, void* context, void* data);
   void settle(Pending* pending);
+  /** What a promise is resolved with; or the failure that it is rejected with. */
+  Failure result_of(const Pending& pending, Napi::Value& result);
 
   Napi::Env env_;
   Napi::FunctionReference constructor_;

@@ -36,8 +36,9 @@ Napi::Value copied(Environment& environment, const TensorRef& tensor, DType dtyp
 bool can_be_given_away(const Environment& environment, const TensorRef& tensor) {
   const Storage& storage = *tensor.storage;
   const size_t bytes = static_cast<size_t>(tensor.view.size()) * dtype_size(tensor.view.dtype);
-  return bytes > 0 && bytes == storage.bytes() && tensor.view.contiguous() &&
-         storage.data() == storage.host_data() && environment.ledger()->held_once(storage);
+  return bytes > 0 && bytes <= Environment::kMostForeignBytes && bytes == storage.bytes() &&
+         tensor.view.contiguous() && storage.data() == storage.host_data() &&
+         environment.ledger()->held_once(storage);
 }
 
 }  // namespace

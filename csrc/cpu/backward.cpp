@@ -18,8 +18,6 @@ constexpr int64_t kBlockBytes = 512 * 1024;  // packed rows that share a packed 
 constexpr int64_t kItemsPerThread = 4;
 constexpr int64_t kDeterministicItems = 32;  // a count that does not depend on threads
 constexpr int64_t kMaxParts = 16;
-constexpr int64_t kRowsAhead =
-    8;  // rows of a gradient lie pages apart, where no hardware prefetcher looks
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t padded_dim(int64_t dim) { return ceil_div(dim, 16) * 16; }

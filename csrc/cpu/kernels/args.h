@@ -80,6 +80,9 @@ struct ForwardArgs {
   int tile_k;                  // keys per tile
 };
 
+/** Rows of one head lie pages apart, where no hardware prefetcher looks: loops over rows ask for them this much ahead. */
+constexpr int64_t kRowsAhead = 8;
+
 /** Query rows that add to dK and dV together: work items are whole groups. */
 constexpr int64_t kBackwardGroupRows = 96;
 

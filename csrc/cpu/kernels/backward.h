@@ -339,12 +339,8 @@ void store_dq(const BackwardArgs& b, const Panel& panel, float* rows) {
 TileRows load_tile_rows(const ForwardArgs& a, const Rows& rows, int64_t page_stride, int dim,
                         int64_t key, int keys, float* packed) {
   const int stride = scratch_stride(dim);
-  for (int j = 0; j < keys; ++j) {
-    if (j + kRowsAhead < keys)
-      prefetch_row(key_row(a, rows, page_stride, key + j + kRowsAhead),
-                   dim * element_size(rows.dtype));
-    load_padded(key_row(a, rows, page_stride, key + j), rows, dim, packed + j * stride);
-  }
+  const RowReader reader{a, rows, page_stride, dim, key, keys, nullptr};
+  for (int j = 0; j < keys; ++j) load_padded(reader.find(j), rows, dim, packed + j * stride);
   return {packed, stride, keys, false, false};
 }
 
@@ -358,17 +354,19 @@ void backward_block(const BackwardArgs& b, const BackwardWorkspace& w, int panel
   }
   // Not cut where the longest row ends: a row's keys are grouped alike whatever shares its work item.
   end = smaller((end + kColumnStep - 1) / kColumnStep * kColumnStep, a.key_end);
+  const auto at = [&](int i) -> const Panel& { return w.panels[i].rows; };
   for (int64_t key = begin / a.tile_k * a.tile_k; key < end; key += a.tile_k) {
     const int64_t tile_begin = larger(key, begin);
     const int keys = static_cast<int>(smaller(key + a.tile_k, end) - tile_begin);
-    const int64_t next = key + a.tile_k;
+    const int64_t next = key + a.tile_k, next_end = smaller(next + a.tile_k, end);
+    const bool next_wanted = next < end && some_see(a, panels, at, next, next_end);
     Tile tile{tile_begin, keys, {}, {}};
     for (int group = 0; group < panels; group += kGroupPanels) {
       int seeing[kGroupPanels];
       int count = 0;
       for (int i = 0; i < kGroupPanels && group + i < panels; ++i) {
         const BackwardPanel& panel = w.panels[group + i];
-        prefetch_keys(a, next, smaller(next + a.tile_k, end), group + i, panels);
+        if (next_wanted) prefetch_keys(a, next, next_end, group + i, panels);
         if (classify(a, panel.rows.i_begin, panel.rows.i_end, tile_begin, tile_begin + keys) ==
             TileKind::kSkip)
           continue;

@@ -237,20 +237,17 @@ void forward(const ForwardArgs& a, const Workspace& w) {
   // Not cut where the longest row ends: a row's keys are grouped alike whatever shares its work item.
   end = smaller((end + kColumnStep - 1) / kColumnStep * kColumnStep, a.key_end);
   const bool in_place = Of == Element::kFloat && readable_in_place(a);
+  const auto at = [&](int i) -> const Panel& { return w.panels[i]; };
   // Tiles start at multiples of tile_k, so that a row's sums are grouped alike whatever shares its work item.
   for (int64_t key = begin / a.tile_k * a.tile_k; key < end; key += a.tile_k) {
     const int64_t tile_begin = larger(key, begin);
     const int keys = static_cast<int>(smaller(key + a.tile_k, end) - tile_begin);
-    bool wanted = false;
-    for (int i = 0; i < panels && !wanted; ++i) {
-      wanted = classify(a, w.panels[i].i_begin, w.panels[i].i_end, tile_begin, tile_begin + keys) !=
-               TileKind::kSkip;
-    }
-    if (!wanted) continue;
+    if (!some_see(a, panels, at, tile_begin, tile_begin + keys)) continue;
     KeyTile tile(a, Of, in_place, tile_begin, keys, w.k, w.v, w.rows);
-    const int64_t next = key + a.tile_k;
+    const int64_t next = key + a.tile_k, next_end = smaller(next + a.tile_k, end);
+    const bool next_wanted = !in_place && next < end && some_see(a, panels, at, next, next_end);
     for (int i = 0; i < panels; ++i) {
-      if (!in_place) prefetch_keys(a, next, smaller(next + a.tile_k, end), i, panels);
+      if (next_wanted) prefetch_keys(a, next, next_end, i, panels);
       Panel& panel = w.panels[i];
       if (panel.key_begin < tile_begin + keys && tile_begin < panel.key_end)
         Step<Of>(a, w, panel, tile).run();

@@ -25,9 +25,6 @@ FA_ALWAYS_INLINE int round_up(int n, int multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 
-// Rows of one head lie pages apart, where no hardware prefetcher looks: loops over rows ask for them this much ahead.
-constexpr int kRowsAhead = 8;
-
 /** Asks for a row's cache lines: `Locality` 3 is the first-level cache, 2 the second. */
 template <int Locality = 3, bool Written = false>
 FA_ALWAYS_INLINE void prefetch_row(const char* row, int64_t bytes) {

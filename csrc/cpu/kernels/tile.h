@@ -70,7 +70,6 @@ FA_ALWAYS_INLINE const char* key_row(const ForwardArgs& a, const Rows& rows, int
  * spread over the work on this tile, for a core drops prefetches when more than it can follow come at once.
  */
 void prefetch_keys(const ForwardArgs& a, int64_t begin, int64_t end, int part, int parts) {
-  if (begin >= end) return;
   const int64_t keys = end - begin;
   for (int64_t j = begin + keys * part / parts; j < begin + keys * (part + 1) / parts; ++j) {
     prefetch_row<2>(key_row(a, a.k, a.k_page_stride, j), a.head_dim * element_size(a.k.dtype));
@@ -96,6 +95,16 @@ TileKind classify(const ForwardArgs& a, int64_t i0, int64_t i1, int64_t j0, int6
   if (a.mask.base != nullptr && a.mask.dtype == kBool && kind == TileKind::kFull)
     kind = TileKind::kPartial;
   return kind;
+}
+
+/** Whether keys [begin, end) are seen by some of `panels` panels, of which `at(i)` is one. */
+template <class At>
+bool some_see(const ForwardArgs& a, int panels, At at, int64_t begin, int64_t end) {
+  for (int i = 0; i < panels; ++i) {
+    const Panel& panel = at(i);
+    if (classify(a, panel.i_begin, panel.i_end, begin, end) != TileKind::kSkip) return true;
+  }
+  return false;
 }
 
 /** Keys of a tile, counted from its first one, in multiples of kColumnStep but for the last. */
