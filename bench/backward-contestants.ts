@@ -1,4 +1,5 @@
-// Everyone who computes gradients here. No onnxruntime: its packages for Node.js run inference only.
+// Everyone who computes gradients here. No onnxruntime: its packages for Node.js run inference
+// only.
 import {
   type AttentionGradients,
   flashAttention,
@@ -6,13 +7,13 @@ import {
   synchronize,
   type Tensor,
 } from '../lib/index.js';
-import type { FloatDType } from './context.js';
 import type { Work } from './contestants.js';
+import type { FloatDType } from './context.js';
 import type { Entrant } from './entrant.js';
 import type { GradientNumbers, Gradients } from './gradient-oracle.js';
 import { disposeInputs, type Inputs, numbersOf } from './inputs.js';
+import { ours } from './row.js';
 import type { AttentionShape } from './shape.js';
-import { ours } from './suite.js';
 
 /** What a backward pass takes. */
 export interface BackwardInputs extends Inputs {

@@ -5,8 +5,8 @@ import type { Entrant } from './entrant.js';
 import { disposeInputs, type Inputs } from './inputs.js';
 import type { OrtProblem } from './peers/onnx-graphs.js';
 import type { OnnxRuntime } from './peers/onnxruntime.js';
+import { ours } from './row.js';
 import type { AttentionShape } from './shape.js';
-import { ours } from './suite.js';
 
 /** What a time is judged by; see Entrant. */
 export type Work = Pick<Entrant, 'flops' | 'bytes' | 'limit'>;
@@ -65,7 +65,10 @@ export async function ortEntrant(
 /** A peer in float32 that takes heads as planes. */
 const planarPeer = { dtype: 'float32', layout: 'bhsd' } as const;
 
-/** This package's micro-kernels with the N x N matrices in memory: nativeStandard or nativeStandardBackward. */
+/**
+ * This package's micro-kernels with the N x N matrices in memory: nativeStandard or
+ * nativeStandardBackward.
+ */
 export function standardEntrant<Result>(run: () => Result, work: Work): Entrant<Result> {
   const call = async () => run();
   return { name: 'standard attention, our kernels', ...planarPeer, ...work, call, result: call };

@@ -4,7 +4,9 @@ import { availableParallelism } from 'node:os';
 /** The system counts in hundredths of a second per CPU: less time than this tells nothing. */
 const shortestLapMs = 190;
 
-/** Seconds that all CPUs of the machine were busy, stolen time included; undefined without /proc. */
+/**
+ * Seconds that all CPUs of the machine were busy, stolen time included; undefined without /proc.
+ */
 function machineBusy(): number | undefined {
   try {
     const [, ...ticks] = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0].trim().split(/\s+/);
@@ -27,7 +29,10 @@ export class DisturbanceMeter {
   #own = ownBusy();
   #time = performance.now();
 
-  /** Share of all CPUs, 0 to 1, since the last call; undefined where the system does not say, or too early. */
+  /**
+   * Share of all CPUs, 0 to 1, since the last call; undefined where the system does not say, or too
+   * early.
+   */
   lap(): number | undefined {
     const machine = machineBusy();
     const own = ownBusy();

@@ -2,7 +2,7 @@ import type { Layout } from '../lib/index.js';
 import type { Context, FloatDType } from './context.js';
 import { alternate, type Contestant, type Probe } from './measure.js';
 import type { Judge } from './oracle.js';
-import type { LimitKind, Row } from './suite.js';
+import type { LimitKind, Row } from './row.js';
 
 /** A contestant together with what is needed to check it and to judge its time. */
 export interface Entrant<Result = Float32Array> extends Contestant {
@@ -26,7 +26,10 @@ export interface EntrantCase<Result> {
   readonly oracle: Judge<Result>;
 }
 
-/** Largest deviation from float64, in units of the results' root mean square: rounding, not mistakes. */
+/**
+ * Largest deviation from float64, in units of the results' root mean square: rounding, not
+ * mistakes.
+ */
 const tolerance: Readonly<Record<FloatDType, number>> = {
   float32: 1e-3,
   float16: 1e-2,

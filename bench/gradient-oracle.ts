@@ -28,9 +28,9 @@ interface ExactRow {
 const sampledRows = 6;
 
 /**
- * A few rows of dQ and a few keys' dK and dV, in float64. A row of dQ is computed from q, k, v and dOut
- * alone. Those of dK and dV need every row's softmax, and take it from the forward call's out and lse:
- * were they wrong, dQ, or the contestants that do not use them, would disagree.
+ * A few rows of dQ and a few keys' dK and dV, in float64. A row of dQ is computed from q, k, v and
+ * dOut alone. Those of dK and dV need every row's softmax, and take it from the forward call's out
+ * and lse: were they wrong, dQ, or the contestants that do not use them, would disagree.
  */
 export class GradientOracle implements Judge<Gradients> {
   readonly #shape: AttentionShape;

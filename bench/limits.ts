@@ -1,9 +1,14 @@
 import { benchAddon, type Peak } from './native.js';
-import type { Limit, LimitKind, Row } from './suite.js';
+import type { Limit, LimitKind, Row } from './row.js';
 
-/** Short repeats, of which the best counts: one that was interrupted says nothing about the machine. */
+/**
+ * Short repeats, of which the best counts: one that was interrupted says nothing about the machine.
+ */
 const repeats = 12;
-/** Enough to read a quarter of a gigabyte, so that a short buffer gets as many chances as a long one. */
+/**
+ * Enough to read a quarter of a gigabyte, so that a short buffer gets as many chances as a long
+ * one.
+ */
 const readRepeats = (bytes: number): number =>
   Math.min(Math.max(Math.ceil(2 ** 28 / bytes), 3), repeats);
 
@@ -42,8 +47,8 @@ export class Limits {
   }
 
   /**
-   * Arithmetic does not wander as memory bandwidth does: every figure is held against the highest peak
-   * of the whole run, lest a peak that was disturbed flatter its neighbours.
+   * Arithmetic does not wander as memory bandwidth does: every figure is held against the highest
+   * peak of the whole run, lest a peak that was disturbed flatter its neighbours.
    */
   settle(rows: readonly Row[]): void {
     for (const { limit } of rows) {

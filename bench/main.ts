@@ -1,4 +1,5 @@
-// `npm run bench`: runs suites and reports what they found. Results go to stdout, progress to stderr.
+// `npm run bench`: runs suites and reports what they found. Results go to stdout, progress to
+// stderr.
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,8 +14,9 @@ import { compareResults } from './report/compare.js';
 import { markdownOf } from './report/markdown.js';
 import { writePage } from './report/page.js';
 import { showMachine, showSuite } from './report/terminal.js';
-import { readResult, type Result, resultName, writeResult } from './result-file.js';
-import type { Row, Suite } from './suite.js';
+import { type Result, readResult, resultName, writeResult } from './result-file.js';
+import type { Row } from './row.js';
+import type { Suite } from './suite.js';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 

@@ -22,7 +22,9 @@ export interface Pace {
   readonly rounds: number;
   /** Seconds of one turn, after a call to warm up; at least one call is timed. */
   readonly turnSeconds: number;
-  /** Seconds that a case may spend on waiting for a quiet machine and on turns that were disturbed. */
+  /**
+   * Seconds that a case may spend on waiting for a quiet machine and on turns that were disturbed.
+   */
   readonly patienceSeconds: number;
 }
 

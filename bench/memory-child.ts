@@ -1,5 +1,6 @@
 // A process of its own for the memory suite: one call, and what it made the process grow by. The
-// result stays where the call left it: native memory for us, an array for onnxruntime, which copies.
+// result stays where the call left it: native memory for us, an array for onnxruntime, which
+// copies.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { flashAttention, flashAttentionBackward, randn, synchronize } from '../lib/index.js';
 import { backwardInputs, disposeBackwardInputs } from './backward-contestants.js';

@@ -44,7 +44,10 @@ export function rowOffset(
     : ((batch * heads + head) * seqlen + i) * headDim;
 }
 
-/** A few rows of the right answer, in float64, that every contestant must agree with before it is timed. */
+/**
+ * A few rows of the right answer, in float64, that every contestant must agree with before it is
+ * timed.
+ */
 export class Oracle implements Judge<Float32Array> {
   readonly #shape: AttentionShape;
   readonly #rows: readonly SampledRow[];

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Machine } from './machine.js';
-import type { Row } from './suite.js';
+import type { Row } from './row.js';
 
 /** What a run leaves behind. */
 export interface Result {

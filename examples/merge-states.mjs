@@ -1,5 +1,6 @@
-// Attention over keys that lie in different places, exactly: attend to each part, then merge the parts
-// by their log-sum-exp. So a long prompt shared by many requests is attended to once for all of them.
+// Attention over keys that lie in different places, exactly: attend to each part, then merge the
+// parts by their log-sum-exp. So a long prompt shared by many requests is attended to once for all
+// of them.
 //
 //   node examples/merge-states.mjs
 import { flashAttention, mergeAttentionStates, randn } from 'flash-attention';

@@ -80,7 +80,9 @@ async function timed(call) {
   return { out, seconds: (performance.now() - started) / 1000 };
 }
 
-/** The largest error in some rows of every head, and that of standard attention in the same dtype. */
+/**
+ * The largest error in some rows of every head, and that of standard attention in the same dtype.
+ */
 async function error([q, k, v], out, rows) {
   const problem = {
     shape: { batch: 1, seqlenQ: q.shape[1], seqlenK: k.shape[1], heads, kvHeads, headDim },

@@ -1,5 +1,6 @@
-// Two ways to attend to less than everything. A window with attention sinks (StreamingLLM): each token
-// sees the 256 before it and the first 4. A block mask says the same of whole blocks, and any pattern.
+// Two ways to attend to less than everything. A window with attention sinks (StreamingLLM): each
+// token sees the 256 before it and the first 4. A block mask says the same of whole blocks, and any
+// pattern.
 //
 //   node examples/sliding-window.mjs
 import { BlockMask, explain, flashAttention, randn } from 'flash-attention';

@@ -1,5 +1,6 @@
-// Compiles the library and test/native/*.cc for aarch64 and runs the programs under QEMU: the `neon` kernels on machines
-// that have no such processor. With --install it first installs what is missing, where it may.
+// Compiles the library and test/native/*.cc for aarch64 and runs the programs under QEMU: the
+// `neon` kernels on machines that have no such processor. With --install it first installs what is
+// missing, where it may.
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { globFiles, root, run, skipped } from './ensure-built.mjs';

@@ -22,8 +22,8 @@ const compiler = process.env.CXX ?? 'c++';
 const runtime = execFileSync(compiler, ['-print-file-name=libasan.so'], {
   encoding: 'utf8',
 }).trim();
-// V8 hides pointers to its own bookkeeping from the leak check, so some exits report "leaks" of Node's. Ours are those
-// whose stack goes through the addon.
+// V8 hides pointers to its own bookkeeping from the leak check, so some exits report "leaks" of
+// Node's. Ours are those whose stack goes through the addon.
 const leakExit = 23;
 const leaksOfOurs = (report) =>
   report.split(/^(?=(?:Direct|Indirect) leak of )/m).filter((leak) => {

@@ -1,5 +1,5 @@
-// `npm run bench`: installs and builds what is missing, then runs the benchmark of bench/. Everything
-// it makes lies in build-bench/.
+// `npm run bench`: installs and builds what is missing, then runs the benchmark of bench/.
+// Everything it makes lies in build-bench/.
 import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ensureBuilt, globFiles, npm, root, run } from './ensure-built.mjs';

@@ -1,6 +1,7 @@
-// Asserts what a prebuilt binary promises to its users, on Linux: two exported symbols, no libraries
-// but glibc, no glibc newer than Node's own floor, a bounded size; and that no function compiled for
-// a newer instruction set can replace a shared one. One line per promise; exit status 1 if one fails.
+// Asserts what a prebuilt binary promises to its users, on Linux: two exported symbols, no
+// libraries but glibc, no glibc newer than Node's own floor, a bounded size; and that no function
+// compiled for a newer instruction set can replace a shared one. One line per promise; exit status
+// 1 if one fails.
 import { execFileSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';

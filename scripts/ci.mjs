@@ -1,6 +1,7 @@
-// Every check of the project, one after the other; a failing one does not keep the rest from running.
-// The last line sums up all runners: "N passed, N failed, N skipped". A jest step counts its tests,
-// any other step counts as one; it is skipped when it says by its exit status that it cannot run here.
+// Every check of the project, one after the other; a failing one does not keep the rest from
+// running. The last line sums up all runners: "N passed, N failed, N skipped". A jest step counts
+// its tests, any other step counts as one; it is skipped when it says by its exit status that it
+// cannot run here.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -90,7 +91,9 @@ function statusOf([command, ...args], minutes) {
   });
 }
 
-/** What jest says it ran; a file that could not run, and a report that is not there, is a failure. */
+/**
+ * What jest says it ran; a file that could not run, and a report that is not there, is a failure.
+ */
 function countTests(report, ok) {
   if (!existsSync(report)) return { passed: 0, failed: 1, skipped: 0 };
   const result = JSON.parse(readFileSync(report, 'utf8'));

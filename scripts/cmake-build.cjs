@@ -6,8 +6,8 @@
 //
 //   node scripts/cmake-build.cjs [Release|Debug] [--out <folder>] [-D<option>=<value> ...]
 //
-// prebuildify calls it in place of node-gyp (`rebuild --release ...`): that needs neither Python nor
-// the headers of a Node version, which Node-API addons do not use.
+// prebuildify calls it in place of node-gyp (`rebuild --release ...`): that needs neither Python
+// nor the headers of a Node version, which Node-API addons do not use.
 const { spawnSync } = require('node:child_process');
 const { mkdirSync, utimesSync, writeFileSync } = require('node:fs');
 const { availableParallelism } = require('node:os');
@@ -80,7 +80,8 @@ function build({ config = 'Release', out, defines = [] } = {}) {
   if (missing.length > 0) throw new Error(explainMissingTools(missing));
   const folders = buildPackages();
   const { include_dir: nodeApi } = require(folders['node-api-headers']);
-  // Outside build/, which node-gyp deletes on every rebuild: keeps the object files for the next run.
+  // Outside build/, which node-gyp deletes on every rebuild: keeps the object files for the next
+  // run.
   const folder = path.resolve(out ?? path.join(root, 'build-cmake', config));
   const options = [`-DNODE_API_INCLUDE_DIRS=${nodeApi};${folders['node-addon-api']}`, ...defines];
   const cli = path.join(folders['cmake-js'], 'bin', 'cmake-js');

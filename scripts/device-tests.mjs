@@ -1,3 +1,6 @@
-/** A regular expression for the test files that compute with tensors of the default device; the others are about other things. */
+/**
+ * A regular expression for the test files that compute with tensors of the default device; the
+ * others are about other things.
+ */
 export const deviceTests =
   'test/(numerics/.*|device/.*|(merge|varlen|paged|packed|quantize|sdpa|tensor|tensor-views))\\.test\\.ts$';

@@ -1,6 +1,7 @@
-// How far float8 attention is from the truth: RMSE against float64 on the inputs of the FlashAttention-3 paper, whose
-// table stands beside. docs/float8.md has the table of the last run with --write. With a device that has the float8
-// kernel as an argument (`simt:sm90` after `npm run build:simt`, `cuda:0`) the kernel is measured as well.
+// How far float8 attention is from the truth: RMSE against float64 on the inputs of the
+// FlashAttention-3 paper, whose table stands beside. docs/float8.md has the table of the last run
+// with --write. With a device that has the float8 kernel as an argument (`simt:sm90` after `npm run
+// build:simt`, `cuda:0`) the kernel is measured as well.
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ensureBuilt, root } from './ensure-built.mjs';

@@ -1,4 +1,5 @@
-// clang-format over the C++ sources: rewrites them, or with --check only reports what it would change.
+// clang-format over the C++ sources: rewrites them, or with --check only reports what it would
+// change.
 import { spawnSync } from 'node:child_process';
 import { globFiles, root } from './ensure-built.mjs';
 

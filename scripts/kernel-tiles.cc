@@ -1,4 +1,5 @@
-// Prints what ptxas cannot know of the tiled kernels, a line of JSON each: threads and dynamic shared memory of a block.
+// Prints what ptxas cannot know of the tiled kernels, a line of JSON each: threads and dynamic
+// shared memory of a block.
 #include <cstdio>
 #include <initializer_list>
 

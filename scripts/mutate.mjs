@@ -1,10 +1,11 @@
-// Mutation tests of the CUDA kernels: makes one mistake at a time in a copy of the sources, builds the
-// attention program of the SIMT executor with it, and expects that some schedule notices.
+// Mutation tests of the CUDA kernels: makes one mistake at a time in a copy of the sources, builds
+// the attention program of the SIMT executor with it, and expects that some schedule notices.
 //
 //   node scripts/mutate.mjs [--seeds 18] [--only <text>] [--every 1] [--first | --write]
 //
-// --only: mutations whose line in the table contains the text. --every: one mutation of so many. --first: a mutation is done with
-// once a seed notices it. --write: puts the results into the table of docs/testing.md.
+// --only: mutations whose line in the table contains the text. --every: one mutation of so many.
+// --first: a mutation is done with once a seed notices it. --write: puts the results into the table
+// of docs/testing.md.
 import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -89,7 +90,7 @@ async function judge(mutation, index) {
   );
   const build = await output(process.env.CXX ?? 'c++', [
     ...[
-      '-std=c++17',
+      '-std=c++20',
       '-O1',
       '-w',
       '-Wno-psabi',

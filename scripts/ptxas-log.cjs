@@ -1,6 +1,6 @@
 'use strict';
-// A compiler launcher (see cmake/cuda.cmake): runs nvcc and keeps what ptxas says about each kernel beside the object
-// file, for scripts/ptxas-report.mjs. Everything else nvcc says is passed on.
+// A compiler launcher (see cmake/cuda.cmake): runs nvcc and keeps what ptxas says about each kernel
+// beside the object file, for scripts/ptxas-report.mjs. Everything else nvcc says is passed on.
 const { spawnSync } = require('node:child_process');
 const { writeFileSync } = require('node:fs');
 

@@ -1,8 +1,9 @@
-// Compiles every CUDA kernel for every target and tells what ptxas makes of it: registers, shared memory, stack, spills and
-// the occupancy that follows. docs/kernel-resources.md has the table of the last run with --write; without it, this fails
-// when the table of the same compiler has changed. It always fails when a plain kernel (one without the options that
-// cost registers) spills, on advice C75xx of ptxas: that it serialises wgmma or ignores setmaxnreg, and when ptxas lets a
-// softmax wait for the products that it should run beside.
+// Compiles every CUDA kernel for every target and tells what ptxas makes of it: registers, shared
+// memory, stack, spills and the occupancy that follows. docs/kernel-resources.md has the table of
+// the last run with --write; without it, this fails when the table of the same compiler has
+// changed. It always fails when a plain kernel (one without the options that cost registers)
+// spills, on advice C75xx of ptxas: that it serialises wgmma or ignores setmaxnreg, and when ptxas
+// lets a softmax wait for the products that it should run beside.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -50,7 +51,8 @@ export function parsePtxas(text) {
     if (!kernel) continue;
     const memory = /(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads/;
     const stack = memory.exec(line);
-    // Functions that were not inlined have lines of their own: what they spill counts as the kernel's.
+    // Functions that were not inlined have lines of their own: what they spill counts as the
+    // kernel's.
     if (stack) {
       kernel.stack = Math.max(kernel.stack ?? 0, Number(stack[1]));
       kernel.spills = (kernel.spills ?? 0) + Number(stack[2]) + Number(stack[3]);
@@ -78,7 +80,10 @@ export function shortName(demangled) {
   return bare.replace(/^fa::cuda::(sm80::)?/, '').replaceAll(/(?<=<)fa::cuda::sm90::/g, '');
 }
 
-/** Every option costs registers, and the kernels that have them may spill; they say so in their last bool or variant. */
+/**
+ * Every option costs registers, and the kernels that have them may spill; they say so in their last
+ * bool or variant.
+ */
 const isPlain = (name) => !/\btrue\b|ForwardVariant\)1/.test(name);
 
 function demangle(symbols) {
@@ -90,7 +95,7 @@ function demangle(symbols) {
 function tiles() {
   const scratch = mkdtempSync(path.join(tmpdir(), 'flash-attention-tiles-'));
   const program = path.join(scratch, 'tiles');
-  const source = ['-std=c++17', '-Icsrc', 'scripts/kernel-tiles.cc', '-o', program];
+  const source = ['-std=c++20', '-Icsrc', 'scripts/kernel-tiles.cc', '-o', program];
   run(process.env.CXX ?? 'c++', source);
   const lines = execFileSync(program, { encoding: 'utf8' }).trimEnd().split('\n');
   rmSync(scratch, { recursive: true });

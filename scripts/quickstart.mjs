@@ -1,4 +1,5 @@
-// `npm run quickstart`: installs and builds what is missing, then runs the example. Arguments go to it.
+// `npm run quickstart`: installs and builds what is missing, then runs the example. Arguments go to
+// it.
 import { ensureBuilt, run } from './ensure-built.mjs';
 
 ensureBuilt();

@@ -1,5 +1,5 @@
-// Builds and runs the programs of test/simt: the SIMT executor, the instructions it plays, and the CUDA
-// backend on it.
+// Builds and runs the programs of test/simt: the SIMT executor, the instructions it plays, and the
+// CUDA backend on it.
 import path from 'node:path';
 import { ensureInstalled, root, run } from './ensure-built.mjs';
 

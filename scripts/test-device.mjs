@@ -1,5 +1,6 @@
-// Runs the device tests on a device that the other test runs do not use: `node scripts/test-device.mjs cuda:0`, or
-// `simt:sm80` or `simt:sm90`, for which it builds the test addon. Further arguments go to jest.
+// Runs the device tests on a device that the other test runs do not use: `node
+// scripts/test-device.mjs cuda:0`, or `simt:sm80` or `simt:sm90`, for which it builds the test
+// addon. Further arguments go to jest.
 import path from 'node:path';
 import { deviceTests } from './device-tests.mjs';
 import { ensureBuilt, npm, root, run } from './ensure-built.mjs';

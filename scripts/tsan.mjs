@@ -1,5 +1,5 @@
-// Runs test/native/*.cc, plain C++ programs over csrc/core and csrc/cpu, under ThreadSanitizer. (Node
-// itself is not instrumented, so the addon as a whole cannot be.)
+// Runs test/native/*.cc, plain C++ programs over csrc/core and csrc/cpu, under ThreadSanitizer.
+// (Node itself is not instrumented, so the addon as a whole cannot be.)
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { ensureInstalled, globFiles, root, run } from './ensure-built.mjs';

@@ -1,6 +1,7 @@
-// In which order the machine code of sm_90a waits for products and computes exponentials. The kernels let the softmax run beside
-// the tensor cores: products are begun, `wgmma.wait_group 1` waits for the older batch, exponentials follow, and then a
-// `wgmma.wait_group 0`. ptxas is free to move that last wait up, prints nothing about it, and half of the speed would be gone.
+// In which order the machine code of sm_90a waits for products and computes exponentials. The
+// kernels let the softmax run beside the tensor cores: products are begun, `wgmma.wait_group 1`
+// waits for the older batch, exponentials follow, and then a `wgmma.wait_group 0`. ptxas is free to
+// move that last wait up, prints nothing about it, and half of the speed would be gone.
 import { readFileSync } from 'node:fs';
 
 // Of a 128-bit instruction: bits 0 to 11, as nvcc 12 and 13 encode them for sm_90a.
@@ -29,7 +30,10 @@ function* kernelsOf(object) {
   }
 }
 
-/** What a kernel does in order: 'begin' of a batch of products, a wait ('wait 0', 'wait 1') or an 'exp2'. */
+/**
+ * What a kernel does in order: 'begin' of a batch of products, a wait ('wait 0', 'wait 1') or an
+ * 'exp2'.
+ */
 function* eventsOf(code) {
   for (let at = 0; at + instructionBytes <= code.length; at += instructionBytes) {
     const low = code.readUInt32LE(at) & 0xfff;
@@ -39,7 +43,10 @@ function* eventsOf(code) {
   }
 }
 
-/** Exponentials that follow a wait for the older of two batches: while the younger one runs, and after the wait for it. */
+/**
+ * Exponentials that follow a wait for the older of two batches: while the younger one runs, and
+ * after the wait for it.
+ */
 export function overlap(code) {
   const found = { beside: 0, after: 0 };
   let state = '';

@@ -1,6 +1,7 @@
 import { flashAttention, memory, randn, Tensor, tensor, zeros } from '../lib/index.js';
-import { native } from '../lib/native.js';
-import { kHandle } from '../lib/show.js';
+import { native } from '../lib/native/addon.js';
+import { kHandle } from '../lib/native/show.js';
+import { settledMemory } from './support/gc.js';
 import {
   attentionOptions,
   compare,
@@ -10,7 +11,6 @@ import {
   qkvTensors,
   randomProblem,
 } from './support/numerics.js';
-import { settledMemory } from './support/gc.js';
 
 const shape = {
   batch: 2,

@@ -9,8 +9,8 @@ import { nvidiaDriver } from '../lib/cli/doctor-devices.js';
 import { checkEnvironment } from '../lib/cli/doctor-environment.js';
 import { checkBinary, checkRuntime, checkVersion, loadProblem } from '../lib/cli/doctor-install.js';
 import { checkMemory, checkProcessor, x86Level } from '../lib/cli/doctor-machine.js';
-import { packageJson } from '../lib/cli/package.js';
 import { readProbe } from '../lib/cli/run-probe.js';
+import { packageJson } from '../lib/native/package.js';
 import {
   type CliOptions,
   fakeAddon,

@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { jest } from '@jest/globals';
 import type { Info } from '../lib/cli/info.js';
-import { packageJson } from '../lib/cli/package.js';
+import { packageJson } from '../lib/native/package.js';
 import { installWithoutBinary, root, runCli, scratchFolder } from './support/cli.js';
 
 // Every test starts processes, on machines that may be busy.

@@ -4,7 +4,7 @@ import { jest } from '@jest/globals';
 import { withFile, writeFileOf } from '../lib/cli/files.js';
 import { type FloatDType, floatDTypes, type HostTensor } from '../lib/cli/host-tensor.js';
 import { npyParts, readNpy } from '../lib/cli/npy.js';
-import type { RunReport } from '../lib/cli/run.js';
+import type { RunReport } from '../lib/cli/run-report.js';
 import { openSafetensors, safetensorsParts } from '../lib/cli/safetensors.js';
 import {
   fromBfloat16Array,

@@ -1,5 +1,5 @@
-// What lets one source of the CUDA kernels serve nvcc and the SIMT executor (docs/testing.md): kernels
-// reach the machine through csrc/cuda/ptx alone.
+// What lets one source of the CUDA kernels serve nvcc and the SIMT executor (docs/testing.md):
+// kernels reach the machine through csrc/cuda/ptx alone.
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 

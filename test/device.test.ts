@@ -10,8 +10,8 @@ import {
   version,
   zeros,
 } from '../lib/index.js';
-import { runPackage } from './support/run-package.js';
 import { errorOf, expectThrow, wrong } from './support/expect-error.js';
+import { runPackage } from './support/run-package.js';
 
 /** Prints the default device, or the code, argument and message of the error. */
 const tell = `

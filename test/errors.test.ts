@@ -1,5 +1,5 @@
-import { createContext, runInContext } from 'node:vm';
 import { inspect } from 'node:util';
+import { createContext, runInContext } from 'node:vm';
 import {
   FlashAttentionError,
   flashAttention,
@@ -8,7 +8,7 @@ import {
   tensor,
   zeros,
 } from '../lib/index.js';
-import { call, fromNative } from '../lib/errors.js';
+import { call, fromNative } from '../lib/native/errors.js';
 import { errorOf, thrownBy } from './support/expect-error.js';
 
 describe('FlashAttentionError', () => {

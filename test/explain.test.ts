@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { BlockMask, explain, flashAttention, memory, randn, tensor, zeros } from '../lib/index.js';
-import { newTensor } from '../lib/tensor.js';
-import { native } from '../lib/native.js';
+import { native } from '../lib/native/addon.js';
+import { newTensor } from '../lib/tensor/tensor.js';
 import { settledMemory } from './support/gc.js';
 
 const [B, S, H, Hkv, D] = [2, 512, 4, 2, 64];

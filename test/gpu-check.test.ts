@@ -1,4 +1,5 @@
-// scripts/gpu-check without a GPU: what it packs runs, and its steps hang together. No figure of it means anything.
+// scripts/gpu-check without a GPU: what it packs runs, and its steps hang together. No figure of it
+// means anything.
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {

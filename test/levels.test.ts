@@ -1,9 +1,9 @@
 /**
- * Every instruction-set level of this machine, with several thread counts, each in a process of its own: the same
- * results to tolerance, and the same bits where the documentation promises them.
+ * Every instruction-set level of this machine, with several thread counts, each in a process of its
+ * own: the same results to tolerance, and the same bits where the documentation promises them.
  */
 import { randn } from '../lib/index.js';
-import { native } from '../lib/native.js';
+import { native } from '../lib/native/addon.js';
 import {
   type ReferenceOptions,
   type ReferenceShape,

@@ -1,4 +1,4 @@
-import { runPackage, builtCjs } from './support/run-package.js';
+import { builtCjs, runPackage } from './support/run-package.js';
 
 const missing = { FLASH_ATTENTION_ADDON: '/nowhere/flash_attention.node' };
 

@@ -46,7 +46,8 @@ test('dropped tensors do not pile up: their bytes press on the garbage collector
     await new Promise(setImmediate); // finalizers run between turns
     most = Math.max(most, memory().bytes - before.bytes);
   }
-  // V8 collects for memory outside its heap when that reaches about its own heap limit, up to 4 GiB.
+  // V8 collects for memory outside its heap when that reaches about its own heap limit, up to 4
+  // GiB.
   expect(most).toBeLessThan(400 * 16 * MiB);
   expect(await settledMemory()).toEqual(before);
 });

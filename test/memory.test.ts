@@ -4,7 +4,10 @@ import { join } from 'node:path';
 const MiB = 2 ** 20;
 const fixture = join(process.cwd(), 'test', 'fixtures', 'peak-memory.mjs');
 
-/** Scratch is sized by threads and tiles, so what a call needs beyond inputs and outputs does not grow with N^2. */
+/**
+ * Scratch is sized by threads and tiles, so what a call needs beyond inputs and outputs does not
+ * grow with N^2.
+ */
 test.each([
   ['256 queries, 131072 keys', { seqlenQ: 256, seqlenK: 131072, causal: false }],
   ['16384 x 16384, causal', { seqlenQ: 16384, seqlenK: 16384, causal: true }],

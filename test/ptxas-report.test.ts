@@ -1,4 +1,5 @@
-// scripts/ptxas-report.mjs: what it reads out of ptxas' words and machine code, and the occupancy it computes.
+// scripts/ptxas-report.mjs: what it reads out of ptxas' words and machine code, and the occupancy
+// it computes.
 import {
   blocksPerMultiprocessor,
   parsePtxas,

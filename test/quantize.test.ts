@@ -1,4 +1,5 @@
-// float8_e4m3 tensors, quantize() and dequantize(): against the reference, on whichever device runs the tests.
+// float8_e4m3 tensors, quantize() and dequantize(): against the reference, on whichever device runs
+// the tests.
 import {
   type AttentionOptions,
   dequantize,
@@ -309,7 +310,8 @@ describe('attention on float8 tensors', () => {
     const model = quantizedAttention(problem, quantization);
     const values = await out.toFloat32();
     const error = rmse(model.out, exact.out);
-    // The kernel takes keys in tiles and an order of its own, so weights round differently; q, k and v do not.
+    // The kernel takes keys in tiles and an order of its own, so weights round differently; q, k
+    // and v do not.
     expect(rmse(values, exact.out)).toBeLessThan(1.1 * error);
     expect(rmse(values, model.out)).toBeLessThan(0.7 * error);
     expect(rmse(await lse.toFloat32(), model.lse)).toBeLessThan(2e-3);

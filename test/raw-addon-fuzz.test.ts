@@ -37,7 +37,8 @@ test.each([1, 2, 3, 4, 5, 6])(
     const child = await runChild('fuzz.cjs', [seed, rounds]);
     expect(child).toMatchObject({ status: 0, signal: null, stderr: '' });
     const counts = JSON.parse(child.stdout);
-    // It is no use unless much of it gets through: every function answered, many kinds of errors came.
+    // It is no use unless much of it gets through: every function answered, many kinds of errors
+    // came.
     expect(Object.keys(counts.functions).sort()).toEqual([...functions].sort());
     expect(counts.functions.attention).toBeGreaterThan(rounds / 20);
     expect(Object.keys(counts.errors)).toEqual(

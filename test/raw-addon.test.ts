@@ -3,7 +3,7 @@
  * gets errors that name the argument, never a wrong memory access.
  */
 import { createRequire } from 'node:module';
-import type { NativeAddon, NativeAttentionArgs, NativeTensor } from '../lib/native.js';
+import type { NativeAddon, NativeAttentionArgs, NativeTensor } from '../lib/native/addon.js';
 import { runChild } from './support/child.js';
 
 const addon: NativeAddon = createRequire(import.meta.url)('../binding.cjs');
@@ -150,7 +150,7 @@ describe('attention', () => {
     ['shape of mask', { mask: random([3, 6]) }, 'ERR_SHAPE', 'mask'],
     ['dtype of seqlensK', { seqlensK: random([2]) }, 'ERR_DTYPE', 'seqlensK'],
     ['contents of seqlensK', { seqlensK: ints([6, 7]) }, 'ERR_SHAPE', 'seqlensK'],
-    ['blockQ', { blockTable: ints([1], [1, 1, 1, 1]), blockK: 6 }, 'ERR_TYPE', 'blockQ'],
+    ['blockQ', { blockMaskTable: ints([1], [1, 1, 1, 1]), blockK: 6 }, 'ERR_TYPE', 'blockQ'],
     ['cuSeqlensK alone', { ...packed, cuSeqlensK: ints([0, 7]) }, 'ERR_OPTION', 'cuSeqlensQ'],
     ['maxSeqlenQ alone', { maxSeqlenQ: 4 }, 'ERR_OPTION', 'maxSeqlenQ'],
     ['pageTable of one axis', { pageTable: ints([0]) }, 'ERR_SHAPE', 'pageTable'],

@@ -2,7 +2,7 @@
  * What the compiler promises about the public API. `tsc` is what checks it; running the file shows
  * that the module has these exports and no others.
  */
-import * as fa from '../lib/index.js';
+
 import type {
   AttentionOptions,
   AttentionResult,
@@ -15,6 +15,7 @@ import type {
   Tensor,
   TypedArray,
 } from '../lib/index.js';
+import * as fa from '../lib/index.js';
 
 /** Compiles only if A and B are the same type. */
 type Same<A, B> =

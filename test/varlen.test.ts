@@ -8,10 +8,10 @@ import {
   tensor,
   type VarlenAttentionOptions,
 } from '../lib/index.js';
-import { native } from '../lib/native.js';
-import { kHandle } from '../lib/show.js';
-import { maxError } from './support/numerics.js';
+import { native } from '../lib/native/addon.js';
+import { kHandle } from '../lib/native/show.js';
 import { settledMemory } from './support/gc.js';
+import { maxError } from './support/numerics.js';
 
 const lengthsQ = [5, 0, 70, 1, 12];
 const lengthsK = [9, 4, 70, 33, 0];

@@ -66,7 +66,8 @@ Napi::Value standard(const Napi::CallbackInfo& call) {
 }
 
 /**
- * (q, k, v, dout, dq, dk, dv, scores, ds, turned, heads, seqlenQ, seqlenK, headDim, causal, threads)
+ * (q, k, v, dout, dq, dk, dv, scores, ds, turned, heads, seqlenQ, seqlenK, headDim, causal,
+ * threads)
  */
 Napi::Value standard_backward(const Napi::CallbackInfo& call) {
   const StandardProblem problem{floats(call, 0),   floats(call, 1),

@@ -83,7 +83,10 @@ Loop read_loop() {
   return read_portable;
 }
 
-/** Pages of its own, 2 MiB aligned: a buffer among others would measure the page size of its neighbours. */
+/**
+ * Pages of its own, 2 MiB aligned: a buffer among others would measure the page size of its
+ * neighbours.
+ */
 class Buffer {
  public:
   char* reserve(size_t bytes) {

@@ -1,5 +1,6 @@
-// Arithmetic peaks. Written with intrinsics: with vector extensions the compiler spills accumulators
-// or moves work out of the loop, and the "peak" comes out at half of what kernels reach.
+// Arithmetic peaks. Written with intrinsics: with vector extensions the compiler spills
+// accumulators or moves work out of the loop, and the "peak" comes out at half of what kernels
+// reach.
 #include <algorithm>
 
 #include "limits.h"

@@ -1,9 +1,10 @@
-// The steps of standard attention's backward pass (Dao et al. 2022, Algorithm 3), each over one panel.
+// The steps of standard attention's backward pass (Dao et al. 2022, Algorithm 3), each over one
+// panel.
 //
 //   dV = P^T dO     dP = dO V^T     dS = P (dP - rowsum(P dP))     dQ = scale dS K     dK = scale dS^T Q
 //
-// P and dS come with queries as lanes. dV and dK sum over queries: for them the matrices are stored a
-// second time, turned, with keys as lanes.
+// P and dS come with queries as lanes. dV and dK sum over queries: for them the matrices are stored
+// a second time, turned, with keys as lanes.
 #pragma once
 
 #include "standard_attention.h"
@@ -44,14 +45,14 @@ void dp_panel(const StandardProblem& p, const StandardGradients& g, int64_t head
 void ds_panel(const StandardProblem& p, const StandardGradients& g, int64_t head, int64_t panel) {
   const float* const weights = panel_of(p, p.scores, head, panel);
   float* const ds = panel_of(p, g.ds, head, panel);
-  for (int group = 0; group < kGroups; ++group) {
+  for (int group = 0; group < kRowVectors; ++group) {
     Vec expected{};
     for (int64_t j = 0; j < p.seqlen_k; ++j) {
-      const int64_t at = (j * kGroups + group) * kLanes;
+      const int64_t at = (j * kRowVectors + group) * kLanes;
       expected += load<Vec>(weights + at) * load<Vec>(ds + at);
     }
     for (int64_t j = 0; j < p.seqlen_k; ++j) {
-      const int64_t at = (j * kGroups + group) * kLanes;
+      const int64_t at = (j * kRowVectors + group) * kLanes;
       store(ds + at, load<Vec>(weights + at) * (load<Vec>(ds + at) - expected));
     }
   }
@@ -66,11 +67,14 @@ void dq_panel(const StandardProblem& p, const StandardGradients& g, int64_t head
          g.dq + head * p.seqlen_q * size);
 }
 
-/** A panel of keys of `matrix`, which has queries as lanes, with keys as lanes; keys past the end are zero. */
+/**
+ * A panel of keys of `matrix`, which has queries as lanes, with keys as lanes; keys past the end
+ * are zero.
+ */
 void turn(const StandardProblem& p, float* matrix, int64_t head, int64_t panel, float* turned) {
   for (int64_t query = 0; query < p.seqlen_q; query += kLanes) {
     const float* const from = panel_of(p, matrix, head, query / kPanelRows) + query % kPanelRows;
-    for (int g = 0; g < kGroups; ++g) {
+    for (int g = 0; g < kRowVectors; ++g) {
       Vec block[kLanes];
       for (int c = 0; c < kLanes; ++c) {
         const int64_t key = panel * kPanelRows + g * kLanes + c;
@@ -78,7 +82,7 @@ void turn(const StandardProblem& p, float* matrix, int64_t head, int64_t panel, 
       }
       transpose(block);
       for (int lane = 0; lane < kLanes && query + lane < p.seqlen_q; ++lane)
-        store(turned + ((query + lane) * kGroups + g) * kLanes, block[lane]);
+        store(turned + ((query + lane) * kRowVectors + g) * kLanes, block[lane]);
     }
   }
 }

@@ -1,5 +1,5 @@
-// The steps of standard attention for one instruction set; compiled once per level, like the kernels
-// whose products it borrows.
+// The steps of standard attention for one instruction set; compiled once per level, like the
+// kernels whose products it borrows.
 #include "standard_backward.h"
 
 namespace fa::cpu::FA_ISA {
@@ -18,7 +18,7 @@ void score_panel(const StandardProblem& p, int64_t head, int64_t panel) {
 /** P = softmax(S), a row being a lane: maximum, exponential and sum, division. */
 void softmax_panel(const StandardProblem& p, int64_t head, int64_t panel) {
   float* const s = panel_of(p, p.scores, head, panel);
-  for (int g = 0; g < kGroups; ++g) {
+  for (int g = 0; g < kRowVectors; ++g) {
     VecI last;  // the last key each row sees
     for (int lane = 0; lane < kLanes; ++lane) {
       const int64_t row = smaller(panel * kPanelRows + g * kLanes + lane, p.seqlen_q - 1);
@@ -26,7 +26,7 @@ void softmax_panel(const StandardProblem& p, int64_t head, int64_t panel) {
     }
     Vec maximum = splat(kLowest), sum = {};
     for (int64_t j = 0; j < p.seqlen_k; ++j) {
-      float* const at = s + (j * kGroups + g) * kLanes;
+      float* const at = s + (j * kRowVectors + g) * kLanes;
       Vec x = load<Vec>(at);
       if (p.causal) {
         x = select(last < splat(static_cast<int32_t>(j)), splat(-kInfinity), x);
@@ -35,14 +35,14 @@ void softmax_panel(const StandardProblem& p, int64_t head, int64_t panel) {
       maximum = max_or_second(x, maximum);
     }
     for (int64_t j = 0; j < p.seqlen_k; ++j) {
-      float* const at = s + (j * kGroups + g) * kLanes;
+      float* const at = s + (j * kRowVectors + g) * kLanes;
       const Vec x = exp2_or_zero(load<Vec>(at) - maximum);
       sum += x;
       store(at, x);
     }
     const Vec inverse = 1.f / sum;
     for (int64_t j = 0; j < p.seqlen_k; ++j) {
-      float* const at = s + (j * kGroups + g) * kLanes;
+      float* const at = s + (j * kRowVectors + g) * kLanes;
       store(at, load<Vec>(at) * inverse);
     }
   }

@@ -2,7 +2,9 @@ import type { GradientNumbers, Gradients } from '../gradient-oracle.js';
 import type { Numbers } from '../oracle.js';
 import type { AttentionShape } from '../shape.js';
 
-/** Attention as one would write it down in JavaScript, over numbers in bhsd; grouped heads included. */
+/**
+ * Attention as one would write it down in JavaScript, over numbers in bhsd; grouped heads included.
+ */
 export function naiveAttention(
   { batch, heads, kvHeads, seqlenQ, seqlenK, headDim, causal }: AttentionShape,
   { q, k, v }: Numbers,

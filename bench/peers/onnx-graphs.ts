@@ -15,7 +15,9 @@ export interface Arrays {
   readonly v: Float32Array;
 }
 
-/** MultiHeadAttention over [batch, seqlen, heads * headDim]: a flash kernel when nothing is masked. */
+/**
+ * MultiHeadAttention over [batch, seqlen, heads * headDim]: a flash kernel when nothing is masked.
+ */
 export function multiHeadAttention(shape: AttentionShape, { q, k, v }: Arrays): OrtProblem {
   const { batch, heads, seqlenQ, seqlenK, headDim } = shape;
   const hidden = heads * headDim;
@@ -62,8 +64,8 @@ export function onnxAttention(shape: AttentionShape, { q, k, v }: Arrays): OrtPr
 }
 
 /**
- * GroupQueryAttention, causal, over [batch, seqlen, heads * headDim] without a past. Its present key
- * and value are no outputs of the graph: the binding would copy them.
+ * GroupQueryAttention, causal, over [batch, seqlen, heads * headDim] without a past. Its present
+ * key and value are no outputs of the graph: the binding would copy them.
  */
 export function groupQueryAttention(shape: AttentionShape, { q, k, v }: Arrays): OrtProblem {
   const { batch, heads, kvHeads, seqlenQ, seqlenK, headDim } = shape;
@@ -91,8 +93,8 @@ export function groupQueryAttention(shape: AttentionShape, { q, k, v }: Arrays):
 }
 
 /**
- * The same for one new token: q [batch, 1, heads * headDim] against a cache [batch, kvHeads, seqlenK,
- * headDim] whose last key and value come in by `newK` and `newV`.
+ * The same for one new token: q [batch, 1, heads * headDim] against a cache [batch, kvHeads,
+ * seqlenK, headDim] whose last key and value come in by `newK` and `newV`.
  */
 export function groupQueryDecode(
   shape: AttentionShape,

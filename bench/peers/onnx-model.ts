@@ -1,4 +1,5 @@
-// Builds ONNX models in memory. Field numbers are those of onnx.proto3 (https://github.com/onnx/onnx).
+// Builds ONNX models in memory. Field numbers are those of onnx.proto3
+// (https://github.com/onnx/onnx).
 import { type Bytes, block, concat, float, integer } from './protobuf.js';
 
 /** onnx.TensorProto.DataType */

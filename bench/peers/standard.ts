@@ -1,6 +1,6 @@
+import type { GradientNumbers, Gradients } from '../gradient-oracle.js';
 import { benchAddon } from '../native.js';
 import type { Numbers } from '../oracle.js';
-import type { Gradients, GradientNumbers } from '../gradient-oracle.js';
 import type { AttentionShape } from '../shape.js';
 
 /**
@@ -23,7 +23,10 @@ export function nativeStandard(
   };
 }
 
-/** Its gradients. Like ours they are computed from q, k, v and dOut; P is not kept from a forward call. */
+/**
+ * Its gradients. Like ours they are computed from q, k, v and dOut; P is not kept from a forward
+ * call.
+ */
 export function nativeStandardBackward(
   shape: AttentionShape,
   { q, k, v, dOut }: Pick<GradientNumbers, 'q' | 'k' | 'v' | 'dOut'>,

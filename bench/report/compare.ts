@@ -1,5 +1,5 @@
 import type { Result } from '../result-file.js';
-import type { Row } from '../suite.js';
+import type { Row } from '../row.js';
 import { medianOf } from '../spread.js';
 import { showBytes, showLength, showTime } from './units.js';
 

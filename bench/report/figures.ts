@@ -1,5 +1,5 @@
 // What rows say, derived in one place for tables and charts alike.
-import { isOurs, ours, type Row } from '../suite.js';
+import { isOurs, ours, type Row } from '../row.js';
 
 /** Operations or bytes per second, by what bounds the row. */
 export function rateOf(row: Row): { perSecond: number; unit: 'FLOP' | 'B' } | undefined {

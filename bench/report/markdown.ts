@@ -1,5 +1,5 @@
 import type { Result } from '../result-file.js';
-import type { Row } from '../suite.js';
+import type { Row } from '../row.js';
 import { beyond, distinct, groupsOf, rateOf, shareOf } from './figures.js';
 import { tableOf } from './table.js';
 import { showBytes, showLength, showPercent, showRate, showTime } from './units.js';
@@ -28,7 +28,10 @@ function cell(row: Row | undefined): string {
     .join(', ');
 }
 
-/** Contestants side by side over the lengths; or one below the other, with all columns, at a single one. */
+/**
+ * Contestants side by side over the lengths; or one below the other, with all columns, at a single
+ * one.
+ */
 function groupTable(group: readonly Row[], rows: readonly Row[]): string {
   const xs = distinct(group.map(({ x }) => x));
   if (xs.length === 1) {

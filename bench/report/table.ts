@@ -1,5 +1,5 @@
 // The columns of a suite's figures, as text: printed on the terminal and shown on the page.
-import type { Row } from '../suite.js';
+import type { Row } from '../row.js';
 import { beyond, rateOf, shareOf, slowdownOf } from './figures.js';
 import { showBytes, showFactor, showLength, showPercent, showRate, showTime } from './units.js';
 

@@ -1,5 +1,6 @@
 import type { Machine } from '../machine.js';
-import { isOurs, type Row, type Suite } from '../suite.js';
+import { isOurs, type Row } from '../row.js';
+import type { Suite } from '../suite.js';
 import { distinct, groupsOf } from './figures.js';
 import { tableOf } from './table.js';
 import { showBytes } from './units.js';

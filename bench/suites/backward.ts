@@ -6,16 +6,17 @@ import {
   disposeBackwardInputs,
   flashBackwardEntrant,
 } from '../backward-contestants.js';
-import type { Context, FloatDType } from '../context.js';
 import { dtypeSize, javascriptEntrant, standardEntrant, type Work } from '../contestants.js';
+import type { Context, FloatDType } from '../context.js';
 import { compete, type Entrant } from '../entrant.js';
 import { GradientOracle, type Gradients } from '../gradient-oracle.js';
 import { converted, randomInputs, relaid } from '../inputs.js';
 import { type MemoryContestant, measureMemory } from '../memory.js';
 import { naiveAttentionBackward } from '../peers/javascript.js';
 import { nativeStandardBackward } from '../peers/standard.js';
+import type { Row } from '../row.js';
 import { type AttentionShape, backwardFlopsOf, inherentBackwardBytes } from '../shape.js';
-import type { BenchCase, Row, Suite } from '../suite.js';
+import type { BenchCase, Suite } from '../suite.js';
 
 /** A longer one would need gigabytes for standard attention's three N x N matrices a head. */
 const longestQuadratic = 4096;

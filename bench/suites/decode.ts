@@ -1,4 +1,3 @@
-import type { Context, FloatDType } from '../context.js';
 import {
   dtypeSize,
   flashEntrant,
@@ -6,6 +5,7 @@ import {
   ortEntrant,
   type Work,
 } from '../contestants.js';
+import type { Context, FloatDType } from '../context.js';
 import { compete, type Entrant } from '../entrant.js';
 import {
   converted,
@@ -19,8 +19,9 @@ import { benchAddon } from '../native.js';
 import { type Numbers, Oracle } from '../oracle.js';
 import { naiveAttention } from '../peers/javascript.js';
 import { groupQueryDecode, type OrtProblem, standardGraph } from '../peers/onnx-graphs.js';
+import type { Row } from '../row.js';
 import { type AttentionShape, flopsOf, keyBytes } from '../shape.js';
-import type { BenchCase, Row, Suite } from '../suite.js';
+import type { BenchCase, Suite } from '../suite.js';
 
 /** One new token of Llama 3 8B. */
 const model = { heads: 32, kvHeads: 8, headDim: 128, seqlenQ: 1, causal: false } as const;

@@ -1,4 +1,3 @@
-import type { Context, FloatDType } from '../context.js';
 import {
   dtypeSize,
   flashEntrant,
@@ -7,19 +6,21 @@ import {
   standardEntrant,
   type Work,
 } from '../contestants.js';
+import type { Context, FloatDType } from '../context.js';
 import { compete, type Entrant } from '../entrant.js';
 import { converted, disposeInputs, numbersOf, randomInputs, relaid } from '../inputs.js';
 import { Oracle } from '../oracle.js';
+import { naiveAttention } from '../peers/javascript.js';
 import {
   groupQueryAttention,
   multiHeadAttention,
   onnxAttention,
   standardGraph,
 } from '../peers/onnx-graphs.js';
-import { naiveAttention } from '../peers/javascript.js';
 import { nativeStandard } from '../peers/standard.js';
+import type { Row } from '../row.js';
 import { type AttentionShape, flopsOf, inherentBytes } from '../shape.js';
-import type { BenchCase, Row, Suite } from '../suite.js';
+import type { BenchCase, Suite } from '../suite.js';
 
 /** Longer ones would need gigabytes for the matrices of the quadratic contestants. */
 const longestQuadratic = 4096;

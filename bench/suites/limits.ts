@@ -1,6 +1,7 @@
 import type { Context } from '../context.js';
 import { benchAddon } from '../native.js';
-import type { BenchCase, Row, Suite } from '../suite.js';
+import type { Row } from '../row.js';
+import type { BenchCase, Suite } from '../suite.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;

@@ -1,8 +1,9 @@
 import { freemem } from 'node:os';
 import type { Context } from '../context.js';
 import { type MemoryContestant, measureMemory } from '../memory.js';
+import type { Row } from '../row.js';
 import { type AttentionShape, inherentBytes } from '../shape.js';
-import type { BenchCase, Row, Suite } from '../suite.js';
+import type { BenchCase, Suite } from '../suite.js';
 
 interface Series {
   readonly group: string;

@@ -1,9 +1,10 @@
 import { flashAttention, randn, synchronize, type Tensor, tensor } from '../../lib/index.js';
 import type { Context } from '../context.js';
 import { multiHeadAttention } from '../peers/onnx-graphs.js';
+import { ours, type Row } from '../row.js';
 import type { AttentionShape } from '../shape.js';
 import { spreadOf } from '../spread.js';
-import { type BenchCase, ours, type Row, type Suite } from '../suite.js';
+import type { BenchCase, Suite } from '../suite.js';
 
 const tiny: AttentionShape = {
   batch: 1,

@@ -3,9 +3,10 @@ import { flashAttention } from '../../lib/index.js';
 import type { Context } from '../context.js';
 import { disposeInputs, randomInputs } from '../inputs.js';
 import { multiHeadAttention } from '../peers/onnx-graphs.js';
+import { ours, type Row } from '../row.js';
 import type { AttentionShape } from '../shape.js';
 import { type Spread, spreadOf } from '../spread.js';
-import { type BenchCase, ours, type Row, type Suite } from '../suite.js';
+import type { BenchCase, Suite } from '../suite.js';
 
 const wantedSeconds = 2;
 const periodMs = 1;

@@ -75,7 +75,8 @@ Napi::ArrayBuffer Environment::array_buffer_over(const std::shared_ptr<Storage>&
   const napi_status status = napi_create_external_arraybuffer(
       env_, storage->data(), storage->bytes(), free, owner, &buffer);
   if (status == napi_ok) return Napi::ArrayBuffer(env_, buffer);
-  // This failure comes from behind the point where Node has taken the owner over and calls `free`; all others from before.
+  // This failure comes from behind the point where Node has taken the owner over and calls `free`;
+  // all others from before.
   if (status != napi_generic_failure) delete owner;
   Napi::ArrayBuffer copy = array_buffer(storage->bytes());
   std::memcpy(copy.Data(), storage->data(), storage->bytes());

@@ -38,8 +38,8 @@ class Environment {
   static constexpr size_t kMostForeignBytes = (size_t{1} << 32) - 1;
 
   /**
-   * An ArrayBuffer over the memory of `storage`, which it holds from now on; a copy where the runtime allows no foreign
-   * memory, as Electron does. Throws Error{kOutOfMemory}.
+   * An ArrayBuffer over the memory of `storage`, which it holds from now on; a copy where the
+   * runtime allows no foreign memory, as Electron does. Throws Error{kOutOfMemory}.
    */
   Napi::ArrayBuffer array_buffer_over(const std::shared_ptr<Storage>& storage);
 

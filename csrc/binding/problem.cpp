@@ -178,8 +178,8 @@ class Reader {
     problem_.mask = tensor("mask");
     if (problem_.mask.present()) broadcast_mask();
     BlockMaskView& block_mask = problem_.block_mask;
-    block_mask.table = index("blockTable");
-    block_mask.bits = tensor("blockBits");
+    block_mask.table = index("blockMaskTable");
+    block_mask.bits = tensor("blockMaskBits");
     if (!block_mask.present()) return;
     block_mask.block_q = to_integer(get("blockQ"), "blockQ", 1, kMaxInt32);
     block_mask.block_k = to_integer(get("blockK"), "blockK", 1, kMaxInt32);
@@ -220,7 +220,10 @@ int64_t longest(const View& offsets) {
   return result;
 }
 
-/** `view` in host memory once it is filled: where it is, in its storage's own copy, or in one that `held` gets. */
+/**
+ * `view` in host memory once it is filled: where it is, in its storage's own copy, or in one that
+ * `held` gets.
+ */
 View readable(const View& view, const std::shared_ptr<Storage>& storage, Stream& stream,
               std::vector<std::shared_ptr<Storage>>& held) {
   View result = view;

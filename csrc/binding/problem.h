@@ -27,7 +27,10 @@ struct AttentionCall {
 
 AttentionCall attention_call(const Napi::Value& args);
 
-/** A call of attentionBackward(): the forward call, its results, and the gradients as far as they are given. */
+/**
+ * A call of attentionBackward(): the forward call, its results, and the gradients as far as they
+ * are given.
+ */
 struct BackwardCall {
   AttentionCall forward;
   AttentionGradients gradients;
@@ -35,16 +38,20 @@ struct BackwardCall {
 
 BackwardCall backward_call(const Napi::Value& args);
 
-/** A valid call's problem with index tensors that the host can read; `held` keeps those alive that had to be fetched. */
+/**
+ * A valid call's problem with index tensors that the host can read; `held` keeps those alive that
+ * had to be fetched.
+ */
 struct HostProblem {
   AttentionProblem problem;
   std::vector<std::shared_ptr<Storage>> held;
 };
 
 /**
- * Waits for the index tensors of a valid call, fetches those that only the device has, and throws unless what they
- * hold is legal. Replaces, in the call as well, the totals that a varlen call without maxSeqlenQ or maxSeqlenK starts
- * with by the length of the longest sequence. Waits for nothing when the indices are ready.
+ * Waits for the index tensors of a valid call, fetches those that only the device has, and throws
+ * unless what they hold is legal. Replaces, in the call as well, the totals that a varlen call
+ * without maxSeqlenQ or maxSeqlenK starts with by the length of the longest sequence. Waits for
+ * nothing when the indices are ready.
  */
 HostProblem check_indices(AttentionCall& call);
 

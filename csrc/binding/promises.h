@@ -33,8 +33,9 @@ class Promises {
                      std::shared_ptr<Storage> target, const std::function<void()>& enqueue);
 
   /**
-   * A promise that is resolved with an ArrayBuffer over `storage` once everything enqueued on `stream` so far has run, or
-   * rejected with the failure of what should have filled it. Only those tasks hold `storage` besides.
+   * A promise that is resolved with an ArrayBuffer over `storage` once everything enqueued on
+   * `stream` so far has run, or rejected with the failure of what should have filled it. Only those
+   * tasks hold `storage` besides.
    */
   Napi::Value handed_over(Stream& stream, std::shared_ptr<Storage> storage);
 

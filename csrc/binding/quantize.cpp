@@ -34,7 +34,7 @@ void read_rotation(const Napi::Value& seed, Quantized& quantized) {
   if (quantized.rotated) quantized.seed = to_uint64(seed, "hadamard.seed");
 }
 
-/** What one scale is for. The numbers are shared with lib/scales.ts. */
+/** What one scale is for. The numbers are shared with lib/attention/scales.ts. */
 enum class Per { kTensor = 0, kHead = 1, kBlock = 2 };
 
 Sizes scale_shape(Per per, const Quantized& q) {

@@ -32,7 +32,10 @@ Napi::Value copied(Environment& environment, const TensorRef& tensor, DType dtyp
   });
 }
 
-/** Whether the tensor is all there is in its memory, and that memory the host's own and held by no other tensor. */
+/**
+ * Whether the tensor is all there is in its memory, and that memory the host's own and held by no
+ * other tensor.
+ */
 bool can_be_given_away(const Environment& environment, const TensorRef& tensor) {
   const Storage& storage = *tensor.storage;
   const size_t bytes = static_cast<size_t>(tensor.view.size()) * dtype_size(tensor.view.dtype);

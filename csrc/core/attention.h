@@ -10,7 +10,10 @@
 
 namespace fa {
 
-/** A window bound that bounds nothing. Small enough that sums with sequence positions cannot overflow. */
+/**
+ * A window bound that bounds nothing. Small enough that sums with sequence positions cannot
+ * overflow.
+ */
 constexpr int64_t kUnbounded = int64_t{1} << 60;
 
 constexpr int64_t kMaxHeadDim = 576;
@@ -21,11 +24,14 @@ constexpr int64_t kMaxSeqlen = (int64_t{1} << 30) - 1;
 /** Consecutive tokens of a head of q or k that share a scale. */
 constexpr int64_t kScaleTokens = 128;
 
-/** Block-sparse pattern: cell (bq, bk) is 0 = skip, 1 = full, n >= 2 = partial with bitmap n - 2. */
+/**
+ * Block-sparse pattern: cell (bq, bk) is 0 = skip, 1 = full, n >= 2 = partial with bitmap n - 2.
+ */
 struct BlockMaskView {
   View table;  // int32 [batch or 1, heads or 1, ceil(seqlen_q / block_q), ceil(seqlen_k / block_k)]
-  View
-      bits;  // int32 [bitmaps, block_q, ceil(block_k / 32)]: bit t of word w is key 32 w + t. May have 0 bitmaps.
+  // int32 [bitmaps, block_q, ceil(block_k / 32)]: bit t of word w is key 32 w + t. May have 0
+  // bitmaps.
+  View bits;
   int64_t block_q = 0;
   int64_t block_k = 0;
   bool present() const { return table.present(); }
@@ -45,10 +51,11 @@ struct AttentionProblem {
   //   paged   q [B, Sq, H, D]       k [pages, pageSize, Hkv, D]     v [pages, pageSize, Hkv, Dv]  + page_table, seqlens_k
   View q, k, v;
   View out;  // like q, with dim Dv, of out_dtype()
-  View
-      lse;  // float32, natural log: dense and paged [B, H, Sq], varlen [1, H, totalQ]; absent when not wanted
+  // float32, natural log: dense and paged [B, H, Sq], varlen [1, H, totalQ]; absent when not wanted
+  View lse;
 
-  // float8_e4m3 only: what an element is multiplied by. Strides may be 0, where one scale stands for several.
+  // float8_e4m3 only: what an element is multiplied by. Strides may be 0, where one scale stands
+  // for several.
   View q_scale;  // float32 [B, H, ceil(Sq / kScaleTokens)]
   View k_scale;  // float32 [B, Hkv, ceil(Sk / kScaleTokens)]
   View v_scale;  // float32 [B, Hkv]
@@ -84,7 +91,10 @@ struct AttentionProblem {
   bool paged() const { return page_table.present(); }
 };
 
-/** Calls `function` with the tensors whose contents decide what is legal, as far as they are present. */
+/**
+ * Calls `function` with the tensors whose contents decide what is legal, as far as they are
+ * present.
+ */
 template <typename Function>
 void for_each_index(AttentionProblem& problem, Function function) {
   for (View* view : {&problem.cu_seqlens_q, &problem.cu_seqlens_k, &problem.page_table,
@@ -93,7 +103,10 @@ void for_each_index(AttentionProblem& problem, Function function) {
   }
 }
 
-/** What the backward pass of a problem reads beside it, and writes. The problem's out and lse are inputs then. */
+/**
+ * What the backward pass of a problem reads beside it, and writes. The problem's out and lse are
+ * inputs then.
+ */
 struct AttentionGradients {
   View dout;                   // like out
   View dq, dk, dv;             // contiguous, shaped like q, k, v
@@ -123,18 +136,22 @@ void validate(const AttentionProblem& problem);
 void validate_backward(const AttentionProblem& problem, const AttentionGradients& gradients);
 
 /**
- * Scales of shape [1], [batch, heads] or `shape` itself, as a view of `shape`: strides are 0 where one scale stands for
- * several. A view that is none of these comes back as it is, for `validate` to judge.
+ * Scales of shape [1], [batch, heads] or `shape` itself, as a view of `shape`: strides are 0 where
+ * one scale stands for several. A view that is none of these comes back as it is, for `validate` to
+ * judge.
  */
 View scales_over(const View& scales, std::initializer_list<int64_t> shape);
 
-/** Throws the fa::Error of a call that no float8 kernel can do: `where` follows "float32, float16 or bfloat16". */
+/**
+ * Throws the fa::Error of a call that no float8 kernel can do: `where` follows "float32, float16 or
+ * bfloat16".
+ */
 [[noreturn]] void refuse_float8(const std::string& where);
 
 /**
- * Throws fa::Error unless what the index tensors hold is legal: cu_seqlens ascending from 0 to the total,
- * seqlens_k within range, page-table entries within the pages, block-mask cells within the bitmaps. They are
- * host memory; no other tensor is looked at.
+ * Throws fa::Error unless what the index tensors hold is legal: cu_seqlens ascending from 0 to the
+ * total, seqlens_k within range, page-table entries within the pages, block-mask cells within the
+ * bitmaps. They are host memory; no other tensor is looked at.
  */
 void validate_contents(const AttentionProblem& problem);
 

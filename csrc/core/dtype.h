@@ -9,7 +9,7 @@
 
 namespace fa {
 
-// The numbers are shared with lib/dtype.ts.
+// The numbers are shared with lib/tensor/dtype.ts.
 enum class DType : int {
   kFloat32 = 0,
   kFloat16 = 1,

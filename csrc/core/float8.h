@@ -1,6 +1,6 @@
-// float8 e4m3 (OCP 8-bit floating point): sign, 4 exponent bits with bias 7, 3 mantissa bits. Below 2^-6 the spacing
-// stays 2^-9; the largest value is 448; 0x7f and 0xff are NaN; there is no infinity. One source for every device, so that
-// they agree to the bit.
+// float8 e4m3 (OCP 8-bit floating point): sign, 4 exponent bits with bias 7, 3 mantissa bits. Below
+// 2^-6 the spacing stays 2^-9; the largest value is 448; 0x7f and 0xff are NaN; there is no
+// infinity. One source for every device, so that they agree to the bit.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,9 @@ static FA_INLINE float e4m3_to_float(uint8_t bits) {
   return value;
 }
 
-/** To nearest, ties to even; beyond 448, infinities included, 448 with the sign. NaN becomes 0x7f. */
+/**
+ * To nearest, ties to even; beyond 448, infinities included, 448 with the sign. NaN becomes 0x7f.
+ */
 static FA_INLINE uint8_t float_to_e4m3(float value) {
   uint32_t bits;
   memcpy(&bits, &value, sizeof bits);

@@ -1,5 +1,5 @@
-// Functions that kernels call. Always inlined, so that the linker can never hand code compiled for a
-// newer instruction set to an older machine.
+// Functions that kernels call. Always inlined, so that the linker can never hand code compiled for
+// a newer instruction set to an older machine.
 #pragma once
 
 #if defined(__CUDACC__)

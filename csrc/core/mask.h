@@ -11,8 +11,9 @@ namespace fa {
 enum class TileKind { kSkip, kPartial, kFull };
 
 /**
- * What causal, window, sink tokens and the sequence's length make of a row: an interval of keys, and the first few. With
- * Int = int32_t, bounds must lie within 2^30 of 0, which no sequence is long enough to tell from unbounded.
+ * What causal, window, sink tokens and the sequence's length make of a row: an interval of keys,
+ * and the first few. With Int = int32_t, bounds must lie within 2^30 of 0, which no sequence is
+ * long enough to tell from unbounded.
  */
 template <typename Int>
 struct BasicWindowMask {
@@ -32,7 +33,9 @@ struct BasicWindowMask {
     return last < 0 ? 0 : (last < seqlen_k ? last : seqlen_k);
   }
 
-  /** Queries [i0, i1) x keys [j0, j1). Both bounds grow with i, so the first and last row decide. */
+  /**
+   * Queries [i0, i1) x keys [j0, j1). Both bounds grow with i, so the first and last row decide.
+   */
   FA_INLINE TileKind classify(Int i0, Int i1, Int j0, Int j1) const {
     if (j0 >= end(i1 - 1) || (j1 <= begin(i0) && j0 >= sink_tokens)) return TileKind::kSkip;
     return shows_all(i0, i1, j0, j1) ? TileKind::kFull : TileKind::kPartial;
@@ -53,8 +56,11 @@ struct BasicWindowMask {
 
 using WindowMask = BasicWindowMask<int64_t>;
 
-/** One (batch, head)'s table of a block mask: 0 = skip, 1 = full, n >= 2 = partial with bitmap n - 2. */
-struct BlockTable {
+/**
+ * One (batch, head)'s table of a block mask: 0 = skip, 1 = full, n >= 2 = partial with bitmap n -
+ * 2.
+ */
+struct BlockMaskTable {
   const int32_t* cells;  // null: no block mask
   int64_t row_stride, column_stride;
   int64_t block_q, block_k;

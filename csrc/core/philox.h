@@ -3,9 +3,9 @@
 //
 // Dropout draws   key = (seed_lo, seed_hi ^ offset_hi),
 //                 counter = (j >> 2, i, batch * heads + head, offset_lo),
-// and word j & 3 decides about the pair (i, j): kept iff word >= floor(p * 2^32).
-// randn draws     key = (seed_lo, seed_hi), counter = (n_lo, n_hi, 0, 0) for elements 4n .. 4n + 3.
-// Rotations draw  key = (seed_lo, seed_hi), counter = (n, 0, 0, 1) for the signs of dims 128n .. 128n + 127.
+// and word j & 3 decides about the pair (i, j): kept iff word >= floor(p * 2^32). randn draws
+// key = (seed_lo, seed_hi), counter = (n_lo, n_hi, 0, 0) for elements 4n .. 4n + 3. Rotations draw
+// key = (seed_lo, seed_hi), counter = (n, 0, 0, 1) for the signs of dims 128n .. 128n + 127.
 #pragma once
 
 #include <cstdint>

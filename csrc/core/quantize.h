@@ -1,6 +1,7 @@
-// Float8 tensors: element = e4m3 value * scale. A scale maps the largest magnitude of what shares it to 448, the largest
-// e4m3 value. Rotating rows of q and k first by one orthogonal matrix leaves q . k as it is and spreads outliers over
-// the whole row (FlashAttention-3, Shah et al. 2024, section 3.3): M = diag(random signs) * Hadamard / sqrt(dim).
+// Float8 tensors: element = e4m3 value * scale. A scale maps the largest magnitude of what shares
+// it to 448, the largest e4m3 value. Rotating rows of q and k first by one orthogonal matrix leaves
+// q . k as it is and spreads outliers over the whole row (FlashAttention-3, Shah et al. 2024,
+// section 3.3): M = diag(random signs) * Hadamard / sqrt(dim).
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,8 @@ namespace fa {
 
 struct Quantized {
   View values;  // float8_e4m3 [batch, seqlen, heads, dim]
-  View
-      scales;  // float32, contiguous: [1], [batch, heads] or [batch, heads, ceil(seqlen / kScaleTokens)]
+  // float32, contiguous: [1], [batch, heads] or [batch, heads, ceil(seqlen / kScaleTokens)]
+  View scales;
   bool rotated = false;  // dim is a power of two then
   uint64_t seed = 0;     // of the signs
 
@@ -27,7 +28,10 @@ struct Quantized {
   View block_scales() const { return scales_over(scales, {batch(), heads(), blocks()}); }
 };
 
-/** Throws fa::Error unless `plain` [batch, seqlen, heads, dim] can become `quantized`, or the reverse. */
+/**
+ * Throws fa::Error unless `plain` [batch, seqlen, heads, dim] can become `quantized`, or the
+ * reverse.
+ */
 void validate_quantized(const View& plain, const Quantized& quantized);
 
 /** The scale of elements whose largest finite magnitude is that: never 0 or subnormal. */

@@ -1,5 +1,5 @@
-// Device memory, reference-counted. Handles in JavaScript and tasks in a stream share it; whoever is
-// last frees it, so a tensor may be disposed while work that reads it is still queued.
+// Device memory, reference-counted. Handles in JavaScript and tasks in a stream share it; whoever
+// is last frees it, so a tensor may be disposed while work that reads it is still queued.
 #pragma once
 
 #include <atomic>
@@ -22,13 +22,19 @@ class Storage {
   Storage& operator=(const Storage&) = delete;
 
   virtual void* data() const = 0;
-  /** The same bytes where the host can read them, once the task `written_by` has run; null when only the device has them. */
+  /**
+   * The same bytes where the host can read them, once the task `written_by` has run; null when only
+   * the device has them.
+   */
   virtual const void* host_data() const = 0;
   size_t bytes() const { return bytes_; }
   /** The stream whose tasks write it; never dereferenced after that stream is gone. */
   Stream* stream() const { return stream_; }
 
-  /** Sequence number of the task that writes it last; 0 when it was filled before any task. JS thread only. */
+  /**
+   * Sequence number of the task that writes it last; 0 when it was filled before any task. JS
+   * thread only.
+   */
   uint64_t written_by = 0;
 
   /** Why the task that should have written it failed; null when nothing went wrong. */

@@ -1,4 +1,5 @@
-// Scratch that a thread keeps: grown to the largest request, so steady-state calls allocate nothing.
+// Scratch that a thread keeps: grown to the largest request, so steady-state calls allocate
+// nothing.
 #pragma once
 
 #include <cstddef>

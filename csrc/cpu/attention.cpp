@@ -36,7 +36,10 @@ void clear_uncovered_rows(const AttentionProblem& p) {
   }
 }
 
-/** Where the partial results of split keys lie, float32 and contiguous: out [1 or B, S, H, Dv] and lse [1 or B, H, S] each. */
+/**
+ * Where the partial results of split keys lie, float32 and contiguous: out [1 or B, S, H, Dv] and
+ * lse [1 or B, H, S] each.
+ */
 struct Partials {
   AttentionProblem first;  // the problem with out and lse of the first split
   int64_t stride = 0;      // floats from one split to the next
@@ -61,7 +64,10 @@ View moved(View view, int64_t elements) {
   return view;
 }
 
-/** What a stream's thread keeps from call to call, so that a call like the last one allocates nothing. */
+/**
+ * What a stream's thread keeps from call to call, so that a call like the last one allocates
+ * nothing.
+ */
 struct Workspace {
   ForwardPlan plan;
   Arena sinks, partials;

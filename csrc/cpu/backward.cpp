@@ -1,5 +1,6 @@
-// The backward pass over threads. A work item is a (batch, kv head) and a part of its query rows: it owns the rows' dQ and
-// sums dK and dV privately. Parts are added in a fixed order, so the result is reproducible.
+// The backward pass over threads. A work item is a (batch, kv head) and a part of its query rows:
+// it owns the rows' dQ and sums dK and dV privately. Parts are added in a fixed order, so the
+// result is reproducible.
 #include <algorithm>
 #include <vector>
 

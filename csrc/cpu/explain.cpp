@@ -34,7 +34,10 @@ double window_pairs(const WindowMask& w, int64_t i0, int64_t i1, int64_t j0, int
          static_cast<double>(i1 - i0) * static_cast<double>(j0);
 }
 
-/** Pairs that one head computes. A dense mask is not looked into: what it hides is computed all the same. */
+/**
+ * Pairs that one head computes. A dense mask is not looked into: what it hides is computed all the
+ * same.
+ */
 double visible_pairs(const ForwardArgs& args, const WindowMask& window, int64_t head) {
   const BlockMaskArgs& blocks = args.block_mask;
   if (blocks.cells == nullptr) return window_pairs(window, 0, args.seqlen_q, 0, args.seqlen_k);
@@ -76,10 +79,10 @@ struct Counts {
 };
 
 /**
- * Tiles of one kv head and the query heads that share it. Real tiles are classified, by the function
- * that the kernels use, but not every one: without a block mask tiles change their kind only where a
- * bound of the window crosses them, and what many rows below one another count is an arithmetic
- * progression. So the time does not grow with the number of queries or keys.
+ * Tiles of one kv head and the query heads that share it. Real tiles are classified, by the
+ * function that the kernels use, but not every one: without a block mask tiles change their kind
+ * only where a bound of the window crosses them, and what many rows below one another count is an
+ * arithmetic progression. So the time does not grow with the number of queries or keys.
  */
 class TileCounter {
  public:
@@ -115,7 +118,10 @@ class TileCounter {
   }
 
  private:
-  /** Periods from `at` on in which the bounds of the window pass no tile of another sort; at least 1. */
+  /**
+   * Periods from `at` on in which the bounds of the window pass no tile of another sort; at least
+   * 1.
+   */
   int64_t uniform_periods(int64_t at, int64_t periods, int64_t queries) const {
     const int64_t tile = plan_.tile_k, keys = args_.seqlen_k;
     const int64_t sinks = std::min(window_.sink_tokens, keys);

@@ -12,7 +12,8 @@ namespace fa::cpu {
 
 namespace {
 
-// Tiles and panels, by what fits: a tile of scores in L1, packed panels and a packed K/V tile in L2.
+// Tiles and panels, by what fits: a tile of scores in L1, packed panels and a packed K/V tile in
+// L2.
 constexpr int kTileKeys = 128;
 constexpr int kTileKeysWide = 64;  // head dims above kWideHeadDim
 constexpr int64_t kWideHeadDim = 256;

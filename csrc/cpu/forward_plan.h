@@ -36,8 +36,8 @@ struct WorkItem {
 WorkItem work_item(const AttentionProblem& problem, const ForwardPlan& plan, int64_t index);
 
 /**
- * The kernel's arguments for a (batch, kv head) of the problem, all rows and keys. `sinks` holds the logits of all heads as
- * float32, or is null.
+ * The kernel's arguments for a (batch, kv head) of the problem, all rows and keys. `sinks` holds
+ * the logits of all heads as float32, or is null.
  */
 ForwardArgs forward_args(const AttentionProblem& problem, const ForwardPlan& plan, int64_t batch,
                          int64_t kv_head, const float* sinks);

@@ -5,7 +5,10 @@
 
 namespace fa::cpu {
 
-/** The kernels in use; decided once. Throws Error{kOption} when FLASH_ATTENTION_CPU_ISA names a level that cannot run here. */
+/**
+ * The kernels in use; decided once. Throws Error{kOption} when FLASH_ATTENTION_CPU_ISA names a
+ * level that cannot run here.
+ */
 const KernelTable& kernels();
 
 }  // namespace fa::cpu

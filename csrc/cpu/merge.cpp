@@ -16,7 +16,10 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-/** Fills `weights` from the states' lse; returns the merged lse. All weights are 0 when no state saw anything. */
+/**
+ * Fills `weights` from the states' lse; returns the merged lse. All weights are 0 when no state saw
+ * anything.
+ */
 float merge_weights(float* weights, size_t states) {
   const float highest = *std::max_element(weights, weights + states);
   if (highest == -kInfinity) {

@@ -1,5 +1,5 @@
-// What the CPU can do with tensors, synchronously on the calling thread and the pool. cpu/stream.cpp
-// queues these.
+// What the CPU can do with tensors, synchronously on the calling thread and the pool.
+// cpu/stream.cpp queues these.
 #pragma once
 
 #include <atomic>
@@ -14,7 +14,10 @@ namespace fa::cpu {
 
 using Cancel = const std::atomic<bool>*;
 
-/** Name of the instruction set in use ("x86-64-v3"); FLASH_ATTENTION_CPU_ISA pins one. Throws Error{kOption} if it cannot run here. */
+/**
+ * Name of the instruction set in use ("x86-64-v3"); FLASH_ATTENTION_CPU_ISA pins one. Throws
+ * Error{kOption} if it cannot run here.
+ */
 const std::string& isa();
 /** Every level this binary holds that this machine can run, best first. */
 std::vector<std::string> isa_levels();

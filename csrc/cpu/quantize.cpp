@@ -35,7 +35,9 @@ struct Block {
 
 int64_t count(const Quantized& q) { return q.batch() * q.heads() * q.blocks(); }
 
-/** Rows of a tensor by the rotation of a Quantized; that of one which is not rotated does nothing. */
+/**
+ * Rows of a tensor by the rotation of a Quantized; that of one which is not rotated does nothing.
+ */
 class Rotation {
  public:
   explicit Rotation(const Quantized& q)
@@ -60,7 +62,9 @@ class Rotation {
   }
 
  private:
-  /** row <- row * Hadamard / sqrt(dim), its own inverse: log2(dim) steps of sums and differences. */
+  /**
+   * row <- row * Hadamard / sqrt(dim), its own inverse: log2(dim) steps of sums and differences.
+   */
   void hadamard(float* row) const {
     for (int half = 1; half < dim_; half *= 2) {
       for (int at = 0; at < dim_; at += 2 * half) {

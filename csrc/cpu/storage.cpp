@@ -68,7 +68,10 @@ void* map_block(size_t length) {
   return begin + head;
 }
 
-/** Mapped memory that was freed, the oldest first. A server's calls have the same few sizes again and again. */
+/**
+ * Mapped memory that was freed, the oldest first. A server's calls have the same few sizes again
+ * and again.
+ */
 class KeptBlocks {
  public:
   /** Of the process: environments share it, and it outlives them all. */

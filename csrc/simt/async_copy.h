@@ -1,5 +1,5 @@
-// cp.async: between the instruction and the wait that demands it, a copy may land at any time. Until
-// then its destination holds NaN, and touching it is a race.
+// cp.async: between the instruction and the wait that demands it, a copy may land at any time.
+// Until then its destination holds NaN, and touching it is a race.
 #pragma once
 
 #include <cstdint>

@@ -16,8 +16,9 @@ enum class Access { kLoad, kStore, kAsyncCopy };
 int extra_passes(const uint32_t (&addresses)[32], uint32_t mask, int bytes);
 
 /**
- * Puts the accesses that a warp's lanes make one after another together again: the n-th execution of
- * a source line by one lane belongs to the n-th by the others, counted since the warp last converged.
+ * Puts the accesses that a warp's lanes make one after another together again: the n-th execution
+ * of a source line by one lane belongs to the n-th by the others, counted since the warp last
+ * converged.
  */
 class SharedAccesses {
  public:

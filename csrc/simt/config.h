@@ -10,7 +10,8 @@ namespace simt {
 enum class Policy {
   kInOrder,  // the first that can, lanes and blocks in order
   kRandom,   // any, most often the same again
-  kPriority,  // one as far as it goes, so that it runs far ahead of the others (PCT, Burckhardt et al. 2010)
+  // one as far as it goes, so that it runs far ahead of the others (PCT, Burckhardt et al. 2010)
+  kPriority,
 };
 
 /** When an asynchronous copy lands: at the wait that demands it, at once, or either. */

@@ -39,7 +39,9 @@ cudaError_t note(cudaError_t error) {
   return error;
 }
 
-/** The result of a call to `device`, which nothing leads to success once a kernel has failed there. */
+/**
+ * The result of a call to `device`, which nothing leads to success once a kernel has failed there.
+ */
 cudaError_t on(int device, cudaError_t result = cudaSuccess) {
   if (static_cast<size_t>(device) >= simt::device_presets().size())
     return note(cudaErrorInvalidDevice);

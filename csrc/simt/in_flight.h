@@ -1,5 +1,5 @@
-// What the engines of a block have been asked to do and have not done yet. They act when nothing else
-// can, at once, or somewhere between, as the configuration says (Delivery).
+// What the engines of a block have been asked to do and have not done yet. They act when nothing
+// else can, at once, or somewhere between, as the configuration says (Delivery).
 #pragma once
 
 #include <cstddef>
@@ -52,7 +52,10 @@ void advance(Block& block, EngineStore& store, EngineStore::State until);
 /** Lets some engine do something; false if there is nothing to do. */
 bool deliver_one();
 
-/** Reports a thread that tells other blocks that it is done before it knows its stores to be complete. */
+/**
+ * Reports a thread that tells other blocks that it is done before it knows its stores to be
+ * complete.
+ */
 void check_stores_at_release(const Thread& thread, const Location& at);
 /** Reports a thread that exits before its stores have read their shared memory. */
 void check_stores_at_exit(const Thread& thread);

@@ -1,5 +1,5 @@
-// The generic proxy, through which threads access shared memory, and the async proxy, through which the
-// engines do. What threads have written is visible to the engines only behind a proxy fence.
+// The generic proxy, through which threads access shared memory, and the async proxy, through which
+// the engines do. What threads have written is visible to the engines only behind a proxy fence.
 #pragma once
 
 #include <cstdint>

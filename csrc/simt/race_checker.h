@@ -123,8 +123,8 @@ class RaceChecker {
   std::vector<Write> chunks_;    // by chunk
   std::vector<Write> writes_;    // by byte, of the chunks that are kMixed
   std::vector<uint32_t> reads_;  // [warp][byte]: when the warp last read it
-  std::vector<uint8_t>
-      readers_;  // [warp][byte]: the lane that did, or kManyLanes, or kCollectively
+  // [warp][byte]: the lane that did, or kManyLanes, or kCollectively
+  std::vector<uint8_t> readers_;
   /** [agent][chunk]: when the agent last read any of it. Empty for agents that never read. */
   std::vector<uint32_t> chunk_reads_[kAgents];
   std::vector<int> reading_agents_;

@@ -10,7 +10,10 @@ struct Thread;
 struct Warp;
 struct Block;
 
-/** Suspends the running thread until somebody wakes it. `what` must be a literal: reports compare it. */
+/**
+ * Suspends the running thread until somebody wakes it. `what` must be a literal: reports compare
+ * it.
+ */
 void block_current(const char* what, const Location& at);
 void wake(Thread& thread);
 /** Wakes the lanes of `mask`. */

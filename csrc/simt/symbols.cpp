@@ -23,7 +23,10 @@ std::vector<T> read_table(std::ifstream& file, uint64_t offset, size_t count) {
   return table;
 }
 
-/** The function that starts at `address`, in the full symbol table, which hidden functions are in, too. */
+/**
+ * The function that starts at `address`, in the full symbol table, which hidden functions are in,
+ * too.
+ */
 std::string find_symbol(const char* path, uint64_t address) {
   std::ifstream file(path, std::ios::binary);
   const auto header = read_table<Elf64_Ehdr>(file, 0, 1);

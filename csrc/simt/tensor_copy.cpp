@@ -42,7 +42,10 @@ uint32_t alignment_of(const TensorMap& map) {
   return std::max(kMinAlignment, 8 * map.swizzle_bytes());
 }
 
-/** Where within the box its byte at `offset` lies: address bits 4 to 6 ^= bits 7 to 9, or fewer of them. */
+/**
+ * Where within the box its byte at `offset` lies: address bits 4 to 6 ^= bits 7 to 9, or fewer of
+ * them.
+ */
 uint32_t swizzled(const TensorMap& map, uint32_t offset) {
   const uint32_t mask = map.swizzle_bytes() ? map.swizzle_bytes() - kUnit : 0;
   return offset ^ (offset >> 3 & mask);

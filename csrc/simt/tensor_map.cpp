@@ -20,8 +20,8 @@ bool decode(const void* map, TensorMap* into) {
 
 }  // namespace simt
 
-// CUDA driver API, cuTensorMapEncodeTiled: what it demands without interleaving. Element strides other
-// than 1 and fills other than zeros are not modelled.
+// CUDA driver API, cuTensorMapEncodeTiled: what it demands without interleaving. Element strides
+// other than 1 and fills other than zeros are not modelled.
 CUresult cuTensorMapEncodeTiled(CUtensorMap* map, CUtensorMapDataType type, cuuint32_t rank,
                                 void* address, const cuuint64_t* dims, const cuuint64_t* strides,
                                 const cuuint32_t* box, const cuuint32_t* element_strides,

@@ -1,6 +1,6 @@
 // Vector clocks (Fidge, Mattern 1988): what an agent knows of the others. An agent is a warp, whose
-// lanes share a clock, or an engine that works beside the threads: the tensor core and the copy engine
-// of a warp, and an mbarrier, to which the copies that complete on it belong.
+// lanes share a clock, or an engine that works beside the threads: the tensor core and the copy
+// engine of a warp, and an mbarrier, to which the copies that complete on it belong.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Operations that the lanes of a warp carry out together. Each lane leaves a pointer to its arguments;
-// the last one to arrive does the work for all.
+// Operations that the lanes of a warp carry out together. Each lane leaves a pointer to its
+// arguments; the last one to arrive does the work for all.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,9 @@ struct Rendezvous {
 };
 
 /**
- * Joins the collective `what` of the lanes in `mask`; true for the last lane, which must then do the
- * work and call release. Lanes that meet with another operation, mask or source line are reported.
+ * Joins the collective `what` of the lanes in `mask`; true for the last lane, which must then do
+ * the work and call release. Lanes that meet with another operation, mask or source line are
+ * reported.
  */
 bool join(const char* what, uint32_t mask, void* arguments, const Location& at);
 void wait_for_release(const char* what, const Location& at);

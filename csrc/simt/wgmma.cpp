@@ -277,7 +277,10 @@ bool same_shape(const WgmmaShape& a, const WgmmaShape& b) {
          a.transpose_b == b.transpose_b && a.accumulate == b.accumulate;
 }
 
-/** The product that the warp asks for: a new one, or the one that others of its group have asked for. */
+/**
+ * The product that the warp asks for: a new one, or the one that others of its group have asked
+ * for.
+ */
 Product& next_product(Warpgroup& group, Warp& warp, const WgmmaShape& shape, const Location& at) {
   const Arguments& own = arguments_of<Arguments>(warp, 0);
   const size_t index = static_cast<size_t>(warp.products.issued - group.first);

@@ -1,5 +1,5 @@
-// wgmma: products of a warpgroup that run beside it until it waits for them. A product runs once all
-// four warps have asked for it; each of them gets its results at its own wait.
+// wgmma: products of a warpgroup that run beside it until it waits for them. A product runs once
+// all four warps have asked for it; each of them gets its results at its own wait.
 #pragma once
 
 #include <cstddef>
@@ -73,7 +73,10 @@ void wgmma_fence(const Location& at);
 void wgmma(const WgmmaShape& shape, float* d, const uint32_t* a, uint64_t a_descriptor,
            uint64_t b_descriptor, const Location& at);
 void wgmma_commit(const Location& at);
-/** Until at most `batches` are under way; the accumulators that this completes must be among `named`. */
+/**
+ * Until at most `batches` are under way; the accumulators that this completes must be among
+ * `named`.
+ */
 void wgmma_wait(int batches, std::initializer_list<RegisterRange> named, const Location& at);
 
 void check_products_at_exit(const Thread& thread);

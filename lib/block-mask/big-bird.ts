@@ -1,4 +1,4 @@
-import { checkInteger, checkOptions, checkUint64 } from '../check.js';
+import { checkInteger, checkOptions, checkUint64 } from '../tensor/check.js';
 import { type BlockSize, checkBlockSize, checkSeqlen, geometry } from './geometry.js';
 import { BlockGrid, kFull } from './grid.js';
 import { checkIndexSet, type IndexSet } from './indices.js';
@@ -12,7 +12,10 @@ export interface BigBirdOptions {
   window: number;
   /** Blocks that see all and are seen by all: the first n, or a list of block indices. */
   globalBlocks: IndexSet;
-  /** Blocks drawn for each row of blocks among those it does not see yet (fewer if too few are left). */
+  /**
+   * Blocks drawn for each row of blocks among those it does not see yet (fewer if too few are
+   * left).
+   */
   randomBlocks: number;
   /** 0n to 2n ** 64n - 1n: the same seed draws the same blocks. */
   seed: bigint;

@@ -9,7 +9,9 @@ function lowBits(count: number): number {
   return count >= 32 ? -1 : (1 << count) - 1;
 }
 
-/** Sets keys `from` to `to` (exclusive, cut to the block) of one row that starts at word `start`. */
+/**
+ * Sets keys `from` to `to` (exclusive, cut to the block) of one row that starts at word `start`.
+ */
 export function setRange(
   bits: Int32Array,
   start: number,

@@ -1,10 +1,10 @@
-import '../symbol-dispose.js';
+import '../tensor/symbol-dispose.js';
 
-import { checkInteger } from '../check.js';
-import type { DeviceName } from '../device.js';
-import { fail } from '../errors.js';
-import { tensor } from '../make.js';
-import type { Tensor } from '../tensor.js';
+import type { DeviceName } from '../native/device.js';
+import { fail } from '../native/errors.js';
+import { checkInteger } from '../tensor/check.js';
+import { tensor } from '../tensor/make.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { type BigBirdOptions, bigBirdGrid } from './big-bird.js';
 import { countBits, getBit, wordsPerRow } from './bits.js';
 import { type Blocks, type BlocksOptions, blocksGrid } from './blocks.js';
@@ -25,9 +25,9 @@ const kBrand = Symbol.for('flash-attention.BlockMask');
 const kInspect = Symbol.for('nodejs.util.inspect.custom');
 
 /**
- * Which queries see which keys, exact to the token and stored by blocks: a block is skipped, full, or
- * partial with a bitmap. Attention never touches skipped blocks, so time falls with {@link density}.
- * Equal bitmaps are stored once; a window over 131072 tokens takes a few megabytes.
+ * Which queries see which keys, exact to the token and stored by blocks: a block is skipped, full,
+ * or partial with a bitmap. Attention never touches skipped blocks, so time falls with {@link
+ * density}. Equal bitmaps are stored once; a window over 131072 tokens takes a few megabytes.
  *
  * Combines with `causal`, `window` and `mask` of the call: a pair must pass all of them. Lives in
  * JavaScript memory and is copied to a device once, on the first call that uses it there.
@@ -76,8 +76,9 @@ export class BlockMask {
   /**
    * A mask from booleans per block.
    *
-   * @param blocks Nested arrays `[rows][cols]`, `[heads][rows][cols]` or `[batch][heads][rows][cols]`,
-   * or the same flat as `{ data, shape }`; true where the block is attended.
+   * @param blocks Nested arrays `[rows][cols]`, `[heads][rows][cols]` or
+   * `[batch][heads][rows][cols]`, or the same flat as `{ data, shape }`; true where the block is
+   * attended.
    * @param blockSize Queries and keys of a block.
    * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE`, `ERR_OPTION`.
    */
@@ -86,8 +87,8 @@ export class BlockMask {
   }
 
   /**
-   * Query i sees keys p - left to p + right, p = i + seqlenK - seqlenQ: what `options.window` says, as
-   * a mask.
+   * Query i sees keys p - left to p + right, p = i + seqlenK - seqlenQ: what `options.window` says,
+   * as a mask.
    *
    * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_OPTION`.
    */
@@ -118,8 +119,8 @@ export class BlockMask {
    * Query i sees key j when both belong to the same document: several documents packed into one
    * sequence.
    *
-   * @param ids The document of each token, one list or one per sequence of the batch; `{ idsQ, idsK }`
-   * where queries and keys differ.
+   * @param ids The document of each token, one list or one per sequence of the batch; `{ idsQ, idsK
+   * }` where queries and keys differ.
    * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE`, `ERR_OPTION`.
    */
   static document(
@@ -186,8 +187,8 @@ export class BlockMask {
   }
 
   /**
-   * A picture of the first head's blocks: `#` full, `+` partial, `.` skipped; at most 64 characters a
-   * side.
+   * A picture of the first head's blocks: `#` full, `+` partial, `.` skipped; at most 64 characters
+   * a side.
    */
   toString(): string {
     this.checkLive();

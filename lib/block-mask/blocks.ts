@@ -1,7 +1,7 @@
-import { checkOptions } from '../check.js';
-import { fail } from '../errors.js';
-import { checkShape, sizeOf } from '../shape.js';
-import { show, showShape } from '../show.js';
+import { fail } from '../native/errors.js';
+import { show, showShape } from '../native/show.js';
+import { checkOptions } from '../tensor/check.js';
+import { checkShape, sizeOf } from '../tensor/shape.js';
 import { type BlockSize, checkBlockSize, checkSeqlen, geometry } from './geometry.js';
 import { BlockGrid, kFull, kSkip } from './grid.js';
 

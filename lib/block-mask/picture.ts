@@ -3,8 +3,8 @@ import { kFull, kSkip } from './grid.js';
 const maxSide = 64;
 
 /**
- * One character per block: `#` full, `+` partial, `.` skipped. Beyond 64 rows or columns a character
- * stands for several blocks and is `+` where they differ.
+ * One character per block: `#` full, `+` partial, `.` skipped. Beyond 64 rows or columns a
+ * character stands for several blocks and is `+` where they differ.
  */
 export function picture(table: Int32Array, rows: number, cols: number): string {
   const rowStep = Math.ceil(rows / maxSide);

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
-import { packageRoot } from './package.js';
+import { packageRoot } from '../native/package.js';
 
 /** Which native binary this process loads, and where it comes from. */
 export interface AddonFile {
@@ -45,8 +45,8 @@ export function systemGlibc(): string | undefined {
 }
 
 /**
- * The least glibc that can load `file`: the newest version among the names of the versions it asks for.
- * Undefined when it asks for none, as a musl binary.
+ * The least glibc that can load `file`: the newest version among the names of the versions it asks
+ * for. Undefined when it asks for none, as a musl binary.
  */
 export function requiredGlibc(file: string): string | undefined {
   const names = readFileSync(file)

@@ -1,12 +1,12 @@
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
+import { packageRoot } from '../native/package.js';
 import { findAddon } from './addon-file.js';
-import { packageRoot } from './package.js';
 import { runProbe } from './run-probe.js';
 
 /**
- * Compiles the addon in the package's folder with scripts/cmake-build.cjs, which names what is missing.
- * Resolves to the exit code. All output goes to stderr but the name of the binary.
+ * Compiles the addon in the package's folder with scripts/cmake-build.cjs, which names what is
+ * missing. Resolves to the exit code. All output goes to stderr but the name of the binary.
  */
 export async function build({ debug }: { debug?: boolean }): Promise<number> {
   const script = path.join(packageRoot, 'scripts', 'cmake-build.cjs');

@@ -100,7 +100,9 @@ async function floats(view: Tensor): Promise<Float32Array> {
   }
 }
 
-/** Rows whose reference costs at most the budget, evenly spread; at least first, middle and last. */
+/**
+ * Rows whose reference costs at most the budget, evenly spread; at least first, middle and last.
+ */
 export function sampleRows(seqlenQ: number, productsPerRow: number): number[] {
   const affordable = Math.floor(productBudget / Math.max(productsPerRow, 1));
   const count = Math.min(seqlenQ, Math.max(affordable, minRows));
@@ -124,7 +126,10 @@ function pickRows(
   return picked;
 }
 
-/** Largest deviations of a result and of standard attention from the exact one, over all that is added. */
+/**
+ * Largest deviations of a result and of standard attention from the exact one, over all that is
+ * added.
+ */
 class MaxErrors {
   #error = 0;
   #standardError = 0;
@@ -146,7 +151,9 @@ class MaxErrors {
   }
 }
 
-/** |a - b|; equal infinities and two NaN are no distance apart, one of them alone is infinitely far. */
+/**
+ * |a - b|; equal infinities and two NaN are no distance apart, one of them alone is infinitely far.
+ */
 function distance(a: number, b: number): number {
   if (Object.is(a, b) || a === b) return 0;
   const difference = Math.abs(a - b);

@@ -6,7 +6,10 @@ import type { ProbeStage } from './probe.js';
 
 type Stage<S extends ProbeStage['stage']> = Extract<ProbeStage, { stage: S }>;
 
-/** Every device but the one in use, which has checks of its own; an absent GPU is no fault by itself. */
+/**
+ * Every device but the one in use, which has checks of its own; an absent GPU is no fault by
+ * itself.
+ */
 export function checkOtherDevices(devices: readonly DeviceInfo[], wanted: string): Check[] {
   return devices
     .filter(({ name }) => name !== wanted)

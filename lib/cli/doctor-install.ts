@@ -1,5 +1,6 @@
 // Runtime, system and the native binary: everything up to the moment it is loaded.
 import { existsSync, readFileSync, statSync } from 'node:fs';
+import { packageJson } from '../native/package.js';
 import {
   type AddonFile,
   compareVersions,
@@ -10,7 +11,6 @@ import {
 } from './addon-file.js';
 import { type Check, note, ok, problem, warning } from './doctor-check.js';
 import { showBytes } from './format.js';
-import { packageJson } from './package.js';
 
 const buildRemedy =
   'Run "npx flash-attention build" to compile it here (it says what is missing), or install the package again.';

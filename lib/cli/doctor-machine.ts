@@ -1,13 +1,14 @@
-// What the machine offers the CPU device: instructions, threads, memory; and tools, should a build be needed.
+// What the machine offers the CPU device: instructions, threads, memory; and tools, should a build
+// be needed.
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism, totalmem } from 'node:os';
 import path from 'node:path';
-import type { NativeInfo } from '../native.js';
+import type { NativeInfo } from '../native/addon.js';
+import { packageRoot } from '../native/package.js';
 import { type Check, note, ok, warning } from './doctor-check.js';
 import { showBytes } from './format.js';
-import { packageRoot } from './package.js';
 
 /** Feature flags of the levels of the x86-64 psABI, as /proc/cpuinfo names them. */
 const x86Levels: readonly { name: string; flags: readonly string[] }[] = [

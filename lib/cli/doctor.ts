@@ -1,4 +1,4 @@
-import { paint } from './format.js';
+import { packageJson } from '../native/package.js';
 import { type Check, ok, problem, type Status } from './doctor-check.js';
 import { checkAttention, checkOtherDevices, deviceProblem } from './doctor-devices.js';
 import { checkEnvironment } from './doctor-environment.js';
@@ -10,14 +10,14 @@ import {
   loadProblem,
 } from './doctor-install.js';
 import { checkBuildTools, checkMemory, checkProcessor } from './doctor-machine.js';
+import { paint } from './format.js';
 import { toJson } from './json.js';
-import { packageJson } from './package.js';
 import type { ProbeStage } from './probe.js';
 import { type ProbeResult, runProbe } from './run-probe.js';
 
 /**
- * Looks at everything that can go wrong in an install and says what to do about it. Resolves to the exit
- * code: 1 when something is broken or the wanted device cannot be used.
+ * Looks at everything that can go wrong in an install and says what to do about it. Resolves to the
+ * exit code: 1 when something is broken or the wanted device cannot be used.
  */
 export async function doctor(options: { device?: string; json?: boolean }): Promise<number> {
   const checks = [

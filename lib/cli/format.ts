@@ -2,7 +2,10 @@ import { styleText } from 'node:util';
 
 type Style = Parameters<typeof styleText>[0];
 
-/** Whether to colour text on `stream`: NO_COLOR wins (no-color.org), then FORCE_COLOR, then the terminal. */
+/**
+ * Whether to colour text on `stream`: NO_COLOR wins (no-color.org), then FORCE_COLOR, then the
+ * terminal.
+ */
 export function hasColor(
   stream: { isTTY?: boolean; hasColors?(): boolean },
   env: NodeJS.ProcessEnv = process.env,
@@ -45,7 +48,10 @@ export function showSeconds(seconds: number): string {
   return seconds >= 0.9995e-3 ? `${digits(seconds * 1e3)} ms` : `${digits(seconds * 1e6)} µs`;
 }
 
-/** `123 GFLOP/s`; GFLOP also where TFLOP would be shorter, because that is what peaks are compared in. */
+/**
+ * `123 GFLOP/s`; GFLOP also where TFLOP would be shorter, because that is what peaks are compared
+ * in.
+ */
 export function showRate(flops: number, seconds: number): string {
   return `${digits(flops / seconds / 1e9)} GFLOP/s`;
 }
@@ -65,7 +71,10 @@ export function showError(error: number): string {
   return error === 0 || !Number.isFinite(error) ? String(error) : error.toExponential(1);
 }
 
-/** Lines of a label and a text, the texts below each other; further lines of a text stay in its column. */
+/**
+ * Lines of a label and a text, the texts below each other; further lines of a text stay in its
+ * column.
+ */
 export function showTable(rows: readonly (readonly [label: string, text: string])[]): string {
   const width = Math.max(...rows.map(([label]) => label.length)) + 2;
   return rows

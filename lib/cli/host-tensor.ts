@@ -17,7 +17,10 @@ export function bytesPerElement(dtype: FloatDType): number {
   return dtype === 'float32' ? 4 : 2;
 }
 
-/** The typed array of `dtype` over `bytes`, which are in `order`; swaps them where they stand if need be. */
+/**
+ * The typed array of `dtype` over `bytes`, which are in `order`; swaps them where they stand if
+ * need be.
+ */
 export function elementsOf(
   bytes: ArrayBuffer,
   dtype: FloatDType,

@@ -1,10 +1,10 @@
 import { type DeviceInfo, defaultDevice, devices } from '../index.js';
-import { type NativeInfo, native } from '../native.js';
+import { type NativeInfo, native } from '../native/addon.js';
+import { packageJson } from '../native/package.js';
 import { findAddon, systemGlibc } from './addon-file.js';
 import { messageOf } from './cli-error.js';
 import { paint, showBytes, showTable } from './format.js';
 import { toJson } from './json.js';
-import { packageJson } from './package.js';
 
 /** What `info` prints. */
 export interface Info {

@@ -22,8 +22,9 @@ export interface Inputs {
 }
 
 /**
- * Brings q, k and v to the device, from three .npy files or one .safetensors file; the contents decide
- * which it is. One after the other, so that the host's copy of one can go before the next is read.
+ * Brings q, k and v to the device, from three .npy files or one .safetensors file; the contents
+ * decide which it is. One after the other, so that the host's copy of one can go before the next is
+ * read.
  */
 export async function loadInputs(paths: readonly string[], options: InputOptions): Promise<Inputs> {
   if (paths.length === 1) return withFile(paths[0], (file) => loadSafetensors(file, options));

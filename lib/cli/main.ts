@@ -2,12 +2,12 @@
 // The command line of flash-attention. Results go to stdout, everything else to stderr.
 import { Command } from 'commander';
 import { FlashAttentionError } from '../index.js';
+import { packageJson } from '../native/package.js';
 import { build } from './build.js';
 import { CliError } from './cli-error.js';
 import { doctor } from './doctor.js';
 import { hasColor } from './format.js';
 import { info } from './info.js';
-import { packageJson } from './package.js';
 import { probe } from './probe.js';
 import { run } from './run.js';
 import { addRunOptions } from './run-options.js';

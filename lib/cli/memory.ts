@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 
 /**
- * The most memory this process has held at a time, in bytes. From /proc where there is one: getrusage
- * also counts what the process was before exec.
+ * The most memory this process has held at a time, in bytes. From /proc where there is one:
+ * getrusage also counts what the process was before exec.
  */
 export function peakMemory(): number {
   try {

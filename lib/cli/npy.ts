@@ -1,8 +1,9 @@
-// NumPy's .npy format, as its documentation defines it (numpy.lib.format): magic, version, length of the
-// header, a Python dictionary { descr, fortran_order, shape }, the elements.
+// NumPy's .npy format, as its documentation defines it (numpy.lib.format): magic, version, length
+// of the header, a Python dictionary { descr, fortran_order, shape }, the elements.
 //
-// npyjs, the package for it, is what the tests compare with. It is not used here: it refuses bfloat16 and
-// big-endian files, takes a truncated file for a shorter array, and wants all of a file in one buffer.
+// npyjs, the package for it, is what the tests compare with. It is not used here: it refuses
+// bfloat16 and big-endian files, takes a truncated file for a shorter array, and wants all of a
+// file in one buffer.
 import { CliError } from './cli-error.js';
 import type { InputFile } from './files.js';
 import {
@@ -32,8 +33,8 @@ export function isNpy(start: ArrayBuffer): boolean {
 /**
  * Reads a .npy file of float32, float16 or bfloat16, in either byte order.
  *
- * @param bits what uint16 or int16 elements are the bits of: NumPy has no bfloat16 of its own, so that
- * it is also found under these types.
+ * @param bits what uint16 or int16 elements are the bits of: NumPy has no bfloat16 of its own, so
+ * that it is also found under these types.
  */
 export async function readNpy(file: InputFile, bits?: FloatDType): Promise<HostTensor> {
   const { descr, shape, dataOffset } = await readHeader(file);

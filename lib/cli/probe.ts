@@ -1,5 +1,5 @@
-// Loads the addon and runs tiny attention calls, one line of JSON after each stage. `doctor` starts this
-// in a process of its own: a broken binary may end the process instead of throwing.
+// Loads the addon and runs tiny attention calls, one line of JSON after each stage. `doctor` starts
+// this in a process of its own: a broken binary may end the process instead of throwing.
 import {
   type DeviceInfo,
   type DeviceName,
@@ -8,7 +8,7 @@ import {
   flashAttention,
   randn,
 } from '../index.js';
-import { type NativeInfo, native } from '../native.js';
+import { type NativeInfo, native } from '../native/addon.js';
 import { checkResult, type Deviation } from './check-result.js';
 import { messageOf } from './cli-error.js';
 import { type FloatDType, floatDTypes } from './host-tensor.js';
@@ -62,7 +62,9 @@ async function tinyAttention(
   return { ok, out };
 }
 
-/** What went wrong first: the loader's own words, below the advice that binding.cjs wraps them in. */
+/**
+ * What went wrong first: the loader's own words, below the advice that binding.cjs wraps them in.
+ */
 function rootCause(error: unknown): unknown {
   const { cause, code } = (error ?? {}) as { cause?: unknown; code?: string };
   return code === 'ERR_NATIVE_BINARY' && cause !== undefined ? rootCause(cause) : error;

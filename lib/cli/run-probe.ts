@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import path from 'node:path';
-import { packageRoot } from './package.js';
+import { packageRoot } from '../native/package.js';
 import type { ProbeLine, ProbeStage } from './probe.js';
 import { withProgress } from './progress.js';
 
@@ -22,7 +22,10 @@ export interface ProbeResult {
   readonly failedStage?: ProbeStage['stage'];
 }
 
-/** Runs `flash-attention probe` in a child process, which may crash or hang without harm to this one. */
+/**
+ * Runs `flash-attention probe` in a child process, which may crash or hang without harm to this
+ * one.
+ */
 export async function runProbe(
   device?: string,
   cli = path.join(packageRoot, 'dist', 'cli.js'),

@@ -1,4 +1,4 @@
-import type { DeviceInfo, Plan } from '../index.js';
+import type { AttentionOptions, DeviceInfo, Plan } from '../index.js';
 import type { CheckResult, Deviation } from './check-result.js';
 import {
   paint,
@@ -10,7 +10,31 @@ import {
   showSeconds,
   showTable,
 } from './format.js';
-import type { RunReport, TensorReport } from './run.js';
+
+/** Everything `run` has to tell. */
+export interface RunReport {
+  readonly device: DeviceInfo;
+  readonly q: TensorReport;
+  readonly k: TensorReport;
+  readonly v: TensorReport;
+  readonly options: AttentionOptions;
+  readonly plan: Plan;
+  /** Of every repetition, in order. */
+  readonly seconds: readonly number[];
+  readonly medianSeconds: number;
+  readonly gflopPerSecond: number;
+  /** Bytes of q, k, v, out and lse. */
+  readonly tensorBytes: number;
+  /** Of the whole process, before the check. */
+  readonly peakMemoryBytes: number;
+  readonly check?: CheckResult;
+  readonly written: readonly string[];
+}
+
+export interface TensorReport {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+}
 
 /** The report as a table. */
 export function showRun(report: RunReport): string {

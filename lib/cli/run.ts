@@ -1,5 +1,4 @@
 import {
-  type AttentionOptions,
   type AttentionResult,
   type DeviceInfo,
   type DeviceName,
@@ -8,48 +7,25 @@ import {
   explain,
   flashAttention,
   memory,
-  type Plan,
   synchronize,
   type Tensor,
 } from '../index.js';
-import { type CheckResult, checkResult } from './check-result.js';
+import { checkResult } from './check-result.js';
 import { loadInputs } from './inputs.js';
 import { toJson } from './json.js';
 import { peakMemory } from './memory.js';
 import { planOutputs, writeOutputs } from './outputs.js';
 import { withProgress } from './progress.js';
 import { attentionOptions, type RunOptions } from './run-options.js';
-import { showRun } from './run-report.js';
-
-/** Everything `run` has to tell. */
-export interface RunReport {
-  readonly device: DeviceInfo;
-  readonly q: TensorReport;
-  readonly k: TensorReport;
-  readonly v: TensorReport;
-  readonly options: AttentionOptions;
-  readonly plan: Plan;
-  /** Of every repetition, in order. */
-  readonly seconds: readonly number[];
-  readonly medianSeconds: number;
-  readonly gflopPerSecond: number;
-  /** Bytes of q, k, v, out and lse. */
-  readonly tensorBytes: number;
-  /** Of the whole process, before the check. */
-  readonly peakMemoryBytes: number;
-  readonly check?: CheckResult;
-  readonly written: readonly string[];
-}
-
-export interface TensorReport {
-  readonly dtype: string;
-  readonly shape: readonly number[];
-}
+import { type RunReport, showRun } from './run-report.js';
 
 /** What a call gave. */
 type RunResult = { out: Tensor; lse?: Tensor };
 
-/** Reads q, k, v, runs attention, reports. Resolves to the exit code: 1 when a check found too large an error. */
+/**
+ * Reads q, k, v, runs attention, reports. Resolves to the exit code: 1 when a check found too large
+ * an error.
+ */
 export async function run(paths: readonly string[], options: RunOptions): Promise<number> {
   const outputs = planOutputs(options.out, options.lse);
   const { qName, kName, vName, dtype } = options;

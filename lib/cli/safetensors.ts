@@ -1,5 +1,5 @@
-// The safetensors format (huggingface.co/docs/safetensors): eight bytes length, a JSON header that gives
-// every tensor's dtype, shape and place, then the elements, little-endian and row-major.
+// The safetensors format (huggingface.co/docs/safetensors): eight bytes length, a JSON header that
+// gives every tensor's dtype, shape and place, then the elements, little-endian and row-major.
 import { CliError } from './cli-error.js';
 import type { InputFile } from './files.js';
 import {
@@ -25,7 +25,9 @@ interface Entry {
   readonly data_offsets: [begin: number, end: number];
 }
 
-/** Reads the header. The result reads one tensor, and no more of the file, which may exceed memory. */
+/**
+ * Reads the header. The result reads one tensor, and no more of the file, which may exceed memory.
+ */
 export async function openSafetensors(
   file: InputFile,
 ): Promise<(name: string) => Promise<HostTensor>> {
@@ -114,7 +116,10 @@ const names: Readonly<Record<FloatDType, string>> = {
   bfloat16: 'BF16',
 };
 
-/** The contents of a safetensors file: header and elements, the wider types first to keep all aligned. */
+/**
+ * The contents of a safetensors file: header and elements, the wider types first to keep all
+ * aligned.
+ */
 export function safetensorsParts(tensors: Readonly<Record<string, HostTensor>>): ArrayBufferView[] {
   const entries: Record<string, Entry> = {};
   const parts: ArrayBufferView[] = [];

@@ -1,11 +1,8 @@
 // Checks of what the float8 functions are given.
-import { fail } from '../errors.js';
-import { show } from '../show.js';
+import { fail } from '../native/errors.js';
+import { show } from '../native/show.js';
 import { checkInteger, checkLength, checkNumbers, checkUint64, codeOf } from './check.js';
-import type { E4m3Shape, E4m3Tensor, QuantizeE4m3Options } from './quantize.js';
-
-/** Consecutive tokens that share a scale. */
-export const BLOCK = 128;
+import { BLOCK, type E4m3Shape, type E4m3Tensor, type QuantizeE4m3Options } from './e4m3-tensor.js';
 
 const AXES = '[batch, seqlen, heads, dim]';
 

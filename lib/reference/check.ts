@@ -1,5 +1,5 @@
-import { type ErrorCode, FlashAttentionError, fail } from '../errors.js';
-import { show, showShape } from '../show.js';
+import { type ErrorCode, FlashAttentionError, fail } from '../native/errors.js';
+import { show, showShape } from '../native/show.js';
 import { completeShape, type ReferenceProblem, type ReferenceShape } from './problem.js';
 
 /** The least each size may be. */

@@ -1,7 +1,7 @@
 /**
  * The narrow floating point formats on plain numbers: what a value becomes when it is stored in
- * float16, bfloat16 or float8 e4m3, and the bits it is stored as. Used to imitate attention computed in lower
- * precision and to prepare test data; the library itself converts natively.
+ * float16, bfloat16 or float8 e4m3, and the bits it is stored as. Used to imitate attention
+ * computed in lower precision and to prepare test data; the library itself converts natively.
  *
  * | format   | bits: sign, exponent, fraction | smallest normal | largest          |
  * |----------|--------------------------------|-----------------|------------------|
@@ -120,7 +120,9 @@ export function bfloat16FromBits(bits: number): number {
   return fromBits(BFLOAT16, bits);
 }
 
-/** The e4m3 value nearest to x, ties to even; beyond 448, infinities included, 448. NaN stays NaN. */
+/**
+ * The e4m3 value nearest to x, ties to even; beyond 448, infinities included, 448. NaN stays NaN.
+ */
 export function roundToE4m3(x: number): number {
   return roundTo(E4M3, Math.min(Math.max(x, -E4M3.largest), E4M3.largest));
 }

@@ -10,6 +10,7 @@
  *
  * @module
  */
+export type { E4m3Shape, E4m3Tensor, QuantizeE4m3Options } from './e4m3-tensor.js';
 export { type FlashAttention1Options, flashAttention1 } from './flash-attention-1.js';
 export { flashAttention2, type TileOptions } from './flash-attention-2.js';
 export { type BackwardInputs, flashAttentionBackward } from './flash-attention-backward.js';
@@ -50,10 +51,7 @@ export type {
 } from './problem.js';
 export {
   dequantizeE4m3,
-  type E4m3Shape,
-  type E4m3Tensor,
   hadamardRotate,
-  type QuantizeE4m3Options,
   quantizeE4m3,
 } from './quantize.js';
 export { type QuantizedAttentionOptions, quantizedAttention } from './quantized-attention.js';

@@ -1,5 +1,5 @@
-import { fail } from '../errors.js';
-import { show } from '../show.js';
+import { fail } from '../native/errors.js';
+import { show } from '../native/show.js';
 import { roundToBfloat16, roundToFloat16 } from './float.js';
 import { addScaled, dot } from './matrix.js';
 

@@ -1,31 +1,8 @@
-import { BLOCK, checkQuantize, checkQuantized, checkRotation } from './check-quantize.js';
+import { checkQuantize, checkQuantized, checkRotation } from './check-quantize.js';
+import { BLOCK, type E4m3Shape, type E4m3Tensor, type QuantizeE4m3Options } from './e4m3-tensor.js';
 import { e4m3Bits, e4m3FromBits } from './float.js';
 import { philox4x32 } from './philox.js';
 import type { Numbers } from './problem.js';
-
-/** Sizes of a [batch, seqlen, heads, dim] array. */
-export interface E4m3Shape {
-  readonly batch: number;
-  readonly seqlen: number;
-  readonly heads: number;
-  readonly dim: number;
-}
-
-export interface QuantizeE4m3Options {
-  /** What shares a scale: 128 tokens of a head (default), all tokens of a head, or everything. */
-  readonly per?: 'block' | 'head' | 'tensor';
-  /** Rotates rows first: see {@link hadamardRotate}. */
-  readonly hadamard?: { readonly seed: bigint };
-}
-
-/** A tensor in float8: element = e4m3 value * scale of its block. */
-export interface E4m3Tensor extends QuantizeE4m3Options {
-  readonly shape: E4m3Shape;
-  /** e4m3 bits, [batch, seqlen, heads, dim] */
-  readonly bits: Uint8Array;
-  /** [batch, heads, ceil(seqlen / 128)], equal where they are shared. */
-  readonly scales: Float32Array;
-}
 
 /** The largest e4m3 value. */
 const LARGEST = 448;
@@ -59,14 +36,14 @@ function hadamardTransform(row: Float64Array): void {
 }
 
 /**
- * Multiplies every row of length `dim` by the orthogonal matrix M = diag(signs) H / sqrt(dim), or by
- * its transpose, which takes that back.
+ * Multiplies every row of length `dim` by the orthogonal matrix M = diag(signs) H / sqrt(dim), or
+ * by its transpose, which takes that back.
  *
  * q M (k M)^T = q k^T, so attention does not notice when q and k are rotated alike. An outlier of a
  * row becomes a little in every element of it, and no longer sets the scale of all the others:
- * "incoherent processing", section 3.3 of Shah et al., "FlashAttention-3: Fast and Accurate Attention
- * with Asynchrony and Low-precision", 2024, arXiv 2407.08608; after Chee et al., "QuIP", 2023, arXiv
- * 2307.13304. In O(dim log dim) per row.
+ * "incoherent processing", section 3.3 of Shah et al., "FlashAttention-3: Fast and Accurate
+ * Attention with Asynchrony and Low-precision", 2024, arXiv 2407.08608; after Chee et al., "QuIP",
+ * 2023, arXiv 2307.13304. In O(dim log dim) per row.
  *
  * @param dim a power of two
  * @throws FlashAttentionError ERR_TYPE, ERR_SHAPE, ERR_DTYPE or ERR_OPTION, naming the argument

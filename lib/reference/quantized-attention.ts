@@ -1,9 +1,10 @@
 import { checkBoolean, checkProblem, checkTile } from './check.js';
+import type { QuantizeE4m3Options } from './e4m3-tensor.js';
 import { roundToE4m3 } from './float.js';
 import { mapHeads, scoreTile } from './heads.js';
 import { addScaled, copyRows, scaleBy, zeros } from './matrix.js';
 import { completeShape, type ReferenceProblem, type ReferenceResult } from './problem.js';
-import { dequantizeE4m3, type QuantizeE4m3Options, quantizeE4m3 } from './quantize.js';
+import { dequantizeE4m3, quantizeE4m3 } from './quantize.js';
 
 export interface QuantizedAttentionOptions extends QuantizeE4m3Options {
   /** Bc, keys per tile. Default 128. */
@@ -17,14 +18,14 @@ const P_SCALE = 2 ** 8;
 
 /**
  * Attention as a float8 kernel computes it: q and k rounded to e4m3 with a scale per block of 128
- * tokens, v with a scale per head, and P rounded to e4m3 on its way into the second product. All sums
- * are exact (a kernel has float32).
+ * tokens, v with a scale per head, and P rounded to e4m3 on its way into the second product. All
+ * sums are exact (a kernel has float32).
  *
  *     S = scale (s_q Q8) (s_k K8)^T      P8 = e4m3(2^8 e^(S - m))      O = s_v (P8 V8) / (2^8 l)
  *
- * The denominator l sums P before it is rounded, and the scales of q and k, which differ from tile to
- * tile, are part of S before the softmax. That of v is the same along the sum, and a factor of the
- * result. Section 3.3 of Shah et al., "FlashAttention-3", 2024, arXiv 2407.08608.
+ * The denominator l sums P before it is rounded, and the scales of q and k, which differ from tile
+ * to tile, are part of S before the softmax. That of v is the same along the sum, and a factor of
+ * the result. Section 3.3 of Shah et al., "FlashAttention-3", 2024, arXiv 2407.08608.
  *
  * @param options `per: 'head'` and `'tensor'` hold for q, k and v; `'block'` (default) for q and k.
  * `hadamard` rotates q and k.

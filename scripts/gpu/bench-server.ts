@@ -1,7 +1,7 @@
 /**
- * Measures calls for scripts/gpu/bench.py: a request is a line of JSON, so is the answer. A time is that of `calls` calls
- * enqueued one after the other, by CUDA events around them, divided by their number, as PyTorch is measured beside it.
- * As many calls come before, to warm up.
+ * Measures calls for scripts/gpu/bench.py: a request is a line of JSON, so is the answer. A time is
+ * that of `calls` calls enqueued one after the other, by CUDA events around them, divided by their
+ * number, as PyTorch is measured beside it. As many calls come before, to warm up.
  */
 import { createInterface } from 'node:readline';
 import {

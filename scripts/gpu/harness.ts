@@ -1,7 +1,8 @@
 /**
- * The part of jest that the device tests use, for machines without npm: describe, test, their `each`, `skip`, beforeAll
- * and afterAll, and jest's own `expect`. This half runs in the processes that test-processes.ts starts: it walks the tests
- * of a file, runs those it is told to, one after the other, and tells how each went.
+ * The part of jest that the device tests use, for machines without npm: describe, test, their
+ * `each`, `skip`, beforeAll and afterAll, and jest's own `expect`. This half runs in the processes
+ * that test-processes.ts starts: it walks the tests of a file, runs those it is told to, one after
+ * the other, and tells how each went.
  */
 import { expect } from 'expect';
 

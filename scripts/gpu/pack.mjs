@@ -1,5 +1,6 @@
-// `npm run gpu:pack`: puts what a machine without npm needs for scripts/gpu-check into .gpu-carry/: the device tests and the
-// benchmark bundled with the library, headers, the test vectors if there are any, and this node binary, compressed.
+// `npm run gpu:pack`: puts what a machine without npm needs for scripts/gpu-check into .gpu-carry/:
+// the device tests and the benchmark bundled with the library, headers, the test vectors if there
+// are any, and this node binary, compressed.
 //
 //   --addon           the addon too, compiled here by nvcc: minutes that the GPU's machine does not spend
 //   --capability N    the compute capability it is for (90), without its point

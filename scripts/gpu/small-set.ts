@@ -1,6 +1,7 @@
 /**
- * A few calls of every kernel, for tools that slow a GPU down a hundredfold (compute-sanitizer): every dtype, plain and with
- * options, split keys, variable lengths, pages, conversions, float8 where it runs. `forward` or `backward` runs that half.
+ * A few calls of every kernel, for tools that slow a GPU down a hundredfold (compute-sanitizer):
+ * every dtype, plain and with options, split keys, variable lengths, pages, conversions, float8
+ * where it runs. `forward` or `backward` runs that half.
  */
 import {
   defaultDevice,

@@ -1,6 +1,7 @@
 /**
- * Runs test files in processes, one for each core. A kernel that hangs, crashes or breaks the device so costs one test: its
- * process is killed, and another goes on with the tests that no process has begun.
+ * Runs test files in processes, one for each core. A kernel that hangs, crashes or breaks the
+ * device so costs one test: its process is killed, and another goes on with the tests that no
+ * process has begun.
  *
  *   --file NAME      only this file
  *   --filter TEXT    only tests whose full name matches this regular expression
@@ -42,7 +43,10 @@ function report(result: Result): void {
 const reportFailure = (name: string, error: string) =>
   report({ name, outcome: 'failed', milliseconds: 0, error });
 
-/** One process over the tests that are not in `begun`; resolves to whether it has come to the end of the file. */
+/**
+ * One process over the tests that are not in `begun`; resolves to whether it has come to the end of
+ * the file.
+ */
 function runProcess(file: string, begun: Set<number>): Promise<boolean> {
   return new Promise((resolve) => {
     const child = fork(process.argv[1], ['--child', file]);
@@ -76,7 +80,8 @@ function runProcess(file: string, begun: Set<number>): Promise<boolean> {
     };
     const told = (result: Result) => {
       const gone = result.error?.includes(deviceIsGone);
-      // Another test of that process may have broken the device: this one runs again, as the first of the next.
+      // Another test of that process may have broken the device: this one runs again, as the first
+      // of the next.
       if (gone && own > 1 && doing.get(child) === result.name) begun.delete(last);
       else report(result);
       if (gone) settle(false);

@@ -1,11 +1,11 @@
 import {
   type AttentionGradients,
   type AttentionOptions,
+  type ForwardState,
   flashAttention,
   flashAttentionBackward,
   flashAttentionVarlen,
   flashAttentionVarlenBackward,
-  type ForwardState,
   memory,
   type Tensor,
   tensor,

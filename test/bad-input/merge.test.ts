@@ -1,5 +1,5 @@
 import { type ErrorCode, mergeAttentionStates, zeros } from '../../lib/index.js';
-import { gone, elsewhere } from '../support/bad-options.js';
+import { elsewhere, gone } from '../support/bad-options.js';
 import { expectThrow, wrong } from '../support/expect-error.js';
 
 describe('mergeAttentionStates', () => {

@@ -6,7 +6,7 @@ import {
   memory,
   type Tensor,
 } from '../../lib/index.js';
-import { q, k, v, badCommon, badDense, badSeqlens, badObjects } from '../support/bad-options.js';
+import { badCommon, badDense, badObjects, badSeqlens, k, q, v } from '../support/bad-options.js';
 import { expectThrow, thrownBy, wrong } from '../support/expect-error.js';
 import { settledMemory } from '../support/gc.js';
 

@@ -1,5 +1,5 @@
 import { flashAttentionKvPacked, flashAttentionQkvPacked, memory, zeros } from '../../lib/index.js';
-import { q, gone, notTensors, badCommon, badSeqlens, badObjects } from '../support/bad-options.js';
+import { badCommon, badObjects, badSeqlens, gone, notTensors, q } from '../support/bad-options.js';
 import { expectThrow, thrownBy, wrong } from '../support/expect-error.js';
 import { settledMemory } from '../support/gc.js';
 

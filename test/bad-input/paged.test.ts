@@ -1,12 +1,12 @@
 import { explain, flashAttentionPaged, tensor, zeros } from '../../lib/index.js';
 import {
-  q,
-  gone,
-  elsewhere,
+  type BadOption,
   badCommon,
   badDense,
   badObjects,
-  type BadOption,
+  elsewhere,
+  gone,
+  q,
 } from '../support/bad-options.js';
 import { expectThrow, wrong } from '../support/expect-error.js';
 

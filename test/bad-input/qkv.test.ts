@@ -7,7 +7,7 @@ import {
   tensor,
   zeros,
 } from '../../lib/index.js';
-import { q, gone, elsewhere, notTensors } from '../support/bad-options.js';
+import { elsewhere, gone, notTensors, q } from '../support/bad-options.js';
 import { expectThrow, thrownBy, wrong } from '../support/expect-error.js';
 
 describe('q, k and v', () => {

@@ -1,5 +1,5 @@
 import { scaledDotProductAttention, zeros } from '../../lib/index.js';
-import { elsewhere, badObjects, type BadOption } from '../support/bad-options.js';
+import { type BadOption, badObjects, elsewhere } from '../support/bad-options.js';
 import { expectThrow, wrong } from '../support/expect-error.js';
 
 describe('scaledDotProductAttention', () => {

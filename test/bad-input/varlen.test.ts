@@ -1,11 +1,11 @@
 import { explain, flashAttentionVarlen, memory, tensor, zeros } from '../../lib/index.js';
 import {
-  q,
-  gone,
-  elsewhere,
+  type BadOption,
   badCommon,
   badObjects,
-  type BadOption,
+  elsewhere,
+  gone,
+  q,
 } from '../support/bad-options.js';
 import { expectThrow, thrownBy, wrong } from '../support/expect-error.js';
 import { settledMemory } from '../support/gc.js';

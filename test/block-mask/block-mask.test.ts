@@ -1,8 +1,8 @@
 import { inspect } from 'node:util';
 import { BlockMask, flashAttention, memory, randn, Tensor, tensor } from '../../lib/index.js';
 import { errorOf, expectThrow, thrownBy, wrong } from '../support/expect-error.js';
-import { maxError } from '../support/numerics.js';
 import { settledMemory } from '../support/gc.js';
+import { maxError } from '../support/numerics.js';
 
 const [B, S, H, D] = [2, 100, 4, 24];
 const q = randn([B, S, H, D], { seed: 1n });

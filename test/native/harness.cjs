@@ -1,7 +1,8 @@
 'use strict';
-// Drives every function of the addon from plain Node, for AddressSanitizer, UBSan and the leak check
-// (scripts/asan.mjs): attention in all dtypes with all options, errors, disposal, garbage, workers.
-// Numbers are only compared with those of a plain computation closely enough to catch wrong memory.
+// Drives every function of the addon from plain Node, for AddressSanitizer, UBSan and the leak
+// check (scripts/asan.mjs): attention in all dtypes with all options, errors, disposal, garbage,
+// workers. Numbers are only compared with those of a plain computation closely enough to catch
+// wrong memory.
 const assert = require('node:assert/strict');
 const { spawnSync } = require('node:child_process');
 const path = require('node:path');
@@ -95,8 +96,8 @@ async function denseOptions() {
       );
       const cells = Array.from({ length: 3 * 4 }, (_, i) => i % 3);
       const blocks = {
-        blockTable: ints(cells, [1, 1, 3, 4]),
-        blockBits: ints(new Array(16).fill(0x0f0f), [1, 16, 1]),
+        blockMaskTable: ints(cells, [1, 1, 3, 4]),
+        blockMaskBits: ints(new Array(16).fill(0x0f0f), [1, 16, 1]),
         blockQ: 16,
         blockK: 16,
       };

@@ -1,6 +1,6 @@
 // Every instruction-set level this machine can run, and the 16-lane kernels on machines without
-// AVX-512, forward and backward against a float64 reference. Each level runs in a child process of its own, because a
-// process chooses once.
+// AVX-512, forward and backward against a float64 reference. Each level runs in a child process of
+// its own, because a process chooses once.
 #include <sys/wait.h>
 #include <unistd.h>
 

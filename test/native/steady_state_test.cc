@@ -1,5 +1,5 @@
-// Decoding allocates nothing once it has run: every allocation of C++ code is counted, and a call like
-// the ones before it must add none.
+// Decoding allocates nothing once it has run: every allocation of C++ code is counted, and a call
+// like the ones before it must add none.
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
@@ -37,7 +37,10 @@ using fa::DType;
 
 constexpr int64_t kHeads = 8, kKvHeads = 2, kDim = 64, kPage = 16;
 
-/** One new token per sequence, with everything a call may have beside it that a later call needs too. */
+/**
+ * One new token per sequence, with everything a call may have beside it that a later call needs
+ * too.
+ */
 struct Decode {
   std::vector<float> q, k, v, out, lse, sinks;
   std::vector<int32_t> pages, lengths, cu_seqlens_q, cu_seqlens_k;
@@ -113,8 +116,9 @@ struct Decode {
 };
 
 /**
- * Threads take items as they come, so a thread may meet its first one late and only then make its scratch: what must
- * come is a stretch of calls without any allocation, before as many as one per call would make.
+ * Threads take items as they come, so a thread may meet its first one late and only then make its
+ * scratch: what must come is a stretch of calls without any allocation, before as many as one per
+ * call would make.
  */
 void allocates_nothing(const Decode& decode) {
   fa::validate(decode.problem);

@@ -1,4 +1,5 @@
-// Storages: alignment, sizes, memory that goes back to the system, failures seen by several threads.
+// Storages: alignment, sizes, memory that goes back to the system, failures seen by several
+// threads.
 #include "cpu/storage.h"
 
 #include <cstdio>

@@ -1,4 +1,5 @@
-// The CPU stream: order, lifetimes, failures, shutdown with work in flight. Meant for ThreadSanitizer.
+// The CPU stream: order, lifetimes, failures, shutdown with work in flight. Meant for
+// ThreadSanitizer.
 #include "cpu/stream.h"
 
 #include <chrono>

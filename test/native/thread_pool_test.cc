@@ -1,4 +1,5 @@
-// The thread pool: every item once, several callers, exceptions, cancelling. Meant for ThreadSanitizer.
+// The thread pool: every item once, several callers, exceptions, cancelling. Meant for
+// ThreadSanitizer.
 #include "cpu/thread_pool.h"
 
 #include <chrono>
@@ -48,8 +49,8 @@ void every_item_runs_once() {
 }
 
 void items_are_handed_out_in_order() {
-  // When an item starts, all before it have been taken; only those that the three other threads have
-  // just taken may not have started.
+  // When an item starts, all before it have been taken; only those that the three other threads
+  // have just taken may not have started.
   std::atomic<int64_t> started{0};
   pool().parallel_for(2000, [&](int64_t item) {
     CHECK(item <= started.fetch_add(1) + 3);

@@ -8,7 +8,7 @@ import {
 import { standardAttentionBackward } from '../../lib/reference/index.js';
 import { onCpu, onSimt, sized, widestHeadDim } from '../support/device.js';
 import { expectGradients } from '../support/gradients.js';
-import { testedDTypes, maxError, normals, qkvTensors, randomProblem } from '../support/numerics.js';
+import { maxError, normals, qkvTensors, randomProblem, testedDTypes } from '../support/numerics.js';
 import { blockMasks, options, shape } from '../support/option-cases.js';
 
 const allSeqlens: readonly (readonly [number, number])[] = [

@@ -2,11 +2,11 @@ import { explain, flashAttention, flashAttentionPaged, randn, tensor } from '../
 import { testOnCpu } from '../support/device.js';
 import {
   expectWithin,
-  testedDTypes,
   maxError,
   measure,
   normals,
   type SharedOptions,
+  testedDTypes,
 } from '../support/numerics.js';
 
 const seqlenK = 301;
@@ -18,7 +18,10 @@ const biases = Float64Array.from({ length: 8 * seqlenK }, (_, at) =>
   at % 7 === 2 ? -Infinity : Math.fround(Math.sin(at)),
 );
 
-/** Few query rows over many keys take a kernel of their own, unless a block mask or dropout is asked for. */
+/**
+ * Few query rows over many keys take a kernel of their own, unless a block mask or dropout is asked
+ * for.
+ */
 const options: Record<string, SharedOptions> = {
   plain: {},
   causal: { causal: true },

@@ -1,6 +1,6 @@
 /**
- * The gradients against no formula at all: how the loss sum(out * dOut) of standard attention in float64
- * changes when one element of the inputs does.
+ * The gradients against no formula at all: how the loss sum(out * dOut) of standard attention in
+ * float64 changes when one element of the inputs does.
  */
 import {
   type ReferenceShape,

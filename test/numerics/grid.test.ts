@@ -1,5 +1,5 @@
 import { onSimt, widestHeadDim } from '../support/device.js';
-import { expectWithin, testedDTypes, measure } from '../support/numerics.js';
+import { expectWithin, measure, testedDTypes } from '../support/numerics.js';
 
 const allSeqlens: readonly (readonly [number, number])[] = [
   [1, 1],

@@ -1,5 +1,5 @@
 import { BlockMask } from '../../lib/index.js';
-import { expectWithin, testedDTypes, measure } from '../support/numerics.js';
+import { expectWithin, measure, testedDTypes } from '../support/numerics.js';
 import { blockMasks, options, shape } from '../support/option-cases.js';
 
 describe.each(testedDTypes)('%s', (dtype) => {

@@ -1,4 +1,4 @@
-import { FlashAttentionError } from '../../lib/errors.js';
+import { FlashAttentionError } from '../../lib/native/errors.js';
 import {
   dequantizeE4m3,
   flashAttention1,

@@ -4,8 +4,8 @@ import {
   e4m3Bits,
   e4m3FromBits,
   hadamardRotate,
-  quantizeE4m3,
   quantizedAttention,
+  quantizeE4m3,
   roundToE4m3,
   standardAttention,
 } from '../../lib/reference/index.js';

@@ -1,5 +1,5 @@
-// Compiled by nvcc for every architecture, never run: instantiates each wrapper of csrc/cuda/ptx, so
-// that ptxas reads all of the inline assembly, kernels or not.
+// Compiled by nvcc for every architecture, never run: instantiates each wrapper of csrc/cuda/ptx,
+// so that ptxas reads all of the inline assembly, kernels or not.
 #include "cuda/ptx/ptx.h"
 
 namespace {

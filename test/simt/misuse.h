@@ -1,5 +1,5 @@
-// Kernels with one mistake each. The executor must report every one of them, under every schedule, in
-// words that say what is wrong and where; and nothing without the mistake.
+// Kernels with one mistake each. The executor must report every one of them, under every schedule,
+// in words that say what is wrong and where; and nothing without the mistake.
 #pragma once
 
 #include <cstdio>
@@ -22,9 +22,9 @@ struct Mistake {
   }
 
 /**
- * Runs each kernel without its mistake and with it, under every schedule: 2 blocks of `threads` threads
- * with `shared_bytes` of dynamic shared memory. make(mistaken) makes its parameters, release(params) frees
- * them. Returns the number of wrong reports.
+ * Runs each kernel without its mistake and with it, under every schedule: 2 blocks of `threads`
+ * threads with `shared_bytes` of dynamic shared memory. make(mistaken) makes its parameters,
+ * release(params) frees them. Returns the number of wrong reports.
  */
 template <class Params, class Make, class Release>
 int run_mistakes(const std::vector<Mistake<Params>>& mistakes, int threads, size_t shared_bytes,

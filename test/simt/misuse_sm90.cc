@@ -9,14 +9,15 @@ namespace {
 constexpr uint32_t kTile = 8192;  // 64 rows of 128 bytes
 
 struct Params {
-  ptx::tensor_map
-      map;  // of `data` as 64 rows of 64 f16, boxes of all of it under the 128-byte swizzle
+  // of `data` as 64 rows of 64 f16, boxes of all of it under the 128-byte swizzle
+  ptx::tensor_map map;
   ptx::tensor_map blank;
   float* data;    // kTile bytes of zeros
   bool mistaken;  // false: the same kernel without its mistake
 };
 
-// Every kernel runs with 2 blocks of 128 threads, one warpgroup, and 3 tiles of dynamic shared memory.
+// Every kernel runs with 2 blocks of 128 threads, one warpgroup, and 3 tiles of dynamic shared
+// memory.
 
 bool first_thread() { return threadIdx.x == 0; }
 uint32_t tile(int index) { return ptx::dyn_smem() + static_cast<uint32_t>(index) * kTile; }

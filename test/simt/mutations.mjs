@@ -1,19 +1,20 @@
 // The mistakes of scripts/mutate.mjs: in `file` (under csrc), which has the passage `from` exactly
-// once, it becomes `to`. `kernel` names the program's cases. Every bug found later belongs here, too.
+// once, it becomes `to`. `kernel` names the program's cases. Every bug found later belongs here,
+// too.
 import { backwardSm90 } from './mutations_backward_sm90.mjs';
 import { forwardFp8, forwardSm90 } from './mutations_forward_sm90.mjs';
 
 const forward = 'cuda/sm80/forward.h';
 const backward = 'cuda/sm80/backward.h';
-const walk = 'cuda/common/backward_walk.h';
-const derivative = 'cuda/common/differentiate.h';
-const combine = 'cuda/any/combine.cu';
-const result = 'cuda/common/row_result.h';
-const softmax = 'cuda/common/softmax.h';
-const scores = 'cuda/common/scores.h';
-const loads = 'cuda/common/load_tile.h';
-const ranges = 'cuda/common/tile_range.h';
-const tiles = 'cuda/common/shared_tile.h';
+const walk = 'cuda/device/backward_walk.h';
+const derivative = 'cuda/device/differentiate.h';
+const combine = 'cuda/elementwise/combine.cu';
+const result = 'cuda/device/row_result.h';
+const softmax = 'cuda/device/softmax.h';
+const scores = 'cuda/device/scores.h';
+const loads = 'cuda/device/load_tile.h';
+const ranges = 'cuda/device/tile_range.h';
+const tiles = 'cuda/device/shared_tile.h';
 
 /** One kernel's mutations from lines [fault, file, from, to]. */
 const of = (kernel, lines) =>
@@ -113,7 +114,7 @@ export const mutations = [
     ],
     [
       'low half of float32 products left out',
-      'cuda/common/fragment.h',
+      'cuda/device/fragment.h',
       'ptx::mma_1688_tf32(step, a.high, b.low[0], b.low[1]);',
       '',
     ],
@@ -253,7 +254,7 @@ export const mutations = [
     ['output not scaled for dropout', result, 'factor *= p.dropout.keep_scale', 'factor *= 1'],
     [
       'dropout of the neighbouring key tile',
-      'cuda/common/dropout.h',
+      'cuda/device/dropout.h',
       'kept_pairs(p.dropout, query, stream, key0 + 8 * n)',
       'kept_pairs(p.dropout, query, stream, key0 + 8 * (n ^ 1))',
     ],
@@ -456,11 +457,11 @@ export const mutations = [
     ['delta left out', derivative, 'weight * (y - state.delta) * slope', 'weight * y * slope'],
     [
       'delta lacks a lane pair',
-      'cuda/any/delta.cu',
+      'cuda/elementwise/delta.cu',
       'for (int step = kLanesPerRow / 2; step > 0; step /= 2) delta',
       'for (int step = kLanesPerRow / 4; step > 0; step /= 2) delta',
     ],
-    ['lse not brought to base 2', 'cuda/any/delta.cu', 'lse * kLog2E', 'lse'],
+    ['lse not brought to base 2', 'cuda/elementwise/delta.cu', 'lse * kLog2E', 'lse'],
     ['slope of softcap left out', derivative, 'slope = 1.f - t * t;', ''],
     ['dropout left out of dP', derivative, 'y = kept_weight == 0 ? 0.f : y * kept_weight;', ''],
     [
@@ -485,13 +486,13 @@ export const mutations = [
     ['accumulators of dP not cleared', backward, 'clear(dp);', ''],
     [
       'no barrier within the sum of sink gradients',
-      'cuda/any/delta.cu',
+      'cuda/elementwise/delta.cu',
       'ptx::sync_block();\n    if (thread < half)',
       'if (thread < half)',
     ],
     [
       'sink gradient with the wrong sign',
-      'cuda/any/delta.cu',
+      'cuda/elementwise/delta.cu',
       'sum -= ptx::exp2_approx',
       'sum += ptx::exp2_approx',
     ],

@@ -5,9 +5,9 @@ const mover = 'cuda/sm90/backward_mover.h';
 const consumer = 'cuda/sm90/backward_consumer.h';
 const pairs = 'cuda/sm90/backward_pairs.h';
 const sum = 'cuda/sm90/query_sum.h';
-const walk = 'cuda/common/backward_walk.h';
-const derivative = 'cuda/common/differentiate.h';
-const ranges = 'cuda/common/tile_range.h';
+const walk = 'cuda/device/backward_walk.h';
+const derivative = 'cuda/device/differentiate.h';
+const ranges = 'cuda/device/tile_range.h';
 
 const cleared = 'clear_rows<QueryTile>(shared.dout(visit.at), rows);';
 const clearedKeys = 'clear_rows<KeyTile>(shared.k, rows);';

@@ -174,7 +174,10 @@ void check_atomics() {
   for (size_t k = 0; k < 4; ++k) CHECK(f[8 + k] == static_cast<float>(k + 1) * n);
 }
 
-/** The last block to finish adds up what the others left (CUDA C++ Programming Guide, memory fences). */
+/**
+ * The last block to finish adds up what the others left (CUDA C++ Programming Guide, memory
+ * fences).
+ */
 __global__ void last_block_adds(const __grid_constant__ AtomicParams p) {
   PTX_SHARED(int, ticket, 1);
   if (threadIdx.x == 0) {

@@ -1,6 +1,6 @@
-// Every function of csrc/cuda/ptx that only Hopper has, against a model on the host, layouts of operands
-// and swizzles included. The program runs on the SIMT executor under many schedules, and unchanged on a
-// GPU (nvcc -gencode arch=compute_90a,code=sm_90a).
+// Every function of csrc/cuda/ptx that only Hopper has, against a model on the host, layouts of
+// operands and swizzles included. The program runs on the SIMT executor under many schedules, and
+// unchanged on a GPU (nvcc -gencode arch=compute_90a,code=sm_90a).
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -366,7 +366,10 @@ size_t bytes_of(const TensorShape& shape) {
   return static_cast<size_t>(shape.strides.back() * shape.dims.back());
 }
 
-/** 16-byte unit u of row r of a box goes to unit u ^ (r mod 8), or fewer bits of it (PTX ISA, swizzling modes). */
+/**
+ * 16-byte unit u of row r of a box goes to unit u ^ (r mod 8), or fewer bits of it (PTX ISA,
+ * swizzling modes).
+ */
 size_t swizzled(size_t offset, CUtensorMapSwizzle swizzle) {
   const size_t units = swizzle == CU_TENSOR_MAP_SWIZZLE_128B  ? 8
                        : swizzle == CU_TENSOR_MAP_SWIZZLE_64B ? 4

@@ -1,5 +1,5 @@
-// The CUDA stream on the SIMT executor: order, transfers, out of memory, a kernel that ends its device, shutdown with
-// work in flight. Attention itself is left out.
+// The CUDA stream on the SIMT executor: order, transfers, out of memory, a kernel that ends its
+// device, shutdown with work in flight. Attention itself is left out.
 #include "cuda/runtime/stream.h"
 
 #include <cmath>
@@ -91,7 +91,10 @@ void check_order_and_transfer() {
   CHECK(static_cast<const int32_t*>(indices.storage->host_data())[1] == 5);
 }
 
-/** What runs no kernel, from several environments at once: for ThreadSanitizer, which cannot follow the executor's fibres. */
+/**
+ * What runs no kernel, from several environments at once: for ThreadSanitizer, which cannot follow
+ * the executor's fibres.
+ */
 void check_copies() {
   const std::vector<float> values = ramp(1'300'000);
   const int64_t count = static_cast<int64_t>(values.size());

@@ -1,6 +1,6 @@
 import { BlockMask, type ErrorCode, type Tensor, tensor, zeros } from '../../lib/index.js';
-import { kHandle } from '../../lib/show.js';
-import { newTensor } from '../../lib/tensor.js';
+import { kHandle } from '../../lib/native/show.js';
+import { newTensor } from '../../lib/tensor/tensor.js';
 
 export const q = zeros([2, 6, 4, 8]);
 export const k = zeros([2, 5, 2, 8]);

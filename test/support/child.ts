@@ -1,4 +1,6 @@
-/** Runs a script of test/fixtures in a Node process of its own, so that its end can be looked at. */
+/**
+ * Runs a script of test/fixtures in a Node process of its own, so that its end can be looked at.
+ */
 import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';

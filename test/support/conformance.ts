@@ -1,7 +1,7 @@
 /**
- * The independent test vectors: ONNX's `Attention` and onnxruntime's MultiHeadAttention and GroupQueryAttention, as
- * problems of this library. Data only; the folder lies beside the checkout or is named by
- * FLASH_ATTENTION_CONFORMANCE, and may be absent.
+ * The independent test vectors: ONNX's `Attention` and onnxruntime's MultiHeadAttention and
+ * GroupQueryAttention, as problems of this library. Data only; the folder lies beside the checkout
+ * or is named by FLASH_ATTENTION_CONFORMANCE, and may be absent.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -107,7 +107,8 @@ function onnxCase({ name, attrs, inputs, outputs }: LoadedCase): ConformanceCase
   const q = bshd(Q as LoadedTensor, number('q_num_heads') ?? 0);
   const k = afterPast(past_key, bshd(K as LoadedTensor, number('kv_num_heads') ?? 0));
   const v = afterPast(past_value, bshd(V as LoadedTensor, number('kv_num_heads') ?? 0));
-  // ONNX aligns the diagonal at the past, at each sequence's end, or top-left; this library at each sequence's end.
+  // ONNX aligns the diagonal at the past, at each sequence's end, or top-left; this library at each
+  // sequence's end.
   const offset = past_key ? past_key.dims[2] : 0;
   const shift = nonpad ? 0 : offset - (k.seqlen - q.seqlen);
   const side = (key: string) => {

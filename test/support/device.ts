@@ -1,8 +1,9 @@
 /**
- * The device that the tests compute on: the default one, which FLASH_ATTENTION_DEVICE chooses (scripts/test-device.mjs).
- * The SIMT device runs CUDA kernels thread by thread, a thousand times slower than a GPU, and gets smaller problems.
+ * The device that the tests compute on: the default one, which FLASH_ATTENTION_DEVICE chooses
+ * (scripts/test-device.mjs). The SIMT device runs CUDA kernels thread by thread, a thousand times
+ * slower than a GPU, and gets smaller problems.
  */
-import { defaultDevice, type DeviceName } from '../../lib/index.js';
+import { type DeviceName, defaultDevice } from '../../lib/index.js';
 
 export const device: DeviceName = defaultDevice();
 export const onCpu = device === 'cpu';

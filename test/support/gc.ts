@@ -6,7 +6,9 @@ import { memory } from '../../lib/index.js';
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
 
-/** The counters once everything unreachable is collected: what earlier tests dropped does not show. */
+/**
+ * The counters once everything unreachable is collected: what earlier tests dropped does not show.
+ */
 export async function settledMemory(): Promise<ReturnType<typeof memory>> {
   let counts = memory();
   for (let quiet = 0; quiet < 2; ) {

@@ -1,7 +1,7 @@
 /**
- * Checks flashAttentionBackward like a forward result: see numerics.ts for the tolerance. A backward call is given `out`
- * as the forward call rounded it, and no algorithm can undo that: where it matters, what Algorithm 2 in float64 makes of
- * such an `out` is allowed in addition.
+ * Checks flashAttentionBackward like a forward result: see numerics.ts for the tolerance. A
+ * backward call is given `out` as the forward call rounded it, and no algorithm can undo that:
+ * where it matters, what Algorithm 2 in float64 makes of such an `out` is allowed in addition.
  */
 import {
   type AttentionGradients,
@@ -10,11 +10,11 @@ import {
   tensor,
 } from '../../lib/index.js';
 import {
+  flashAttentionBackward as flashReference,
   type Numbers,
   type ReferenceGradients,
   type ReferenceProblem,
   type ReferenceShape,
-  flashAttentionBackward as flashReference,
   standardAttention,
   standardAttentionBackward,
 } from '../../lib/reference/index.js';

@@ -1,6 +1,6 @@
 import type { Tensor } from '../../lib/index.js';
-import { native } from '../../lib/native.js';
-import { kHandle } from '../../lib/show.js';
+import { native } from '../../lib/native/addon.js';
+import { kHandle } from '../../lib/native/show.js';
 
 /** What the native side thinks a tensor is. */
 export function expectNativeAgrees(t: Tensor): void {

@@ -1,6 +1,7 @@
 /**
- * One way to check a result everywhere: against the float64 reference, with the tolerance stated once. An exact
- * algorithm may be at most twice as far from the truth as standard attention computed in the same dtype, plus 1e-5.
+ * One way to check a result everywhere: against the float64 reference, with the tolerance stated
+ * once. An exact algorithm may be at most twice as far from the truth as standard attention
+ * computed in the same dtype, plus 1e-5.
  */
 import {
   type AttentionOptions,
@@ -155,7 +156,10 @@ export interface Errors {
   readonly lseBound: number;
 }
 
-/** Largest absolute difference; equal infinities are no difference, any other non-finite pair is infinite. */
+/**
+ * Largest absolute difference; equal infinities are no difference, any other non-finite pair is
+ * infinite.
+ */
 export function maxError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   if (actual.length !== expected.length) return Infinity;
   let worst = 0;
@@ -198,8 +202,8 @@ export function pick(
 }
 
 /**
- * Runs `flashAttention` on a problem and measures it. Of longer sequences `mostRows` rows are compared, first and last
- * included.
+ * Runs `flashAttention` on a problem and measures it. Of longer sequences `mostRows` rows are
+ * compared, first and last included.
  */
 export async function measure(
   shape: ReferenceShape,

@@ -1,4 +1,5 @@
-// Jest runs tests in a context of their own, where looking up a global costs as much as a thousand multiplications.
+// Jest runs tests in a context of their own, where looking up a global costs as much as a thousand
+// multiplications.
 const { imul } = Math;
 
 /** Seeded uniform numbers in [0, 1): mulberry32, good enough to make test data. */

@@ -1,5 +1,5 @@
 // Which chart shows what.
-import { isOurs, ours, type Row } from '../../suite.js';
+import { isOurs, ours, type Row } from '../../row.js';
 import { beyond, distinct, groupsOf, rateOf, shareOf, slowdownOf } from '../figures.js';
 import {
   digits,
@@ -36,7 +36,10 @@ function timeTip(row: Row): string {
     .join('\n');
 }
 
-/** One line per contestant, from the rows that have a `y`; none for a single point among longer lines. */
+/**
+ * One line per contestant, from the rows that have a `y`; none for a single point among longer
+ * lines.
+ */
 function linesOf(
   rows: readonly Row[],
   pointOf: (row: Row) => Omit<Point, 'x'> | undefined,

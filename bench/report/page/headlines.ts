@@ -1,5 +1,5 @@
 // The few figures a reader takes away, each straight from a row.
-import { isOurs, ours, type Row } from '../../suite.js';
+import { isOurs, ours, type Row } from '../../row.js';
 import { medianOf } from '../../spread.js';
 import { beyond, shareOf, slowdownOf } from '../figures.js';
 import { showBytes, showFactor, showLength, showPercent, showTime } from '../units.js';

@@ -1,5 +1,5 @@
 // One colour per contestant all over the page, as CSS classes that style.ts gives colours by theme.
-import { ours } from '../../suite.js';
+import { ours } from '../../row.js';
 
 const classes: readonly [pattern: RegExp, name: string][] = [
   [new RegExp(`^${ours} float16`), 'c-half'],

@@ -17,7 +17,10 @@ export function linearScale(maximum: number, range: readonly [number, number]): 
   return { at: (value) => between(value / maximum, range), ticks };
 }
 
-/** Around all `values`, with ticks at 1, 2, 5 of each decade, or at its 1 alone where there are many. */
+/**
+ * Around all `values`, with ticks at 1, 2, 5 of each decade, or at its 1 alone where there are
+ * many.
+ */
 export function logScale(values: readonly number[], range: readonly [number, number]): Scale {
   const low = Math.log10(Math.min(...values));
   const high = Math.log10(Math.max(...values));

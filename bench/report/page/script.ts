@@ -1,4 +1,7 @@
-/** Shows what a mark stands for, and lets one contestant stand out while the pointer is on its name or line. */
+/**
+ * Shows what a mark stands for, and lets one contestant stand out while the pointer is on its name
+ * or line.
+ */
 export const script = `
 const tip = document.getElementById('tip');
 document.addEventListener('pointermove', (event) => {

@@ -1,6 +1,6 @@
 // The parts of the page, each a heading, a few words, charts and the tables behind them.
 import type { Result } from '../../result-file.js';
-import { isOurs, type Row } from '../../suite.js';
+import { isOurs, type Row } from '../../row.js';
 import { distinct, groupsOf } from '../figures.js';
 import { tableOf } from '../table.js';
 import { showLength } from '../units.js';

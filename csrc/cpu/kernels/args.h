@@ -14,7 +14,10 @@ struct Rows {
   int64_t dim_stride;
 };
 
-/** Dense mask of one (batch, kv head): element (g, i, j) at base + g * head_stride + i * row_stride + j * key_stride. */
+/**
+ * Dense mask of one (batch, kv head): element (g, i, j) at base + g * head_stride + i * row_stride
+ * + j * key_stride.
+ */
 struct DenseMask {
   const char* base;  // null: none
   int dtype;
@@ -40,22 +43,22 @@ struct DropoutArgs {
 };
 
 /**
- * One (batch, kv head) problem and the part of it that a work item computes. The `group` query heads
- * that share the kv head are packed into rows: row r is query r / group of head r % group, so that
- * each key and value is read once for all of them (GQA packing).
+ * One (batch, kv head) problem and the part of it that a work item computes. The `group` query
+ * heads that share the kv head are packed into rows: row r is query r / group of head r % group, so
+ * that each key and value is read once for all of them (GQA packing).
  */
 struct ForwardArgs {
   Rows q;  // row i; head g at q_head_stride
   int64_t q_head_stride;
   Rows k, v;  // row j of the sequence
-  const int32_t*
-      pages;  // null: rows are contiguous in `k.row_stride`; else page of keys j / page_size
+  // null: rows are contiguous in `k.row_stride`; else page of keys j / page_size
+  const int32_t* pages;
   int64_t pages_stride;
   int64_t page_size, k_page_stride, v_page_stride;
   Rows out;  // row i; head g at out_head_stride
   int64_t out_head_stride;
-  float*
-      lse;  // null: not wanted; row i of head g at lse + i * lse_row_stride + g * lse_head_stride
+  // null: not wanted; row i of head g at lse + i * lse_row_stride + g * lse_head_stride
+  float* lse;
   int64_t lse_row_stride, lse_head_stride;
 
   int64_t seqlen_q, seqlen_k;
@@ -80,13 +83,19 @@ struct ForwardArgs {
   int tile_k;                  // keys per tile
 };
 
-/** Rows of one head lie pages apart, where no hardware prefetcher looks: loops over rows ask for them this much ahead. */
+/**
+ * Rows of one head lie pages apart, where no hardware prefetcher looks: loops over rows ask for
+ * them this much ahead.
+ */
 constexpr int64_t kRowsAhead = 8;
 
 /** Query rows that add to dK and dV together: work items are whole groups. */
 constexpr int64_t kBackwardGroupRows = 96;
 
-/** Gradients of a work item: rows [row_begin, row_end) of `forward`, whose out and lse are read, against all keys. */
+/**
+ * Gradients of a work item: rows [row_begin, row_end) of `forward`, whose out and lse are read,
+ * against all keys.
+ */
 struct BackwardArgs {
   ForwardArgs forward;
   Rows dout;  // row i; head g at dout_head_stride

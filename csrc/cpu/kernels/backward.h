@@ -1,13 +1,14 @@
-// FlashAttention-2's backward pass by recomputation (Dao 2023, Algorithm 2): P is computed again, tile
-// by tile, from Q, K and the saved lse; nothing N x N is ever stored.
+// FlashAttention-2's backward pass by recomputation (Dao 2023, Algorithm 2): P is computed again,
+// tile by tile, from Q, K and the saved lse; nothing N x N is ever stored.
 //
 //   delta_i = sum_d dO_id O_id          P_ij  = exp(s_ij - lse_i)
 //   dP_ij   = dO_i . V_j                dS_ij = P_ij (dP_ij - delta_i)
 //   dV_j    = sum_i P_ij dO_i           dK_j  = scale sum_i dS_ij Q_i          dQ_i = scale sum_j dS_ij K_j
 //
-// A block of query rows is packed once and travels over the key tiles; each tile is packed once for the
-// block. Within a block, a group of panels fills P and dS of one tile, then adds to the tile's dV and dK:
-// the sums over query rows are long enough to amortise their accumulators, and P and dS stay in L1 and L2.
+// A block of query rows is packed once and travels over the key tiles; each tile is packed once for
+// the block. Within a block, a group of panels fills P and dS of one tile, then adds to the tile's
+// dV and dK: the sums over query rows are long enough to amortise their accumulators, and P and dS
+// stay in L1 and L2.
 #pragma once
 
 #include "cpu/kernels/backward_gemm.h"
@@ -24,17 +25,17 @@ struct BackwardPanel {
   float* dout;    // dO, packed like Q
   float* q_rows;  // Q and dO as rows, [kPanelRows][scratch_stride]
   float* dout_rows;
-  bool finite;       // neither NaN nor infinity in Q and dO
-  Vec lse[kGroups];  // base 2
-  Vec delta[kGroups];
-  VecI live[kGroups];  // rows that saw something
+  bool finite;           // neither NaN nor infinity in Q and dO
+  Vec lse[kRowVectors];  // base 2
+  Vec delta[kRowVectors];
+  VecI live[kRowVectors];  // rows that saw something
 };
 
 /** P and dS of one panel of the group at work, for the keys of a tile. */
 struct PanelScores {
   float* p;        // [keys][kPanelRows], after dropout; kHidden where a mask hides the pair
   float* ds;       // while it is computed: dP
-  uint8_t* first;  // [keys]: the first vector of rows that sees the key, kGroups if none
+  uint8_t* first;  // [keys]: the first vector of rows that sees the key, kRowVectors if none
 };
 
 struct BackwardWorkspace {
@@ -114,7 +115,7 @@ void load_backward_panel(const BackwardArgs& b, int64_t row_begin, int64_t row_e
   const int stride = scratch_stride(a.head_dim), stride_v = scratch_stride(a.head_dim_v);
   panel.finite = all_finite(panel.q_rows, stride, kPanelRows, a.head_dim) &&
                  all_finite(panel.dout_rows, stride_v, kPanelRows, a.head_dim_v);
-  for (int g = 0; g < kGroups; ++g) {
+  for (int g = 0; g < kRowVectors; ++g) {
     for (int d = 0; d < padded_dim(a.head_dim_v); d += kLanes) {
       Vec block[kLanes];
       FA_UNROLL
@@ -123,7 +124,7 @@ void load_backward_panel(const BackwardArgs& b, int64_t row_begin, int64_t row_e
       transpose(block);
       FA_UNROLL
       for (int c = 0; c < kLanes; ++c)
-        store(panel.dout + ((d + c) * kGroups + g) * kLanes, block[c]);
+        store(panel.dout + ((d + c) * kRowVectors + g) * kLanes, block[c]);
     }
   }
   for (int64_t i = 0; i < padded_dim(a.head_dim) * kPanelRows; i += kLanes)
@@ -163,7 +164,7 @@ void softcap_derivative(const ForwardArgs& a, int first, int groups, int keys, c
   const Vec to_cap = splat(1.f / (a.softcap * kLog2E));
   for (int j = 0; j < keys; ++j) {
     for (int g = first; g < groups; ++g) {
-      const int64_t at = (j * kGroups + g) * kLanes;
+      const int64_t at = (j * kRowVectors + g) * kLanes;
       const Vec t = tanh(load<Vec>(s + at) * to_cap);
       store(derivative + at, 1.f - t * t);
     }
@@ -179,7 +180,7 @@ void differentiate(const BackwardArgs& b, const BackwardPanel& panel, int first,
     const VecU stream = load<VecU>(panel.rows.head + g * kLanes) + drop.stream0;
     PhiloxWords words{};
     for (int j = 0; j < keys; ++j) {
-      const int64_t at = (j * kGroups + g) * kLanes;
+      const int64_t at = (j * kRowVectors + g) * kLanes;
       const Vec s = load<Vec>(p + at);
       Vec probability = exp2_or_zero(s - panel.lse[g]);
       Vec dp = load<Vec>(ds + at);
@@ -209,13 +210,16 @@ void hide(const PanelScores& scores, int64_t begin, int64_t end, int groups) {
   for (int64_t j = begin; j < end; ++j) {
     scores.first[j] = static_cast<uint8_t>(groups);
     for (int g = 0; g < groups; ++g) {
-      store(scores.p + (j * kGroups + g) * kLanes, splat(kHidden));
-      store(scores.ds + (j * kGroups + g) * kLanes, Vec{});
+      store(scores.p + (j * kRowVectors + g) * kLanes, splat(kHidden));
+      store(scores.ds + (j * kRowVectors + g) * kLanes, Vec{});
     }
   }
 }
 
-/** Vectors first .. first + Groups - 1 of the panel's rows against keys [key, key + keys): P, dS and their part of dQ. */
+/**
+ * Vectors first .. first + Groups - 1 of the panel's rows against keys [key, key + keys): P, dS and
+ * their part of dQ.
+ */
 template <int Groups>
 void backward_step(const BackwardArgs& b, const BackwardWorkspace& w, const BackwardPanel& panel,
                    const PanelScores& scores, int first, Tile& tile, int64_t key, int keys,
@@ -232,7 +236,7 @@ void backward_step(const BackwardArgs& b, const BackwardWorkspace& w, const Back
   const float* const q = panel.rows.q + first * kLanes;
   const float* const dout = panel.dout + first * kLanes;
   if (masked || biased || a.softcap > 0 || a.alibi_slopes != nullptr || a.dropout.enabled) {
-    Vec unused[kGroups] = {};
+    Vec unused[kRowVectors] = {};
     raw_products<Groups>(k, tile.k.stride, keys, a.head_dim, q, p);
     if (a.softcap > 0) softcap_derivative(a, first, panel.rows.groups, keys, all_p, w.softcap);
     if (biased) load_bias(a, panel.rows, key, keys, w.rows, w.bias);
@@ -263,7 +267,7 @@ bool backward_advance(const BackwardArgs& b, const BackwardWorkspace& w, const B
     if (stretch.kind == TileKind::kSkip) return;
     const int64_t key = tile.key + stretch.begin;
     const int keys = stretch.end - stretch.begin, first = stretch.first;
-    hide(scores, done - tile.key, stretch.begin, kGroups);
+    hide(scores, done - tile.key, stretch.begin, kRowVectors);
     hide(scores, stretch.begin, stretch.end, first);
     done = key + keys;
     const bool masked = stretch.kind == TileKind::kPartial;
@@ -272,11 +276,11 @@ bool backward_advance(const BackwardArgs& b, const BackwardWorkspace& w, const B
       backward_step<1>(b, w, panel, scores, first, tile, key, keys, masked);
     else if (groups == 2)
       backward_step<2>(b, w, panel, scores, first, tile, key, keys, masked);
-    else if constexpr (kGroups >= 3)
+    else if constexpr (kRowVectors >= 3)
       backward_step<3>(b, w, panel, scores, first, tile, key, keys, masked);
   });
   const bool any = done > tile.key;
-  hide(scores, done - tile.key, tile.keys, kGroups);
+  hide(scores, done - tile.key, tile.keys, kRowVectors);
   return any;
 }
 
@@ -317,7 +321,7 @@ void store_dq(const BackwardArgs& b, const Panel& panel, float* rows) {
       Vec block[kLanes];
       FA_UNROLL
       for (int c = 0; c < kLanes; ++c) {
-        block[c] = load<Vec>(panel.o + ((d + c) * kGroups + g) * kLanes) * splat(a.scale);
+        block[c] = load<Vec>(panel.o + ((d + c) * kRowVectors + g) * kLanes) * splat(a.scale);
       }
       transpose(block);
       FA_UNROLL
@@ -352,7 +356,8 @@ void backward_block(const BackwardArgs& b, const BackwardWorkspace& w, int panel
     begin = smaller(begin, w.panels[i].rows.key_begin / kColumnStep * kColumnStep);
     end = larger(end, w.panels[i].rows.key_end);
   }
-  // Not cut where the longest row ends: a row's keys are grouped alike whatever shares its work item.
+  // Not cut where the longest row ends: a row's keys are grouped alike whatever shares its work
+  // item.
   end = smaller((end + kColumnStep - 1) / kColumnStep * kColumnStep, a.key_end);
   const auto at = [&](int i) -> const Panel& { return w.panels[i].rows; };
   for (int64_t key = begin / a.tile_k * a.tile_k; key < end; key += a.tile_k) {

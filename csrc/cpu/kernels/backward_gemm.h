@@ -1,6 +1,6 @@
-// The five products of the backward pass. S, dP and dQ have query rows as lanes, like the forward pass;
-// dV and dK sum over query rows, so there a lane is a column. Each keeps a register tile of a dozen (or
-// two dozen) accumulators, which needs at most 7 loads for 12 multiply-adds.
+// The five products of the backward pass. S, dP and dQ have query rows as lanes, like the forward
+// pass; dV and dK sum over query rows, so there a lane is a column. Each keeps a register tile of a
+// dozen (or two dozen) accumulators, which needs at most 7 loads for 12 multiply-adds.
 #pragma once
 
 #include "cpu/kernels/register_tile.h"
@@ -10,8 +10,8 @@ namespace fa::cpu::FA_ISA {
 namespace {
 
 /**
- * Distance between rows of `dim` floats in scratch: an odd number of cache lines, so that a column of rows spreads over
- * all sets of the L1 cache whatever the head dim.
+ * Distance between rows of `dim` floats in scratch: an odd number of cache lines, so that a column
+ * of rows spreads over all sets of the L1 cache whatever the head dim.
  */
 FA_ALWAYS_INLINE int scratch_stride(int dim) { return ((round_up(dim, 16) / 16) | 1) * 16; }
 
@@ -20,7 +20,7 @@ constexpr int32_t kHidden = INT32_MIN;
 
 /**
  * rows[j] . packed[row] for keys j < keys and Groups vectors of query rows, each result goes to
- * finish(index of its vector in [keys][kGroups], g, sum).
+ * finish(index of its vector in [keys][kRowVectors], g, sum).
  */
 template <int Groups, int Keys, class Finish>
 FA_ALWAYS_INLINE void dot_tile(const float* rows, int64_t stride, int dim, const float* packed,
@@ -29,7 +29,7 @@ FA_ALWAYS_INLINE void dot_tile(const float* rows, int64_t stride, int dim, const
   for (int d = 0; d < dim; ++d) {
     Vec q[Groups];
     FA_UNROLL
-    for (int g = 0; g < Groups; ++g) q[g] = pin(load<Vec>(packed + (d * kGroups + g) * kLanes));
+    for (int g = 0; g < Groups; ++g) q[g] = pin(load<Vec>(packed + (d * kRowVectors + g) * kLanes));
     FA_UNROLL
     for (int r = 0; r < Keys; ++r) {
       const Vec k = pin(splat(rows[r * stride + d]));
@@ -40,7 +40,7 @@ FA_ALWAYS_INLINE void dot_tile(const float* rows, int64_t stride, int dim, const
   FA_UNROLL
   for (int r = 0; r < Keys; ++r) {
     FA_UNROLL
-    for (int g = 0; g < Groups; ++g) finish((key + r) * kGroups + g, g, acc[r][g]);
+    for (int g = 0; g < Groups; ++g) finish((key + r) * kRowVectors + g, g, acc[r][g]);
   }
 }
 
@@ -94,7 +94,8 @@ FA_ALWAYS_INLINE void dq_tile(const float* k, int64_t stride, int keys, const fl
   for (int j = 0; j < keys; ++j) {
     Vec weight[Groups];
     FA_UNROLL
-    for (int g = 0; g < Groups; ++g) weight[g] = pin(load<Vec>(ds + (j * kGroups + g) * kLanes));
+    for (int g = 0; g < Groups; ++g)
+      weight[g] = pin(load<Vec>(ds + (j * kRowVectors + g) * kLanes));
     FA_UNROLL
     for (int c = 0; c < Columns; ++c) {
       const Vec kc = pin(splat(k[j * stride + c]));
@@ -106,7 +107,7 @@ FA_ALWAYS_INLINE void dq_tile(const float* k, int64_t stride, int keys, const fl
   for (int c = 0; c < Columns; ++c) {
     FA_UNROLL
     for (int g = 0; g < Groups; ++g) {
-      float* const at = dq + (c * kGroups + g) * kLanes;
+      float* const at = dq + (c * kRowVectors + g) * kLanes;
       store(at, load<Vec>(at) + acc[c][g]);
     }
   }
@@ -121,7 +122,10 @@ __attribute__((noinline)) void add_dq(const float* k, int64_t stride, int keys, 
     dq_tile<Groups, step>(k + c, stride, keys, ds, dq + c * kPanelRows);
 }
 
-/** The same where K may be NaN or infinite: the product of a hidden pair is left out, because 0 * NaN would leak. */
+/**
+ * The same where K may be NaN or infinite: the product of a hidden pair is left out, because 0 *
+ * NaN would leak.
+ */
 template <int Groups>
 __attribute__((noinline)) void add_dq_excluding_hidden(const float* k, int64_t stride, int keys,
                                                        int columns, const float* p, const float* ds,
@@ -130,11 +134,11 @@ __attribute__((noinline)) void add_dq_excluding_hidden(const float* k, int64_t s
     for (int g = 0; g < Groups; ++g) {
       Vec acc{};
       for (int j = 0; j < keys; ++j) {
-        const int64_t at = (j * kGroups + g) * kLanes;
+        const int64_t at = (j * kRowVectors + g) * kLanes;
         const Vec sum = acc + splat(k[j * stride + c]) * load<Vec>(ds + at);
         acc = select(load<VecI>(p + at) == kHidden, acc, sum);
       }
-      float* const at = dq + (c * kGroups + g) * kLanes;
+      float* const at = dq + (c * kRowVectors + g) * kLanes;
       store(at, load<Vec>(at) + acc);
     }
   }
@@ -161,7 +165,10 @@ constexpr int kRowSumKeys = kRegisters == 32 ? (Vectors == 4 ? 6 : 8)
 /** P and dS have room for a multiple of every kRowSumKeys. */
 constexpr int kRowSumStep = 24;
 
-/** C[key][column] += sum over panels and their rows of W[key][row] B[row][column]; the first `live` keys are written. */
+/**
+ * C[key][column] += sum over panels and their rows of W[key][row] B[row][column]; the first `live`
+ * keys are written.
+ */
 template <int Keys, int Vectors>
 FA_ALWAYS_INLINE void row_sum_tile(const RowProduct* panels, int count, int key, int column,
                                    int64_t stride, int live, float* c, int64_t c_stride) {

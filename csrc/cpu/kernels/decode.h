@@ -1,12 +1,12 @@
-// Attention of a few query rows over many keys (decoding), where reading K and V is the cost: lanes run
-// along the head dim, so rows of K and V are read once, as they lie and in their own dtype, for all the
-// query heads that share them. Flash-Decoding (Dao et al. 2023): keys are split over work items and the
-// partial results merged by lse.
+// Attention of a few query rows over many keys (decoding), where reading K and V is the cost: lanes
+// run along the head dim, so rows of K and V are read once, as they lie and in their own dtype, for
+// all the query heads that share them. Flash-Decoding (Dao et al. 2023): keys are split over work
+// items and the partial results merged by lse.
 //
 // Products and memory only overlap when the kernel asks for rows long before it needs them: an
-// out-of-order window is far shorter than the latency of memory. So keys advance in steps, and while
-// the products of one run, the rows of the next are fetched into the second-level cache, a few at a
-// time and in the order of memory.
+// out-of-order window is far shorter than the latency of memory. So keys advance in steps, and
+// while the products of one run, the rows of the next are fetched into the second-level cache, a
+// few at a time and in the order of memory.
 #pragma once
 
 #include <new>
@@ -20,7 +20,9 @@ namespace {
 
 constexpr int kDecodeRows = kLanes < 8 ? kLanes : 8;  // most rows of one call
 constexpr int kDecodeKeys = 64;                       // most keys of one step
-/** K and V of a step, so that it and the next one share the second-level cache with room to spare. */
+/**
+ * K and V of a step, so that it and the next one share the second-level cache with room to spare.
+ */
 constexpr int64_t kDecodeStepBytes = 128 * 1024;
 
 /** The keys of one step of the online softmax. */
@@ -33,8 +35,9 @@ struct KeyStep {
 };
 
 /**
- * The rows of the next step, for all heads and in the order of memory, as addresses to prefetch. A core drops prefetches
- * beyond the two dozen lines it can wait for, so they are spread evenly over the products, and without a branch there.
+ * The rows of the next step, for all heads and in the order of memory, as addresses to prefetch. A
+ * core drops prefetches beyond the two dozen lines it can wait for, so they are spread evenly over
+ * the products, and without a branch there.
  */
 class Ahead {
  public:
@@ -94,14 +97,17 @@ FA_ALWAYS_INLINE void prefetch(const char* at) {
   for (int64_t byte = 0; byte < Bytes; byte += 64) __builtin_prefetch(at + byte, 0, 2);
 }
 
-/** One kv head. Scores and probabilities are kept as [key][row], so a vector holds kLanes / Rows keys. */
+/**
+ * One kv head. Scores and probabilities are kept as [key][row], so a vector holds kLanes / Rows
+ * keys.
+ */
 template <int Dtype, int Rows>
 struct Decoder {
   template <int N>
   using Count = std::integral_constant<int, N>;
   static constexpr int kKeysPerVector = kLanes / Rows;
-  // Keys of a block of K, vectors of columns of a block of V: kBlock * Rows accumulators keep the multipliers busy
-  // despite their latency, with room for kBlock + 1 operands.
+  // Keys of a block of K, vectors of columns of a block of V: kBlock * Rows accumulators keep the
+  // multipliers busy despite their latency, with room for kBlock + 1 operands.
   static constexpr int kBlock = kRegisters == 32 ? (Rows == 1 ? 8 : 16 / Rows)
                                 : Rows == 4      ? 3
                                                  : 8 / Rows;
@@ -226,7 +232,9 @@ struct Decoder {
     }
   }
 
-  /** The dense mask of the keys of one vector: a float to add, -infinity where the pair is hidden. */
+  /**
+   * The dense mask of the keys of one vector: a float to add, -infinity where the pair is hidden.
+   */
   Vec dense_mask(int64_t key) const {
     const int64_t size = element_size(a.mask.dtype);
     Vec bias;
@@ -238,7 +246,10 @@ struct Decoder {
     return bias_in_base_2(bias);
   }
 
-  /** Softcap, ALiBi, the dense mask and the window. Returns whether a pair is hidden: its score is -infinity then. */
+  /**
+   * Softcap, ALiBi, the dense mask and the window. Returns whether a pair is hidden: its score is
+   * -infinity then.
+   */
   bool modify(const KeyStep& step) {
     const float cap = a.softcap * kLog2E;
     const VecI sinks = splat(static_cast<int32_t>(smaller(a.sink_tokens, a.seqlen_k)));
@@ -281,7 +292,9 @@ struct Decoder {
     return x;
   }
 
-  /** Online softmax over the step: p becomes probabilities, o is rescaled. Hidden pairs become -0. */
+  /**
+   * Online softmax over the step: p becomes probabilities, o is rescaled. Hidden pairs become -0.
+   */
   void normalise(int keys, bool hidden) {
     Vec highest = max;
     for (int j = 0; j < keys; j += kKeysPerVector) {
@@ -371,7 +384,10 @@ struct Decoder {
     }
   }
 
-  /** Leaves the keys that every row sees in `rows` and p, and returns how many; adds those that only some see. */
+  /**
+   * Leaves the keys that every row sees in `rows` and p, and returns how many; adds those that only
+   * some see.
+   */
   int add_partly_hidden(int keys, const char** rows) {
     int open = 0;
     for (int j = 0; j < keys; ++j) {
@@ -455,7 +471,10 @@ void fill_step(const ForwardArgs& a, int64_t key, int64_t end, int most, KeyStep
   for (int j = step.keys; j < padded; ++j) step.k[j] = step.k[step.keys - 1];
 }
 
-/** Keys [begin, end) for all heads of the item, which lie side by side in memory and advance together. */
+/**
+ * Keys [begin, end) for all heads of the item, which lie side by side in memory and advance
+ * together.
+ */
 template <int Dtype, int Rows>
 void decode_keys(Decoder<Dtype, Rows>* heads, int64_t begin, int64_t end) {
   const ForwardArgs& a = heads[0].a;
@@ -513,7 +532,10 @@ size_t decode_scratch(const ForwardArgs& a) {
   return static_cast<size_t>(a.kv_heads) * aligned(head) + aligned(row) + 64;
 }
 
-/** At most kDecodeRows rows; head dims that fill vectors; unit stride along K and V; no block mask, no dropout. */
+/**
+ * At most kDecodeRows rows; head dims that fill vectors; unit stride along K and V; no block mask,
+ * no dropout.
+ */
 void decode(const ForwardArgs& a, char* scratch) {
   const int64_t rows = a.row_end - a.row_begin;
   if (rows == 1) return decode_dtype<1>(a, scratch);

@@ -57,7 +57,7 @@ FA_ALWAYS_INLINE void with_groups(int groups, Body body) {
     body(Count<1>{});
   else if (groups == 2)
     body(Count<2>{});
-  else if constexpr (kGroups >= 3)
+  else if constexpr (kRowVectors >= 3)
     body(Count<3>{});
 }
 
@@ -71,7 +71,7 @@ struct Step {
   const Staircase stairs;
   const bool biased, modified;  // every score, not only those of partial tiles
   RowState rows;
-  Vec alpha[kGroups];
+  Vec alpha[kRowVectors];
 
   Step(const ForwardArgs& args, const Workspace& workspace, Panel& p, KeyTile& t)
       : a(args),
@@ -121,15 +121,19 @@ struct Step {
   }
 
   /**
-   * Softmax is the same for any reference, and only range asks for the maximum: so a row keeps its reference while no score
-   * exceeds it by more than this, in base 2 (lazy rescaling, FlashAttention-4), and P is made in one pass.
+   * Softmax is the same for any reference, and only range asks for the maximum: so a row keeps its
+   * reference while no score exceeds it by more than this, in base 2 (lazy rescaling,
+   * FlashAttention-4), and P is made in one pass.
    */
   static constexpr float kSlack = 8;
 
-  /** P by the references of earlier tiles; false when some row needs a new one, and then nothing counts. */
+  /**
+   * P by the references of earlier tiles; false when some row needs a new one, and then nothing
+   * counts.
+   */
   bool weigh_by_old_reference() {
     if (!panel.started) return false;
-    for (int g = 0; g < kGroups; ++g) {
+    for (int g = 0; g < kRowVectors; ++g) {
       rows.reference[g] = panel.max[g];
       rows.top[g] = splat(kLowest);
       rows.sum[g] = Vec{};
@@ -139,10 +143,10 @@ struct Step {
       if (x.kind == TileKind::kSkip) return;
       if (x.kind == TileKind::kFull && !modified) return multiply<Scores::kExp>(x);
       const RowState before = rows;
-      for (int g = x.first; g < kGroups; ++g) rows.top[g] = splat(kLowest);
+      for (int g = x.first; g < kRowVectors; ++g) rows.top[g] = splat(kLowest);
       score(x);
       weigh(x);
-      for (int g = x.first; g < kGroups; ++g)
+      for (int g = x.first; g < kRowVectors; ++g)
         rows.top[g] = max_or_second(rows.top[g] - rows.reference[g], before.top[g]);
     });
     VecI above = VecI{};
@@ -153,16 +157,19 @@ struct Step {
     return true;
   }
 
-  /** P in two passes, as in FlashAttention-2. Rows that could have kept their reference do: no row depends on another. */
+  /**
+   * P in two passes, as in FlashAttention-2. Rows that could have kept their reference do: no row
+   * depends on another.
+   */
   void weigh_by_new_reference() {
-    for (int g = 0; g < kGroups; ++g) {
+    for (int g = 0; g < kRowVectors; ++g) {
       rows.top[g] = splat(kLowest);
       rows.sum[g] = Vec{};
     }
     stretches([&](const Stretch& x) {
       if (x.kind != TileKind::kSkip) score(x);
     });
-    for (int g = 0; g < kGroups; ++g) {
+    for (int g = 0; g < kRowVectors; ++g) {
       const Vec old = panel.max[g];
       rows.reference[g] = select(rows.top[g] - old > splat(kSlack), rows.top[g], old);
       alpha[g] = exp2_or_zero(old - rows.reference[g]);
@@ -176,7 +183,7 @@ struct Step {
   /** O = O * alpha + P V for keys [begin, end), without a skipped one. */
   void add_values(int begin, int end, bool masked) {
     Staircase seen;
-    for (int g = 0; g < kGroups; ++g) {
+    for (int g = 0; g < kRowVectors; ++g) {
       const int limit = stairs.ends[g] < end ? stairs.ends[g] : end;
       seen.ends[g] = limit < begin ? 0 : limit - begin;
     }
@@ -199,14 +206,14 @@ struct Step {
       }
     });
     panel.started = true;
-    for (int g = 0; g < kGroups; ++g) alpha[g] = splat(1.f);
+    for (int g = 0; g < kRowVectors; ++g) alpha[g] = splat(1.f);
   }
 
   void run() {
     if (!weigh_by_old_reference()) weigh_by_new_reference();
     int begin = 0, end = 0;
     bool masked = false;
-    for (int g = 0; g < kGroups; ++g) panel.sum[g] = panel.sum[g] * alpha[g] + rows.sum[g];
+    for (int g = 0; g < kRowVectors; ++g) panel.sum[g] = panel.sum[g] * alpha[g] + rows.sum[g];
     stretches([&](const Stretch& x) {
       if (x.kind == TileKind::kSkip) {
         if (begin < end) add_values(begin, end, masked);
@@ -234,11 +241,13 @@ void forward(const ForwardArgs& a, const Workspace& w) {
     begin = smaller(begin, panel.key_begin / kColumnStep * kColumnStep);
     end = larger(end, panel.key_end);
   }
-  // Not cut where the longest row ends: a row's keys are grouped alike whatever shares its work item.
+  // Not cut where the longest row ends: a row's keys are grouped alike whatever shares its work
+  // item.
   end = smaller((end + kColumnStep - 1) / kColumnStep * kColumnStep, a.key_end);
   const bool in_place = Of == Element::kFloat && readable_in_place(a);
   const auto at = [&](int i) -> const Panel& { return w.panels[i]; };
-  // Tiles start at multiples of tile_k, so that a row's sums are grouped alike whatever shares its work item.
+  // Tiles start at multiples of tile_k, so that a row's sums are grouped alike whatever shares its
+  // work item.
   for (int64_t key = begin / a.tile_k * a.tile_k; key < end; key += a.tile_k) {
     const int64_t tile_begin = larger(key, begin);
     const int keys = static_cast<int>(smaller(key + a.tile_k, end) - tile_begin);

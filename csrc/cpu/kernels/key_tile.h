@@ -47,8 +47,9 @@ struct RowReader {
 
 /** Keys [key, key + keys) of K and V. */
 class KeyTile {
+  // a multiple of kColumnStep
  public:
-  int64_t key;  // a multiple of kColumnStep
+  int64_t key;
   int keys;
   Operand k, v;
 
@@ -92,7 +93,10 @@ class KeyTile {
     if (of_ == Element::kPair) v = pack_value_pairs();
   }
 
-  /** Whether V holds neither NaN nor infinity; looked at once, and only by tiles that hide something. */
+  /**
+   * Whether V holds neither NaN nor infinity; looked at once, and only by tiles that hide
+   * something.
+   */
   bool finite_values() {
     if (!checked_) {
       checked_ = true;

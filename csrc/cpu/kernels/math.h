@@ -43,9 +43,9 @@ FA_ALWAYS_INLINE Vec split_exponent(Vec x, Exponent& exponent) {
 }
 
 /**
- * 2^x for x <= 127; below -126 it stays at about 2^-126 instead of reaching 0. NaN stays NaN. 2^r is a
- * relative-minimax polynomial of degree 5 (error 2.1e-7), in Estrin's order: its three short chains run side by side,
- * and latency is what limits this function.
+ * 2^x for x <= 127; below -126 it stays at about 2^-126 instead of reaching 0. NaN stays NaN. 2^r
+ * is a relative-minimax polynomial of degree 5 (error 2.1e-7), in Estrin's order: its three short
+ * chains run side by side, and latency is what limits this function.
  */
 FA_ALWAYS_INLINE Vec exp2_clamped(Vec x) {
   Exponent exponent;
@@ -64,7 +64,8 @@ FA_ALWAYS_INLINE Vec exp2_or_zero(Vec x) {
 
 FA_ALWAYS_INLINE Vec absolute(Vec x) { return (Vec)((VecI)x & 0x7fffffff); }
 
-// (tanh(x) / x - 1) / x^2 as a polynomial in x^2 on [0, 0.625^2]: Chebyshev interpolation, relative error of tanh 1.6e-8.
+// (tanh(x) / x - 1) / x^2 as a polynomial in x^2 on [0, 0.625^2]: Chebyshev interpolation, relative
+// error of tanh 1.6e-8.
 constexpr int kTanhTerms = 5;
 constexpr float kTanh[kTanhTerms] = {-0.33333328736f, 0.13332748907f, -0.05384775770f,
                                      0.02098229760f, -0.00607516659f};

@@ -1,6 +1,7 @@
-// K and V as the products of a tile read them: one scalar at a time, broadcast over the lanes. Packed,
-// the scalars of a register tile lie side by side, so that a product reads one stream in order; rows
-// that lie far apart would fall into one cache set, and every one of them into another line.
+// K and V as the products of a tile read them: one scalar at a time, broadcast over the lanes.
+// Packed, the scalars of a register tile lie side by side, so that a product reads one stream in
+// order; rows that lie far apart would fall into one cache set, and every one of them into another
+// line.
 #pragma once
 
 #include "cpu/kernels/register_tile.h"
@@ -63,7 +64,10 @@ FA_ALWAYS_INLINE void pack_keys(int keys, int dim, float* packed, Row row) {
   }
 }
 
-/** The columns of a K or V tile, likewise; four rows at a time, so that whole cache lines are written. */
+/**
+ * The columns of a K or V tile, likewise; four rows at a time, so that whole cache lines are
+ * written.
+ */
 template <class Row>
 FA_ALWAYS_INLINE void pack_columns(int keys, int capacity, int dim, float* packed, Row row) {
   const int padded = round_up(dim, kColumnStep);
@@ -78,7 +82,10 @@ FA_ALWAYS_INLINE void pack_columns(int keys, int capacity, int dim, float* packe
   }
 }
 
-/** Pairs of keys instead of keys: what dot products of bfloat16 rows want. Of an odd number the last one meets a zero. */
+/**
+ * Pairs of keys instead of keys: what dot products of bfloat16 rows want. Of an odd number the last
+ * one meets a zero.
+ */
 template <class Row>
 FA_ALWAYS_INLINE void pack_column_pairs(int keys, int capacity, int dim, float* packed, Row row) {
   const int padded = round_up(dim, kColumnStep);

@@ -16,17 +16,19 @@ constexpr float kLowest = -std::numeric_limits<float>::max();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 struct Panel {
-  float*
-      q;  // [head_dim][kGroups][kLanes], times scale * log2(e); or unscaled pairs, [head_dim / 2][kGroups][kLanes]
-  float* o;          // [columns][kGroups][kLanes]
-  Vec max[kGroups];  // what exponents are taken relative to: the maximum, give or take a few units
-  Vec sum[kGroups];
-  int64_t row_begin, row_end;  // packed rows; lanes past the end repeat the last row
-  int64_t i_begin, i_end;      // their queries
-  int64_t key_begin, key_end;  // keys that some row may see
-  int64_t group_end[kGroups];  // one past the last key that some row of the vector sees
-  int groups;                  // vectors in use
-  bool started;                // o holds something
+  // [head_dim][kRowVectors][kLanes], times scale * log2(e); or unscaled pairs, [head_dim /
+  // 2][kRowVectors][kLanes]
+  float* q;
+  float* o;  // [columns][kRowVectors][kLanes]
+  Vec max
+      [kRowVectors];  // what exponents are taken relative to: the maximum, give or take a few units
+  Vec sum[kRowVectors];
+  int64_t row_begin, row_end;      // packed rows; lanes past the end repeat the last row
+  int64_t i_begin, i_end;          // their queries
+  int64_t key_begin, key_end;      // keys that some row may see
+  int64_t group_end[kRowVectors];  // one past the last key that some row of the vector sees
+  int groups;                      // vectors in use
+  bool started;                    // o holds something
 
   // Per lane.
   alignas(64) int32_t query[kPanelRows];  // i
@@ -42,7 +44,10 @@ FA_ALWAYS_INLINE WindowMask window_of(const ForwardArgs& a) {
   return {a.window_left, a.window_right, a.sink_tokens, a.seqlen_k, a.seqlen_k - a.seqlen_q};
 }
 
-/** Loads rows [row_begin, row_end) of Q, transposed. `rows` has room for kLanes rows of head_dim rounded up to kLanes. */
+/**
+ * Loads rows [row_begin, row_end) of Q, transposed. `rows` has room for kLanes rows of head_dim
+ * rounded up to kLanes.
+ */
 void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, float* rows, Panel& panel,
                 Element of = Element::kFloat) {
   const WindowMask window = window_of(a);
@@ -58,7 +63,7 @@ void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, float*
   const int64_t size = element_size(a.q.dtype);
   const int padded = round_up(a.head_dim, kLanes);
   const Vec scale = splat(a.scale * kLog2E);
-  for (int g = 0; g < kGroups; ++g) {
+  for (int g = 0; g < kRowVectors; ++g) {
     panel.max[g] = splat(kLowest);
     panel.sum[g] = Vec{};
     panel.group_end[g] = 0;
@@ -89,26 +94,29 @@ void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, float*
       transpose(block);
       if (of == Element::kPair) {
         for (int c = 0; c < kLanes; c += 2) {
-          store(panel.q + ((d + c) / 2 * kGroups + g) * kLanes,
+          store(panel.q + ((d + c) / 2 * kRowVectors + g) * kLanes,
                 (VecU)block[c] >> 16 | ((VecU)block[c + 1] & 0xffff0000u));
         }
         continue;
       }
       FA_UNROLL
       for (int c = 0; c < kLanes; ++c)
-        store(panel.q + ((d + c) * kGroups + g) * kLanes, block[c] * scale);
+        store(panel.q + ((d + c) * kRowVectors + g) * kLanes, block[c] * scale);
     }
   }
 }
 
-/** Normalises and writes out and lse. `rows` has room for kLanes rows of head_dim_v rounded up to kLanes. */
+/**
+ * Normalises and writes out and lse. `rows` has room for kLanes rows of head_dim_v rounded up to
+ * kLanes.
+ */
 void store_panel(const ForwardArgs& a, float* rows, const Panel& panel) {
   const int64_t size = element_size(a.out.dtype);
   const int padded = round_up(a.head_dim_v, kLanes);
   for (int g = 0; g < panel.groups; ++g) {
     const Vec sum = panel.sum[g];
-    // A row that saw nothing has sum 0 (or a maximum that no score ever raised): its output is 0, never NaN. A NaN that it
-    // did see is in the sum.
+    // A row that saw nothing has sum 0 (or a maximum that no score ever raised): its output is 0,
+    // never NaN. A NaN that it did see is in the sum.
     const VecI empty = (sum == Vec{}) | ((panel.max[g] == splat(kLowest)) & (sum == sum));
     const Vec inverse = select(empty, Vec{}, 1.f / sum);
     for (int d = 0; d < padded; d += kLanes) {
@@ -116,7 +124,8 @@ void store_panel(const ForwardArgs& a, float* rows, const Panel& panel) {
       FA_UNROLL
       for (int c = 0; c < kLanes; ++c) {
         // A select, not a product: an empty row's accumulator may be anything.
-        const Vec o = panel.started ? load<Vec>(panel.o + ((d + c) * kGroups + g) * kLanes) : Vec{};
+        const Vec o =
+            panel.started ? load<Vec>(panel.o + ((d + c) * kRowVectors + g) * kLanes) : Vec{};
         block[c] = select(empty, Vec{}, o * inverse);
       }
       transpose(block);

@@ -8,7 +8,9 @@
 namespace fa::cpu::FA_ISA {
 namespace {
 
-/** What 32 bits of an operand hold: a float, or two bfloat16 that meet two others in a dot product. */
+/**
+ * What 32 bits of an operand hold: a float, or two bfloat16 that meet two others in a dot product.
+ */
 enum class Element { kFloat, kPair };
 
 /** acc[r][g] += operand(r, d) * vectors[d][g], for d in [0, count). */
@@ -40,14 +42,15 @@ FA_ALWAYS_INLINE void multiply_add(const Operand& operand, const float* vectors,
 enum class Scores {
   kRaw,  // stored
   kMax,  // stored, and `top` raised to it
-  kExp,  // P = exp2(score - reference) stored and added to `sum`; `top` is raised to score - reference
+  // P = exp2(score - reference) stored and added to `sum`; `top` is raised to score - reference
+  kExp,
 };
 
 /** Per vector of rows. */
 struct RowState {
-  Vec reference[kGroups];
-  Vec top[kGroups];
-  Vec sum[kGroups];
+  Vec reference[kRowVectors];
+  Vec top[kRowVectors];
+  Vec sum[kRowVectors];
 };
 
 template <int Groups, int Keys, Scores Kind, Element Of>
@@ -88,13 +91,16 @@ FA_ALWAYS_INLINE void score_tile(const Operand& k, int count, float scale, const
         acc[r][g] = exp2_clamped(acc[r][g]);
         sum += acc[r][g];
       }
-      store(s + (r * kGroups + g) * kLanes, acc[r][g]);
+      store(s + (r * kRowVectors + g) * kLanes, acc[r][g]);
     }
     if (Kind == Scores::kExp) rows.sum[first + g] += sum;
   }
 }
 
-/** Keys [0, keys) of `k` against vectors first .. first + Groups - 1 of the panel's `q` and `s`; a row has `count` elements. */
+/**
+ * Keys [0, keys) of `k` against vectors first .. first + Groups - 1 of the panel's `q` and `s`; a
+ * row has `count` elements.
+ */
 template <int Groups, Scores Kind, Element Of>
 __attribute__((noinline)) void scores(const Operand& k, int keys, int count, float scale,
                                       const float* q, float* s, int first, RowState& state) {
@@ -121,16 +127,19 @@ __attribute__((noinline)) void pack_probabilities(const float* p, int keys, int 
                                                   float* pairs) {
   for (int j = 0; j < keys; j += 2) {
     for (int g = 0; g < groups; ++g) {
-      const float* const at = p + (j * kGroups + g) * kLanes;
+      const float* const at = p + (j * kRowVectors + g) * kLanes;
       const Vec odd = j + 1 < keys ? load<Vec>(at + kPanelRows) : Vec{};
-      store(pairs + (j / 2 * kGroups + g) * kLanes, to_pairs(load<Vec>(at), odd));
+      store(pairs + (j / 2 * kRowVectors + g) * kLanes, to_pairs(load<Vec>(at), odd));
     }
   }
 }
 
-/** The vectors of rows drop out one by one (the causal staircase): vector g sees keys (or pairs) [0, ends[g]), and ends ascend. */
+/**
+ * The vectors of rows drop out one by one (the causal staircase): vector g sees keys (or pairs) [0,
+ * ends[g]), and ends ascend.
+ */
 struct Staircase {
-  int ends[kGroups];
+  int ends[kRowVectors];
 };
 
 template <int Groups, int Columns, int First, Element Of>
@@ -158,7 +167,10 @@ FA_ALWAYS_INLINE void climb(const Operand& v, const float* p, const Staircase& s
   }
 }
 
-/** O = O * alpha + P V over `columns` (a multiple of kColumnStep), or O = P V when there is no O yet. */
+/**
+ * O = O * alpha + P V over `columns` (a multiple of kColumnStep), or O = P V when there is no O
+ * yet.
+ */
 template <int Groups, Element Of>
 __attribute__((noinline)) void values(const Operand& v, const Staircase& stairs, int columns,
                                       const float* p, float* o, const Vec* alpha, bool fresh) {
@@ -175,8 +187,9 @@ __attribute__((noinline)) void values(const Operand& v, const Staircase& stairs,
     for (int r = 0; r < step; ++r) {
       FA_UNROLL
       for (int g = 0; g < Groups; ++g) {
-        float* at = o + ((c + r) * kGroups + g) * kLanes;
-        // Rescaling the sum of earlier tiles here, not before the loop, keeps their roundings apart.
+        float* at = o + ((c + r) * kRowVectors + g) * kLanes;
+        // Rescaling the sum of earlier tiles here, not before the loop, keeps their roundings
+        // apart.
         store(at, fresh ? acc[r][g] : load<Vec>(at) * alpha[g] + acc[r][g]);
       }
     }
@@ -184,8 +197,8 @@ __attribute__((noinline)) void values(const Operand& v, const Staircase& stairs,
 }
 
 /**
- * The same for tiles in which some masked pair meets a NaN or infinity in V: a masked p is -0 and its product is left out,
- * because 0 * NaN would leak into rows that do not see the key.
+ * The same for tiles in which some masked pair meets a NaN or infinity in V: a masked p is -0 and
+ * its product is left out, because 0 * NaN would leak into rows that do not see the key.
  */
 template <int Groups>
 __attribute__((noinline)) void values_excluding_masked(const Operand& v, const Staircase& stairs,
@@ -196,10 +209,10 @@ __attribute__((noinline)) void values_excluding_masked(const Operand& v, const S
     for (int g = 0; g < Groups; ++g) {
       Vec acc = Vec{};
       for (int j = 0; j < stairs.ends[g]; ++j) {
-        const Vec pj = load<Vec>(p + (j * kGroups + g) * kLanes);
+        const Vec pj = load<Vec>(p + (j * kRowVectors + g) * kLanes);
         acc = select((VecI)pj < 0, acc, acc + splat(column[j * v.step]) * pj);
       }
-      float* at = o + (c * kGroups + g) * kLanes;
+      float* at = o + (c * kRowVectors + g) * kLanes;
       store(at, fresh ? acc : load<Vec>(at) * alpha[g] + acc);
     }
   }

@@ -6,11 +6,16 @@
 namespace fa::cpu::FA_ISA {
 namespace {
 
-/** Vectors of query rows in one register tile; the panel's layout [.][kGroups][kLanes] keeps this stride even when fewer are live. */
-constexpr int kGroups = kRegisters == 16 && kLanes == 4 ? 2 : 3;
-constexpr int kPanelRows = kGroups * kLanes;
+/**
+ * Vectors of query rows in one register tile; the panel's layout [.][kRowVectors][kLanes] keeps this
+ * stride even when fewer are live.
+ */
+constexpr int kRowVectors = kRegisters == 16 && kLanes == 4 ? 2 : 3;
+constexpr int kPanelRows = kRowVectors * kLanes;
 
-/** Keys or columns per register tile: groups * step accumulators, with room for groups + 1 operands. */
+/**
+ * Keys or columns per register tile: groups * step accumulators, with room for groups + 1 operands.
+ */
 template <int Groups>
 constexpr int kStep = kRegisters == 32 || Groups == 1 ? 8 : 4;
 

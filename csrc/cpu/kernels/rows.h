@@ -1,5 +1,5 @@
-// Rows of any dtype and stride to and from contiguous float32. Conversion happens here, while a tile
-// is packed, so 16-bit tensors are never converted whole.
+// Rows of any dtype and stride to and from contiguous float32. Conversion happens here, while a
+// tile is packed, so 16-bit tensors are never converted whole.
 #pragma once
 
 #include "core/dtype.h"

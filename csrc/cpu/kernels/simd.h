@@ -19,8 +19,8 @@
 namespace fa::cpu::FA_ISA {
 namespace {
 
-// FA_LANES asks for wider vectors than the instruction set has, made of several registers by the compiler: so the
-// 16-lane kernels can be tested on machines without AVX-512.
+// FA_LANES asks for wider vectors than the instruction set has, made of several registers by the
+// compiler: so the 16-lane kernels can be tested on machines without AVX-512.
 #if defined(FA_LANES)
 constexpr int kLanes = FA_LANES;
 constexpr int kRegisters = 32;
@@ -89,20 +89,15 @@ FA_ALWAYS_INLINE Vec max_or_second(Vec a, Vec b) {
 /** Bit pattern select: condition lanes are all ones or all zeros. */
 FA_ALWAYS_INLINE Vec select(VecI condition, Vec yes, Vec no) { return condition ? yes : no; }
 
-FA_ALWAYS_INLINE VecI lane_index() {
-  VecI v;
-  for (int i = 0; i < kLanes; ++i) v[i] = i;
-  return v;
-}
-
 // ---- 16-bit floats ----
 
 FA_ALWAYS_INLINE Vec from_bfloat16(VecH h) {
 #if defined(FA_AVX512)
   return (Vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)h), 16);
 #elif defined(FA_AVX2)
-  // Eight numbers to both halves, which a load does, then one shuffle: every two bytes to the upper end of a lane. Its
-  // pattern stays in memory, where the compiler would not leave it: some kernels have no register to spare.
+  // Eight numbers to both halves, which a load does, then one shuffle: every two bytes to the upper
+  // end of a lane. Its pattern stays in memory, where the compiler would not leave it: some kernels
+  // have no register to spare.
   alignas(32) static const int8_t kUpper[32] = {-1, -1, 0,  1,  -1, -1, 2,  3,  -1, -1, 4,
                                                 5,  -1, -1, 6,  7,  -1, -1, 8,  9,  -1, -1,
                                                 10, 11, -1, -1, 12, 13, -1, -1, 14, 15};
@@ -132,7 +127,8 @@ FA_ALWAYS_INLINE Vec from_float16(VecH h) {
 #else
   const VecU bits = __builtin_convertvector(h, VecU);
   const VecU magnitude = bits & 0x7fffu;
-  // The half's exponent and fraction in a float's place, then 2^(127 - 15): exact, subnormals included.
+  // The half's exponent and fraction in a float's place, then 2^(127 - 15): exact, subnormals
+  // included.
   Vec value = (Vec)(magnitude << 13) * splat(5.192296858534828e33f);
   value = (Vec)((VecU)value | ((VecU)(magnitude >= 0x7c00u) & 0x7f800000u));
   return (Vec)((VecU)value | (bits & 0x8000u) << 16);
@@ -162,8 +158,9 @@ FA_ALWAYS_INLINE VecH to_float16(Vec x) {
 
 // ---- bfloat16 dot products ----
 
-// AVX512-BF16 multiplies pairs: each 32-bit lane of a and b holds two bfloat16. FA_BF16_DOT_MODEL computes the same with
-// ordinary instructions, so that the kernels around it can be tested where it is missing.
+// AVX512-BF16 multiplies pairs: each 32-bit lane of a and b holds two bfloat16. FA_BF16_DOT_MODEL
+// computes the same with ordinary instructions, so that the kernels around it can be tested where
+// it is missing.
 #if defined(__AVX512BF16__) || defined(FA_BF16_DOT_MODEL)
 constexpr bool kBf16Dot = true;
 #else
@@ -223,7 +220,9 @@ FA_ALWAYS_INLINE void transpose(Vec (&r)[kLanes]) {
   butterfly<1>(r);
 }
 
-/** Interleaves the low and the high pairs of every 128 bits: unpcklps and unpckhps, zip1 and zip2. */
+/**
+ * Interleaves the low and the high pairs of every 128 bits: unpcklps and unpckhps, zip1 and zip2.
+ */
 template <int... I>
 FA_ALWAYS_INLINE void zip(Vec& a, Vec& b, std::integer_sequence<int, I...>) {
   const Vec x = a, y = b;
@@ -232,8 +231,9 @@ FA_ALWAYS_INLINE void zip(Vec& a, Vec& b, std::integer_sequence<int, I...>) {
 }
 
 /**
- * Sums lanes of End / Step vectors r, which are overwritten: lane i of the result adds the lanes of r[i % End / Step]
- * that differ from i in the bits Step to End / 2. So fold<1, kLanes> gives the sum of r[i] in lane i.
+ * Sums lanes of End / Step vectors r, which are overwritten: lane i of the result adds the lanes of
+ * r[i % End / Step] that differ from i in the bits Step to End / 2. So fold<1, kLanes> gives the
+ * sum of r[i] in lane i.
  */
 template <int Step, int End>
 FA_ALWAYS_INLINE Vec fold(Vec* r) {

@@ -27,7 +27,10 @@ struct KernelTable {
   int panel_rows;  // query rows of one register tile
   /** Bytes of scratch a work item needs. */
   size_t (*forward_scratch)(const ForwardArgs& args);
-  /** One work item: rows [row_begin, row_end) against keys [key_begin, key_end). `scratch` is 64-byte aligned. */
+  /**
+   * One work item: rows [row_begin, row_end) against keys [key_begin, key_end). `scratch` is
+   * 64-byte aligned.
+   */
   void (*forward)(const ForwardArgs& args, char* scratch);
   /** The same for at most decode_rows rows; what it asks of the problem is in kernels/decode.h. */
   int decode_rows;
@@ -39,7 +42,10 @@ struct KernelTable {
   /** core TileKind of queries [i0, i1) x keys [j0, j1) over all heads of the group. */
   int (*classify)(const ForwardArgs& args, int64_t i0, int64_t i1, int64_t j0, int64_t j1);
   void (*merge_row)(const MergeRowArgs& args);
-  /** n elements, each converted; strides in elements. Floats round to nearest even, int32 truncates and saturates, bool is x != 0. */
+  /**
+   * n elements, each converted; strides in elements. Floats round to nearest even, int32 truncates
+   * and saturates, bool is x != 0.
+   */
   void (*convert_row)(const char* source, int source_dtype, int64_t source_stride, int n,
                       char* target, int target_dtype);
 };

@@ -1,4 +1,5 @@
-// A tile of keys and values as the products read them, which panels need it, and which of their rows.
+// A tile of keys and values as the products read them, which panels need it, and which of their
+// rows.
 #pragma once
 
 #include "cpu/kernels/panel.h"
@@ -40,7 +41,10 @@ struct TileRows {
   int count;
   bool checked, is_finite;
 
-  /** Whether there is neither NaN nor infinity; looked at once, and only by tiles that hide something. */
+  /**
+   * Whether there is neither NaN nor infinity; looked at once, and only by tiles that hide
+   * something.
+   */
   bool finite(int dim) {
     if (!checked) {
       is_finite = all_finite(rows, stride, count, dim);
@@ -66,8 +70,9 @@ FA_ALWAYS_INLINE const char* key_row(const ForwardArgs& a, const Rows& rows, int
 }
 
 /**
- * Asks for one of `parts` parts of the keys [begin, end), which the next tile will pack: into the second-level cache, and
- * spread over the work on this tile, for a core drops prefetches when more than it can follow come at once.
+ * Asks for one of `parts` parts of the keys [begin, end), which the next tile will pack: into the
+ * second-level cache, and spread over the work on this tile, for a core drops prefetches when more
+ * than it can follow come at once.
  */
 void prefetch_keys(const ForwardArgs& a, int64_t begin, int64_t end, int part, int parts) {
   const int64_t keys = end - begin;
@@ -85,8 +90,8 @@ TileKind classify(const ForwardArgs& a, int64_t i0, int64_t i1, int64_t j0, int6
     const int heads = b.head_stride == 0 ? 1 : a.group;
     TileKind blocks = TileKind::kSkip;
     for (int head = 0; head < heads; ++head) {
-      const BlockTable table{b.cells + head * b.head_stride, b.row_stride, b.column_stride,
-                             b.block_q, b.block_k};
+      const BlockMaskTable table{b.cells + head * b.head_stride, b.row_stride, b.column_stride,
+                                 b.block_q, b.block_k};
       const TileKind one = table.classify(i0, i1, j0, j1);
       blocks = head == 0 || one == blocks ? one : TileKind::kPartial;
     }
@@ -114,10 +119,13 @@ struct Stretch {
   TileKind kind;
 };
 
-/** The part of the tile that each vector of the panel's rows sees ends here: the causal staircase. The tile begins at a multiple of kColumnStep. */
+/**
+ * The part of the tile that each vector of the panel's rows sees ends here: the causal staircase.
+ * The tile begins at a multiple of kColumnStep.
+ */
 Staircase stairs_of(const Panel& panel, int64_t tile_key, int tile_keys) {
   Staircase stairs;
-  for (int g = 0; g < kGroups; ++g) {
+  for (int g = 0; g < kRowVectors; ++g) {
     const int64_t end =
         (panel.group_end[g] - tile_key + kColumnStep - 1) / kColumnStep * kColumnStep;
     stairs.ends[g] = static_cast<int>(smaller(larger(end, 0), tile_keys));
@@ -125,7 +133,10 @@ Staircase stairs_of(const Panel& panel, int64_t tile_key, int tile_keys) {
   return stairs;
 }
 
-/** Calls `visit` for the stretches that the panel sees, in order, cut so that few of them need a mask. */
+/**
+ * Calls `visit` for the stretches that the panel sees, in order, cut so that few of them need a
+ * mask.
+ */
 template <class Visit>
 FA_ALWAYS_INLINE void for_each_stretch(const ForwardArgs& a, const Panel& panel, int64_t tile_key,
                                        int tile_keys, const Staircase& stairs, Visit visit) {

@@ -1,5 +1,6 @@
-// What a tile does to its scores besides the product: softcap, ALiBi, the float mask, and everything
-// that hides pairs. Whatever hides pairs becomes bits first, one word per row and 32 keys.
+// What a tile does to its scores besides the product: softcap, ALiBi, the float mask, and
+// everything that hides pairs. Whatever hides pairs becomes bits first, one word per row and 32
+// keys.
 #pragma once
 
 #include "cpu/kernels/panel.h"
@@ -86,13 +87,19 @@ void mask_words(const ForwardArgs& a, const Panel& panel, int64_t key, int64_t k
   }
 }
 
-/** log2(e) times the float mask. -infinity hides a pair; the lowest finite float (a customary stand-in) must stay finite. */
+/**
+ * log2(e) times the float mask. -infinity hides a pair; the lowest finite float (a customary
+ * stand-in) must stay finite.
+ */
 FA_ALWAYS_INLINE Vec bias_in_base_2(Vec bias) {
   const Vec scaled = max_or_second(splat(0.5f * kLowest), bias * splat(kLog2E));
   return select(bias == splat(-kInfinity), bias, scaled);
 }
 
-/** The float mask of a tile, transposed to [keys][kGroups][kLanes] and in base 2. `rows`: kLanes rows of `keys` rounded up to kLanes. */
+/**
+ * The float mask of a tile, transposed to [keys][kRowVectors][kLanes] and in base 2. `rows`: kLanes
+ * rows of `keys` rounded up to kLanes.
+ */
 void load_bias(const ForwardArgs& a, const Panel& panel, int64_t key, int keys, float* rows,
                float* bias) {
   const int64_t size = element_size(a.mask.dtype);
@@ -113,21 +120,21 @@ void load_bias(const ForwardArgs& a, const Panel& panel, int64_t key, int keys, 
       transpose(block);
       FA_UNROLL
       for (int c = 0; c < kLanes; ++c)
-        store(bias + ((j + c) * kGroups + g) * kLanes, bias_in_base_2(block[c]));
+        store(bias + ((j + c) * kRowVectors + g) * kLanes, bias_in_base_2(block[c]));
     }
   }
 }
 
 /**
- * Softcap, ALiBi, float mask, then masks set -infinity; raises `maximum`. `bias` is null without a float mask. Vectors
- * before `first_group` are left alone.
+ * Softcap, ALiBi, float mask, then masks set -infinity; raises `maximum`. `bias` is null without a
+ * float mask. Vectors before `first_group` are left alone.
  */
 void modify_scores(const ForwardArgs& a, const Panel& panel, int first_group, bool masked,
                    int64_t key, int keys, const float* bias, float* s, Vec* maximum) {
   const float cap = a.softcap * kLog2E;
   const Vec to_cap = splat(a.softcap > 0 ? 1.f / cap : 0.f);
   const int32_t offset = static_cast<int32_t>(a.seqlen_k - a.seqlen_q);
-  Vec slope[kGroups] = {};
+  Vec slope[kRowVectors] = {};
   if (a.alibi_slopes != nullptr) {
     for (int at = 0; at < panel.groups * kLanes; ++at)
       slope[at / kLanes][at % kLanes] = a.alibi_slopes[panel.head[at] * a.alibi_stride] * kLog2E;
@@ -141,7 +148,7 @@ void modify_scores(const ForwardArgs& a, const Panel& panel, int first_group, bo
       const VecI position = load<VecI>(panel.query + g * kLanes) + offset;
       Vec m = maximum[g];
       for (int t = 0; t < n; ++t) {
-        float* at = s + ((j0 + t) * kGroups + g) * kLanes;
+        float* at = s + ((j0 + t) * kRowVectors + g) * kLanes;
         Vec x = load<Vec>(at);
         if (a.softcap > 0) x = splat(cap) * tanh(x * to_cap);
         if (a.alibi_slopes != nullptr) {
@@ -149,7 +156,7 @@ void modify_scores(const ForwardArgs& a, const Panel& panel, int first_group, bo
           x -= slope[g] * absolute(__builtin_convertvector(distance, Vec));
         }
         if (bias != nullptr) {
-          const Vec b = load<Vec>(bias + ((j0 + t) * kGroups + g) * kLanes);
+          const Vec b = load<Vec>(bias + ((j0 + t) * kRowVectors + g) * kLanes);
           x = select(b == splat(-kInfinity), splat(-kInfinity), x + b);
         }
         x = select((VecI)(word << (31 - t)) < 0, x, splat(-kInfinity));
@@ -161,7 +168,10 @@ void modify_scores(const ForwardArgs& a, const Panel& panel, int first_group, bo
   }
 }
 
-/** Keeps or drops each probability: Philox words by position, four keys a draw. Sums must have been taken before. */
+/**
+ * Keeps or drops each probability: Philox words by position, four keys a draw. Sums must have been
+ * taken before.
+ */
 void drop_out(const ForwardArgs& a, const Panel& panel, int first_group, int64_t key, int keys,
               float* p) {
   const DropoutArgs& d = a.dropout;
@@ -175,7 +185,7 @@ void drop_out(const ForwardArgs& a, const Panel& panel, int first_group, int64_t
         words = philox(splat(static_cast<uint32_t>(at_key >> 2)), query, stream, splat(d.offset_lo),
                        d.key0, d.key1);
       }
-      float* at = p + (j * kGroups + g) * kLanes;
+      float* at = p + (j * kRowVectors + g) * kLanes;
       const VecI keep = (VecI)(words.word[at_key & 3] >= d.threshold);
       store(at, select(keep, load<Vec>(at) * d.keep_scale,
                        (Vec)((VecI)load<Vec>(at) & (VecI)splat(-0.f))));
@@ -184,8 +194,8 @@ void drop_out(const ForwardArgs& a, const Panel& panel, int first_group, int64_t
 }
 
 /**
- * P = exp2(S - reference), added to `sum` in the order in which products.h adds it: the same bits whichever way a row's P
- * was made. Masked pairs become a true zero whose sign bit marks them.
+ * P = exp2(S - reference), added to `sum` in the order in which products.h adds it: the same bits
+ * whichever way a row's P was made. Masked pairs become a true zero whose sign bit marks them.
  */
 template <int Groups, bool Masked>
 void exponentiate(int first, int keys, float* s, const Vec* reference, Vec* sum) {
@@ -195,7 +205,7 @@ void exponentiate(int first, int keys, float* s, const Vec* reference, Vec* sum)
       if (j + step > keys) step = 1;
       Vec partial = Vec{};
       for (int r = j; r < j + step; ++r) {
-        float* at = s + (r * kGroups + g) * kLanes;
+        float* at = s + (r * kRowVectors + g) * kLanes;
         const Vec x = load<Vec>(at);
         Vec p;
         if constexpr (Masked) {

@@ -1,7 +1,8 @@
 // Bulk copies (sm_90): runs of bytes between global and shared memory, asked for by one thread.
-// Addresses and sizes are multiples of 16. Loads complete on an mbarrier. Stores and additions, those of
-// tma.h included, belong to the bulk groups of the thread that issued them, and read shared memory
-// through the async proxy: what threads have written there needs fence_proxy_async by the writers.
+// Addresses and sizes are multiples of 16. Loads complete on an mbarrier. Stores and additions,
+// those of tma.h included, belong to the bulk groups of the thread that issued them, and read
+// shared memory through the async proxy: what threads have written there needs fence_proxy_async by
+// the writers.
 #pragma once
 
 #include "cuda/ptx/types.h"
@@ -43,15 +44,24 @@ template <int N>
 PTX_FN void bulk_wait_read() {
   asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(N) : "memory");
 }
-/** Waits until all but the N youngest groups of this thread are complete, their writes visible to it. */
+/**
+ * Waits until all but the N youngest groups of this thread are complete, their writes visible to
+ * it.
+ */
 template <int N>
 PTX_FN void bulk_wait() {
   asm volatile("cp.async.bulk.wait_group %0;" ::"n"(N) : "memory");
 }
 
-/** Makes this thread's shared-memory accesses so far visible to the async proxy: wgmma, bulk and tensor copies. */
+/**
+ * Makes this thread's shared-memory accesses so far visible to the async proxy: wgmma, bulk and
+ * tensor copies.
+ */
 PTX_FN void fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
-/** Orders what this thread has observed of global memory before its bulk and tensor copies that follow. */
+/**
+ * Orders what this thread has observed of global memory before its bulk and tensor copies that
+ * follow.
+ */
 PTX_FN void fence_proxy_async_global() { asm volatile("fence.proxy.async.global;" ::: "memory"); }
 
 #else

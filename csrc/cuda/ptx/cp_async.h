@@ -1,5 +1,5 @@
-// Asynchronous copies from global to shared memory (sm_80). A copy has landed for the issuing thread
-// after cp_async_wait, and for other threads after a barrier that follows it.
+// Asynchronous copies from global to shared memory (sm_80). A copy has landed for the issuing
+// thread after cp_async_wait, and for other threads after a barrier that follows it.
 #pragma once
 
 #include "cuda/ptx/types.h"

@@ -1,5 +1,5 @@
-// float8 e4m3 (OCP 8-bit floating point): sign, 4 exponent bits with bias 7, 3 mantissa bits; the largest
-// value is 448, there is no infinity. sm_89 and newer.
+// float8 e4m3 (OCP 8-bit floating point): sign, 4 exponent bits with bias 7, 3 mantissa bits; the
+// largest value is 448, there is no infinity. sm_89 and newer.
 #pragma once
 
 #include "cuda/ptx/math.h"

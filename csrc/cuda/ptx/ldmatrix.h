@@ -1,6 +1,7 @@
-// ldmatrix: 8x8 matrices of 16-bit elements from shared memory into mma fragments. Lanes 8m .. 8m + 7
-// give the addresses of the rows (16 bytes each) of matrix m, whose elements arrive in register m:
-// lane l gets elements (l / 4, 2 (l % 4)) and (l / 4, 2 (l % 4) + 1); with _trans, the transposed ones.
+// ldmatrix: 8x8 matrices of 16-bit elements from shared memory into mma fragments. Lanes 8m .. 8m +
+// 7 give the addresses of the rows (16 bytes each) of matrix m, whose elements arrive in register
+// m: lane l gets elements (l / 4, 2 (l % 4)) and (l / 4, 2 (l % 4) + 1); with _trans, the
+// transposed ones.
 #pragma once
 
 #include "cuda/ptx/types.h"

@@ -18,13 +18,18 @@ namespace ptx {
 PTX_FN uint32_t float_bits(float value) { return __float_as_uint(value); }
 PTX_FN float float_from_bits(uint32_t bits) { return __uint_as_float(bits); }
 
-/** The same value, whose origin the compiler cannot see: what follows from it is computed anew instead of being kept in registers. */
+/**
+ * The same value, whose origin the compiler cannot see: what follows from it is computed anew
+ * instead of being kept in registers.
+ */
 PTX_FN int opaque(int value) {
   asm volatile("" : "+r"(value));
   return value;
 }
 
-/** Two floats rounded to nearest even and packed, `low` in the lower half (cvt.rn.f16x2 / bf16x2). */
+/**
+ * Two floats rounded to nearest even and packed, `low` in the lower half (cvt.rn.f16x2 / bf16x2).
+ */
 template <class T>
 PTX_FN uint32_t pack2(float low, float high) {
   uint32_t packed;
@@ -86,7 +91,10 @@ PTX_FN float rcp_approx(float x) {
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
-/** Relative error 2^-11 (PTX ISA, tanh.approx): good enough only where the result is rounded further. */
+/**
+ * Relative error 2^-11 (PTX ISA, tanh.approx): good enough only where the result is rounded
+ * further.
+ */
 PTX_FN float tanh_approx(float x) {
   float y;
   asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));

@@ -1,8 +1,8 @@
-// mbarriers (sm_90): 8 bytes of shared memory that count arrivals and the bytes of asynchronous copies.
-// A phase completes when all arrivals and all announced bytes are in; the next one then begins with
-// the same number of arrivals. Phases alternate in parity, the first one is 0: a wait for parity p
-// returns once the latest phase with that parity is complete. Waiting for parity 1 of a new barrier
-// returns at once.
+// mbarriers (sm_90): 8 bytes of shared memory that count arrivals and the bytes of asynchronous
+// copies. A phase completes when all arrivals and all announced bytes are in; the next one then
+// begins with the same number of arrivals. Phases alternate in parity, the first one is 0: a wait
+// for parity p returns once the latest phase with that parity is complete. Waiting for parity 1 of
+// a new barrier returns at once.
 #pragma once
 
 #include "cuda/ptx/types.h"
@@ -15,7 +15,10 @@ namespace ptx {
 
 #if PTX_DEVICE
 
-/** Makes the 8 aligned bytes at `barrier` an mbarrier for `count` arrivals per phase; one thread does it. */
+/**
+ * Makes the 8 aligned bytes at `barrier` an mbarrier for `count` arrivals per phase; one thread
+ * does it.
+ */
 PTX_FN void mbar_init(uint32_t barrier, int count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
 }
@@ -41,7 +44,10 @@ PTX_FN void cp_async_mbar_arrive(uint32_t barrier) {
   asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
 }
 
-/** Whether the phase with this parity is complete, after waiting for a time that the hardware limits. */
+/**
+ * Whether the phase with this parity is complete, after waiting for a time that the hardware
+ * limits.
+ */
 PTX_FN bool mbar_try_wait(uint32_t barrier, int parity) {
   uint32_t complete;
   asm volatile(
@@ -55,7 +61,9 @@ PTX_FN bool mbar_try_wait(uint32_t barrier, int parity) {
       : "memory");
   return complete != 0;
 }
-/** Waits for the phase with this parity; acquires what its arrivals released and its copies wrote. */
+/**
+ * Waits for the phase with this parity; acquires what its arrivals released and its copies wrote.
+ */
 PTX_FN void mbar_wait(uint32_t barrier, int parity) {
   while (!mbar_try_wait(barrier, parity)) {
   }

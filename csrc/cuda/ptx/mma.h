@@ -1,4 +1,5 @@
-// Tensor core products d += a b of a warp, float32 accumulators. With g = lane / 4 and t = lane % 4:
+// Tensor core products d += a b of a warp, float32 accumulators. With g = lane / 4 and t = lane %
+// 4:
 //   d[i]: row g + 8 (i / 2), column 2t + i % 2
 //   16-bit operands (k = 16): a[q]: row g + 8 (q % 2), k = 2t + {0, 1} + 8 (q / 2)
 //                             b[q]: column g, k = 2t + {0, 1} + 8 q

@@ -1,5 +1,5 @@
-// stmatrix (sm_90), the inverse of ldmatrix: lanes 8m .. 8m + 7 give the addresses of the rows (16 bytes
-// each) of matrix m, whose elements stand in register m.
+// stmatrix (sm_90), the inverse of ldmatrix: lanes 8m .. 8m + 7 give the addresses of the rows (16
+// bytes each) of matrix m, whose elements stand in register m.
 #pragma once
 
 #include "cuda/ptx/types.h"

@@ -1,10 +1,10 @@
-// The tensor memory accelerator (sm_90): boxes of a tensor in global memory, to and from shared memory.
-// One thread asks for a copy. The tensor map, made by the host, says where the tensor is, how large the
-// box is and how shared memory is swizzled; coordinates count elements, the fastest dimension first.
-// Loads fill what lies outside of the tensor with zeros and complete on an mbarrier, always with the
-// bytes of the whole box; stores and additions leave out what lies outside, read shared memory through
-// the async proxy (fence_proxy_async) and belong to bulk groups (bulk.h). Shared addresses are multiples
-// of 128, and of 1024 under the 128-byte swizzle.
+// The tensor memory accelerator (sm_90): boxes of a tensor in global memory, to and from shared
+// memory. One thread asks for a copy. The tensor map, made by the host, says where the tensor is,
+// how large the box is and how shared memory is swizzled; coordinates count elements, the fastest
+// dimension first. Loads fill what lies outside of the tensor with zeros and complete on an
+// mbarrier, always with the bytes of the whole box; stores and additions leave out what lies
+// outside, read shared memory through the async proxy (fence_proxy_async) and belong to bulk groups
+// (bulk.h). Shared addresses are multiples of 128, and of 1024 under the 128-byte swizzle.
 #pragma once
 
 #include "cuda/ptx/types.h"

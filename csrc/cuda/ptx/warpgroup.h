@@ -1,4 +1,5 @@
-// What a warp or a warpgroup of sm_90 does besides wgmma: choosing a lane, and sharing out registers.
+// What a warp or a warpgroup of sm_90 does besides wgmma: choosing a lane, and sharing out
+// registers.
 #pragma once
 
 #include "cuda/ptx/types.h"
@@ -24,7 +25,10 @@ PTX_FN bool elect_one() {
   return chosen != 0;
 }
 
-/** Takes registers until each thread of the warpgroup has N (24 to 256, a multiple of 8); waits for them. */
+/**
+ * Takes registers until each thread of the warpgroup has N (24 to 256, a multiple of 8); waits for
+ * them.
+ */
 template <int N>
 PTX_FN void setmaxnreg_inc() {
   static_assert(N % 8 == 0 && N >= 24 && N <= 256);

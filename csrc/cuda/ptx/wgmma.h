@@ -1,14 +1,16 @@
-// Tensor core products d += a b (or d = a b) of a warpgroup, m64nNk16 on f16 and bf16 and m64nNk32 on
-// e4m3 operands, float32 accumulators: wgmma of sm_90a. All four warps execute each of these functions
-// with the same descriptors. With w the warp in its group, g = lane / 4 and t = lane % 4:
+// Tensor core products d += a b (or d = a b) of a warpgroup, m64nNk16 on f16 and bf16 and m64nNk32
+// on e4m3 operands, float32 accumulators: wgmma of sm_90a. All four warps execute each of these
+// functions with the same descriptors. With w the warp in its group, g = lane / 4 and t = lane % 4:
 //   d[i]: row 16w + g + 8 ((i / 2) % 2), column 8 (i / 4) + 2t + i % 2
 //   a[q]: row 16w + g + 8 (q % 2), k = 2t + {0, 1} + 8 (q / 2); of e4m3, k = 4t + {0 .. 3} + 16 (q / 2)
-// Between a product and the wait that covers it, its accumulators and its registers of A belong to the
-// tensor core; only further products may name the accumulators. A batch of products, up to the commit,
-// begins with wgmma_fence. What threads have written to shared memory needs fence_proxy_async first.
+// Between a product and the wait that covers it, its accumulators and its registers of A belong to
+// the tensor core; only further products may name the accumulators. A batch of products, up to the
+// commit, begins with wgmma_fence. What threads have written to shared memory needs
+// fence_proxy_async first.
 //
-// Operands in shared memory are tiles of 8 x 128-byte (or 64-, 32-byte) blocks, swizzled as TMA writes
-// them, and named by descriptors (PTX ISA, "asynchronous warpgroup level matrix shared memory layout"):
+// Operands in shared memory are tiles of 8 x 128-byte (or 64-, 32-byte) blocks, swizzled as TMA
+// writes them, and named by descriptors (PTX ISA, "asynchronous warpgroup level matrix shared
+// memory layout"):
 //   K-major, stored [k / 64][row][64] under the 128-byte swizzle: stride offset 1024 (8 rows of 128
 //     bytes), the leading offset is ignored; the next 16 k are 32 bytes on.
 //   MN-major (transposed, 16-bit types only), stored [row / 64][k][64]: stride offset 1024 (8 k), leading
@@ -44,7 +46,10 @@ PTX_FN void pin(T (&registers)[N]) {
 
 }  // namespace detail
 
-/** Orders the warpgroup's accesses to registers, and those named here in particular, before the products that follow. */
+/**
+ * Orders the warpgroup's accesses to registers, and those named here in particular, before the
+ * products that follow.
+ */
 template <class... Registers>
 PTX_FN void wgmma_fence(Registers&... registers) {
   (detail::pin(registers), ...);
@@ -60,8 +65,9 @@ PTX_FN void wgmma_wait(Registers&... registers) {
   (detail::pin(registers), ...);
 }
 /**
- * Ends a basic block, and ptxas schedules nothing across. Without it, ptxas moves a wait for products above work that does not
- * need them, up to the wait before, and nothing runs beside the tensor cores. The branch back is never taken: a grid has blocks.
+ * Ends a basic block, and ptxas schedules nothing across. Without it, ptxas moves a wait for
+ * products above work that does not need them, up to the wait before, and nothing runs beside the
+ * tensor cores. The branch back is never taken: a grid has blocks.
  */
 PTX_FN void schedule_fence() {
   asm volatile(
@@ -75,7 +81,8 @@ PTX_FN void schedule_fence() {
       : "memory");
 }
 
-// What an asm statement says of `HALF` = N / 2 accumulators: their names in the text, and their operands.
+// What an asm statement says of `HALF` = N / 2 accumulators: their names in the text, and their
+// operands.
 #define PTX_NAMES_16 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
 #define PTX_NAMES_32 \
   PTX_NAMES_16 ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
@@ -104,8 +111,8 @@ PTX_FN void schedule_fence() {
 #define PTX_REGISTERS_96(d, i) PTX_REGISTERS_64(d, i), PTX_REGISTERS_32(d, i + 64)
 #define PTX_REGISTERS_128(d, i) PTX_REGISTERS_64(d, i), PTX_REGISTERS_64(d, i + 64)
 
-// One instruction. SCALE is the operand that says whether d is added to; OPERANDS is the text of a and b,
-// FLAGS that of the transpositions; the rest are the input operands.
+// One instruction. SCALE is the operand that says whether d is added to; OPERANDS is the text of a
+// and b, FLAGS that of the transpositions; the rest are the input operands.
 #define PTX_WGMMA(N, HALF, K, TYPE, SCALE, OPERANDS, FLAGS, ...)                              \
   asm volatile(                                                                               \
       "{\n"                                                                                   \
@@ -150,9 +157,9 @@ PTX_FN void schedule_fence() {
   }
 
 /**
- * d (+)= a b for N = 2 HALF columns; d is overwritten where `scale_d` is false. T is f16, bf16 or e4m3;
- * TA and TB are 1 for MN-major operands. `a` is a descriptor (_ss) or this lane's registers (_rs), `b` a
- * descriptor.
+ * d (+)= a b for N = 2 HALF columns; d is overwritten where `scale_d` is false. T is f16, bf16 or
+ * e4m3; TA and TB are 1 for MN-major operands. `a` is a descriptor (_ss) or this lane's registers
+ * (_rs), `b` a descriptor.
  */
 PTX_WGMMA_FUNCTIONS(32, 16, 16, 17, 18, 19, 20, 21, 22)
 PTX_WGMMA_FUNCTIONS(64, 32, 32, 33, 34, 35, 36, 37, 38)
@@ -247,7 +254,10 @@ PTX_FN constexpr uint64_t desc_advance(uint64_t descriptor, uint32_t bytes) {
   return descriptor + (bytes >> 4);
 }
 
-/** Where the byte at `offset` of a tile lies under the swizzle; the tile begins at a multiple of 1024. */
+/**
+ * Where the byte at `offset` of a tile lies under the swizzle; the tile begins at a multiple of
+ * 1024.
+ */
 PTX_FN constexpr uint32_t swizzle128(uint32_t offset) { return offset ^ (offset >> 3 & 0x70u); }
 PTX_FN constexpr uint32_t swizzle64(uint32_t offset) { return offset ^ (offset >> 3 & 0x30u); }
 PTX_FN constexpr uint32_t swizzle32(uint32_t offset) { return offset ^ (offset >> 3 & 0x10u); }

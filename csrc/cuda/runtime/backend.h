@@ -16,7 +16,10 @@ bool built();
 /** All CUDA devices; when there are none, one that is not available and says why. Never throws. */
 std::vector<DeviceInfo> devices();
 
-/** A stream of the device with that name. Throws Error{kDeviceUnavailable}, which says why there is none, or Error{kCuda}. */
+/**
+ * A stream of the device with that name. Throws Error{kDeviceUnavailable}, which says why there is
+ * none, or Error{kCuda}.
+ */
 std::unique_ptr<Stream> open_stream(const std::string& device);
 
 }  // namespace fa::cuda

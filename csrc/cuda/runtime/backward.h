@@ -2,13 +2,13 @@
 #pragma once
 
 #include "core/attention.h"
-#include "cuda/runtime/queue.h"
+#include "cuda/base/queue.h"
 
 namespace fa::cuda {
 
 /**
- * Enqueues the call. `problem` is valid, contents included, with out and lse of the forward pass; all
- * views are device memory. Throws fa::Error.
+ * Enqueues the call. `problem` is valid, contents included, with out and lse of the forward pass;
+ * all views are device memory. Throws fa::Error.
  */
 void attention_backward(const AttentionProblem& problem, const AttentionGradients& gradients,
                         const Queue& queue);

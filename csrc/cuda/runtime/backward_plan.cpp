@@ -58,7 +58,8 @@ BackwardPlan plan_backward(const AttentionProblem& problem, const AttentionGradi
     addressable &= tma_addressable(*view);
   }
 
-  // What stays on sm_80: other devices, float32, rows that TMA cannot take, head dims whose gradients fill the registers.
+  // What stays on sm_80: other devices, float32, rows that TMA cannot take, head dims whose
+  // gradients fill the registers.
   const int64_t width = std::max(problem.head_dim(), problem.head_dim_v());
   plan.tile = sm90::backward_tile(static_cast<int>(std::min<int64_t>(width, 1 << 20)));
   plan.sm90 = runs_sm90a(properties) && problem.q.dtype != DType::kFloat32 && plan.aligned &&
@@ -133,7 +134,8 @@ AttentionPlan plan_gradients(const AttentionProblem& p, const AttentionGradients
       visits * tile.queries * tile.width * 4                    // added to the sum of dQ
       + keys * row + rows * dim * element                       // dK and dV, dQ
       + all_rows * (2 * dim_v * element + 4 + kRowStateBytes);  // out, dOut, lse: row states
-  // Q, K, V, dOut and the gradients once; P read twice, dP written and read, dS written and read twice.
+  // Q, K, V, dOut and the gradients once; P read twice, dP written and read, dS written and read
+  // twice.
   plan.standard_bytes = rows * (2 * dim + dim_v) * element + 2 * keys * row + 7 * scores * element;
   plan.standard_memory = 2 * scores * element;
   return plan;

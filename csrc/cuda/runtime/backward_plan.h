@@ -36,8 +36,9 @@ BackwardPlan plan_backward(const AttentionProblem& problem, const AttentionGradi
                            const cudaDeviceProp& properties);
 
 /**
- * Kernel, tiles and cost of the gradients, as plan_attention (plan.h) tells those of the forward pass. Bytes and FLOPs are
- * counted for the kernels of sm_90a; zeroing the sum of dQ is not among them.
+ * Kernel, tiles and cost of the gradients, as plan_attention (plan.h) tells those of the forward
+ * pass. Bytes and FLOPs are counted for the kernels of sm_90a; zeroing the sum of dQ is not among
+ * them.
  */
 AttentionPlan plan_gradients(const AttentionProblem& problem, const AttentionGradients& gradients,
                              const cudaDeviceProp& properties);

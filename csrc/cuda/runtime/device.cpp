@@ -3,8 +3,8 @@
 #include <cstdlib>
 #include <utility>
 
-#include "cuda/any/fill.h"
-#include "cuda/runtime/error.h"
+#include "cuda/base/error.h"
+#include "cuda/elementwise/fill.h"
 
 namespace fa::cuda {
 
@@ -16,7 +16,10 @@ std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
-/** What the driver a toolkit's binaries need is called: https://docs.nvidia.com/deploy/cuda-compatibility. */
+/**
+ * What the driver a toolkit's binaries need is called:
+ * https://docs.nvidia.com/deploy/cuda-compatibility.
+ */
 std::string needed_driver() {
   return CUDART_VERSION >= 13000 ? "NVIDIA driver 580 or newer" : "NVIDIA driver 525 or newer";
 }

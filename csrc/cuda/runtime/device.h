@@ -43,9 +43,9 @@ class Device {
   Failure failure() const;
 
   /**
-   * Looks whether `error`, which a call for the device has met, has ended the device: an error in a kernel
-   * leaves it such that every later call fails. Then failure() is that first error, for good. `stream` is any stream of
-   * the device.
+   * Looks whether `error`, which a call for the device has met, has ended the device: an error in a
+   * kernel leaves it such that every later call fails. Then failure() is that first error, for
+   * good. `stream` is any stream of the device.
    */
   void examine(const Error& error, cudaStream_t stream);
 

@@ -1,10 +1,10 @@
-#include "cuda/any/combine.h"
+#include "cuda/base/launch.h"
+#include "cuda/base/scratch.h"
+#include "cuda/elementwise/combine.h"
 #include "cuda/runtime/forward.h"
 #include "cuda/runtime/forward_plan.h"
 #include "cuda/runtime/forward_sm90.h"
-#include "cuda/runtime/launch.h"
 #include "cuda/runtime/params.h"
-#include "cuda/runtime/scratch.h"
 #include "cuda/sm80/forward_params.h"
 
 namespace fa::cuda {

@@ -2,12 +2,13 @@
 #pragma once
 
 #include "core/attention.h"
-#include "cuda/runtime/queue.h"
+#include "cuda/base/queue.h"
 
 namespace fa::cuda {
 
 /**
- * Enqueues the call. `problem` is valid, contents included; all its views are device memory. Throws fa::Error.
+ * Enqueues the call. `problem` is valid, contents included; all its views are device memory. Throws
+ * fa::Error.
  */
 void attention_forward(const AttentionProblem& problem, const Queue& queue);
 

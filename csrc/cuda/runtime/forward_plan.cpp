@@ -34,7 +34,10 @@ bool has_options(const AttentionProblem& p) {
 
 bool aligned(const AttentionProblem& p) { return attention_params(p).aligned; }
 
-/** Query heads of a group as rows of one tile. A block mask that tells heads apart lets tiles be skipped for one of them alone. */
+/**
+ * Query heads of a group as rows of one tile. A block mask that tells heads apart lets tiles be
+ * skipped for one of them alone.
+ */
 bool packs_heads(const AttentionProblem& p) {
   const bool heads_differ = p.block_mask.present() && p.block_mask.table.shape[1] != 1;
   return !heads_differ && p.max_seqlen_q <= kMostRows / p.group();
@@ -42,7 +45,9 @@ bool packs_heads(const AttentionProblem& p) {
 
 constexpr int kRowsWorthWgmma = 64;
 
-/** What stays with the sm_80 kernels on a GPU of compute capability 9.0: also in docs/kernels.md. */
+/**
+ * What stays with the sm_80 kernels on a GPU of compute capability 9.0: also in docs/kernels.md.
+ */
 constexpr bool (*kStaysOnSm80[])(const AttentionProblem& p) = {
     // wgmma has no product that is good to float32.
     [](const AttentionProblem& p) { return p.q.dtype == DType::kFloat32; },
@@ -75,8 +80,9 @@ int64_t visible_keys(const AttentionProblem& p, const ForwardPlan& plan) {
 }
 
 /**
- * The fewest splits that occupy the device nearly as well as any number would: `blocks` s blocks run in waves of `places`,
- * and the last wave may leave most of them empty (FlashAttention-3's rule).
+ * The fewest splits that occupy the device nearly as well as any number would: `blocks` s blocks
+ * run in waves of `places`, and the last wave may leave most of them empty (FlashAttention-3's
+ * rule).
  */
 int automatic_splits(int64_t blocks, int64_t tiles, int64_t places) {
   if (blocks == 0 || tiles <= kFewTiles ||
@@ -130,7 +136,8 @@ ForwardPlan plan_sm90(const AttentionProblem& p, const cudaDeviceProp& propertie
   count_tiles(plan, p);
   plan.blocks = std::min<int64_t>(plan.tiles, properties.multiProcessorCount);
 
-  // Rows of all lengths: the longest of several heads first, as many as share L2. Else one head after the other.
+  // Rows of all lengths: the longest of several heads first, as many as share L2. Else one head
+  // after the other.
   const int64_t heads = plan.head_blocks * p.batch();
   const double head_bytes = static_cast<double>(p.max_seqlen_k * (p.head_dim() + p.head_dim_v())) *
                             static_cast<double>(dtype_size(p.k.dtype));

@@ -32,7 +32,10 @@ struct ForwardPlan {
   int64_t scratch_bytes(const AttentionProblem& problem) const;
 };
 
-/** Looks at shapes, strides and options alone, never at memory. Throws fa::Error for what no kernel can do. */
+/**
+ * Looks at shapes, strides and options alone, never at memory. Throws fa::Error for what no kernel
+ * can do.
+ */
 ForwardPlan plan_forward(const AttentionProblem& problem, const cudaDeviceProp& properties);
 
 }  // namespace fa::cuda

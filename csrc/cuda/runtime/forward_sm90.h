@@ -7,7 +7,10 @@
 
 namespace fa::cuda {
 
-/** The parameters of `problem`, of a plan with tiles; scales are left to the caller. Throws fa::Error. */
+/**
+ * The parameters of `problem`, of a plan with tiles; scales are left to the caller. Throws
+ * fa::Error.
+ */
 sm90::ForwardParams sm90_forward_params(const AttentionProblem& problem, const ForwardPlan& plan);
 
 }  // namespace fa::cuda

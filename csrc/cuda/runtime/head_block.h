@@ -11,7 +11,7 @@ namespace fa::cuda {
 /** One (batch, block of heads) of the problem, as TileMask sees it on the device. */
 struct HeadBlock {
   WindowMask window;
-  BlockTable table;
+  BlockMaskTable table;
   bool dense_mask;
 
   TileKind classify(int64_t i0, int64_t i1, int64_t j0, int64_t j1) const {
@@ -37,7 +37,10 @@ inline HeadBlock head_block(const AttentionProblem& p, const Sequence& s, int64_
   return h;
 }
 
-/** Visible pairs of query i, as far as intervals and whole blocks tell; a bitmap's block counts as a whole. */
+/**
+ * Visible pairs of query i, as far as intervals and whole blocks tell; a bitmap's block counts as a
+ * whole.
+ */
 inline double visible_pairs(const HeadBlock& head, int64_t i) {
   if (head.table.cells == nullptr) return static_cast<double>(head.window.count(i));
   const WindowMask& w = head.window;

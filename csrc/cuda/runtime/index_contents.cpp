@@ -3,9 +3,9 @@
 #include <list>
 #include <vector>
 
-#include "cuda/any/convert.h"
-#include "cuda/runtime/error.h"
-#include "cuda/runtime/scratch.h"
+#include "cuda/base/error.h"
+#include "cuda/base/scratch.h"
+#include "cuda/elementwise/convert.h"
 
 namespace fa::cuda {
 

@@ -1,6 +1,6 @@
 #include "cuda/runtime/lane.h"
 
-#include "cuda/runtime/error.h"
+#include "cuda/base/error.h"
 
 namespace fa::cuda {
 

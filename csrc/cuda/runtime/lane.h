@@ -5,8 +5,8 @@
 #include <memory>
 
 #include "core/storage.h"
+#include "cuda/base/memory.h"
 #include "cuda/runtime/device.h"
-#include "cuda/runtime/memory.h"
 
 namespace fa::cuda {
 
@@ -18,7 +18,6 @@ class Lane {
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
 
-  Device& device() const { return device_; }
   const Queue& queue() const { return queue_; }
 
  private:

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/attention.h"
-#include "cuda/common/params.h"
+#include "cuda/device/params.h"
 
 namespace fa::cuda {
 

@@ -11,7 +11,7 @@ namespace fa::cuda {
 
 namespace {
 
-constexpr double kTf32Products = 3;  // common/fragment.h
+constexpr double kTf32Products = 3;  // device/fragment.h
 
 struct Counts {
   int64_t full = 0, partial = 0, skipped = 0;
@@ -19,7 +19,10 @@ struct Counts {
   double products = 0;                             // rows x keys of the tiles that warps compute
 };
 
-/** Rows that a sequence's tiles may read: those of the sequence, or of the whole tensor from its first one on (TMA). */
+/**
+ * Rows that a sequence's tiles may read: those of the sequence, or of the whole tensor from its
+ * first one on (TMA).
+ */
 struct RowsThere {
   int64_t queries, keys;
 };
@@ -134,7 +137,7 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
                         (p.q.dtype == DType::kFloat32 ? kTf32Products : 1);
   plan.bytes = total.query_rows * dim * element + total.key_rows * (dim + dim_v) * element +
                rows * (dim_v * out_element + (lse ? 4 : 0));
-  // Partial results are written and read once, their lse read twice (any/combine.cu).
+  // Partial results are written and read once, their lse read twice (elementwise/combine.cu).
   if (forward.num_splits > 1) plan.bytes += splits * rows * (2 * dim_v + 3) * 4;
   plan.standard_bytes =
       rows * (dim + dim_v) * element + keys * (dim + dim_v) * element + 4 * scores * element;

@@ -9,8 +9,9 @@
 namespace fa::cuda {
 
 /**
- * Kernel, tiles, splits and cost of `problem`. Its index tensors (cu_seqlens, seqlens_k, page_table, block-mask table)
- * are host memory here, so that tiles can be counted; the rest may be device memory and is not looked at.
+ * Kernel, tiles, splits and cost of `problem`. Its index tensors (cu_seqlens, seqlens_k,
+ * page_table, block-mask table) are host memory here, so that tiles can be counted; the rest may be
+ * device memory and is not looked at.
  */
 AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDeviceProp& properties);
 

@@ -2,7 +2,7 @@
 
 #include <cuda_runtime.h>
 
-#include "cuda/runtime/error.h"
+#include "cuda/base/error.h"
 
 namespace fa::cuda {
 

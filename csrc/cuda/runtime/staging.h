@@ -1,5 +1,5 @@
-// Pinned host memory through which everything between host and device passes: a copy from or to memory
-// that is not pinned blocks its caller.
+// Pinned host memory through which everything between host and device passes: a copy from or to
+// memory that is not pinned blocks its caller.
 #pragma once
 
 #include <condition_variable>
@@ -22,8 +22,9 @@ class StagingRing {
   StagingRing& operator=(const StagingRing&) = delete;
 
   /**
-   * Room for `bytes`, 1 to kPieceBytes, that goes back when the last pointer to it does. Waits while the ring is full.
-   * Throws Error{kOutOfMemory} when there is no memory to pin. The device is current.
+   * Room for `bytes`, 1 to kPieceBytes, that goes back when the last pointer to it does. Waits
+   * while the ring is full. Throws Error{kOutOfMemory} when there is no memory to pin. The device
+   * is current.
    */
   std::shared_ptr<char> take(size_t bytes);
 

@@ -6,16 +6,16 @@
 #include "core/error.h"
 #include "core/spin.h"
 #include "core/thread.h"
-#include "cuda/any/convert.h"
-#include "cuda/any/fill.h"
-#include "cuda/any/merge.h"
-#include "cuda/any/quantize.h"
+#include "cuda/base/error.h"
+#include "cuda/base/scratch.h"
+#include "cuda/elementwise/convert.h"
+#include "cuda/elementwise/fill.h"
+#include "cuda/elementwise/merge.h"
+#include "cuda/elementwise/quantize.h"
 #include "cuda/runtime/backward.h"
-#include "cuda/runtime/error.h"
 #include "cuda/runtime/forward.h"
 #include "cuda/runtime/index_contents.h"
 #include "cuda/runtime/plan.h"
-#include "cuda/runtime/scratch.h"
 #include "cuda/runtime/supported.h"
 
 namespace fa::cuda {
@@ -181,8 +181,8 @@ AttentionPlan CudaStream::plan(const AttentionProblem& problem) {
 
 void CudaStream::wait(uint64_t sequence) {
   if (completed(sequence)) return;
-  // Has the end of what is queued noticed. Another stream waits only for tasks that report of their own
-  // accord: the queue behind such a task may wait for that other stream in turn.
+  // Has the end of what is queued noticed. Another stream waits only for tasks that report of their
+  // own accord: the queue behind such a task may wait for that other stream in turn.
   notify([] {});
   std::unique_lock<std::mutex> lock(mutex_);
   ran_.wait(lock, [&] { return completed(sequence); });
@@ -239,7 +239,8 @@ void CudaStream::dispatch() {
     // Device memory that nobody else holds goes back in stream order, after what was just enqueued.
     task = {};
   }
-  // Whatever still runs uses memory that is freed behind it; but no thread of ours may be surprised.
+  // Whatever still runs uses memory that is freed behind it; but no thread of ours may be
+  // surprised.
   cudaStreamSynchronize(queue_.stream);
   cudaGetLastError();
 }

@@ -1,7 +1,7 @@
 // A CUDA device as one environment sees it. Three threads share the work: the environment's own
-// queues tasks and allocates; the dispatcher takes them in order and enqueues their kernels and copies on
-// one CUDA stream; the waiter sleeps until those have run and tells whoever asked. The environment's
-// thread never waits for the device.
+// queues tasks and allocates; the dispatcher takes them in order and enqueues their kernels and
+// copies on one CUDA stream; the waiter sleeps until those have run and tells whoever asked. The
+// environment's thread never waits for the device.
 #pragma once
 
 #include <atomic>

@@ -10,8 +10,8 @@ namespace fa::cuda {
 constexpr int64_t kWidestHead = 256;
 
 /**
- * Throws fa::Error for a valid call that no kernel of the device can do: head dims beyond kWidestHead, and of float8 tensors what
- * docs/float8.md has in a table.
+ * Throws fa::Error for a valid call that no kernel of the device can do: head dims beyond
+ * kWidestHead, and of float8 tensors what docs/float8.md has in a table.
  */
 void check_supported(const AttentionProblem& problem, const cudaDeviceProp& properties);
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "core/error.h"
-#include "cuda/runtime/error.h"
+#include "cuda/base/error.h"
 #include "cuda/runtime/tensor_map.h"
 
 namespace fa::cuda {

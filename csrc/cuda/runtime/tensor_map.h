@@ -1,5 +1,5 @@
-// Tensor maps: what TMA is told about a tensor in device memory. For .cu files, since it names a type
-// that kernels take.
+// Tensor maps: what TMA is told about a tensor in device memory. For .cu files, since it names a
+// type that kernels take.
 #pragma once
 
 #include <initializer_list>
@@ -18,8 +18,9 @@ struct MapDimension {
 };
 
 /**
- * The map of up to five dimensions, the fastest one first, whose boxes lie in shared memory under the 128-byte swizzle: the
- * first dimension of a box is at most 128 bytes. `data` is a multiple of 16. Throws Error{kCuda} where the driver refuses.
+ * The map of up to five dimensions, the fastest one first, whose boxes lie in shared memory under
+ * the 128-byte swizzle: the first dimension of a box is at most 128 bytes. `data` is a multiple of
+ * 16. Throws Error{kCuda} where the driver refuses.
  */
 ptx::tensor_map encode_tensor_map(DType dtype, void* data,
                                   std::initializer_list<MapDimension> dimensions);

@@ -52,8 +52,9 @@ class WorkQueue {
     pushed_.notify_one();
   }
 
+  // guards what follows
  private:
-  std::mutex mutex_;  // guards what follows
+  std::mutex mutex_;
   std::deque<Item> items_;
   bool closed_ = false;
   std::condition_variable pushed_;

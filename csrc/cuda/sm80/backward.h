@@ -1,19 +1,20 @@
 // Attention backward on mma.sync, by recomputation (FlashAttention-2: Dao 2023, Algorithm 2). With
 //   P = exp(S - lse)    dP = dO V^T    dS = P (dP - delta)
 //   dV = P^T dO         dK = scale dS^T Q         dQ = scale dS K
-// a block keeps some rows and their gradients, in registers, and walks over the tiles of rows of the other
-// kind that they meet. The outer rows are keys (for dK and dV; the queries of a group's heads stream past, so
-// that their sum is exact and always the same) or queries (for dQ). The two are one kernel, because scores
-// are a product of outer and inner rows either way:
+// a block keeps some rows and their gradients, in registers, and walks over the tiles of rows of
+// the other kind that they meet. The outer rows are keys (for dK and dV; the queries of a group's
+// heads stream past, so that their sum is exact and always the same) or queries (for dQ). The two
+// are one kernel, because scores are a product of outer and inner rows either way:
 //   scores = X x^T,  dP = Y y^T,  dX += dS x,  and dV += P y,      X, Y = K, V  and  x, y = Q, dO   or
 //                                                                  X, Y = Q, dO and  x, y = K, V.
-// Blocks of keys can add their share of dQ to a sum in global memory; float32 additions in any order.
+// Blocks of keys can add their share of dQ to a sum in global memory; float32 additions in any
+// order.
 #pragma once
 
 #include <utility>
 
-#include "cuda/common/differentiate.h"
-#include "cuda/common/load_tile.h"
+#include "cuda/device/differentiate.h"
+#include "cuda/device/load_tile.h"
 #include "cuda/sm80/backward_kernels.h"
 #include "cuda/sm80/backward_products.h"
 #include "cuda/sm80/backward_tiles.h"
@@ -29,14 +30,16 @@ struct BackwardTraits {
       backward_tiles(sizeof(T) == 4, kOuterRows, kFeatured).tiles[kIndex];
   static constexpr int kOuter = kTile.outer, kInner = kTile.inner, kWidth = kTile.width;
   static constexpr int kThreads = kTile.warps() * 32;
-  // One block an SM is all that shared memory has room for. ptxas needs to be told so, lest it spill to fit more; and not to
-  // be told where it does better without (eight warps of keys, whose gradients fill the registers).
+  // One block an SM is all that shared memory has room for. ptxas needs to be told so, lest it
+  // spill to fit more; and not to be told where it does better without (eight warps of keys, whose
+  // gradients fill the registers).
   static constexpr int kMinBlocks = kKeys && kTile.warps() == 8 ? 0 : 1;
   using OuterTile = SharedTile<T, kOuter, kWidth>;
   using InnerTile = SharedTile<T, kInner, kWidth>;
   using ScoreTile = SharedTile<T, kOuter, kInner>;
 
-  // A warp's part of the scores, of the gradients of outer rows, and of dQ where queries are the inner rows.
+  // A warp's part of the scores, of the gradients of outer rows, and of dQ where queries are the
+  // inner rows.
   static constexpr int kRowTiles = kOuter / kTile.outer_warps / 16;
   static constexpr int kScoreTiles = kInner / kTile.inner_warps / 8;
   static constexpr int kColumnTiles = kWidth / kTile.inner_warps / 8;
@@ -344,14 +347,16 @@ __global__ void __launch_bounds__((BackwardTraits<T, kOuterRows, kFeatured, kInd
       }
     }
 
-    // Copies begin where scores need no registers any more, and run under the products that are left.
+    // Copies begin where scores need no registers any more, and run under the products that are
+    // left.
     const InnerVisit following = tiles.after(current);
     const bool more = !tiles.done(following);
     if (kStages > 1 && more) load.inner_x(following, (stage + 1) % kStages);
     if (more) load.inner_y(following);
     ptx::cp_async_commit();
 
-    // Scores of a row of x that is not finite are not either: dS of the pairs that see it brings the NaN.
+    // Scores of a row of x that is not finite are not either: dS of the pairs that see it brings
+    // the NaN.
     if (hides && poisoned<T, InnerTile, kGradientColumns>(x, part.gradient_column))
       multiply_columns<T, ScoreTile, InnerTile, true>(dx, ds_tile, part.row, x,
                                                       part.gradient_column);
@@ -409,7 +414,9 @@ BackwardKernel backward_kernel_of_tile(int index) {
       index, std::make_integer_sequence<int, kCount>{});
 }
 
-/** What backward_kernels.h promises, for one dtype; float32 has the kernels with every option alone. */
+/**
+ * What backward_kernels.h promises, for one dtype; float32 has the kernels with every option alone.
+ */
 template <class T>
 BackwardKernel find_backward_kernel(Outer outer, bool featured, int index) {
   const bool keys = outer == Outer::kKeys;

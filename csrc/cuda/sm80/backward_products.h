@@ -1,16 +1,16 @@
-// The matrix products of the backward pass: operands in shared tiles, results in a warp's registers.
-// c is kRowTiles x kColumnTiles accumulators of 16 x 8; with g = lane / 4 and t = lane % 4, element e of
-// accumulator (m, n) is row 16m + 8 (e / 2) + g, column 8n + 2t + e % 2.
+// The matrix products of the backward pass: operands in shared tiles, results in a warp's
+// registers. c is kRowTiles x kColumnTiles accumulators of 16 x 8; with g = lane / 4 and t = lane %
+// 4, element e of accumulator (m, n) is row 16m + 8 (e / 2) + g, column 8n + 2t + e % 2.
 #pragma once
 
-#include "cuda/common/fragment.h"
-#include "cuda/common/packed_rows.h"
-#include "cuda/common/poison.h"
-#include "cuda/common/shared_tile.h"
+#include "cuda/device/fragment.h"
+#include "cuda/device/packed_rows.h"
+#include "cuda/device/poison.h"
+#include "cuda/device/shared_tile.h"
 
 namespace fa::cuda::sm80 {
 
-/** Elements of the inner dimension that one step takes (common/fragment.h). */
+/** Elements of the inner dimension that one step takes (device/fragment.h). */
 template <class T>
 constexpr int kStep = 2 * kChunkBytes / static_cast<int>(sizeof(T));
 
@@ -24,13 +24,14 @@ PTX_FN void clear(float (&c)[kRowTiles][kColumnTiles][4]) {
       for (int e = 0; e < 4; ++e) c[m][n][e] = 0;
 }
 
-// ldmatrix transposes 16-bit elements alone, so float32 operands that lie across are loaded word by word. Their eight rows
-// of a step are taken in the order 0 2 4 6 1 3 5 7: then the swizzle spreads every load over all banks. In a score tile of
-// float32, every eight columns lie in that order (store_scores), for ldmatrix to deliver them so.
+// ldmatrix transposes 16-bit elements alone, so float32 operands that lie across are loaded word by
+// word. Their eight rows of a step are taken in the order 0 2 4 6 1 3 5 7: then the swizzle spreads
+// every load over all banks. In a score tile of float32, every eight columns lie in that order
+// (store_scores), for ldmatrix to deliver them so.
 
 /**
- * One step of B = rows `row` .. of a tile [k][n], for two accumulators: columns column0 + column .. + 15. kFinitePart: with
- * zeros for infinities and NaN.
+ * One step of B = rows `row` .. of a tile [k][n], for two accumulators: columns column0 + column ..
+ * + 15. kFinitePart: with zeros for infinities and NaN.
  */
 template <class T, class Tile, bool kFinitePart>
 PTX_FN void load_columns(FragmentB<T> (&b)[2], uint32_t tile, int row, int column0, int column) {
@@ -124,7 +125,10 @@ PTX_FN void multiply_columns(float (&c)[kRowTiles][kColumnTiles][4], uint32_t a,
   }
 }
 
-/** c += A^T B: A is columns column_a .. of a score tile [k][m], B columns column_b .. of a tile [k][n]. */
+/**
+ * c += A^T B: A is columns column_a .. of a score tile [k][m], B columns column_b .. of a tile
+ * [k][n].
+ */
 template <class T, class TileA, class TileB, bool kFinitePart, int kRowTiles, int kColumnTiles>
 PTX_FN void multiply_transposed(float (&c)[kRowTiles][kColumnTiles][4], uint32_t a, int column_a,
                                 uint32_t b, int column_b) {
@@ -165,8 +169,9 @@ PTX_FN float load_element(uint32_t tile, int row, int column) {
 }
 
 /**
- * Adds to c what multiply_columns<..., true> left of A B: infinities and NaN of B, times weights in A. Hidden pairs weigh
- * exactly 0 and must not meet them (common/poison.h); neither does a weight too small for T.
+ * Adds to c what multiply_columns<..., true> left of A B: infinities and NaN of B, times weights in
+ * A. Hidden pairs weigh exactly 0 and must not meet them (device/poison.h); neither does a weight
+ * too small for T.
  */
 template <class T, class TileA, class TileB, int kRowTiles, int kColumnTiles>
 PTX_FN void add_poison(float (&c)[kRowTiles][kColumnTiles][4], uint32_t a, int row_a, uint32_t b,

@@ -1,7 +1,7 @@
 // Tiles of the backward kernels: the whole choice, as data. docs/kernels.md has the arithmetic.
 #pragma once
 
-#include "cuda/common/backward_params.h"
+#include "cuda/device/backward_params.h"
 
 namespace fa::cuda::sm80 {
 
@@ -20,8 +20,9 @@ struct BackwardTile {
   constexpr int warps() const { return outer_warps * inner_warps; }
 };
 
-// dK and dV, and dQ by atomics, of float16 and bfloat16 where intervals of keys are the only mask. The wider the tile, the
-// more tensor core work for a byte from shared memory; the second of a width is for devices with less of it.
+// dK and dV, and dQ by atomics, of float16 and bfloat16 where intervals of keys are the only mask.
+// The wider the tile, the more tensor core work for a byte from shared memory; the second of a
+// width is for devices with less of it.
 constexpr BackwardTile kPlainTiles[] = {
     {64, 128, 64, 4, 2, 2, false}, {128, 128, 32, 4, 2, 2, false}, {128, 64, 64, 2, 4, 2, false},
     {256, 64, 32, 4, 2, 2, false}, {256, 32, 32, 2, 2, 2, false},
@@ -52,7 +53,10 @@ constexpr BackwardTiles backward_tiles(bool float32, Outer outer, bool featured)
   return {kSmallTiles, 3};
 }
 
-/** Dynamic shared memory of a block: outer and inner rows, P and dS, and a RowState per inner row and stage, or outer row. */
+/**
+ * Dynamic shared memory of a block: outer and inner rows, P and dS, and a RowState per inner row
+ * and stage, or outer row.
+ */
 constexpr int backward_shared_bytes(const BackwardTile& t, Outer outer, int element_bytes) {
   const int rows = (2 * t.outer + (t.stages + 1) * t.inner) * t.width;
   const int score_buffers = outer == Outer::kKeys && !t.one_buffer ? 2 : 1;

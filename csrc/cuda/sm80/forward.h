@@ -3,11 +3,11 @@
 // Per warp: 16 or 32 rows, all keys, the whole width of the output.
 #pragma once
 
-#include "cuda/common/dropout.h"
-#include "cuda/common/fragment.h"
-#include "cuda/common/load_tile.h"
-#include "cuda/common/poison.h"
-#include "cuda/common/row_result.h"
+#include "cuda/device/dropout.h"
+#include "cuda/device/fragment.h"
+#include "cuda/device/load_tile.h"
+#include "cuda/device/poison.h"
+#include "cuda/device/row_result.h"
 #include "cuda/sm80/forward_params.h"
 #include "cuda/sm80/forward_tiles.h"
 
@@ -19,7 +19,9 @@ struct ForwardBlock {
   SequenceRows sequence;
   PackedRows rows;
 
-  /** Blocks of a head lie side by side, for their keys to stay in L2, the longest causal rows first. */
+  /**
+   * Blocks of a head lie side by side, for their keys to stay in L2, the longest causal rows first.
+   */
   PTX_FN ForwardBlock(const ForwardParams& p, int index, int tile_rows) {
     const AttentionParams& a = p.attention;
     int rest = p.row_tiles.quotient(index);
@@ -36,7 +38,10 @@ struct ForwardBlock {
   }
 };
 
-/** The running block's part once more: worked out anew after the loop, so that the loop need not keep it in registers. */
+/**
+ * The running block's part once more: worked out anew after the loop, so that the loop need not
+ * keep it in registers.
+ */
 PTX_FN ForwardBlock block_again(const ForwardParams& p, int tile_rows) {
   return {p, ptx::opaque(static_cast<int>(blockIdx.x)), tile_rows};
 }
@@ -232,7 +237,10 @@ PTX_FN void store_rounded(const ForwardParams& p, const ForwardBlock& block, int
   }
 }
 
-/** Gives back to the outputs of the warp's rows what clear_poison took out of tiles with hidden pairs. */
+/**
+ * Gives back to the outputs of the warp's rows what clear_poison took out of tiles with hidden
+ * pairs.
+ */
 template <class T, class Traits, bool kFeatured>
 PTX_COLD void restore_poison(const ForwardParams& p, int warp_row) {
   const AttentionParams& a = p.attention;
@@ -296,8 +304,8 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
     return tile;
   };
 
-  // K and V arrive in turns, every tile a group of copies of its own: K0 V0 K1 V1 ... While one tile
-  // is worked on the next kStages - 1 are complete or on their way, and half of the one after.
+  // K and V arrive in turns, every tile a group of copies of its own: K0 V0 K1 V1 ... While one
+  // tile is worked on the next kStages - 1 are complete or on their way, and half of the one after.
   const KeyRows<T, kFeatured> keys(a, a.k, block.sequence, block.batch, block.kv_head);
   const KeyRows<T, kFeatured> values(a, a.v, block.sequence, block.batch, block.kv_head);
   const auto load = [&](const KeyRows<T, kFeatured>& from, uint32_t to, int columns, int tile) {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/dtype.h"
-#include "cuda/common/params.h"
+#include "cuda/device/params.h"
 
 namespace fa::cuda::sm80 {
 
@@ -12,8 +12,8 @@ struct ForwardParams {
   FastDivide head_blocks;  // heads / pack
   FastDivide splits;       // ranges of keys
   FastDivide row_tiles;    // tiles of rows of the longest sequence
-  // With more than one split, attention.out and attention.lse are float32 partial results of split 0,
-  // and those of split s lie s times this many elements further on.
+  // With more than one split, attention.out and attention.lse are float32 partial results of split
+  // 0, and those of split s lie s times this many elements further on.
   int64_t out_split, lse_split;
 };
 

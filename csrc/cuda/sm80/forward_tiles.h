@@ -11,8 +11,8 @@ struct ForwardTile {
   int stages;  // tiles of K, and of V, in shared memory
 };
 
-// float16 and bfloat16, masks of intervals alone. Two accumulator tiles a warp: every byte of K and V
-// that leaves shared memory feeds twice the tensor core work.
+// float16 and bfloat16, masks of intervals alone. Two accumulator tiles a warp: every byte of K and
+// V that leaves shared memory feeds twice the tensor core work.
 constexpr ForwardTile kPlainTiles[] = {
     {32, 128, 128, 4, 1}, {64, 128, 112, 4, 1}, {96, 128, 64, 4, 1},
     {128, 128, 64, 4, 1}, {192, 128, 64, 8, 1}, {256, 128, 64, 8, 1},

@@ -1,10 +1,13 @@
-// Attention backward on wgmma, by recomputation (FlashAttention-2: Dao 2023, Algorithm 2), in the form of FlashAttention-3
-// (Shah et al. 2024): one warpgroup moves data, two compute. A block keeps 128 keys; the tiles of queries that see them, of
-// every head that shares them, stream past. Each computing warpgroup owns 64 keys:
+// Attention backward on wgmma, by recomputation (FlashAttention-2: Dao 2023, Algorithm 2), in the
+// form of FlashAttention-3 (Shah et al. 2024): one warpgroup moves data, two compute. A block keeps
+// 128 keys; the tiles of queries that see them, of every head that shares them, stream past. Each
+// computing warpgroup owns 64 keys:
 //   S^T = K Q^T    dP^T = V dO^T    dV += P^T dO    dK += dS^T Q        P = exp(S - lse)    dS = P (dP - delta)
-// P^T and dS^T stay in its registers, where an accumulator is the next product's operand. dS^T also goes to shared memory, for
+// P^T and dS^T stay in its registers, where an accumulator is the next product's operand. dS^T also
+// goes to shared memory, for
 //   dQ = dS K
-// over the keys of both; each computes a part of it, which a warp of the first warpgroup adds to global memory.
+// over the keys of both; each computes a part of it, which a warp of the first warpgroup adds to
+// global memory.
 //
 //   warp 0         loads K and V, then tiles of Q, dO and their row states, as rings have room
 //   warps 1, 2     add the parts of dQ that the computing warpgroups leave in shared memory

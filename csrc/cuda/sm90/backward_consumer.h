@@ -1,5 +1,5 @@
-// What the computing warpgroups of a backward kernel do, each for 64 keys: the products of every tile of queries, from scores to
-// the sums dK and dV and the parts of dQ.
+// What the computing warpgroups of a backward kernel do, each for 64 keys: the products of every
+// tile of queries, from scores to the sums dK and dV and the parts of dQ.
 #pragma once
 
 #include "cuda/sm90/backward_pairs.h"
@@ -68,7 +68,10 @@ struct BackwardConsumer {
                              step > 0);
   }
 
-  /** Waits for K and V. Rows beyond the end, padding or the next sequence, become zeros: their NaN would look like a key's. */
+  /**
+   * Waits for K and V. Rows beyond the end, padding or the next sequence, become zeros: their NaN
+   * would look like a key's.
+   */
   PTX_FN void await_keys() const {
     ptx::mbar_wait(shared.keys_full, 0);
     const int rows = block.sequence.seqlen_k - block.outer0;
@@ -88,7 +91,10 @@ struct BackwardConsumer {
     return ptx::lds<int>(shared.poisoned) != 0;
   }
 
-  /** The same of a tile of Q and dO. Each warp looks at all of them, for all to agree without a barrier: it is seldom asked. */
+  /**
+   * The same of a tile of Q and dO. Each warp looks at all of them, for all to agree without a
+   * barrier: it is seldom asked.
+   */
   PTX_FN bool queries_poisoned(const Visit& visit) const {
     if (visit.record.suspect == 0) return false;
     return chunks_poisoned<T, QueryTile>(shared.q(visit.at), thread() % 32, 32) ||
@@ -178,7 +184,10 @@ struct BackwardConsumer {
     arrive_warp(sum.full(at));
   }
 
-  /** Writes a warp's 16 rows of dK or dV, times `factor`, by way of `tile`, of which it uses its own rows. */
+  /**
+   * Writes a warp's 16 rows of dK or dV, times `factor`, by way of `tile`, of which it uses its own
+   * rows.
+   */
   PTX_FN void store_gradient(uint32_t tile, const Tensor& tensor, int columns, float factor,
                              Gradient& gradient) const {
     const SequenceRows& s = block.sequence;
@@ -269,7 +278,10 @@ struct BackwardConsumer {
     arrive_warp(shared.queries.free(visit.at));
   }
 
-  /** The same pair by pair: for rows that are not finite and hidden from others, whose weight 0 would make NaN of them. */
+  /**
+   * The same pair by pair: for rows that are not finite and hidden from others, whose weight 0
+   * would make NaN of them.
+   */
   PTX_FN void multiply_pairs(const Visit& visit, RingPosition<1> sum_at, const Scores& s,
                              const Scores& dp, Gradient& dk, Gradient& dv) const {
     const LanePosition lane;

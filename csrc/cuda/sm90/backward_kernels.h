@@ -1,7 +1,7 @@
 // Parameters of the backward kernels of sm_90a, and where to find a kernel.
 #pragma once
 
-#include "cuda/common/backward_params.h"
+#include "cuda/device/backward_params.h"
 #include "cuda/ptx/tma.h"
 #include "cuda/sm90/backward_tiles.h"
 
@@ -14,8 +14,9 @@ struct BackwardKernelParams {
   // Boxes of one panel of a tile; dimensions dim, row, head, batch.
   ptx::tensor_map q, dout, k, v;
 
-  // For the same bits every time, else null: blocks take numbers from `ticket`, and of the blocks that add to a part of
-  // dq_sum each waits for its turn: turns[2 tile + part] is 1 + the number of the last tile of keys that has added.
+  // For the same bits every time, else null: blocks take numbers from `ticket`, and of the blocks
+  // that add to a part of dq_sum each waits for its turn: turns[2 tile + part] is 1 + the number of
+  // the last tile of keys that has added.
   int* ticket;
   int* turns;
 };
@@ -23,7 +24,10 @@ struct BackwardKernelParams {
 using BackwardKernel = void (*)(BackwardKernelParams);
 using QuerySumKernel = void (*)(BackwardKernelParams);
 
-/** The kernel of the tile of this width (backward_tiles.h). One definition per dtype: backward_f16.cu, backward_bf16.cu. */
+/**
+ * The kernel of the tile of this width (backward_tiles.h). One definition per dtype:
+ * backward_f16.cu, backward_bf16.cu.
+ */
 BackwardKernel backward_f16(bool featured, int width);
 BackwardKernel backward_bf16(bool featured, int width);
 

@@ -1,8 +1,8 @@
-// What the first warpgroup of a backward kernel does: warp 0 loads tiles, a thread each of warps 1 and 2 adds a computing
-// warpgroup's parts of dQ to global memory.
+// What the first warpgroup of a backward kernel does: warp 0 loads tiles, a thread each of warps 1
+// and 2 adds a computing warpgroup's parts of dQ to global memory.
 #pragma once
 
-#include "cuda/common/poison.h"
+#include "cuda/device/poison.h"
 #include "cuda/sm90/backward_traits.h"
 
 namespace fa::cuda::sm90 {
@@ -17,7 +17,10 @@ PTX_FN void load_panels(uint32_t tile, const ptx::tensor_map* map, uint32_t barr
                      panel * Tile::kPanelColumns, row, head, batch);
 }
 
-/** The row states of a tile of queries; rows beyond the end are rows that see nothing. Returns whether one is not finite. */
+/**
+ * The row states of a tile of queries; rows beyond the end are rows that see nothing. Returns
+ * whether one is not finite.
+ */
 template <class Traits>
 PTX_FN bool load_states(const BackwardKernelParams& p, const SequenceRows& s,
                         const InnerVisit& visit, uint32_t states) {

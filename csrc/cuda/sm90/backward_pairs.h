@@ -1,14 +1,14 @@
-// Products pair by pair, for rows that are not finite. A hidden pair must not touch a gradient, but on the tensor core its
-// weight 0 meets the row, and 0 times NaN or infinity is NaN.
+// Products pair by pair, for rows that are not finite. A hidden pair must not touch a gradient, but
+// on the tensor core its weight 0 meets the row, and 0 times NaN or infinity is NaN.
 #pragma once
 
-#include "cuda/common/poison.h"
+#include "cuda/device/poison.h"
 
 namespace fa::cuda::sm90 {
 
 /**
- * d += a b pair by pair, without those whose a is 0. weight(k, h): where a is, at inner row k and row g + 8 h of the warp's
- * 16; b: rows of a tile.
+ * d += a b pair by pair, without those whose a is 0. weight(k, h): where a is, at inner row k and
+ * row g + 8 h of the warp's 16; b: rows of a tile.
  */
 template <class T, class Tile, int kCount, class Weight>
 PTX_FN void add_pairs(float (&d)[kCount], uint32_t b, Weight weight) {
@@ -31,7 +31,9 @@ PTX_FN void add_pairs(float (&d)[kCount], uint32_t b, Weight weight) {
   }
 }
 
-/** Whether chunks `first`, first + step .. of a tile hold an infinity or NaN; for the whole warp. */
+/**
+ * Whether chunks `first`, first + step .. of a tile hold an infinity or NaN; for the whole warp.
+ */
 template <class T, class Tile>
 PTX_FN bool chunks_poisoned(uint32_t tile, int first, int step) {
   bool found = false;

@@ -1,7 +1,7 @@
 // The backward kernels' types, and where things lie in their shared memory.
 #pragma once
 
-#include "cuda/common/differentiate.h"
+#include "cuda/device/differentiate.h"
 #include "cuda/sm90/backward_kernels.h"
 #include "cuda/sm90/panels.h"
 #include "cuda/sm90/query_sum.h"
@@ -100,7 +100,10 @@ struct BackwardShared {
     return sum_records + static_cast<uint32_t>(part * static_cast<int>(sizeof(SumRecord)));
   }
 
-  /** One thread. Warps of consumers arrive for themselves: none vouches for another's use of a stage. */
+  /**
+   * One thread. Warps of consumers arrive for themselves: none vouches for another's use of a
+   * stage.
+   */
   PTX_FN void init() const {
     ptx::sts<int>(poisoned, 0);
     ptx::mbar_init(keys_full, 1);

@@ -1,14 +1,16 @@
-// Attention forward for Hopper (FlashAttention-3: Shah et al. 2024): warps are specialised. A producer
-// warpgroup keeps TMA busy; two or three consumer warpgroups of 64 rows each take turns at the tensor
-// cores, so that one's softmax runs beside another's products (ping-pong), and within a warpgroup the
-// scores of the next tile are computed together with P V of this one. Weights stay in registers.
+// Attention forward for Hopper (FlashAttention-3: Shah et al. 2024): warps are specialised. A
+// producer warpgroup keeps TMA busy; two or three consumer warpgroups of 64 rows each take turns at
+// the tensor cores, so that one's softmax runs beside another's products (ping-pong), and within a
+// warpgroup the scores of the next tile are computed together with P V of this one. Weights stay in
+// registers.
 //
-// float8 (e4m3) operands: products are scores times the scales of the row's and the tile's block; weights are 2^8 times as large,
-// for e4m3 to have bits for the small ones; accumulators are kept in units of the values' scale.
+// float8 (e4m3) operands: products are scores times the scales of the row's and the tile's block;
+// weights are 2^8 times as large, for e4m3 to have bits for the small ones; accumulators are kept
+// in units of the values' scale.
 #pragma once
 
-#include "cuda/common/dropout.h"
-#include "cuda/common/row_result.h"
+#include "cuda/device/dropout.h"
+#include "cuda/device/row_result.h"
 #include "cuda/sm90/forward_output.h"
 #include "cuda/sm90/forward_producer.h"
 
@@ -38,7 +40,10 @@ PTX_FN void multiply_weights_values(typename Traits::Output& o,
   }
 }
 
-/** Accumulators of scores are the layout of the A operand (of 8 bits: for values in transpose_values' order): to round them is all. */
+/**
+ * Accumulators of scores are the layout of the A operand (of 8 bits: for values in
+ * transpose_values' order): to round them is all.
+ */
 template <class Traits>
 PTX_FN void round_weights(typename Traits::Weights& weights, const typename Traits::Scores& s) {
 #pragma unroll
@@ -124,7 +129,10 @@ struct Consumer {
       }
     }
   }
-  /** What turns products into scores: in base 2 in a plain kernel; in a featured one they are complete already (OnlineSoftmax). */
+  /**
+   * What turns products into scores: in base 2 in a plain kernel; in a featured one they are
+   * complete already (OnlineSoftmax).
+   */
   PTX_FN float score_scale(int r, TileScales tile) const {
     const float scale = kFeatured ? 1.f : p.attention.scale_log2;
     // Above 0 even where the product is not: 0 times the score of a hidden pair would be NaN.
@@ -138,9 +146,13 @@ struct Consumer {
             block_scale(p.v_scales, work.batch, head, walk.key0())};
   }
 
-  /** Scores become weights, not yet rounded; true when the accumulators must be rescaled by alpha, for new maxima or a new value_scale. */
-  PTX_FN bool soften(const ForwardWork& work, const Walk& walk, bool partial, TileScales scales,
-                     Softmax& softmax, typename Traits::Scores& s, float (&alpha)[2]) {
+  /**
+   * Scores become weights, not yet rounded; true when the accumulators must be rescaled by alpha,
+   * for new maxima or a new value_scale.
+   */
+  PTX_FN bool softmax_step(const ForwardWork& work, const Walk& walk, bool partial,
+                           TileScales scales, Softmax& softmax, typename Traits::Scores& s,
+                           float (&alpha)[2]) {
     const AttentionParams& a = p.attention;
     const int row0 = work.row0 + warp_row(), key0 = walk.key0();
     if (kFeatured || partial)
@@ -172,7 +184,10 @@ struct Consumer {
     return poisoned != 0;
   }
 
-  /** Leaves out the tiles that none of the warpgroup's rows sees, `end` being the keys that they see. */
+  /**
+   * Leaves out the tiles that none of the warpgroup's rows sees, `end` being the keys that they
+   * see.
+   */
   PTX_FN void skip_hidden(Walk& walk, int end) {
     while (walk.more() && walk.key0() >= end) {
       shared.keys.wait(at);
@@ -190,7 +205,10 @@ struct Consumer {
     at.advance();
   }
 
-  /** Whether the warpgroup's rows do not see all keys of a tile of which some row does not. Options may hide any. */
+  /**
+   * Whether the warpgroup's rows do not see all keys of a tile of which some row does not. Options
+   * may hide any.
+   */
   PTX_FN bool hides_pairs(const ForwardWork& work, const Walk& walk, bool tile_hides) const {
     if constexpr (kFeatured) return tile_hides;
     if (!tile_hides) return false;
@@ -228,7 +246,7 @@ struct Consumer {
       ptx::wgmma_commit();
       ptx::wgmma_wait<0>(s);
       arrive_warp(shared.keys.free(at));
-      soften(work, walk, hides_pairs(work, walk, tile_hides), scales, softmax, s, alpha);
+      softmax_step(work, walk, hides_pairs(work, walk, tile_hides), scales, softmax, s, alpha);
       round_weights<Traits>(weights, s);
 
       advance(walk);
@@ -248,8 +266,8 @@ struct Consumer {
         ptx::wgmma_wait<1>(s);
         arrive_warp(shared.keys.free(at));
         tile_hides = walk.hides_pairs();
-        const bool moved =
-            soften(work, walk, hides_pairs(work, walk, tile_hides), scales, softmax, s, alpha);
+        const bool moved = softmax_step(work, walk, hides_pairs(work, walk, tile_hides), scales,
+                                        softmax, s, alpha);
         ptx::schedule_fence();  // or P V would be waited for before the softmax
         ptx::wgmma_wait<0>(o, weights);
         arrive_warp(shared.operands().free(values));

@@ -1,9 +1,9 @@
-// The way out of the forward pass: rows are divided by their sums, rounded, staged in shared memory and
-// stored by TMA, or by the threads where a tile ends inside a packed sequence.
+// The way out of the forward pass: rows are divided by their sums, rounded, staged in shared memory
+// and stored by TMA, or by the threads where a tile ends inside a packed sequence.
 #pragma once
 
-#include "cuda/common/poison.h"
-#include "cuda/common/row_result.h"
+#include "cuda/device/poison.h"
+#include "cuda/device/row_result.h"
 #include "cuda/sm90/forward_traits.h"
 
 namespace fa::cuda::sm90 {
@@ -15,7 +15,10 @@ PTX_FN void sync_warpgroup(int consumer) {
   ptx::bar_sync(kFirstWarpgroupBarrier + consumer, kWarpgroupThreads);
 }
 
-/** Sums over the keys complete: o, times `value_scale`, becomes the output of the warp's rows, lse is stored. */
+/**
+ * Sums over the keys complete: o, times `value_scale`, becomes the output of the warp's rows, lse
+ * is stored.
+ */
 template <class Traits>
 PTX_FN void finish_rows(const AttentionParams& a, const ForwardWork& work, int row0,
                         float value_scale, const OnlineSoftmax<1>& softmax,

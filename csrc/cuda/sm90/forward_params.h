@@ -1,7 +1,7 @@
 // Parameters of the forward kernels of sm_90a, and where to find a kernel.
 #pragma once
 
-#include "cuda/common/params.h"
+#include "cuda/device/params.h"
 #include "cuda/ptx/tma.h"
 
 namespace fa::cuda::sm90 {
@@ -22,8 +22,8 @@ struct ForwardParams {
   FastDivide section;      // (batch, block of heads)s that are worked on at a time
   int tiles;               // all of them
 
-  // Boxes of one panel. Dimensions of q and out: dim, head in the pack, query, block of heads, batch;
-  // of k and v: dim, key, kv head, batch.
+  // Boxes of one panel. Dimensions of q and out: dim, head in the pack, query, block of heads,
+  // batch; of k and v: dim, key, kv head, batch.
   ptx::tensor_map q, k, v, out;
 
   // float8 alone; blocks of keys and values are multiples of the tile's keys.

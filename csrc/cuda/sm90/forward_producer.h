@@ -1,8 +1,8 @@
-// The producer warpgroup of the forward pass: one warp asks TMA for tiles, the others look at values that
-// hidden pairs must not let through.
+// The producer warpgroup of the forward pass: one warp asks TMA for tiles, the others look at
+// values that hidden pairs must not let through.
 #pragma once
 
-#include "cuda/common/poison.h"
+#include "cuda/device/poison.h"
 #include "cuda/sm90/forward_traits.h"
 
 namespace fa::cuda::sm90 {
@@ -62,8 +62,9 @@ PTX_FN void load_tiles(const ForwardParams& p, const SharedLayout<Traits>& share
 }
 
 /**
- * A checker, a warp: puts zeros for infinities and NaN in its part of a tile (common/poison.h says why). True if there were any
- * in the first `rows`: what follows, padding or the next sequence, nobody sees.
+ * A checker, a warp: puts zeros for infinities and NaN in its part of a tile (device/poison.h says
+ * why). True if there were any in the first `rows`: what follows, padding or the next sequence,
+ * nobody sees.
  */
 template <class Traits>
 PTX_FN bool clear_values(uint32_t tile, int checker, int rows) {
@@ -93,10 +94,11 @@ PTX_FN uint32_t finite_e4m3(uint32_t word) {
 }
 
 /**
- * A checker: transposes its part of a tile of 8-bit values, for wgmma takes them along keys alone. ldmatrix transposes pairs of
- * bytes, columns 2g and 2g + 1 of two keys; of two such registers a permutation of bytes makes four keys of one column. Keys of 16
- * come out in the order 0 1 8 9 2 3 10 11 4 5 12 13 6 7 14 15, which is that of the accumulators of weights (round_weights).
- * `clear` takes NaN out; true if there were any in the first `rows`.
+ * A checker: transposes its part of a tile of 8-bit values, for wgmma takes them along keys alone.
+ * ldmatrix transposes pairs of bytes, columns 2g and 2g + 1 of two keys; of two such registers a
+ * permutation of bytes makes four keys of one column. Keys of 16 come out in the order 0 1 8 9 2 3
+ * 10 11 4 5 12 13 6 7 14 15, which is that of the accumulators of weights (round_weights). `clear`
+ * takes NaN out; true if there were any in the first `rows`.
  */
 template <class Traits>
 PTX_FN bool transpose_values(uint32_t from, uint32_t to, int checker, bool clear, int rows) {
@@ -104,7 +106,8 @@ PTX_FN bool transpose_values(uint32_t from, uint32_t to, int checker, bool clear
   using To = typename Traits::TransposedTile;
   constexpr int kColumnChunks = Traits::kWidthV / 16, kKeyChunks = Traits::kKeys / 16;
   const int lane = static_cast<int>(threadIdx.x) % 32, line = lane % 8, matrix = lane / 8;
-  // Matrices of even and odd columns trade halves, so that the eight rows of each meet all banks once.
+  // Matrices of even and odd columns trade halves, so that the eight rows of each meet all banks
+  // once.
   const uint32_t upper = lane >= 16, even = upper ? 0x7531u : 0x6420u, odd = even ^ 0x1111u;
   const int column = matrix / 2 * 16 + 2 * line + ((matrix & 1) ^ (line >= 4));
   bool poisoned = false;

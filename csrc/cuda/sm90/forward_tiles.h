@@ -1,4 +1,5 @@
-// Tiles of the forward kernels of sm_90a: the whole choice, as data. docs/kernels.md has the arithmetic.
+// Tiles of the forward kernels of sm_90a: the whole choice, as data. docs/kernels.md has the
+// arithmetic.
 #pragma once
 
 namespace fa::cuda::sm90 {
@@ -13,8 +14,8 @@ struct ForwardTile {
   constexpr int threads() const { return 128 * (consumers + 1); }
 };
 
-// Masks of intervals alone. Scores, weights and output of a row live in the registers of four threads:
-// 3/4 keys + 1/2 width_v a thread, of 240 with two consumers and 160 with three.
+// Masks of intervals alone. Scores, weights and output of a row live in the registers of four
+// threads: 3/4 keys + 1/2 width_v a thread, of 240 with two consumers and 160 with three.
 constexpr ForwardTile kPlainTiles[] = {
     {64, 64, 3, 128, 3},   {96, 96, 2, 128, 2},  {128, 128, 2, 128, 2},
     {192, 128, 2, 128, 2}, {192, 192, 2, 96, 2}, {256, 256, 2, 80, 2},
@@ -26,8 +27,8 @@ constexpr ForwardTile kFeaturedTiles[] = {
     {192, 128, 2, 80, 2}, {192, 192, 2, 64, 2}, {256, 256, 2, 32, 3},
 };
 
-// float8 e4m3, masks of intervals alone. Tiles of keys lie within a block that shares a scale; weights take half the
-// registers, V lies in shared memory twice.
+// float8 e4m3, masks of intervals alone. Tiles of keys lie within a block that shares a scale;
+// weights take half the registers, V lies in shared memory twice.
 constexpr ForwardTile kFp8Tiles[] = {
     {64, 64, 3, 128, 3},
     {128, 128, 2, 128, 3},
@@ -75,7 +76,10 @@ constexpr int forward_output_bytes(const ForwardTile& t) {
 
 constexpr int kBarriersBytes = 1024;  // and flags
 
-/** Whether the output has memory of its own; else it takes that of Q, whose next tile then waits for it. */
+/**
+ * Whether the output has memory of its own; else it takes that of Q, whose next tile then waits for
+ * it.
+ */
 constexpr bool forward_stages_apart(const ForwardTile& t, int element_bytes) {
   return forward_operand_bytes(t, element_bytes) + forward_output_bytes(t) + kBarriersBytes <=
          kMaxSharedBytes;

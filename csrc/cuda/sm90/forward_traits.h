@@ -1,7 +1,7 @@
 // The forward kernels' types, and where things lie in their shared memory.
 #pragma once
 
-#include "cuda/common/fragment.h"
+#include "cuda/device/fragment.h"
 #include "cuda/sm90/forward_tiles.h"
 #include "cuda/sm90/forward_work.h"
 #include "cuda/sm90/panels.h"

@@ -1,15 +1,16 @@
-// What the blocks of the forward pass work on, and in which order. Blocks are persistent: as many as
-// there are SMs, each with a list of tiles that producer and consumers walk through alike.
+// What the blocks of the forward pass work on, and in which order. Blocks are persistent: as many
+// as there are SMs, each with a list of tiles that producer and consumers walk through alike.
 #pragma once
 
-#include "cuda/common/tile_range.h"
+#include "cuda/device/tile_range.h"
 #include "cuda/sm90/forward_params.h"
 
 namespace fa::cuda::sm90 {
 
 /**
- * The tiles of a block. They are dealt out there and back (0 1 2 | 5 4 3 | 6 7 8): since they are numbered by falling length,
- * that leaves all blocks with about the same sum, without a counter in global memory.
+ * The tiles of a block. They are dealt out there and back (0 1 2 | 5 4 3 | 6 7 8): since they are
+ * numbered by falling length, that leaves all blocks with about the same sum, without a counter in
+ * global memory.
  */
 struct ForwardSchedule {
   int round_begin = 0;
@@ -32,7 +33,10 @@ struct ForwardWork {
   SequenceRows sequence;
   PackedRows rows;
 
-  /** The longest causal rows come first, those of a section's heads side by side so that their keys meet in L2. */
+  /**
+   * The longest causal rows come first, those of a section's heads side by side so that their keys
+   * meet in L2.
+   */
   PTX_FN ForwardWork(const ForwardParams& p, int index, int tile_rows) {
     const int rest = p.section.quotient(index);
     const int section = p.row_tiles.quotient(rest);
@@ -50,7 +54,10 @@ struct ForwardWork {
   PTX_FN bool empty() const { return row0 >= rows.count; }
 };
 
-/** The tiles of keys that a tile of rows sees, the last one first: masked tiles come before the others. */
+/**
+ * The tiles of keys that a tile of rows sees, the last one first: masked tiles come before the
+ * others.
+ */
 template <bool kFeatured, int kRows, int kKeys>
 struct KeyWalk {
   TileMask<kFeatured> mask;

@@ -1,6 +1,7 @@
-// A tile of rows in shared memory as TMA writes it and wgmma reads it: cut into panels of 128 bytes of
-// every row (64 columns of 16-bit elements, 128 of 8-bit ones), the 16-byte chunks of a panel's row
-// permuted by XOR with the row (the 128-byte swizzle). Row r of panel p begins at (p * rows + r) * 128.
+// A tile of rows in shared memory as TMA writes it and wgmma reads it: cut into panels of 128 bytes
+// of every row (64 columns of 16-bit elements, 128 of 8-bit ones), the 16-byte chunks of a panel's
+// row permuted by XOR with the row (the 128-byte swizzle). Row r of panel p begins at (p * rows +
+// r) * 128.
 #pragma once
 
 #include "cuda/ptx/ptx.h"
@@ -46,7 +47,9 @@ struct Panels {
         static_cast<uint32_t>(step / kSteps * kPanelBytes + step % kSteps * kStepBytes));
   }
 
-  /** The operand whose inner dimension is the rows (transposed; 16-bit elements), at rows 16 step. */
+  /**
+   * The operand whose inner dimension is the rows (transposed; 16-bit elements), at rows 16 step.
+   */
   static PTX_FN uint64_t by_rows(uint32_t tile, int step) {
     return ptx::desc_advance(ptx::desc_sw128(tile, kPanelBytes, kSwizzleBytes),
                              static_cast<uint32_t>(step * 16 * kPanelRowBytes));

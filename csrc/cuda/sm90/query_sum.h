@@ -1,11 +1,12 @@
-// The float32 sum of dQ in global memory, in the order in which warpgroups hold it: tiles of kQueries rows, of two parts of
-// 64 x 64 (the last may lack columns), of runs of 8 columns, of what the 128 threads of a warpgroup hold of those: elements
-// (g, 2t) (g, 2t + 1) (g + 8, 2t) (g + 8, 2t + 1) of the 16 rows of its warp. So a part is one run of bytes, in shared and in
-// global memory, and every tile has all its rows, whether the sequence does or not.
+// The float32 sum of dQ in global memory, in the order in which warpgroups hold it: tiles of
+// kQueries rows, of two parts of 64 x 64 (the last may lack columns), of runs of 8 columns, of what
+// the 128 threads of a warpgroup hold of those: elements (g, 2t) (g, 2t + 1) (g + 8, 2t) (g + 8, 2t
+// + 1) of the 16 rows of its warp. So a part is one run of bytes, in shared and in global memory,
+// and every tile has all its rows, whether the sequence does or not.
 #pragma once
 
-#include "cuda/common/packed_rows.h"
-#include "cuda/common/sequence.h"
+#include "cuda/device/packed_rows.h"
+#include "cuda/device/sequence.h"
 #include "cuda/sm90/backward_kernels.h"
 
 namespace fa::cuda::sm90 {
@@ -28,7 +29,10 @@ struct QuerySum {
     return (columns < 64 ? columns : 64) / 8;
   }
 
-  /** Number of a sequence's tile of queries. Packed sequences begin wherever the one before ends: each has one tile more. */
+  /**
+   * Number of a sequence's tile of queries. Packed sequences begin wherever the one before ends:
+   * each has one tile more.
+   */
   static PTX_FN int tile(const BackwardKernelParams& p, const SequenceRows& s, int batch, int head,
                          int tile) {
     const bool packed = p.call.attention.cu_seqlens_q.data != nullptr;

@@ -1,5 +1,6 @@
-// A ring of tiles between warps that work at their own pace: the producer fills a stage when it is free,
-// consumers use it when it is full. Each state is an mbarrier per stage, whose phases are the rounds.
+// A ring of tiles between warps that work at their own pace: the producer fills a stage when it is
+// free, consumers use it when it is full. Each state is an mbarrier per stage, whose phases are the
+// rounds.
 #pragma once
 
 #include "cuda/ptx/ptx.h"
@@ -44,7 +45,10 @@ struct Ring {
     return barriers + static_cast<uint32_t>((kStages + at.stage) * kBarrierBytes);
   }
 
-  /** One thread, before any other looks: `consumers` arrive to free a stage, `producers` to fill it (one, where TMA brings bytes). */
+  /**
+   * One thread, before any other looks: `consumers` arrive to free a stage, `producers` to fill it
+   * (one, where TMA brings bytes).
+   */
   PTX_FN void init(int consumers, int producers = 1) const {
     for (int stage = 0; stage < kStages; ++stage) {
       ptx::mbar_init(full({stage, 0}), producers);
@@ -63,7 +67,10 @@ struct Ring {
   PTX_FN void wait(Position at) const { ptx::mbar_wait(full(at), at.parity); }
 };
 
-/** One arrival for the whole warp, once all its lanes have come here: none may still wait for the phase that this ends. */
+/**
+ * One arrival for the whole warp, once all its lanes have come here: none may still wait for the
+ * phase that this ends.
+ */
 PTX_FN void arrive_warp(uint32_t barrier) {
   ptx::sync_warp();
   if (threadIdx.x % 32 == 0) ptx::mbar_arrive(barrier);

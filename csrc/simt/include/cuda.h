@@ -1,5 +1,5 @@
-// The part of the CUDA driver's header that csrc/cuda/runtime uses: tensor maps. Types and values are
-// CUDA's; the function is found through cudaGetDriverEntryPointByVersion, as with the driver.
+// The part of the CUDA driver's header that csrc/cuda/runtime uses: tensor maps. Types and values
+// are CUDA's; the function is found through cudaGetDriverEntryPointByVersion, as with the driver.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,8 @@
-// The part of the CUDA runtime that csrc/cuda/runtime calls, on the SIMT executor: it stands in front
-// of NVIDIA's header when the backend is compiled for the tests. Types and values are CUDA's; what the
-// functions do is documented there. Work runs at once, on the calling thread. An error inside a kernel
-// stays with its device, as on a GPU, and cudaGetErrorString says what went wrong, and where.
+// The part of the CUDA runtime that csrc/cuda/runtime calls, on the SIMT executor: it stands in
+// front of NVIDIA's header when the backend is compiled for the tests. Types and values are CUDA's;
+// what the functions do is documented there. Work runs at once, on the calling thread. An error
+// inside a kernel stays with its device, as on a GPU, and cudaGetErrorString says what went wrong,
+// and where.
 #pragma once
 
 #include <cstddef>

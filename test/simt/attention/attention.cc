@@ -1,4 +1,5 @@
-// The attention kernels on the SIMT executor against float64, at small sizes and under many schedules:
+// The attention kernels on the SIMT executor against float64, at small sizes and under many
+// schedules:
 //
 //   simt_attention forward|backward|forward_sm90|backward_sm90|forward_fp8 [seeds]
 //
@@ -40,15 +41,19 @@ constexpr rlim_t kSecondsPerSeed = 60;  // of CPU time
 constexpr int kDefaultSeeds = 18;
 
 /**
- * Relative to the largest magnitude: what rounding weights and results to the dtype costs. float32 products are good to
- * 2^-22, and gradients are sums whose terms, dS times keys of one sign, are some 16 times as large as they are.
+ * Relative to the largest magnitude: what rounding weights and results to the dtype costs. float32
+ * products are good to 2^-22, and gradients are sums whose terms, dS times keys of one sign, are
+ * some 16 times as large as they are.
  */
 double tolerance(DType dtype, bool gradient) {
   const int bits = dtype == DType::kFloat16 ? 11 : dtype == DType::kBFloat16 ? 8 : 18;
   return std::ldexp(gradient ? 4 : 2, -bits);
 }
 
-/** Whether `actual` will do for an expected infinity or NaN. A split product (common/fragment.h) makes NaN of infinity. */
+/**
+ * Whether `actual` will do for an expected infinity or NaN. A split product (device/fragment.h)
+ * makes NaN of infinity.
+ */
 bool same_poison(double actual, double expected, DType dtype) {
   if (std::isnan(actual)) return std::isnan(expected) || dtype == DType::kFloat32;
   return actual == expected;
@@ -71,7 +76,9 @@ std::string compare(const char* what, const std::vector<double>& actual,
   return {};
 }
 
-/** What the executor says of the launches; `global_bytes` becomes their traffic, atomics left out. */
+/**
+ * What the executor says of the launches; `global_bytes` becomes their traffic, atomics left out.
+ */
 std::string check_reports(double& global_bytes) {
   global_bytes = 0;
   for (const simt::Report& report : simt::take_reports()) {
@@ -86,7 +93,9 @@ std::string check_reports(double& global_bytes) {
   return {};
 }
 
-/** Cases whose traffic the plan gives exactly: it leaves small tensors out, and what poison costs. */
+/**
+ * Cases whose traffic the plan gives exactly: it leaves small tensors out, and what poison costs.
+ */
 bool has_exact_bytes(const Spec& s) {
   return !(s.varlen || s.seqlens_k || s.page_size || s.alibi || s.bias || s.bool_mask || s.sinks ||
            s.block_mask || s.poison_v || s.num_splits > 1);
@@ -167,7 +176,10 @@ std::string run_backward(const Spec& spec, uint64_t seed) {
   return run_backward_on(problem);
 }
 
-/** Nothing may fall back to sm_80. Where it is asked for, another schedule must lead to the same bits. */
+/**
+ * Nothing may fall back to sm_80. Where it is asked for, another schedule must lead to the same
+ * bits.
+ */
 std::string run_backward_sm90(const Spec& spec, uint64_t seed) {
   Problem problem(spec, seed);
   const fa::AttentionGradients& g = problem.gradients;

@@ -1,6 +1,6 @@
-// The forward kernels that the cases use; fewer than a device has, so that a changed one is compiled
-// in seconds.
-#include "cuda/any/combine.cu"
+// The forward kernels that the cases use; fewer than a device has, so that a changed one is
+// compiled in seconds.
+#include "cuda/elementwise/combine.cu"
 #include "cuda/sm80/forward.h"
 
 namespace fa::cuda::sm80 {

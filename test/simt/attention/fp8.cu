@@ -4,8 +4,8 @@
 
 #include "core/dtype.h"
 #include "core/mask.h"
+#include "cuda/base/launch.h"
 #include "cuda/runtime/forward_sm90.h"
-#include "cuda/runtime/launch.h"
 #include "cuda/sm90/forward_tiles.h"
 #include "fp8.h"
 #include "simt/fp8.h"
@@ -179,7 +179,8 @@ std::string run_forward_fp8(const Spec& s, uint64_t seed) {
     for (int row = 20; row < s.seqlen_k; row += 50) v.set(0, row, 0, row % s.head_dim_v, kNaN);
 
   if (s.sink_tokens) {
-    // One key, met first, that outweighs each of the others by about 2^11 in the eyes of the first queries.
+    // One key, met first, that outweighs each of the others by about 2^11 in the eyes of the first
+    // queries.
     const int last = s.seqlen_k - 1;
     const uint8_t high = simt::float_to_e4m3(static_cast<float>(2 / k.scale(0, last, 0)));
     for (int d = 0; d < s.head_dim; ++d) k.set(0, last, 0, d, high);

@@ -1,6 +1,7 @@
-// The IO argument (Dao et al. 2022, Theorem 2), counted: the bytes that the kernels move and the FLOPs that they execute are
-// exactly those of the plan, for several tile sizes, causal and full, split and not, on sm_80 and on sm_90a (there of the
-// gradients, too); and no copy into a tile and no load from one meets a bank conflict.
+// The IO argument (Dao et al. 2022, Theorem 2), counted: the bytes that the kernels move and the
+// FLOPs that they execute are exactly those of the plan, for several tile sizes, causal and full,
+// split and not, on sm_80 and on sm_90a (there of the gradients, too); and no copy into a tile and
+// no load from one meets a bank conflict.
 #include <cstdio>
 #include <cstdlib>
 
@@ -32,7 +33,10 @@ cudaDeviceProp use_device(int device) {
   return properties;
 }
 
-/** What has been launched since keep_reports() against its plan, which knows of atomics where they move results. */
+/**
+ * What has been launched since keep_reports() against its plan, which knows of atomics where they
+ * move results.
+ */
 void check_reports(const Spec& spec, const fa::AttentionPlan& plan, bool atomics) {
   double bytes = 0, flops = 0;
   for (const simt::Report& report : simt::take_reports()) {
@@ -67,7 +71,7 @@ void check(const Spec& spec, int device = kSm80) {
   check_reports(spec, plan, false);
 }
 
-/** Of gradients on sm_90a. A multiple of 16 rows, as the blocks of any/delta.cu have. */
+/** Of gradients on sm_90a. A multiple of 16 rows, as the blocks of elementwise/delta.cu have. */
 void check_gradients(Spec spec) {
   spec.deterministic = false;  // waiting for turns reads as often as it has to
   for (const bool causal : {false, true}) {

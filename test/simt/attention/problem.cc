@@ -200,7 +200,8 @@ void Problem::make_options(uint64_t seed) {
     p.mask = allocate(s.bias ? s.dtype : DType::kBool, {1, heads, rows, keys});
     for (int64_t at = 0; at < p.mask.size(); ++at) {
       const bool hidden = uniform(random) < 0.2;
-      // Large: e to the power of a score that no lse was taken from, a row's beyond the end, would be infinite.
+      // Large: e to the power of a score that no lse was taken from, a row's beyond the end, would
+      // be infinite.
       const double bias = round_to(s.dtype, 128 + uniform(random));
       bias_.push_back(hidden ? -std::numeric_limits<double>::infinity() : s.bias ? bias : 0);
       write_element(p.mask, at, s.bias ? bias_.back() : !hidden);

@@ -32,8 +32,9 @@ struct Spec {
   bool poison_query = false;                   // NaN in one query, and infinity in a row of dOut
   bool poison_last = false;                    // the last sequence of the batch is all NaN
   bool deterministic = true;                   // backward
-  // The first columns of all keys are one number, so that theirs of dQ are sums which cancel (derivatives of a row's scores
-  // add up to 0): what is left is rounding, and its bits tell the order of the additions.
+  // The first columns of all keys are one number, so that theirs of dQ are sums which cancel
+  // (derivatives of a row's scores add up to 0): what is left is rounding, and its bits tell the
+  // order of the additions.
   int equal_columns = 0;
 };
 
@@ -75,7 +76,10 @@ class Problem {
   void set_forward_results(const std::vector<std::vector<double>>& out,
                            const std::vector<std::vector<double>>& lse);
 
-  /** Elements of a device tensor [batch, row, head, dim] that belong to a sequence, as [row][head][dim]. */
+  /**
+   * Elements of a device tensor [batch, row, head, dim] that belong to a sequence, as
+   * [row][head][dim].
+   */
   std::vector<double> read_rows(const fa::View& view, int batch, bool keys) const;
   /** lse of a sequence, [row][head]. */
   std::vector<double> read_lse(int batch) const;

@@ -1,0 +1,161 @@
+// What happens to scores besides the product: softcap, ALiBi, the float mask, then everything that
+// hides pairs (docs/architecture.md, "Exact semantics").
+#pragma once
+
+#include <cmath>
+
+#include "core/dtype.h"
+#include "cuda/device/packed_rows.h"
+#include "cuda/device/softmax.h"
+#include "cuda/device/tile_range.h"
+
+namespace fa::cuda {
+
+/** An element of a tensor of any floating dtype; dtype is uniform over the launch. */
+PTX_FN float load_float(const void* data, int dtype, int64_t index) {
+  if (dtype == static_cast<int>(DType::kFloat32))
+    return ptx::ldg(static_cast<const float*>(data) + index);
+  if (dtype == static_cast<int>(DType::kFloat16))
+    return ptx::to_float(ptx::ldg(static_cast<const ptx::f16*>(data) + index));
+  return ptx::to_float(ptx::ldg(static_cast<const ptx::bf16*>(data) + index));
+}
+
+/**
+ * The float mask. -infinity hides a pair; the lowest finite float (a customary stand-in) must stay
+ * finite in base 2.
+ */
+PTX_FN float bounded_bias(float bias) {
+  constexpr float kQuarterOfLowest = -8.5070587e37f;
+  return bias == -kInfinity ? bias : fmaxf(kQuarterOfLowest, bias);
+}
+
+/** One query row as its scores need it. */
+struct ScoreRow {
+  int i, head;
+  int begin, end;  // keys of the window
+  int64_t mask;    // index of the dense mask's row
+  float slope;     // ALiBi
+  int block_row;   // of the block mask
+  int bit_row;
+
+  PTX_FN ScoreRow(const AttentionParams& p, const Window& window, const PackedRows& rows, int batch,
+                  int row) {
+    const int inside = rows.inside(row);
+    i = rows.query(inside);
+    head = rows.head(inside);
+    begin = window.begin(i);
+    end = window.end(i);
+    mask = batch * p.mask.batch + head * p.mask.head + i * p.mask.row;
+    slope = p.alibi_slopes == nullptr
+                ? 0.f
+                : ptx::ldg(p.alibi_slopes + batch * p.alibi_batch + head * p.alibi_head);
+    block_row = bit_row = 0;
+    if (p.block_mask.cells != nullptr) {
+      block_row = p.block_mask.block_q.quotient(i);
+      bit_row = p.block_mask.block_q.remainder(i);
+    }
+  }
+
+  PTX_FN bool in_window(const Window& window, int j) const {
+    return j < end && (j >= begin || j < window.sink_tokens);
+  }
+};
+
+/** Whether a block mask lets (row, j) through; cells beyond the bitmaps let nothing through. */
+PTX_FN bool in_blocks(const BlockMaskParams& b, int batch, const ScoreRow& row, int j) {
+  const int column = b.block_k.quotient(j);
+  const int32_t cell = ptx::ldg(b.cells + batch * b.batch + row.head * b.head +
+                                row.block_row * b.row + column * b.column);
+  if (cell < 2 || cell - 2 >= b.bitmaps) return cell == 1;
+  const int bit = j - column * static_cast<int>(b.block_k.divisor);
+  const int32_t word =
+      ptx::ldg(b.bits + (cell - 2) * b.bitmap + row.bit_row * b.bit_row + bit / 32 * b.bit_word);
+  return (static_cast<uint32_t>(word) >> (bit % 32)) & 1u;
+}
+
+/** The score of a pair that the window shows; -infinity when a mask hides it. */
+PTX_FN float natural_score(const AttentionParams& p, const Window& window, const ScoreRow& row,
+                           int j, float product) {
+  float s = product * p.scale;
+  if (p.softcap > 0) s = p.softcap * tanhf(s / p.softcap);
+  if (p.alibi_slopes != nullptr)
+    s -= row.slope * fabsf(static_cast<float>(row.i + window.offset - j));
+  if (p.mask.data != nullptr) {
+    const int64_t at = row.mask + j * p.mask.key;
+    if (p.mask.dtype == static_cast<int>(DType::kBool)) {
+      if (ptx::ldg(static_cast<const uint8_t*>(p.mask.data) + at) == 0) return -kInfinity;
+    } else {
+      const float bias = bounded_bias(load_float(p.mask.data, p.mask.dtype, at));
+      s = bias == -kInfinity ? bias : s + bias;
+    }
+  }
+  return s;
+}
+
+/** The same in base 2. */
+PTX_FN float modified_score(const AttentionParams& p, const Window& window, const ScoreRow& row,
+                            int j, float product) {
+  return natural_score(p, window, row, j, product) * kLog2E;
+}
+
+/** Whether row `row` sees key j. */
+template <bool kFeatured>
+PTX_FN bool sees(const AttentionParams& p, const Window& window, const PackedRows& rows, int batch,
+                 int row, int j) {
+  if constexpr (kFeatured) {
+    const ScoreRow of_row(p, window, rows, batch, row);
+    return of_row.in_window(window, j) &&
+           (p.block_mask.cells == nullptr || in_blocks(p.block_mask, batch, of_row, j)) &&
+           natural_score(p, window, of_row, j, 0.f) != -kInfinity;
+  } else {
+    const int i = rows.query(rows.inside(row));
+    return j >= window.begin(i) && j < window.end(i);
+  }
+}
+
+/**
+ * Scores of the rows row0 + g + 8h + 16m and the keys key0 + 8n + 2t + c of this lane. Plain: hides
+ * what the window hides. Featured: scores with every option; `partial` when some pair is hidden.
+ */
+template <bool kFeatured, int kRowTiles, int kKeyTiles>
+PTX_FN void modify_scores(const AttentionParams& p, const Window& window, const PackedRows& rows,
+                          int batch, int row0, int key0, bool partial,
+                          float (&s)[kRowTiles][kKeyTiles][4]) {
+  const LanePosition lane;
+#pragma unroll
+  for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const int number = row0 + 16 * m + 8 * h + lane.g;
+      if constexpr (kFeatured) {
+        const ScoreRow row(p, window, rows, batch, number);
+#pragma unroll
+        for (int n = 0; n < kKeyTiles; ++n) {
+#pragma unroll
+          for (int c = 0; c < 2; ++c) {
+            float& score = s[m][n][2 * h + c];
+            const int j = key0 + 8 * n + 2 * lane.t + c;
+            bool visible = !partial || row.in_window(window, j);
+            if (visible && partial && p.block_mask.cells != nullptr)
+              visible = in_blocks(p.block_mask, batch, row, j);
+            score = visible ? natural_score(p, window, row, j, score) : -kInfinity;
+          }
+        }
+      } else {
+        const int i = rows.query(number);
+        const int begin = window.begin(i) - key0 - 2 * lane.t;
+        const int end = window.end(i) - key0 - 2 * lane.t;
+#pragma unroll
+        for (int n = 0; n < kKeyTiles; ++n) {
+#pragma unroll
+          for (int c = 0; c < 2; ++c) {
+            const int j = 8 * n + c;
+            if (j < begin || j >= end) s[m][n][2 * h + c] = -kInfinity;
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace fa::cuda

@@ -1,0 +1,99 @@
+#include "cuda/base/launch.h"
+#include "cuda/device/sequence.h"
+#include "cuda/device/softmax.h"
+#include "cuda/elementwise/combine.h"
+
+namespace fa::cuda {
+
+namespace {
+
+constexpr int kWarps = 4;
+constexpr int kMostSplits = 256;  // core/validate.cpp
+constexpr int kLanes = 32;
+constexpr int kFloatBytes = sizeof(float);
+
+PTX_FN float warp_max(float x) {
+#pragma unroll
+  for (int step = kLanes / 2; step > 0; step /= 2) x = fmaxf(x, ptx::shfl_xor(x, step));
+  return x;
+}
+PTX_FN float warp_sum(float x) {
+#pragma unroll
+  for (int step = kLanes / 2; step > 0; step /= 2) x += ptx::shfl_xor(x, step);
+  return x;
+}
+
+/**
+ * A warp merges one row: lane l works out the weights of splits l, l + 32, ... and merges dims l, l
+ * + 32, ...
+ */
+template <class T>
+__global__ void __launch_bounds__(kWarps* kLanes)
+    combine_kernel(const __grid_constant__ CombineParams p) {
+  PTX_SHARED(float, weights_of_block, kWarps* kMostSplits);
+  const AttentionParams& a = p.attention;
+  const int lane = static_cast<int>(threadIdx.x) % kLanes;
+  const int warp = static_cast<int>(threadIdx.x) / kLanes;
+  const uint32_t weights = weights_of_block + warp * kMostSplits * kFloatBytes;
+  const int64_t index = int64_t{blockIdx.x} * kWarps + warp;
+  if (index >= int64_t{p.batches} * p.rows * a.heads) return;
+  const int head = static_cast<int>(index % a.heads);
+  const int row = static_cast<int>(index / a.heads % p.rows);
+  const int batch = static_cast<int>(index / a.heads / p.rows);
+  const Indices cu = a.cu_seqlens_q;
+  const bool covered = cu.data == nullptr || row < ptx::ldg(cu.data + a.batch * cu.stride);
+  if (covered && p.complete) return;
+  const int splits = covered ? p.splits : 0;
+
+  const RowScalars& lses = p.partial_lse;
+  const float* const lse = lses.data + batch * lses.batch + head * lses.head + row * lses.row;
+  float highest = -kInfinity, sum = 0;
+  for (int split = lane; split < splits; split += kLanes)
+    highest = fmaxf(highest, ptx::ldg(lse + split * p.lse_split));
+  highest = warp_max(highest);
+  const float origin = highest == -kInfinity ? 0.f : highest;
+  for (int split = lane; split < splits; split += kLanes) {
+    const float weight = ptx::exp2_approx((ptx::ldg(lse + split * p.lse_split) - origin) * kLog2E);
+    ptx::sts<float>(weights + split * kFloatBytes, weight);
+    sum += weight;
+  }
+  ptx::sync_warp();  // every lane reads all weights
+  sum = warp_sum(sum);
+  const float inverse = sum == 0 ? 0.f : 1 / sum;
+
+  const float* const partial = static_cast<const float*>(p.partial_out.data) +
+                               batch * p.partial_out.batch + row * p.partial_out.row +
+                               head * p.partial_out.head;
+  T* const out =
+      static_cast<T*>(a.out.data) + batch * a.out.batch + row * a.out.row + head * a.out.head;
+  for (int first = 0; first < a.head_dim_v; first += kLanes) {
+    const int column = first + lane;
+    const bool inside = column < a.head_dim_v;
+    float value = 0;
+    for (int split = 0; split < splits; ++split) {
+      const float weight = ptx::lds<float>(weights + split * kFloatBytes) * inverse;
+      // What no row of a split sees has weight 0, and what it left behind must not matter.
+      const float x = inside ? ptx::ldg(partial + split * p.out_split + column) : 0.f;
+      if (weight != 0) value += weight * x;
+    }
+    if (inside) ptx::stg(out + column * a.out.dim, ptx::from_float<T>(value));
+  }
+  if (lane == 0 && a.lse.data != nullptr)
+    ptx::stg(a.lse.data + batch * a.lse.batch + head * a.lse.head + row * a.lse.row,
+             sum == 0 ? -kInfinity : highest + ptx::log2_approx(sum) * kLn2);
+}
+
+}  // namespace
+
+void combine(const CombineParams& p, DType dtype, const Queue& queue) {
+  const int64_t rows = int64_t{p.batches} * p.rows * p.attention.heads;
+  const int64_t blocks = (rows + kWarps - 1) / kWarps;
+  constexpr int kThreads = kWarps * kLanes;
+  switch (dtype) {
+    case DType::kFloat16: return launch(combine_kernel<ptx::f16>, blocks, kThreads, 0, queue, p);
+    case DType::kBFloat16: return launch(combine_kernel<ptx::bf16>, blocks, kThreads, 0, queue, p);
+    default: return launch(combine_kernel<float>, blocks, kThreads, 0, queue, p);
+  }
+}
+
+}  // namespace fa::cuda

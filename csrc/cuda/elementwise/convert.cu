@@ -1,0 +1,93 @@
+#include "cuda/base/error.h"
+#include "cuda/base/launch.h"
+#include "cuda/elementwise/convert.h"
+#include "cuda/elementwise/element.h"
+
+namespace fa::cuda {
+
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kPerThread = 4;
+
+struct ConvertParams {
+  const char* source;
+  char* target;
+  int source_dtype, target_dtype;
+  int64_t size;
+  int rank;
+  int64_t shape[kMaxRank], strides[kMaxRank];  // of the source
+};
+
+PTX_FN void copy_element(const char* from, char* to, int bytes) {
+  if (bytes == 4)
+    ptx::stg(reinterpret_cast<uint32_t*>(to), ptx::ldg(reinterpret_cast<const uint32_t*>(from)));
+  else if (bytes == 2)
+    ptx::stg(reinterpret_cast<uint16_t*>(to), ptx::ldg(reinterpret_cast<const uint16_t*>(from)));
+  else
+    ptx::stg(reinterpret_cast<uint8_t*>(to), ptx::ldg(reinterpret_cast<const uint8_t*>(from)));
+}
+
+__global__ void __launch_bounds__(kThreads)
+    convert_kernel(const __grid_constant__ ConvertParams p) {
+  const int source_size = element_size(p.source_dtype), target_size = element_size(p.target_dtype);
+  int64_t index = int64_t{blockIdx.x} * (kThreads * kPerThread) + threadIdx.x;
+  for (int n = 0; n < kPerThread && index < p.size; ++n, index += kThreads) {
+    int64_t rest = index, offset = 0;
+    for (int axis = p.rank - 1; axis > 0; --axis) {
+      offset += rest % p.shape[axis] * p.strides[axis];
+      rest /= p.shape[axis];
+    }
+    offset += rest * p.strides[0];
+    const char* const from = p.source + offset * source_size;
+    char* const to = p.target + index * target_size;
+    if (p.source_dtype == p.target_dtype)
+      copy_element(from, to, source_size);
+    else
+      store_element(to, p.target_dtype, load_element(from, p.source_dtype));
+  }
+}
+
+/** Appends the axes of `view` to `p`, neighbours that one stride walks as one. */
+void set_axes(ConvertParams& p, const View& view) {
+  p.rank = 1;
+  p.shape[0] = 1;
+  p.strides[0] = 0;
+  for (int axis = 0; axis < view.rank; ++axis) {
+    const int64_t length = view.shape[axis], stride = view.strides[axis];
+    if (length == 1) continue;
+    int64_t& last_length = p.shape[p.rank - 1];
+    int64_t& last_stride = p.strides[p.rank - 1];
+    if (last_length == 1 || last_stride == stride * length) {
+      last_length *= length;
+      last_stride = stride;
+    } else {
+      p.shape[p.rank] = length;
+      p.strides[p.rank++] = stride;
+    }
+  }
+}
+
+}  // namespace
+
+void convert(const View& source, const View& target, const Queue& queue) {
+  const int64_t size = target.size();
+  if (size == 0) return;
+  if (source.dtype == target.dtype && source.contiguous()) {
+    FA_CUDA(cudaMemcpyAsync, target.data, source.data,
+            static_cast<size_t>(size) * dtype_size(target.dtype), cudaMemcpyDeviceToDevice,
+            queue.stream);
+    return;
+  }
+  ConvertParams p{};
+  p.source = static_cast<const char*>(source.data);
+  p.target = static_cast<char*>(target.data);
+  p.source_dtype = static_cast<int>(source.dtype);
+  p.target_dtype = static_cast<int>(target.dtype);
+  p.size = size;
+  set_axes(p, source);
+  const int64_t per_block = kThreads * kPerThread;
+  launch(convert_kernel, (size + per_block - 1) / per_block, kThreads, 0, queue, p);
+}
+
+}  // namespace fa::cuda

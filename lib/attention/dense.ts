@@ -1,0 +1,111 @@
+import { checkOptions } from '../tensor/check.js';
+import { type DType, floating } from '../tensor/dtype.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { seqlensHandle } from './int-vector.js';
+import { applyCommon, applyMasks, checkLayout } from './modifiers.js';
+import {
+  type AttentionOptions,
+  type AttentionResult,
+  denseKeys,
+  type ReturnLse,
+} from './options.js';
+import { newArgs, type Problem, run } from './problem.js';
+import { checkHeads, checkTensors, failShape, type Names } from './qkv.js';
+import { applyScales } from './scales.js';
+
+/**
+ * Exact attention, `softmax(scale * q kᵀ + bias) v`, without ever storing the seqlenQ x seqlenK
+ * matrix (FlashAttention: Dao et al. 2022; FlashAttention-2: Dao 2023). Enqueues the work and
+ * returns at once; reading the result back waits for it.
+ *
+ * A query row that sees no key gives 0, and -Infinity as its lse. Query head h reads kv head
+ * `floor(h / (heads / kvHeads))` (grouped-query attention, Ainslie et al. 2023).
+ *
+ * @param q `[batch, seqlenQ, heads, headDim]`, or `[batch, heads, seqlenQ, headDim]` with `layout:
+ * 'bhsd'`; any strides; float32, float16, bfloat16, or with `scales` float8_e4m3 (GPUs of compute
+ * capability 9.0 only); headDim 1 to 576 (256 on CUDA devices).
+ * @param k `[batch, seqlenK, kvHeads, headDim]` (or bhsd), dtype and device of q; heads is a
+ * multiple of kvHeads.
+ * @param v `[batch, seqlenK, kvHeads, headDimV]` (or bhsd), dtype and device of q.
+ * @param options See {@link AttentionOptions}.
+ * @returns out, like q but headDimV wide, in the dtype of q (bfloat16 for float8_e4m3); sums are
+ * kept in float32. With `returnLse: true` also lse, float32 `[batch, heads, seqlenQ]`.
+ * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE`, `ERR_DTYPE`, `ERR_DEVICE`,
+ * `ERR_OPTION`, `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`. What an index tensor that is still being
+ * computed holds is checked when the work runs; such an error rejects the reading of the result.
+ *
+ * @example
+ * const out = flashAttention(q, k, v, { causal: true });
+ * const values = await out.toFloat32();
+ */
+export function flashAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: AttentionOptions & { returnLse: true },
+): AttentionResult;
+export function flashAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options?: AttentionOptions & ReturnLse<false>,
+): Tensor;
+export function flashAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options?: AttentionOptions & ReturnLse,
+): Tensor | AttentionResult;
+export function flashAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options?: AttentionOptions & ReturnLse,
+): Tensor | AttentionResult {
+  return run(denseProblem(q, k, v, options));
+}
+
+const withFloat8: readonly DType[] = [...floating, 'float8_e4m3'];
+
+const plainNames: Names = { q: 'q', k: 'k', v: 'v' };
+
+/** Checks and translates a call. */
+export function denseProblem(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: (AttentionOptions & ReturnLse) | undefined,
+  names: Names = plainNames,
+  dtypes: readonly DType[] = withFloat8,
+): Problem {
+  checkTensors(q, k, v, 4, names, dtypes);
+  const given = checkOptions(options, denseKeys);
+  const layout = given === undefined ? 0 : checkLayout(given.layout);
+  const [seqAxis, headAxis] = layout === 0 ? [1, 2] : [2, 1];
+  const batch = q.shape[0];
+  const seqlenQ = q.shape[seqAxis];
+  const heads = q.shape[headAxis];
+  const headDim = q.shape[3];
+  const seqlenK = k.shape[seqAxis];
+  const kvHeads = k.shape[headAxis];
+  if (k.shape[0] !== batch || k.shape[3] !== headDim) {
+    const middle = layout === 0 ? 'seqlenK, kvHeads' : 'kvHeads, seqlenK';
+    failShape(names.k, `[${batch}, ${middle}, ${headDim}]`, k);
+  }
+  if (v.shape[0] !== batch || v.shape[1] !== k.shape[1] || v.shape[2] !== k.shape[2]) {
+    failShape(names.v, `[${batch}, ${k.shape[1]}, ${k.shape[2]}, headDimV]`, v);
+  }
+  checkHeads(q, v, heads, kvHeads, headDim, names);
+  const args = newArgs(q, k, v, layout);
+  applyScales(args, q, given?.scales, { batch, heads, kvHeads, seqlenQ, seqlenK }, names);
+  const temporaries: Tensor[] = [];
+  if (given !== undefined) {
+    applyCommon(args, given, batch, heads, q.device);
+    applyMasks(args, given, { batch, heads, seqlenQ, seqlenK }, q.device);
+    if (given.seqlensK !== undefined) {
+      args.seqlensK = seqlensHandle(given.seqlensK, batch, q.device, temporaries);
+    }
+  }
+  const outShape = [batch, q.shape[1], q.shape[2], v.shape[3]];
+  return { args, q, names, outShape, lseShape: [batch, heads, seqlenQ], temporaries };
+}

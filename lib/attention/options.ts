@@ -1,0 +1,173 @@
+// What callers may say beside q, k and v.
+import type { BlockMask } from '../block-mask/block-mask.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+/**
+ * Order of the axes: `bshd` is `[batch, seqlen, heads, headDim]`, `bhsd` `[batch, heads, seqlen,
+ * headDim]`.
+ */
+export type Layout = 'bshd' | 'bhsd';
+
+/**
+ * A vector of integers: an int32 {@link Tensor} on the device of q, or plain numbers, copied there.
+ */
+export type IntVector = Tensor | Int32Array | readonly number[];
+
+/** Dropout of attention weights; the mask is a function of seed, offset and position alone. */
+export interface DropoutOptions {
+  /** Probability of dropping a weight, 0 <= p < 1; kept ones are scaled by 1 / (1 - p). */
+  p: number;
+  /** 0n to 2n ** 64n - 1n: the key of Philox4x32-10 (Salmon et al. 2011). */
+  seed: bigint;
+  /** 0n to 2n ** 64n - 1n, default 0n. Another offset under the same seed gives another mask. */
+  offset?: bigint;
+}
+
+/** Options that every attention function takes. */
+export interface CommonAttentionOptions {
+  /** Factor of q·k. Any finite number; default 1 / sqrt(headDim). */
+  scale?: number;
+  /**
+   * Query i sees key j only if j <= i + seqlenK - seqlenQ: aligned at the bottom right, so that the
+   * last query sees the last key. Default false.
+   */
+  causal?: boolean;
+  /**
+   * With p = i + seqlenK - seqlenQ, query i sees key j only if p - left <= j <= p + right.
+   * Integers, negative ones too (they move the bound across the diagonal), or `Infinity` for no
+   * bound. `causal` caps `right` at 0. Default `[Infinity, Infinity]`.
+   */
+  window?: readonly [left: number, right: number];
+  /**
+   * The first keys, exempt from the window's left bound (StreamingLLM, Xiao et al. 2023). Default
+   * 0.
+   */
+  sinkTokens?: number;
+  /** s = softcap * tanh(s / softcap) before masks and biases (Gemma 2). 0 (default): none. */
+  softcap?: number;
+  /**
+   * float32 `[heads]` or `[batch, heads]`: adds -slope * |p - j| to the scores (ALiBi, Press et al.
+   * 2022), with p as in `window`.
+   */
+  alibiSlopes?: Tensor;
+  /**
+   * floating `[heads]`: a learned logit per head that takes part in the softmax's denominator only.
+   */
+  sinks?: Tensor;
+  /** Default: none. */
+  dropout?: DropoutOptions;
+  /**
+   * Key ranges worked on side by side and merged exactly (split-KV, Flash-Decoding). `'auto'`
+   * (default) fills the device; a fixed number, 1 to 256, makes the bits of a sequence's result
+   * independent of what else is in the batch.
+   */
+  numSplits?: number | 'auto';
+  /**
+   * Gradients with the same bits for any number of threads. Without it they are the same for the
+   * same number. Results of forward calls always are, so they ignore it. Default false.
+   */
+  deterministic?: boolean;
+}
+
+/** Whether to return `{ out, lse }` and not `out` alone. Default false. */
+export interface ReturnLse<Value extends boolean = boolean> {
+  returnLse?: Value;
+}
+
+/**
+ * float32 tensors on the device of q: `scales` of what {@link quantize} returned for q, k and v.
+ * Positive and finite: that is not checked, and with other scales results mean nothing.
+ */
+export interface AttentionScales {
+  /** `[batch, heads, ceil(seqlenQ / 128)]`, `[batch, heads]` or `[1]`. */
+  q: Tensor;
+  /** `[batch, kvHeads, ceil(seqlenK / 128)]`, `[batch, kvHeads]` or `[1]`. */
+  k: Tensor;
+  /** `[batch, kvHeads]` or `[1]`. */
+  v: Tensor;
+}
+
+/** Options of {@link flashAttention} and of the packed forms. */
+export interface AttentionOptions extends CommonAttentionOptions {
+  /** Axes of q, k, v and out. Default `'bshd'`. */
+  layout?: Layout;
+  /** int32 `[batch]`: the number of keys in use; those from there on are padding. Default: all. */
+  seqlensK?: IntVector;
+  /**
+   * Rank 1 to 4, broadcastable to `[batch, heads, seqlenQ, seqlenK]` from the right: bool (true =
+   * attend) or floating (added to the scores).
+   */
+  mask?: Tensor;
+  /** A sparse pattern: tiles it hides are never computed. */
+  blockMask?: BlockMask;
+  /** With float8_e4m3 q, k and v, and only then: what their elements are multiplied by. */
+  scales?: AttentionScales;
+}
+
+/** Options of {@link flashAttentionVarlen}. */
+export interface VarlenAttentionOptions extends CommonAttentionOptions {
+  /**
+   * int32 `[batch + 1]`, ascending from 0: rows `cuSeqlensQ[b]` to `cuSeqlensQ[b + 1]` of q are
+   * sequence b.
+   */
+  cuSeqlensQ: IntVector;
+  /** Likewise for k and v. */
+  cuSeqlensK: IntVector;
+  /** An upper bound of the query sequences' lengths. Default: worked out. */
+  maxSeqlenQ?: number;
+  /** An upper bound of the key sequences' lengths. Default: worked out. */
+  maxSeqlenK?: number;
+}
+
+/** Options of {@link flashAttentionPaged}. `layout` concerns q and out only. */
+export interface PagedAttentionOptions extends Omit<AttentionOptions, 'scales'> {
+  /**
+   * int32 `[batch, pagesPerSequence]`: which page holds keys `i * pageSize` onwards of a sequence.
+   */
+  pageTable: Tensor;
+  /** int32 `[batch]`: keys of each sequence. */
+  seqlensK: IntVector;
+}
+
+/** What attention gives with `returnLse: true`. */
+export interface AttentionResult {
+  /** Like q, with the head dim of v. */
+  out: Tensor;
+  /**
+   * float32: the natural logarithm of each row's softmax denominator, `[batch, heads, seqlenQ]`, or
+   * `[heads, totalQ]` for variable lengths. -Infinity for a row that sees nothing.
+   */
+  lse: Tensor;
+}
+
+const common = [
+  'scale',
+  'causal',
+  'window',
+  'sinkTokens',
+  'softcap',
+  'alibiSlopes',
+  'sinks',
+  'dropout',
+  'numSplits',
+  'deterministic',
+  'returnLse',
+];
+
+const dense = [...common, 'layout', 'seqlensK', 'mask', 'blockMask'];
+
+export const denseKeys: ReadonlySet<string> = new Set([...dense, 'scales']);
+
+export const varlenKeys: ReadonlySet<string> = new Set([
+  ...common,
+  'cuSeqlensQ',
+  'cuSeqlensK',
+  'maxSeqlenQ',
+  'maxSeqlenK',
+]);
+
+export const pagedKeys: ReadonlySet<string> = new Set([...dense, 'pageTable']);
+
+export const scalesKeys: ReadonlySet<string> = new Set(['q', 'k', 'v']);
+
+export const dropoutKeys: ReadonlySet<string> = new Set(['p', 'seed', 'offset']);

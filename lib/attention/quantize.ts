@@ -1,0 +1,203 @@
+import { native } from '../native/addon.js';
+import { call, fail } from '../native/errors.js';
+import { show, showShape } from '../native/show.js';
+import {
+  checkOptions,
+  checkSameDevice,
+  checkTensor,
+  checkTensorDType,
+  checkUint64,
+} from '../tensor/check.js';
+import { checkDType, dtypeNumber, floating } from '../tensor/dtype.js';
+import { sameShape } from '../tensor/shape.js';
+import { isTensor, liveHandle, newTensor, type Tensor } from '../tensor/tensor.js';
+import { checkLayout } from './modifiers.js';
+import type { Layout } from './options.js';
+import { maxHeadDim } from './qkv.js';
+import { checkPer, scaleShapes } from './scales.js';
+
+/**
+ * The orthogonal matrix that rows are multiplied by: signs, then a Hadamard matrix / sqrt(headDim).
+ */
+export interface HadamardOptions {
+  /**
+   * 0n to 2n ** 64n - 1n: the key of Philox4x32-10, which draws the signs. The same for q and k.
+   */
+  seed: bigint;
+}
+
+/** Options of {@link quantize}. */
+export interface QuantizeOptions {
+  /**
+   * What shares a scale: `'block'` (default) 128 consecutive tokens of a head, for q and k;
+   * `'head'` a head of one sequence, for v; `'tensor'` everything.
+   */
+  per?: 'block' | 'head' | 'tensor';
+  /**
+   * Rotates rows first, so that an outlier is spread over its row instead of taking the scale away
+   * from all that share it (incoherent processing, FlashAttention-3, Shah et al. 2024). q·k stays
+   * the same if q and k are rotated by one seed. headDim has to be a power of two. Default: no
+   * rotation.
+   */
+  hadamard?: HadamardOptions;
+  /** Axes of the tensor. Default `'bshd'`. */
+  layout?: Layout;
+}
+
+/** A tensor as float8: element = value * scale, rotated if `hadamard` is there. */
+export interface Quantized {
+  /** float8_e4m3, shaped like the tensor it was made from. */
+  readonly values: Tensor;
+  /**
+   * float32: `[batch, heads, ceil(seqlen / 128)]` per block, `[batch, heads]` per head, `[1]` per
+   * tensor. The largest finite magnitude of what shares a scale is 448 times the scale, which is 1
+   * where all are 0 and at least 2^-126.
+   */
+  readonly scales: Tensor;
+  readonly layout: Layout;
+  readonly hadamard?: HadamardOptions;
+}
+
+/** Options of {@link dequantize}. */
+export interface DequantizeOptions {
+  /** Default float32. */
+  dtype?: 'float32' | 'float16' | 'bfloat16';
+}
+
+const quantizeKeys: ReadonlySet<string> = new Set(['per', 'hadamard', 'layout']);
+const hadamardKeys: ReadonlySet<string> = new Set(['seed']);
+const dequantizeKeys: ReadonlySet<string> = new Set(['dtype']);
+const layouts: readonly Layout[] = ['bshd', 'bhsd'];
+
+/**
+ * Quantises q, k or v to float8 e4m3 with float32 scales, for {@link flashAttention} with `scales`.
+ * Rounds to nearest even. Infinities do not count for a scale and become 448 times it; NaN stays
+ * NaN; with `hadamard` either spreads over its whole row, and so does a sum beyond float32. Padding
+ * counts for scales: zero it first. Enqueues the work and returns at once; the bits are the same on
+ * every device.
+ *
+ * @param tensor `[batch, seqlen, heads, headDim]` (or bhsd by `layout`), any strides; float32,
+ * float16 or bfloat16; headDim 1 to 576.
+ * @param dtype `'float8_e4m3'`.
+ * @param options See {@link QuantizeOptions}.
+ * @returns New tensors on the device of `tensor`, and what {@link dequantize} needs to undo it.
+ * Both tensors are the caller's to dispose.
+ * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE`, `ERR_DTYPE`, `ERR_OPTION`,
+ * `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`.
+ *
+ * @example
+ * const hadamard = { seed: 1n };
+ * const [q8, k8] = [q, k].map((x) => quantize(x, 'float8_e4m3', { per: 'block', hadamard }));
+ * const v8 = quantize(v, 'float8_e4m3', { per: 'head' });
+ * const scales = { q: q8.scales, k: k8.scales, v: v8.scales };
+ * const out = flashAttention(q8.values, k8.values, v8.values, { scales });
+ */
+export function quantize(
+  tensor: Tensor,
+  dtype: 'float8_e4m3',
+  options?: QuantizeOptions,
+): Quantized {
+  checkTensor(tensor, 'tensor');
+  checkTensorDType(tensor, floating, 'tensor');
+  checkDType(dtype, 'dtype', ['float8_e4m3']);
+  const given = checkOptions(options, quantizeKeys);
+  const layout = checkLayout(given?.layout);
+  const per = checkPer(given?.per, 'options.per');
+  const dims = checkDims(tensor, layout, 'tensor');
+  const hadamard = given?.hadamard;
+  const seed = checkRotation(hadamard, dims.headDim, 'options.hadamard');
+  const [values, scales] = call(() => native().quantize(liveHandle(tensor), layout, per, seed));
+  return {
+    values: newTensor(values, 'float8_e4m3', tensor.device, [...tensor.shape]),
+    scales: newTensor(scales, 'float32', tensor.device, scaleShapesOf(dims)[per]),
+    layout: layouts[layout],
+    ...(seed === undefined ? {} : { hadamard: { seed } }),
+  };
+}
+
+/**
+ * The tensor that a {@link Quantized} stands for: value * scale, rotated back. This is the way to
+ * attention on devices without float8 kernels. Enqueues the work and returns at once.
+ *
+ * @param quantized What {@link quantize} returned.
+ * @param options See {@link DequantizeOptions}.
+ * @returns A new tensor, shaped like `quantized.values` and on its device; rounded to nearest even
+ * when its dtype is not float32.
+ * @throws {@link FlashAttentionError} as {@link quantize}, and `ERR_DEVICE`.
+ */
+export function dequantize(quantized: Quantized, options?: DequantizeOptions): Tensor {
+  const { values, scales, hadamard } = checkQuantized(quantized);
+  checkTensor(values, 'quantized.values');
+  checkTensorDType(values, ['float8_e4m3'], 'quantized.values');
+  if (quantized.layout === undefined) {
+    fail('ERR_TYPE', 'quantized.layout', "'bshd' or 'bhsd'", 'undefined');
+  }
+  const layout = checkLayout(quantized.layout, 'quantized.layout');
+  const dims = checkDims(values, layout, 'quantized.values');
+  checkTensor(scales, 'quantized.scales');
+  checkTensorDType(scales, ['float32'], 'quantized.scales');
+  const shapes = scaleShapesOf(dims);
+  if (!shapes.some((shape) => sameShape(shape, scales.shape))) {
+    const expected = shapes.map(showShape).join(' or ');
+    fail('ERR_SHAPE', 'quantized.scales', expected, showShape(scales.shape));
+  }
+  checkSameDevice(scales, values.device, 'quantized.scales');
+  const seed = checkRotation(hadamard, dims.headDim, 'quantized.hadamard');
+  const wanted = checkOptions(options, dequantizeKeys)?.dtype;
+  const dtype = wanted === undefined ? 'float32' : checkDType(wanted, 'options.dtype', floating);
+  const handle = call(() =>
+    native().dequantize(liveHandle(values), liveHandle(scales), layout, seed, dtypeNumber[dtype]),
+  );
+  return newTensor(handle, dtype, values.device, [...values.shape]);
+}
+
+interface QuantizedDims {
+  readonly batch: number;
+  readonly seqlen: number;
+  readonly heads: number;
+  readonly headDim: number;
+}
+
+/**
+ * An object that may be a {@link Quantized}: not its tensors alone, nor an array, whose `values` is
+ * a function.
+ */
+function checkQuantized(value: Quantized): Quantized {
+  const other = Array.isArray(value) || ArrayBuffer.isView(value) || isTensor(value);
+  if (typeof value !== 'object' || value === null || other) {
+    fail('ERR_TYPE', 'quantized', 'an object { values, scales, layout }', show(value));
+  }
+  return value;
+}
+
+function checkDims(tensor: Tensor, layout: 0 | 1, argument: string): QuantizedDims {
+  const { shape } = tensor;
+  const axes = layout === 0 ? '[batch, seqlen, heads, headDim]' : '[batch, heads, seqlen, headDim]';
+  if (shape.length !== 4 || shape[3] < 1 || shape[3] > maxHeadDim) {
+    fail('ERR_SHAPE', argument, `${axes}, headDim 1 to ${maxHeadDim},`, showShape(shape));
+  }
+  return {
+    batch: shape[0],
+    seqlen: shape[1 + layout],
+    heads: shape[2 - layout],
+    headDim: shape[3],
+  };
+}
+
+function scaleShapesOf({ batch, heads, seqlen }: QuantizedDims): number[][] {
+  return scaleShapes(batch, heads, seqlen);
+}
+
+/** The seed of a rotation; undefined when there is none. */
+function checkRotation(
+  hadamard: HadamardOptions | undefined,
+  headDim: number,
+  argument: string,
+): bigint | undefined {
+  if (checkOptions(hadamard, hadamardKeys, argument) === undefined) return undefined;
+  const seed = checkUint64(hadamard?.seed, `${argument}.seed`);
+  if (!Number.isInteger(Math.log2(headDim))) {
+    fail('ERR_SHAPE', argument, 'absent unless headDim is a power of two', `headDim ${headDim}`);
+  }
+  return seed;
+}

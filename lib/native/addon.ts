@@ -1,0 +1,206 @@
+/**
+ * The raw addon, as TypeScript sees it. Nothing here is public: the classes and functions of this
+ * package check and translate arguments, the native side checks everything again.
+ */
+import { createRequire } from 'node:module';
+import path from 'node:path';
+
+import { fromNative } from './errors.js';
+import { packageRoot } from './package.js';
+import type { Plan } from './plan.js';
+
+/** Opaque: a view of native memory. Its contents never change once its task has run. */
+export interface NativeTensor {
+  readonly __nativeTensor: never;
+}
+
+export interface NativeDeviceInfo {
+  readonly name: string;
+  readonly available: boolean;
+  /** Why it is not available. */
+  readonly reason?: string;
+  readonly model?: string;
+  /** Total memory in bytes. */
+  readonly memory?: number;
+  /** "x86-64-v3", "sm_90" */
+  readonly capability?: string;
+  readonly threads?: number;
+  readonly kernels: string[];
+}
+
+export interface NativeInfo {
+  readonly version: string;
+  readonly napiVersion: number;
+  readonly compiler: string;
+  /** "release" | "debug", sanitizers included in the name. */
+  readonly build: string;
+  readonly cuda: boolean;
+  readonly isa: string;
+  readonly isaLevels: string[];
+  readonly threads: number;
+}
+
+export interface NativeMemory {
+  /** Native tensor handles alive in this environment (disposed or collected ones not counted). */
+  readonly tensors: number;
+  /** Storages those handles hold, and their bytes; shared storages count once. */
+  readonly storages: number;
+  readonly bytes: number;
+}
+
+/**
+ * Fields that are undefined are absent. Integers may be Infinity / -Infinity where "unbounded"
+ * makes sense (window).
+ */
+export interface NativeAttentionArgs {
+  q: NativeTensor;
+  k: NativeTensor;
+  v: NativeTensor;
+  /**
+   * Dense and paged q: 0 = [B, S, H, D] (bshd), 1 = [B, H, S, D] (bhsd). k and v likewise unless
+   * paged. Varlen: always [total, H, D].
+   */
+  layout: 0 | 1;
+  returnLse: boolean;
+  scale?: number;
+  causal?: boolean;
+  windowLeft?: number;
+  windowRight?: number;
+  sinkTokens?: number;
+  softcap?: number;
+  seqlensK?: NativeTensor;
+  alibiSlopes?: NativeTensor;
+  /** Right-aligned broadcastable to [B, H, Sq, Sk], rank 1..4. */
+  mask?: NativeTensor;
+  blockMaskTable?: NativeTensor;
+  blockMaskBits?: NativeTensor;
+  blockQ?: number;
+  blockK?: number;
+  sinks?: NativeTensor;
+  /**
+   * float8_e4m3: float32 [1], [B, H] or [B, H, ceil(S / 128)], all three given. vScale: [1] or [B,
+   * Hkv].
+   */
+  qScale?: NativeTensor;
+  kScale?: NativeTensor;
+  vScale?: NativeTensor;
+  dropoutP?: number;
+  dropoutSeed?: bigint;
+  dropoutOffset?: bigint;
+  /** 0 = automatic */
+  numSplits?: number;
+  cuSeqlensQ?: NativeTensor;
+  cuSeqlensK?: NativeTensor;
+  maxSeqlenQ?: number;
+  maxSeqlenK?: number;
+  pageTable?: NativeTensor;
+}
+
+/**
+ * `causal`, masks and all as in the forward call. `returnLse` and `numSplits` are not looked at.
+ */
+export interface NativeBackwardArgs extends NativeAttentionArgs {
+  /** Like out. */
+  dOut: NativeTensor;
+  out: NativeTensor;
+  /** float32 [B, H, Sq]; varlen [H, totalQ]. */
+  lse: NativeTensor;
+  deterministic: boolean;
+}
+
+/** A plan as the addon, which serves one device, gives it. */
+export type NativePlan = Omit<Plan, 'device'>;
+
+export interface NativeDescription {
+  readonly dtype: number;
+  readonly device: string;
+  readonly shape: number[];
+  readonly strides: number[];
+  readonly byteLength: number;
+}
+
+/**
+ * Every function throws an Error with `code` and `argument` properties when an argument is wrong.
+ * dtype numbers are those of csrc/core/dtype.h: 0 float32, 1 float16, 2 bfloat16, 3 int32, 4 bool,
+ * 5 float8_e4m3.
+ */
+export interface NativeAddon {
+  info(): NativeInfo;
+  devices(): NativeDeviceInfo[];
+  memory(): NativeMemory;
+  empty(device: string, dtype: number, shape: number[]): NativeTensor;
+  zeros(device: string, dtype: number, shape: number[]): NativeTensor;
+  randn(device: string, dtype: number, shape: number[], seed: bigint): NativeTensor;
+  /**
+   * Copies before it returns. `data`: Float32Array (0), Uint16Array (1, 2), Int32Array (3),
+   * Uint8Array (4, 5), of `dataDtype`; converted to `dtype`.
+   */
+  fromData(
+    device: string,
+    dtype: number,
+    shape: number[],
+    data: ArrayBufferView,
+    dataDtype: number,
+  ): NativeTensor;
+  /** Strides and offset in elements, the offset relative to the first element of `tensor`. */
+  view(tensor: NativeTensor, shape: number[], strides: number[], offset: number): NativeTensor;
+  /** Contiguous copy in another dtype or on another device. */
+  convert(tensor: NativeTensor, device: string, dtype: number): NativeTensor;
+  describe(tensor: NativeTensor): NativeDescription;
+  /** Contiguous row-major contents as `dtype` (the tensor's own, or 0). */
+  read(tensor: NativeTensor, dtype: number): Promise<ArrayBuffer>;
+  /** The same in the tensor's own dtype, of a tensor that is disposed by it. */
+  take(tensor: NativeTensor): Promise<ArrayBuffer>;
+  /** Idempotent. */
+  dispose(tensor: NativeTensor): void;
+  attention(args: NativeAttentionArgs): [out: NativeTensor, lse: NativeTensor | null];
+  attentionBackward(
+    args: NativeBackwardArgs,
+  ): [dq: NativeTensor, dk: NativeTensor, dv: NativeTensor, dSinks: NativeTensor | null];
+  plan(args: NativeAttentionArgs): NativePlan;
+  /** outs [B, S, H, D] (layout 0) or [B, H, S, D] (1), lses [B, H, S] float32. */
+  mergeStates(
+    outs: NativeTensor[],
+    lses: NativeTensor[],
+    layout: 0 | 1,
+  ): [out: NativeTensor, lse: NativeTensor];
+  /**
+   * [B, S, H, D] (layout 0) or [B, H, S, D] (1). per: a scale per 0 tensor, 1 head, 2 head and 128
+   * tokens. seed: of a rotation.
+   */
+  quantize(
+    tensor: NativeTensor,
+    layout: 0 | 1,
+    per: number,
+    seed: bigint | undefined,
+  ): [values: NativeTensor, scales: NativeTensor];
+  dequantize(
+    values: NativeTensor,
+    scales: NativeTensor,
+    layout: 0 | 1,
+    seed: bigint | undefined,
+    dtype: number,
+  ): NativeTensor;
+  synchronize(device: string): Promise<void>;
+  /**
+   * One float64: milliseconds that the device spent on what was enqueued since the lap before; 0
+   * for the first.
+   */
+  lap(device: string): Promise<ArrayBuffer>;
+}
+
+let addon: NativeAddon | undefined;
+
+/** The addon, loaded on first use: importing the package touches no binary and cannot fail. */
+export function native(): NativeAddon {
+  addon ??= load();
+  return addon;
+}
+
+function load(): NativeAddon {
+  try {
+    return createRequire(import.meta.url)(path.join(packageRoot, 'binding.cjs')) as NativeAddon;
+  } catch (error) {
+    throw fromNative(error);
+  }
+}

@@ -1,0 +1,132 @@
+import { native } from '../native/addon.js';
+import { type DeviceName, deviceOption } from '../native/device.js';
+import { call, fail } from '../native/errors.js';
+import { checkOptions, checkUint64 } from './check.js';
+import { checkDType, type DType, dtypeNumber, floating } from './dtype.js';
+import { checkShape } from './shape.js';
+import { newTensor, type Tensor } from './tensor.js';
+import { hostData, type TensorData } from './tensor-data.js';
+
+/** Where and of what a new tensor is made. */
+export interface TensorOptions {
+  /** Default float32; for {@link tensor} the one that the data's class says. */
+  dtype?: DType;
+  /** Default {@link defaultDevice}. */
+  device?: DeviceName;
+}
+
+/** Options of {@link randn}. */
+export interface RandnOptions extends TensorOptions {
+  /** 0n to 2n ** 64n - 1n. The same seed gives the same values on every device. */
+  seed: bigint;
+}
+
+const tensorKeys: ReadonlySet<string> = new Set(['dtype', 'device']);
+const randnKeys: ReadonlySet<string> = new Set(['seed', 'dtype', 'device']);
+
+/**
+ * A tensor with the elements of `data`, copied before the call returns: later writes to `data`,
+ * resizing or transferring it can do no harm.
+ *
+ * | data | default dtype | other dtypes |
+ * |---|---|---|
+ * | numbers, `Float64Array`, `Float32Array` | float32 | float16, bfloat16, float8_e4m3 (rounded to nearest even); int32, bool (exact or an error) |
+ * | booleans | bool | |
+ * | `Float16Array` | float16 | float32, bfloat16, float8_e4m3 |
+ * | `Uint16Array` (raw bits) | none: say which | float16, bfloat16 |
+ * | `Int32Array` | int32 | float32, float16, bfloat16, float8_e4m3, bool |
+ * | `BigInt64Array` | int32 (range checked) | |
+ * | `Uint8Array` (0 and 1) | none: say `bool` | bool, int32, float32, float16, bfloat16 |
+ * | `Uint8Array` (raw bits) | none: say `float8_e4m3` | |
+ *
+ * @param data Row-major elements; plain arrays may be nested as `shape` is.
+ * @param shape 1 to 6 axes; an axis may be 0 long.
+ * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE` (number of elements), `ERR_DTYPE`,
+ * `ERR_OPTION` (a value its dtype cannot hold), `ERR_DEVICE`, `ERR_DEVICE_UNAVAILABLE`,
+ * `ERR_OUT_OF_MEMORY`.
+ */
+export function tensor(
+  data: TensorData,
+  shape: readonly number[],
+  options?: TensorOptions,
+): Tensor {
+  const lengths = checkShape(shape, 'shape');
+  const given = checkOptions(options, tensorKeys);
+  const wanted = given?.dtype;
+  const host = hostData(
+    data,
+    lengths,
+    wanted === undefined ? undefined : checkDType(wanted, 'options.dtype'),
+  );
+  const device = deviceOption(given?.device);
+  const handle = call(() =>
+    native().fromData(
+      device,
+      dtypeNumber[host.dtype],
+      lengths,
+      host.array,
+      dtypeNumber[host.arrayDType],
+    ),
+  );
+  return newTensor(handle, host.dtype, device, lengths);
+}
+
+/**
+ * A tensor whose elements are not set: whatever the memory held.
+ *
+ * @param shape 1 to 6 axes; an axis may be 0 long.
+ * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE`, `ERR_DTYPE`, `ERR_DEVICE`,
+ * `ERR_DEVICE_UNAVAILABLE`, `ERR_OUT_OF_MEMORY`.
+ */
+export function empty(shape: readonly number[], options?: TensorOptions): Tensor {
+  return filled('empty', shape, options);
+}
+
+/**
+ * A tensor of zeros (false for bool).
+ *
+ * @param shape 1 to 6 axes; an axis may be 0 long.
+ * @throws {@link FlashAttentionError} as {@link empty}.
+ */
+export function zeros(shape: readonly number[], options?: TensorOptions): Tensor {
+  return filled('zeros', shape, options);
+}
+
+function filled(
+  kind: 'empty' | 'zeros',
+  shape: readonly number[],
+  options?: TensorOptions,
+): Tensor {
+  const lengths = checkShape(shape, 'shape');
+  const { dtype, device } = place(checkOptions(options, tensorKeys));
+  const handle = call(() => native()[kind](device, dtypeNumber[dtype], lengths));
+  return newTensor(handle, dtype, device, lengths);
+}
+
+/**
+ * A tensor of standard normal values by Box-Muller over Philox4x32-10, a function of seed and
+ * element index alone.
+ *
+ * @param shape 1 to 6 axes; an axis may be 0 long.
+ * @param options `seed` is required; dtype float32 (default), float16 or bfloat16.
+ * @throws {@link FlashAttentionError} as {@link empty}.
+ */
+export function randn(shape: readonly number[], options: RandnOptions): Tensor {
+  const lengths = checkShape(shape, 'shape');
+  const given = checkOptions(options, randnKeys);
+  const seed = checkUint64(given?.seed, 'options.seed');
+  const { dtype, device } = place(given);
+  if (!floating.includes(dtype)) {
+    fail('ERR_DTYPE', 'options.dtype', 'float32, float16 or bfloat16', dtype);
+  }
+  const handle = call(() => native().randn(device, dtypeNumber[dtype], lengths, seed));
+  return newTensor(handle, dtype, device, lengths);
+}
+
+function place(options: TensorOptions | undefined): { dtype: DType; device: DeviceName } {
+  const dtype = options?.dtype;
+  return {
+    dtype: dtype === undefined ? 'float32' : checkDType(dtype, 'options.dtype'),
+    device: deviceOption(options?.device),
+  };
+}

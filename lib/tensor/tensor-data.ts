@@ -1,0 +1,207 @@
+import { fail } from '../native/errors.js';
+import { show, showShape } from '../native/show.js';
+import { type DType, type Float16ArrayIfAny, isFloating } from './dtype.js';
+import { sizeOf } from './shape.js';
+
+/** Numbers or booleans, flat or nested as the shape is. */
+export type NestedArray = readonly (number | boolean | NestedArray)[];
+
+/**
+ * What {@link tensor} takes. `Uint16Array` holds the raw bits of a 16-bit float, `Uint8Array`
+ * booleans or the raw bits of float8_e4m3.
+ */
+export type TensorData =
+  | NestedArray
+  | Float32Array
+  | Float64Array
+  | Float16ArrayIfAny
+  | Uint16Array
+  | Int32Array
+  | BigInt64Array
+  | Uint8Array;
+
+/** Elements as the native side takes them: a typed array and the dtype of its elements. */
+export interface HostData {
+  readonly array: ArrayBufferView;
+  readonly arrayDType: DType;
+  readonly dtype: DType;
+}
+
+type Elements = ArrayLike<number | boolean | bigint>;
+
+const kinds =
+  'an array of numbers or booleans, Float32Array, Float64Array, Float16Array, Uint16Array, ' +
+  'Int32Array, BigInt64Array or Uint8Array';
+
+/** Checks `data` against `shape` and brings it into the form that is copied to the device. */
+export function hostData(data: unknown, shape: readonly number[], dtype?: DType): HostData {
+  const size = sizeOf(shape);
+  if (Array.isArray(data)) {
+    const flat = flatten(data, shape, size);
+    return convert(flat, dtype ?? (typeof flat[0] === 'boolean' ? 'bool' : 'float32'));
+  }
+  if (!ArrayBuffer.isView(data)) fail('ERR_TYPE', 'data', kinds, show(data));
+  // By the tag and not instanceof: an array may come from another realm (vm contexts, Jest).
+  const tag = (data as unknown as { [Symbol.toStringTag]: string })[Symbol.toStringTag];
+  const view = data as Float32Array;
+  if (view.length === undefined) fail('ERR_TYPE', 'data', kinds, show(data));
+  checkAttached(view);
+  if (view.length !== size) {
+    fail(
+      'ERR_SHAPE',
+      'data',
+      `${size} elements long, as shape ${showShape(shape)} says,`,
+      show(data),
+    );
+  }
+  switch (tag) {
+    case 'Float32Array':
+      return dtype === undefined || isFloating(dtype)
+        ? { array: view, arrayDType: 'float32', dtype: dtype ?? 'float32' }
+        : convert(view, dtype);
+    case 'Float64Array':
+      return convert(view, dtype ?? 'float32');
+    case 'Float16Array':
+      return bits16(view, 'float16', dtype ?? 'float16');
+    case 'Uint16Array':
+      if (dtype !== 'float16' && dtype !== 'bfloat16') {
+        const received = dtype === undefined ? 'no dtype' : `'${dtype}'`;
+        const hint = 'A Uint16Array holds raw bits.';
+        fail(
+          'ERR_DTYPE',
+          'options.dtype',
+          "'float16' or 'bfloat16' for a Uint16Array",
+          received,
+          hint,
+        );
+      }
+      return { array: view, arrayDType: dtype, dtype };
+    case 'Int32Array':
+      return dtype === undefined || dtype === 'int32'
+        ? { array: view, arrayDType: 'int32', dtype: 'int32' }
+        : convert(view, dtype);
+    case 'BigInt64Array':
+      if (dtype !== undefined && dtype !== 'int32') {
+        fail('ERR_DTYPE', 'options.dtype', "'int32' for a BigInt64Array", `'${dtype}'`);
+      }
+      return convert(view, 'int32');
+    case 'Uint8Array':
+      if (dtype === undefined) {
+        fail(
+          'ERR_DTYPE',
+          'options.dtype',
+          "given ('bool' or 'float8_e4m3') for a Uint8Array",
+          'no dtype',
+        );
+      }
+      return dtype === 'float8_e4m3'
+        ? { array: view, arrayDType: dtype, dtype }
+        : convert(view, dtype);
+    default:
+      return fail('ERR_TYPE', 'data', kinds, show(data));
+  }
+}
+
+/**
+ * A detached view has length 0, like an honest empty one; only making a new view tells them apart.
+ */
+function checkAttached(view: ArrayBufferView): void {
+  if (view.byteLength !== 0) return;
+  try {
+    new Uint8Array(view.buffer, 0, 0);
+  } catch {
+    fail('ERR_TYPE', 'data', 'a live typed array', 'one whose buffer was detached (transferred)');
+  }
+}
+
+/** 16-bit floats of class `Float16Array`, which Node-API does not know, as raw bits. */
+function bits16(view: ArrayBufferView, arrayDType: 'float16', dtype: DType): HostData {
+  if (!isFloating(dtype)) {
+    fail('ERR_DTYPE', 'options.dtype', 'a floating dtype for a Float16Array', `'${dtype}'`);
+  }
+  const array = new Uint16Array(view.buffer, view.byteOffset, view.byteLength / 2);
+  return { array, arrayDType, dtype };
+}
+
+function convert(elements: Elements, dtype: DType): HostData {
+  switch (dtype) {
+    case 'int32':
+      return { array: int32s(elements), arrayDType: 'int32', dtype };
+    case 'bool':
+      return { array: bools(elements), arrayDType: 'bool', dtype };
+    default:
+      return { array: float32s(elements), arrayDType: 'float32', dtype };
+  }
+}
+
+function float32s(elements: Elements): Float32Array {
+  const result = new Float32Array(elements.length);
+  for (let i = 0; i < elements.length; i++) {
+    const value = elements[i];
+    if (typeof value !== 'number') fail('ERR_TYPE', `data[${i}]`, 'a number', show(value));
+    result[i] = value;
+  }
+  return result;
+}
+
+function int32s(elements: Elements): Int32Array {
+  const result = new Int32Array(elements.length);
+  for (let i = 0; i < elements.length; i++) {
+    const element = elements[i];
+    const value = typeof element === 'bigint' ? Number(element) : element;
+    if (typeof value !== 'number' || value !== (value | 0)) {
+      const code = typeof value === 'number' ? 'ERR_OPTION' : 'ERR_TYPE';
+      fail(code, `data[${i}]`, 'an integer from -2^31 to 2^31 - 1', show(element));
+    }
+    result[i] = value;
+  }
+  return result;
+}
+
+function bools(elements: Elements): Uint8Array {
+  const result = new Uint8Array(elements.length);
+  for (let i = 0; i < elements.length; i++) {
+    const value = elements[i];
+    if (value !== true && value !== false && value !== 0 && value !== 1) {
+      const code = typeof value === 'number' ? 'ERR_OPTION' : 'ERR_TYPE';
+      fail(code, `data[${i}]`, 'true, false, 1 or 0', show(value));
+    }
+    result[i] = value ? 1 : 0;
+  }
+  return result;
+}
+
+/** The elements of nested arrays in row-major order; flat arrays pass as they are. */
+function flatten(
+  data: readonly unknown[],
+  shape: readonly number[],
+  size: number,
+): readonly (number | boolean)[] {
+  if (!Array.isArray(data[0])) {
+    if (data.length !== size) {
+      fail(
+        'ERR_SHAPE',
+        'data',
+        `${size} elements long, as shape ${showShape(shape)} says,`,
+        show(data),
+      );
+    }
+    return data as readonly (number | boolean)[];
+  }
+  const flat: (number | boolean)[] = [];
+  const walk = (items: unknown, axis: number, where: string): void => {
+    if (!Array.isArray(items)) fail('ERR_TYPE', where, 'an array', show(items));
+    if (items.length !== shape[axis]) {
+      fail('ERR_SHAPE', where, `${shape[axis] ?? 0} elements long`, `${items.length} elements`);
+    }
+    if (axis === shape.length - 1) {
+      for (const item of items) flat.push(item);
+    } else {
+      items.forEach((item, i) => {
+        walk(item, axis + 1, `${where}[${i}]`);
+      });
+    }
+  };
+  walk(data, 0, 'data');
+  return flat;
+}
