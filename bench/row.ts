@@ -10,10 +10,15 @@ export interface Limit {
   perSecond: number;
 }
 
-/** One figure: of one contestant at one point of one group. Absent fields do not apply to the suite. */
+/**
+ * One figure: of one contestant at one point of one group. Absent fields do not apply to the suite.
+ */
 export interface Row {
   readonly suite: string;
-  /** What was computed, such as `full, head dim 64`. The rows of a group are one table and one chart. */
+  /**
+   * What was computed, such as `full, head dim 64`. The rows of a group are one table and one
+   * chart.
+   */
   readonly group: string;
   /** Where in the group: a sequence length, mostly. */
   readonly x: number;
@@ -25,9 +30,14 @@ export interface Row {
   /** Of one call: what it must at least read and write. */
   readonly bytes?: number;
   readonly limit?: Limit;
-  /** Largest deviation from float64 over sampled rows, as a multiple of the results' root mean square. */
+  /**
+   * Largest deviation from float64 over sampled rows, as a multiple of the results' root mean
+   * square.
+   */
   readonly error?: number;
-  /** Share of the machine that other processes took meanwhile; absent where the system does not say. */
+  /**
+   * Share of the machine that other processes took meanwhile; absent where the system does not say.
+   */
   readonly disturbance?: number;
   /** Growth of the process at its highest point, in bytes; includes `inherent`. */
   readonly peakMemory?: number;

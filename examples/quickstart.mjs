@@ -1,7 +1,7 @@
 // One attention layer of Llama-3-8B: read a prompt of 4,096 tokens, then generate 32 more.
 //
-//   npm run quickstart                            made-up q, k, v
-//   npm run quickstart -- q.npy k.npy v.npy       your own (or one .safetensors file), as `flash-attention run`
+//   npm run quickstart                        made-up q, k, v
+//   npm run quickstart -- q.npy k.npy v.npy   your own (or one .safetensors file), as `run` takes
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { devices, explain, flashAttention, memory, randn, synchronize } from 'flash-attention';

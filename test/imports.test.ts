@@ -1,4 +1,4 @@
-// The house has an order: who may import whom, and no circle anywhere.
+// The house has an order: who may import whom, no circle anywhere, one line length.
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
@@ -8,8 +8,8 @@ const root = path.resolve(import.meta.dirname, '..');
 const libRooms = ['native', 'tensor', 'block-mask', 'attention', 'serving'];
 
 /**
- * What each folder of csrc may include beside its own files. ptx is one half the GPU's instructions and
- * one half the executor's, chosen when it is compiled.
+ * What each folder of csrc may include beside its own files. ptx is one half the GPU's instructions
+ * and one half the executor's, chosen when it is compiled.
  */
 const nativeRooms: Readonly<Record<string, readonly string[]>> = {
   core: [],
@@ -153,5 +153,20 @@ describe('imports', () => {
       return room === other || nativeRooms[room].includes(other);
     });
     expect(found).toEqual([]);
+  });
+});
+
+describe('lines', () => {
+  it('are at most 100 columns long: those of C++ and CUDA, and comments everywhere', () => {
+    const isComment = /^\s*(\/\/|\/?\*)(?! \|)/; // but for the rows of a table
+    const long = [...scripts, ...headers].flatMap((file) =>
+      readFileSync(path.join(root, file), 'utf8')
+        .split('\n')
+        .map((text, at) => ({ text, where: `${file}:${at + 1}` }))
+        .filter(({ text }) => text.length > 100)
+        .filter(({ text }) => headers.includes(file) || isComment.test(text))
+        .map(({ where }) => where),
+    );
+    expect(long).toEqual([]);
   });
 });

@@ -1,7 +1,7 @@
 // The steps of standard attention's backward pass (Dao et al. 2022, Algorithm 3), each over one
 // panel.
 //
-//   dV = P^T dO     dP = dO V^T     dS = P (dP - rowsum(P dP))     dQ = scale dS K     dK = scale dS^T Q
+//   dV = P^T dO   dP = dO V^T   dS = P (dP - rowsum(P dP))   dQ = scale dS K   dK = scale dS^T Q
 //
 // P and dS come with queries as lanes. dV and dK sum over queries: for them the matrices are stored
 // a second time, turned, with keys as lanes.

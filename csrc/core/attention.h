@@ -47,8 +47,10 @@ struct Dropout {
 struct AttentionProblem {
   // Logical axis order is always [batch, seqlen, heads, dim], whatever the strides say.
   //   dense   q [B, Sq, H, D]       k [B, Sk, Hkv, D]               v [B, Sk, Hkv, Dv]
-  //   varlen  q [1, totalQ, H, D]   k [1, totalK, Hkv, D]           v [1, totalK, Hkv, Dv]   + cu_seqlens_q/k
-  //   paged   q [B, Sq, H, D]       k [pages, pageSize, Hkv, D]     v [pages, pageSize, Hkv, Dv]  + page_table, seqlens_k
+  //   varlen  q [1, totalQ, H, D]   k [1, totalK, Hkv, D]           v [1, totalK, Hkv, Dv]
+  //           + cu_seqlens_q, cu_seqlens_k
+  //   paged   q [B, Sq, H, D]       k [pages, pageSize, Hkv, D]     v [pages, pageSize, Hkv, Dv]
+  //           + page_table, seqlens_k
   View q, k, v;
   View out;  // like q, with dim Dv, of out_dtype()
   // float32, natural log: dense and paged [B, H, Sq], varlen [1, H, totalQ]; absent when not wanted

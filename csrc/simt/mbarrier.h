@@ -52,7 +52,8 @@ void mbarrier_arrive(uint32_t address, uint32_t bytes, const Location& at);
 bool mbarrier_try_wait(uint32_t address, int parity, const Location& at);
 void mbarrier_wait(uint32_t address, int parity, const Location& at);
 
-/** The mbarrier at `address`, as its index in the block, of which the running thread and the engines
+/**
+ * The mbarrier at `address`, as its index in the block, of which the running thread and the engines
  *  must know. */
 int mbarrier_for_copy(uint32_t address, const char* what, const Location& at);
 /** For the engines: `bytes` have landed, and an arrival comes with them or not. */

@@ -9,11 +9,15 @@ namespace simt {
 struct Block;
 struct VectorClock;
 
-/** fence.proxy.async: what the running thread has written and knows of becomes visible to the engines,
+/**
+ * fence.proxy.async: what the running thread has written and knows of becomes visible to the
+ * engines,
  *  for it and for whoever synchronises with it afterwards. */
 void proxy_fence();
 
-/** Whether an engine that acts for somebody with this clock sees what `lane` of `warp` (all of its lanes
+/**
+ * Whether an engine that acts for somebody with this clock sees what `lane` of `warp` (all of its
+ * lanes
  *  where that is -1) wrote at `time`. */
 bool fenced_by_writer(const Block& block, int warp, int lane, uint32_t time,
                       const VectorClock& clock);

@@ -51,7 +51,9 @@ uint32_t swizzled(const TensorMap& map, uint32_t offset) {
   return offset ^ (offset >> 3 & mask);
 }
 
-/** Calls visit(row, address, begin, end) for each row of the box: bytes [begin, end) of it are inside
+/**
+ * Calls visit(row, address, begin, end) for each row of the box: bytes [begin, end) of it are
+ * inside
  *  the tensor, from `address` on. */
 template <class Visit>
 void visit_rows(const TensorMap& map, const Coordinates& box, Visit visit) {
@@ -77,7 +79,8 @@ void visit_rows(const TensorMap& map, const Coordinates& box, Visit visit) {
   }
 }
 
-/** Calls visit(offset, byte, bytes) for the pieces of [begin, end) of a row, each of which a swizzle
+/**
+ * Calls visit(offset, byte, bytes) for the pieces of [begin, end) of a row, each of which a swizzle
  *  keeps together: it lies at `offset` of the box. */
 template <class Visit>
 void visit_pieces(const TensorMap& map, uint32_t row, uint32_t begin, uint32_t end, Visit visit) {

@@ -3,12 +3,16 @@ export interface Plan {
   /** The device of q. */
   readonly device: string;
   /**
-   * The kernel chosen, such as `'cpu.forward'`, `'sm90.forward.featured'` or `'sm90.forward.float8'`.
+   * The kernel chosen, such as `'cpu.forward'`, `'sm90.forward.featured'` or
+   * `'sm90.forward.float8'`.
    */
   readonly kernel: string;
   /** Instruction set it is compiled for, such as `'x86-64-v3'` or `'sm_90a'`. */
   readonly isa: string;
-  /** The kernel that would compute the gradients, such as `'cpu.backward'`; empty for a call that has none. */
+  /**
+   * The kernel that would compute the gradients, such as `'cpu.backward'`; empty for a call that
+   * has none.
+   */
   readonly backwardKernel: string;
   /** Threads that share out the work; on a GPU those of one block. */
   readonly threads: number;
@@ -18,7 +22,9 @@ export interface Plan {
   readonly tileK: number;
   /** Register tiles that share one pass over the keys. */
   readonly panels: number;
-  /** Tiles of keys, and of values, that are on chip at a time: more than one when copies run ahead. */
+  /**
+   * Tiles of keys, and of values, that are on chip at a time: more than one when copies run ahead.
+   */
   readonly stages: number;
   /** Query heads of a kv head whose rows share a tile, so that its keys are read once for all. */
   readonly packedHeads: number;
@@ -34,7 +40,10 @@ export interface Plan {
   readonly tilesSkipped: number;
   /** 2 (headDim + headDimV) per visible (query, key) pair. */
   readonly flops: number;
-  /** FLOPs of the tiles that are computed, hidden pairs and padding among them; 0 where the device does not count them. */
+  /**
+   * FLOPs of the tiles that are computed, hidden pairs and padding among them; 0 where the device
+   * does not count them.
+   */
   readonly executedFlops: number;
   /** Bytes the kernel reads and writes. */
   readonly bytes: number;

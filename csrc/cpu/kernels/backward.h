@@ -3,7 +3,7 @@
 //
 //   delta_i = sum_d dO_id O_id          P_ij  = exp(s_ij - lse_i)
 //   dP_ij   = dO_i . V_j                dS_ij = P_ij (dP_ij - delta_i)
-//   dV_j    = sum_i P_ij dO_i           dK_j  = scale sum_i dS_ij Q_i          dQ_i = scale sum_j dS_ij K_j
+//   dV_j = sum_i P_ij dO_i     dK_j = scale sum_i dS_ij Q_i     dQ_i = scale sum_j dS_ij K_j
 //
 // A block of query rows is packed once and travels over the key tiles; each tile is packed once for
 // the block. Within a block, a group of panels fills P and dS of one tile, then adds to the tile's

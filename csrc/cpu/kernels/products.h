@@ -63,9 +63,8 @@ FA_ALWAYS_INLINE void score_tile(const Operand& k, int count, float scale, const
     for (int g = 0; g < Groups; ++g) acc[r][g] = Vec{};
   }
   multiply_add<Groups, Keys, Of>(k, q, count, acc);
-  if (Of ==
-      Element::
-          kPair) {  // a float Q carries the scale already; rounding a scaled bfloat16 would cost accuracy
+  if (Of == Element::kPair) {
+    // A float Q carries the scale already; rounding a scaled bfloat16 would cost accuracy.
     FA_UNROLL
     for (int r = 0; r < Keys; ++r) {
       FA_UNROLL

@@ -7,8 +7,8 @@ namespace fa::cpu::FA_ISA {
 namespace {
 
 /**
- * Vectors of query rows in one register tile; the panel's layout [.][kRowVectors][kLanes] keeps this
- * stride even when fewer are live.
+ * Vectors of query rows in one register tile; the panel's layout [.][kRowVectors][kLanes] keeps
+ * this stride even when fewer are live.
  */
 constexpr int kRowVectors = kRegisters == 16 && kLanes == 4 ? 2 : 3;
 constexpr int kPanelRows = kRowVectors * kLanes;

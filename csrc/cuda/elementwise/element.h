@@ -31,7 +31,9 @@ PTX_FN int32_t to_int32(float x) {
   return x >= 2147483648.0f ? 2147483647 : static_cast<int32_t>(x);
 }
 
-/** Rounds to nearest, ties to even. NaN keeps its sign and what fits of its payload, as on the CPU (core/dtype.h); a GPU's
+/**
+ * Rounds to nearest, ties to even. NaN keeps its sign and what fits of its payload, as on the CPU
+ * (core/dtype.h); a GPU's
  *  conversion makes one NaN of all. */
 template <class T>
 PTX_FN T narrow(float value) {

@@ -70,7 +70,9 @@ PTX_FN int smem_atomic_add(uint32_t address, int value) {
   return old;
 }
 
-/** Adds 1 to a counter of the whole GPU: releases what this thread wrote or synchronised with before,
+/**
+ * Adds 1 to a counter of the whole GPU: releases what this thread wrote or synchronised with
+ * before,
  *  acquires what earlier increments released; returns the old value. */
 PTX_FN int atomic_inc_acq_rel(int* pointer) {
   int old;

@@ -38,7 +38,8 @@ PTX_FN void mbar_arrive_expect_tx(uint32_t barrier, uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
                : "memory");
 }
-/** Lets this thread's cp.async copies so far arrive on the barrier when they have landed: one of the
+/**
+ * Lets this thread's cp.async copies so far arrive on the barrier when they have landed: one of the
  *  arrivals that mbar_init counted. */
 PTX_FN void cp_async_mbar_arrive(uint32_t barrier) {
   asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");

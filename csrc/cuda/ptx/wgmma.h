@@ -2,7 +2,8 @@
 // on e4m3 operands, float32 accumulators: wgmma of sm_90a. All four warps execute each of these
 // functions with the same descriptors. With w the warp in its group, g = lane / 4 and t = lane % 4:
 //   d[i]: row 16w + g + 8 ((i / 2) % 2), column 8 (i / 4) + 2t + i % 2
-//   a[q]: row 16w + g + 8 (q % 2), k = 2t + {0, 1} + 8 (q / 2); of e4m3, k = 4t + {0 .. 3} + 16 (q / 2)
+//   a[q]: row 16w + g + 8 (q % 2), k = 2t + {0, 1} + 8 (q / 2);
+//         of e4m3, k = 4t + {0 .. 3} + 16 (q / 2)
 // Between a product and the wait that covers it, its accumulators and its registers of A belong to
 // the tensor core; only further products may name the accumulators. A batch of products, up to the
 // commit, begins with wgmma_fence. What threads have written to shared memory needs
@@ -13,8 +14,8 @@
 // memory layout"):
 //   K-major, stored [k / 64][row][64] under the 128-byte swizzle: stride offset 1024 (8 rows of 128
 //     bytes), the leading offset is ignored; the next 16 k are 32 bytes on.
-//   MN-major (transposed, 16-bit types only), stored [row / 64][k][64]: stride offset 1024 (8 k), leading
-//     offset the bytes from one [k][64] to the next; the next 16 k are 2048 bytes on.
+//   MN-major (transposed, 16-bit types only), stored [row / 64][k][64]: stride offset 1024 (8 k),
+//     leading offset the bytes from one [k][64] to the next; the next 16 k are 2048 bytes on.
 #pragma once
 
 #include "cuda/ptx/types.h"

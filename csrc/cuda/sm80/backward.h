@@ -5,7 +5,7 @@
 // the other kind that they meet. The outer rows are keys (for dK and dV; the queries of a group's
 // heads stream past, so that their sum is exact and always the same) or queries (for dQ). The two
 // are one kernel, because scores are a product of outer and inner rows either way:
-//   scores = X x^T,  dP = Y y^T,  dX += dS x,  and dV += P y,      X, Y = K, V  and  x, y = Q, dO   or
+//   scores = X x^T,  dP = Y y^T,  dX += dS x,  and dV += P y,    X, Y = K, V  and  x, y = Q, dO  or
 //                                                                  X, Y = Q, dO and  x, y = K, V.
 // Blocks of keys can add their share of dQ to a sum in global memory; float32 additions in any
 // order.

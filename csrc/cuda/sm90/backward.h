@@ -2,7 +2,8 @@
 // form of FlashAttention-3 (Shah et al. 2024): one warpgroup moves data, two compute. A block keeps
 // 128 keys; the tiles of queries that see them, of every head that shares them, stream past. Each
 // computing warpgroup owns 64 keys:
-//   S^T = K Q^T    dP^T = V dO^T    dV += P^T dO    dK += dS^T Q        P = exp(S - lse)    dS = P (dP - delta)
+//   S^T = K Q^T         dP^T = V dO^T           dV += P^T dO        dK += dS^T Q
+//   P = exp(S - lse)    dS = P (dP - delta)
 // P^T and dS^T stay in its registers, where an accumulator is the next product's operand. dS^T also
 // goes to shared memory, for
 //   dQ = dS K

@@ -6,7 +6,9 @@
 
 namespace fa::cuda::sm90 {
 
-/** Scales of quantised rows, [batch, head, block of rows], strides in elements: a positive float32 each, by which an element is to
+/**
+ * Scales of quantised rows, [batch, head, block of rows], strides in elements: a positive float32
+ * each, by which an element is to
  *  be multiplied. Blocks count from the sequence's first row. */
 struct BlockScales {
   const float* data;

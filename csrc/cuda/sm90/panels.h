@@ -11,7 +11,9 @@ namespace fa::cuda::sm90 {
 // A warpgroup, and the rows of its products.
 constexpr int kWarpgroupThreads = 128, kWarpgroupWarps = 4, kWarpgroupRows = 64;
 
-/** Registers that each thread has at first, of a block that has the multiprocessor for itself. setmaxnreg deals out those, and no
+/**
+ * Registers that each thread has at first, of a block that has the multiprocessor for itself.
+ * setmaxnreg deals out those, and no
  *  others: it waits for ever for more. */
 constexpr int registers_at_launch(int threads) { return 65536 / threads / 8 * 8; }
 

@@ -9,7 +9,9 @@ namespace fa::cuda::sm90 {
 
 constexpr int kBarrierBytes = 8;
 
-/** Where a warp is in a ring. Consumers wait for full(stage) with `parity`, the producer for free(stage) with `parity ^ 1`,
+/**
+ * Where a warp is in a ring. Consumers wait for full(stage) with `parity`, the producer for
+ * free(stage) with `parity ^ 1`,
  *  which a new barrier passes. */
 template <int kStages>
 struct RingPosition {
