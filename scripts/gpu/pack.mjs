@@ -2,7 +2,7 @@
 // the device tests and the benchmark bundled with the library, headers, the test vectors if there
 // are any, and this node binary, compressed.
 //
-//   --addon           the addon too, compiled here by nvcc: the GPU's machine spends no minutes on it
+//   --addon           the addon too, compiled here by nvcc: no minutes of the GPU's machine
 //   --capability N    the compute capability it is for (90), without its point
 //   --no-node         leaves the node binary out
 //   --out FOLDER      another folder
