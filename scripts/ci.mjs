@@ -58,7 +58,7 @@ const steps = [
     minutes: 40,
     missing: nvcc ? undefined : 'nvcc',
   },
-  // A sample: docs/testing.md has the table of all of them.
+  // A sample: docs/testing/mutations.md has the table of all of them.
   {
     name: 'mutations of the CUDA kernels',
     command: [

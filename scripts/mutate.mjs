@@ -5,7 +5,7 @@
 //
 // --only: mutations whose line in the table contains the text. --every: one mutation of so many.
 // --first: a mutation is done with once a seed notices it. --write: puts the results into the table
-// of docs/testing.md.
+// of docs/testing/mutations.md.
 import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -137,7 +137,7 @@ async function inParallel(jobs, work) {
   return results;
 }
 
-const page = path.join(root, 'docs/testing.md');
+const page = path.join(root, 'docs/testing/mutations.md');
 const marks = ['<!-- mutations -->', '<!-- end of mutations -->'];
 
 /** Puts the results into the table, where other mutations keep the rows that they have. */

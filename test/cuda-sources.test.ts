@@ -1,10 +1,10 @@
-// What lets one source of the CUDA kernels serve nvcc and the SIMT executor (docs/testing.md):
-// kernels reach the machine through csrc/cuda/ptx alone.
+// What lets one source of the CUDA kernels serve nvcc and the SIMT executor: kernels reach the
+// machine through csrc/cuda/ptx alone (docs/testing/executor.md).
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 const folder = path.resolve('csrc/cuda');
-const parts = ['any', 'common', 'sm80', 'sm90'];
+const parts = ['device', 'elementwise', 'sm80', 'sm90'];
 const files = parts.flatMap((part) =>
   readdirSync(path.join(folder, part), { recursive: true, encoding: 'utf8' })
     .filter((name) => /\.(h|cu)$/.test(name))

@@ -46,7 +46,8 @@ bool packs_heads(const AttentionProblem& p) {
 constexpr int kRowsWorthWgmma = 64;
 
 /**
- * What stays with the sm_80 kernels on a GPU of compute capability 9.0: also in docs/kernels.md.
+ * What stays with the sm_80 kernels on a GPU of compute capability 9.0: also in
+ * docs/design/forward-hopper.md.
  */
 constexpr bool (*kStaysOnSm80[])(const AttentionProblem& p) = {
     // wgmma has no product that is good to float32.

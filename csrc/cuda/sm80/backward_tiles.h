@@ -1,4 +1,5 @@
-// Tiles of the backward kernels: the whole choice, as data. docs/kernels.md has the arithmetic.
+// Tiles of the backward kernels: the whole choice, as data. docs/design/backward.md has the
+// arithmetic.
 #pragma once
 
 #include "cuda/device/backward_params.h"

@@ -1,5 +1,5 @@
-// Tiles of the backward kernels of sm_90a: the whole choice, as data. docs/kernels.md has the
-// arithmetic.
+// Tiles of the backward kernels of sm_90a: the whole choice, as data.
+// docs/design/backward-hopper.md has the arithmetic.
 #pragma once
 
 #include "cuda/device/backward_params.h"

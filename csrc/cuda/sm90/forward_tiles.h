@@ -1,5 +1,5 @@
-// Tiles of the forward kernels of sm_90a: the whole choice, as data. docs/kernels.md has the
-// arithmetic.
+// Tiles of the forward kernels of sm_90a: the whole choice, as data.
+// docs/design/forward-hopper.md has the arithmetic.
 #pragma once
 
 namespace fa::cuda::sm90 {
