@@ -3,7 +3,7 @@
 //   d[i]: row g + 8 (i / 2), column 2t + i % 2
 //   16-bit operands (k = 16): a[q]: row g + 8 (q % 2), k = 2t + {0, 1} + 8 (q / 2)
 //                             b[q]: column g, k = 2t + {0, 1} + 8 q
-//   tf32 operands (k = 8): a[q]: row g + 8 (q % 2), k = t + 4 (q / 2);   b[q]: column g, k = t + 4 q
+//   tf32 operands (k = 8): a[q]: row g + 8 (q % 2), k = t + 4 (q / 2); b[q]: column g, k = t + 4 q
 #pragma once
 
 #include "cuda/ptx/types.h"
