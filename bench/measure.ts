@@ -64,7 +64,7 @@ export async function alternate(
     const into = collected.get(name) ?? { values: [], disturbances: [] };
     collected.set(name, into);
     const { values, disturbance } = await undisturbed(turn, patience);
-    into.values.push(...values);
+    for (const value of values) into.values.push(value);
     if (disturbance !== undefined) into.disturbances.push(disturbance);
   };
   for (let round = 0; round < pace.rounds; round++) {

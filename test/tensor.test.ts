@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import { MessageChannel } from 'node:worker_threads';
 import { type DType, empty, memory, randn, type Tensor, tensor, zeros } from '../lib/index.js';
 import {
   bfloat16Bits,
@@ -10,6 +11,16 @@ import { device, sized } from './support/device.js';
 import { errorOf, expectThrow } from './support/expect-error.js';
 import { settledMemory } from './support/gc.js';
 import { expectNativeAgrees } from './support/native-agrees.js';
+
+/** An error of another kind than ours. */
+function thrown(run: () => unknown): Error {
+  try {
+    run();
+  } catch (error) {
+    return error as Error;
+  }
+  throw new Error('Nothing was thrown.');
+}
 
 describe('tensor()', () => {
   test('keeps float32 exactly, NaN and infinities included', async () => {
@@ -58,13 +69,17 @@ describe('tensor()', () => {
     expect(Buffer.from(buffer).equals(Buffer.from(bits.buffer))).toBe(true);
   });
 
-  test('reads float16 as Float16Array where the runtime has it', async () => {
-    const data = await tensor([1, 2.5], [2], { dtype: 'float16' }).data();
-    const tag = 'Float16Array' in globalThis ? 'Float16Array' : 'Uint16Array';
-    expect(data[Symbol.toStringTag]).toBe(tag);
-    expect((await tensor([1], [1], { dtype: 'bfloat16' }).data())[Symbol.toStringTag]).toBe(
-      'Uint16Array',
-    );
+  test('reads float16 as raw bits, whatever the runtime has', async () => {
+    class Float16Array extends Uint16Array {}
+    const runtime = Object.getOwnPropertyDescriptor(globalThis, 'Float16Array');
+    for (const value of [runtime?.value, Float16Array, undefined]) {
+      Object.defineProperty(globalThis, 'Float16Array', { value, configurable: true });
+      const t = tensor([1, 2.5], [2], { dtype: 'float16' });
+      expect(await t.data()).toEqual(Uint16Array.of(0x3c00, 0x4100));
+      expect((await t.take()).constructor).toBe(Uint16Array);
+    }
+    if (runtime) Object.defineProperty(globalThis, 'Float16Array', runtime);
+    else delete (globalThis as { Float16Array?: unknown }).Float16Array;
   });
 
   test('takes Float16Array where the runtime has it', async () => {
@@ -219,6 +234,60 @@ describe('to()', () => {
   });
 });
 
+describe('expand()', () => {
+  test.each(['float32', 'float16', 'int32', 'bool', 'float8_e4m3'] as const)(
+    'repeats axes of length 1 of %s without a copy',
+    async (dtype) => {
+      const before = await settledMemory();
+      const t = tensor([1, 0, 1], [1, 3, 1], { dtype });
+      const wide = t.expand([2, 2, 3, 2]);
+      expect(wide).toMatchObject({ shape: [2, 2, 3, 2], dtype, size: 24 });
+      expect(wide.strides).toEqual([0, 0, 1, 0]);
+      expectNativeAgrees(wide);
+      expect(memory()).toMatchObject({ storages: before.storages + 1 });
+      const row = [1, 1, 0, 0, 1, 1];
+      const expected = [row, row, row, row].flat();
+      expect([...(await wide.toFloat32())]).toEqual(expected);
+      const copy = wide.contiguous();
+      expect(copy.strides).toEqual([12, 6, 2, 1]);
+      expect(await copy.data()).toEqual(await wide.data());
+      expect([...(await wide.transpose(3, 2, 1, 0).toFloat32())].slice(0, 6)).toEqual([
+        1, 1, 1, 1, 0, 0,
+      ]);
+      expect([...(await wide.slice(null, [1, 2], [1, 3]).toFloat32())]).toEqual([
+        0, 0, 1, 1, 0, 0, 1, 1,
+      ]);
+      for (const each of [t, wide, copy]) each.dispose();
+    },
+  );
+
+  test('reshapes as a view where neighbours repeat together', async () => {
+    const t = tensor([5], [1, 1]).expand([2, 3]).reshape([6]);
+    expect(t.strides).toEqual([0]);
+    expect([...(await t.data())]).toEqual([5, 5, 5, 5, 5, 5]);
+    const rows = tensor([1, 2], [1, 2]).expand([2, 2]);
+    expectThrow(() => rows.reshape([4]), 'ERR_SHAPE', 'shape');
+    expect(await rows.contiguous().reshape([4]).data()).toEqual(Float32Array.of(1, 2, 1, 2));
+  });
+
+  test('keeps what is as long already, and makes nothing of length 0', async () => {
+    expect(zeros([2, 3]).expand([2, 3]).strides).toEqual([3, 1]);
+    const none = zeros([1, 3]).expand([0, 3]);
+    expect(none).toMatchObject({ shape: [0, 3], size: 0 });
+    expect(await none.data()).toEqual(new Float32Array(0));
+    expect(zeros([0]).expand([4, 0]).size).toBe(0);
+  });
+
+  test('converts and moves what it shows', async () => {
+    const t = tensor([1, -2], [2, 1]).expand([2, 300]);
+    const half = t.to('bfloat16');
+    expect(half.strides).toEqual([300, 1]);
+    const expected = Float32Array.from({ length: 600 }, (_, i) => (i < 300 ? 1 : -2));
+    expect(await half.toFloat32()).toEqual(expected);
+    expect(await t.to('cpu').data()).toEqual(expected);
+  });
+});
+
 describe('dispose', () => {
   test('is idempotent, ends use, and `using` calls it', async () => {
     const before = await settledMemory();
@@ -240,6 +309,7 @@ describe('dispose', () => {
       () => kept.reshape([2, 2]),
       () => kept.transpose(0),
       () => kept.slice([0, 1]),
+      () => kept.expand([2, 4]),
       () => kept.contiguous(),
     ]) {
       expectThrow(use, 'ERR_DISPOSED', 'tensor');
@@ -266,6 +336,8 @@ describe('take()', () => {
     ['nothing', () => tensor([], [0, 3])],
     ['a view in another order', () => matrix().transpose(1, 0)],
     ['a part', () => matrix().slice([1, 3])],
+    ['one row many times', () => matrix().slice([1, 2]).expand([5, 6])],
+    ['one element six times', () => tensor([2.5], [1]).expand([2, 3])],
     ['more than a huge page', () => randn([3, sized(2 ** 18, 50)], { seed: 5n })],
   ])('gives what data() gives: %s', async (_, make) => {
     const before = await settledMemory();
@@ -302,4 +374,22 @@ test('prints what it is', () => {
   expect(inspect(t)).toBe(`Tensor(bfloat16 [2, 3] on ${device})`);
   t.dispose();
   expect(inspect(t)).toBe(`Tensor(bfloat16 [2, 3] on ${device}, disposed)`);
+  expect(String(t)).toBe(inspect(t));
+  expect(`${zeros([4])}`).toBe(`Tensor(float32 [4] on ${device})`);
+});
+
+test('cannot be cloned or sent to another thread, and says what can', () => {
+  const t = zeros([2, 3]);
+  const { port1, port2 } = new MessageChannel();
+  for (const send of [
+    () => structuredClone(t),
+    () => structuredClone({ weights: [t.slice([0, 1])] }),
+    () => port1.postMessage(t),
+  ]) {
+    const error = thrown(send);
+    expect(error.name).toBe('DataCloneError');
+    expect(error.message).toMatch(/Tensor, which stays in its thread \(send what data\(\) gives\)/);
+  }
+  for (const port of [port1, port2]) port.close();
+  expect(JSON.parse(JSON.stringify(t))).toMatchObject({ shape: [2, 3], dtype: 'float32' });
 });

@@ -11,8 +11,10 @@ import type {
   DType,
   ErrorCode,
   IntVector,
+  NestedArray,
   Plan,
   Tensor,
+  TensorData,
   TypedArray,
 } from '../lib/index.js';
 import * as fa from '../lib/index.js';
@@ -28,7 +30,6 @@ declare const flag: boolean;
 
 /** Never run: only its types matter. */
 function promises(): void {
-  same<ReturnType<typeof fa.tensor>, Tensor>(true);
   same<Tensor['dtype'], DType>(true);
   same<DType, 'float32' | 'float16' | 'bfloat16' | 'int32' | 'bool' | 'float8_e4m3'>(true);
   same<DeviceName, 'cpu' | 'cuda' | `cuda:${number}`>(true);
@@ -38,6 +39,52 @@ function promises(): void {
   same<ReturnType<typeof fa.devices>, DeviceInfo[]>(true);
   same<ReturnType<typeof fa.explain>, Plan>(true);
   same<InstanceType<typeof fa.FlashAttentionError>['code'], ErrorCode>(true);
+
+  // A dtype that is known gives the type of the elements, and passes through views.
+  same<ReturnType<Tensor<'float32'>['data']>, Promise<Float32Array>>(true);
+  same<ReturnType<Tensor<'float16'>['data']>, Promise<Uint16Array>>(true);
+  same<ReturnType<Tensor<'bfloat16'>['take']>, Promise<Uint16Array>>(true);
+  same<ReturnType<Tensor<'int32'>['take']>, Promise<Int32Array>>(true);
+  same<ReturnType<Tensor<'bool'>['data']>, Promise<Uint8Array>>(true);
+  same<ReturnType<Tensor<'float8_e4m3'>['data']>, Promise<Uint8Array>>(true);
+  const known = fa.tensor([1, 2], [1, 2]);
+  same<typeof known, Tensor<'float32'>>(true);
+  const views = known.slice([0, 1]).transpose(1, 0).reshape([2, 1]).expand([2, 3]).contiguous();
+  same<typeof views, Tensor<'float32'>>(true);
+  const moved = known.to('cpu');
+  same<typeof moved, Tensor<'float32'>>(true);
+  const rounded = known.to('bfloat16');
+  same<typeof rounded, Tensor<'bfloat16'>>(true);
+  const general: Tensor = rounded;
+  same<ReturnType<typeof general.data>, Promise<TypedArray>>(true);
+
+  // What tensor() and its like infer.
+  const flags = fa.tensor([[true], [false]], [2, 1]);
+  same<typeof flags, Tensor<'bool'>>(true);
+  const nothing = fa.tensor([], [0]);
+  same<typeof nothing, Tensor<'float32'>>(true);
+  const doubles = fa.tensor(new Float64Array(2), [2], { device: 'cpu' });
+  same<typeof doubles, Tensor<'float32'>>(true);
+  const integers = fa.tensor(new BigInt64Array(2), [2]);
+  same<typeof integers, Tensor<'int32'>>(true);
+  const bits = fa.tensor(new Uint16Array(2), [2], { dtype: 'float16' });
+  same<typeof bits, Tensor<'float16'>>(true);
+  const nested = fa.tensor([] as NestedArray, [0]);
+  same<typeof nested, Tensor<'float32' | 'bool'>>(true);
+  const whatever = fa.tensor([1] as TensorData, [1]);
+  same<typeof whatever, Tensor>(true);
+  const blank = fa.empty([2]);
+  same<typeof blank, Tensor<'float32'>>(true);
+  const halves = fa.zeros([2], { dtype: 'float16' });
+  same<typeof halves, Tensor<'float16'>>(true);
+  const normal = fa.randn([2], { seed: 1n, dtype: 'bfloat16' });
+  same<typeof normal, Tensor<'bfloat16'>>(true);
+  const perhaps = fa.zeros([2], { dtype: flag ? 'float16' : undefined });
+  same<typeof perhaps, Tensor>(true);
+  // @ts-expect-error: zeros are of float32
+  const _wrong: Tensor<'int32'> = fa.zeros([2]);
+  // @ts-expect-error: nor does the wish make another dtype
+  const _other: Tensor<'int32'> = fa.tensor([1], [1]);
 
   // The result's type follows `returnLse`.
   const alone = fa.flashAttention(q, q, q);

@@ -24,13 +24,17 @@ import { type SlidingWindowOptions, slidingWindowGrid } from './window.js';
 const kBrand = Symbol.for('flash-attention.BlockMask');
 const kInspect = Symbol.for('nodejs.util.inspect.custom');
 
+/** What the error of `postMessage(mask)` and `structuredClone(mask)` says. */
+const kUncloneable = Symbol('a BlockMask, which stays in its thread (make one there),');
+
 /**
  * Which queries see which keys, exact to the token and stored by blocks: a block is skipped, full,
  * or partial with a bitmap. Attention never touches skipped blocks, so time falls with {@link
  * density}. Equal bitmaps are stored once; a window over 131072 tokens takes a few megabytes.
  *
  * Combines with `causal`, `window` and `mask` of the call: a pair must pass all of them. Lives in
- * JavaScript memory and is copied to a device once, on the first call that uses it there.
+ * JavaScript memory and is copied to a device once, on the first call that uses it there. It belongs
+ * to its thread: `postMessage(mask)` and `structuredClone(mask)` throw a `DataCloneError`.
  */
 export class BlockMask {
   readonly seqlenQ: number;
@@ -50,6 +54,12 @@ export class BlockMask {
   private bits: Int32Array;
   private readonly onDevice = new Map<string, { table: Tensor; bits: Tensor }>();
   private isDisposed = false;
+  /**
+   * As of {@link Tensor}: a copy would be no mask any more.
+   *
+   * @internal
+   */
+  readonly uncloneable = kUncloneable;
 
   static {
     Object.defineProperty(BlockMask.prototype, kBrand, { value: true });

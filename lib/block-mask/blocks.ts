@@ -27,6 +27,9 @@ export interface BlocksOptions {
   seqlenK?: number;
 }
 
+/** `[batch, heads, rows, cols]` */
+const maxRank = 4;
+
 const blocksKeys: ReadonlySet<string> = new Set(['seqlenQ', 'seqlenK']);
 const flatKeys: ReadonlySet<string> = new Set(['data', 'shape']);
 
@@ -36,10 +39,6 @@ export function blocksGrid(
   options?: BlocksOptions,
 ): BlockGrid {
   const { data, shape } = Array.isArray(blocks) ? fromNested(blocks) : checkFlat(blocks);
-  if (shape.length < 2 || shape.length > 4) {
-    const expected = '[rows, cols], [heads, rows, cols] or [batch, heads, rows, cols]';
-    fail('ERR_SHAPE', 'blocks', expected, showShape(shape));
-  }
   const [batch, heads, rows, cols] = [1, 1, 1, ...shape].slice(-4) as [
     number,
     number,
@@ -67,6 +66,12 @@ export function blocksGrid(
   return grid;
 }
 
+function checkRank(shape: readonly number[]): void {
+  if (shape.length >= 2 && shape.length <= maxRank) return;
+  const expected = '[rows, cols], [heads, rows, cols] or [batch, heads, rows, cols]';
+  fail('ERR_SHAPE', 'blocks', expected, showShape(shape));
+}
+
 function checkFlat(blocks: unknown): { data: ArrayLike<unknown>; shape: number[] } {
   if (typeof blocks !== 'object' || blocks === null || ArrayBuffer.isView(blocks)) {
     const hint = ArrayBuffer.isView(blocks) ? 'Pass { data, shape }.' : '';
@@ -75,6 +80,7 @@ function checkFlat(blocks: unknown): { data: ArrayLike<unknown>; shape: number[]
   checkOptions(blocks, flatKeys, 'blocks');
   const { data, shape } = blocks as FlatBlocks;
   const lengths = checkShape(shape, 'blocks.shape');
+  checkRank(lengths);
   if (!Array.isArray(data) && !ArrayBuffer.isView(data)) {
     fail('ERR_TYPE', 'blocks.data', 'a Uint8Array or an array of booleans', show(data));
   }
@@ -86,14 +92,18 @@ function checkFlat(blocks: unknown): { data: ArrayLike<unknown>; shape: number[]
 
 function fromNested(blocks: readonly unknown[]): { data: unknown[]; shape: number[] } {
   const shape: number[] = [];
-  for (let level: unknown = blocks; Array.isArray(level); level = level[0])
+  // One level too many is enough to be refused: arrays may hold themselves.
+  for (let level: unknown = blocks; Array.isArray(level) && shape.length <= maxRank; ) {
     shape.push(level.length);
+    level = level[0];
+  }
+  checkRank(shape);
   const data: unknown[] = [];
   const walk = (level: unknown, depth: number, where: string): void => {
     if (!Array.isArray(level) || level.length !== shape[depth]) {
       fail('ERR_SHAPE', where, `an array of length ${shape[depth]}`, show(level));
     }
-    if (depth === shape.length - 1) data.push(...level);
+    if (depth === shape.length - 1) for (const block of level) data.push(block);
     else for (let i = 0; i < level.length; i++) walk(level[i], depth + 1, `${where}[${i}]`);
   };
   walk(blocks, 0, 'blocks');

@@ -97,7 +97,7 @@ export function showWork(plan: Plan): string {
 
 function showTimes(seconds: readonly number[], median: number): string {
   if (seconds.length === 1) return showSeconds(median);
-  const best = showSeconds(Math.min(...seconds));
+  const best = showSeconds(seconds.reduce((a, b) => Math.min(a, b)));
   return `${showSeconds(median)}, the median of ${seconds.length} (best ${best})`;
 }
 

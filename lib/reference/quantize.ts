@@ -105,11 +105,12 @@ export function quantizeE4m3(
     if (magnitude < Infinity) largest[block(i)] = Math.max(largest[block(i)], magnitude);
   });
   const shared = { block: 1, head: blocks, tensor: largest.length }[per];
-  const scales = Float32Array.from(largest, (_, n) => {
-    const first = Math.floor(n / shared) * shared;
-    const most = Math.max(...largest.subarray(first, first + shared));
-    return most > 0 ? Math.max(most / LARGEST, 2 ** -126) : 1;
-  });
+  const scales = new Float32Array(largest.length);
+  for (let first = 0; first < scales.length; first += shared) {
+    const most = largest.subarray(first, first + shared).reduce((a, b) => Math.max(a, b), 0);
+    const scale = most > 0 ? Math.max(most / LARGEST, 2 ** -126) : 1;
+    scales.fill(scale, first, first + shared);
+  }
   const bits = Uint8Array.from(x, (value, i) => e4m3Bits(Math.fround(value / scales[block(i)])));
   return { shape, bits, scales, per, hadamard };
 }

@@ -72,29 +72,32 @@ export type Float16ArrayIfAny = typeof globalThis extends { Float16Array: { prot
   : never;
 
 /**
- * What {@link Tensor.data} resolves to: `Float32Array` for float32, `Int32Array` for int32,
- * `Uint8Array` for bool and (raw bits) float8_e4m3, `Uint16Array` (raw bits) for bfloat16, and for
- * float16 `Float16Array` where the runtime has it, else `Uint16Array` (raw bits).
+ * What {@link Tensor.data} resolves to, by dtype. 16-bit floats and float8_e4m3 come as raw bits, on
+ * every runtime alike: where there is a `Float16Array`, `new Float16Array(data.buffer)` shows the
+ * same float16 elements as numbers, and {@link Tensor.toFloat32} converts anywhere.
  */
-export type TypedArray = Float32Array | Int32Array | Uint16Array | Uint8Array | Float16ArrayIfAny;
+export interface TypedArrays {
+  float32: Float32Array;
+  float16: Uint16Array;
+  bfloat16: Uint16Array;
+  int32: Int32Array;
+  bool: Uint8Array;
+  float8_e4m3: Uint8Array;
+}
 
-type Float16ArrayConstructor = new (buffer: ArrayBuffer) => Float16ArrayIfAny;
+/** The typed array of a dtype's elements, or of any; see {@link TypedArrays}. */
+export type TypedArray<D extends DType = DType> = TypedArrays[D];
 
 /** The typed array of `dtype` over all of `buffer`. */
-export function typedArrayOver(dtype: DType, buffer: ArrayBuffer): TypedArray {
-  switch (dtype) {
-    case 'float32':
-      return new Float32Array(buffer);
-    case 'float16': {
-      const { Float16Array } = globalThis as { Float16Array?: Float16ArrayConstructor };
-      return Float16Array ? new Float16Array(buffer) : new Uint16Array(buffer);
-    }
-    case 'bfloat16':
-      return new Uint16Array(buffer);
-    case 'int32':
-      return new Int32Array(buffer);
-    case 'bool':
-    case 'float8_e4m3':
-      return new Uint8Array(buffer);
-  }
+export function typedArrayOver<D extends DType>(dtype: D, buffer: ArrayBuffer): TypedArray<D> {
+  return new constructors[dtype](buffer) as TypedArray<D>;
 }
+
+const constructors = {
+  float32: Float32Array,
+  float16: Uint16Array,
+  bfloat16: Uint16Array,
+  int32: Int32Array,
+  bool: Uint8Array,
+  float8_e4m3: Uint8Array,
+} as const;

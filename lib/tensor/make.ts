@@ -5,7 +5,7 @@ import { checkOptions, checkUint64 } from './check.js';
 import { checkDType, type DType, dtypeNumber, floating } from './dtype.js';
 import { checkShape } from './shape.js';
 import { newTensor, type Tensor } from './tensor.js';
-import { hostData, type TensorData } from './tensor-data.js';
+import { type DTypeOfData, hostData, type TensorData } from './tensor-data.js';
 
 /** Where and of what a new tensor is made. */
 export interface TensorOptions {
@@ -23,6 +23,12 @@ export interface RandnOptions extends TensorOptions {
 
 const tensorKeys: ReadonlySet<string> = new Set(['dtype', 'device']);
 const randnKeys: ReadonlySet<string> = new Set(['seed', 'dtype', 'device']);
+
+/** Options that leave the dtype to the default. */
+type WithoutDType<Options extends TensorOptions> = Options & { dtype?: undefined };
+
+/** Options that say a dtype. */
+type WithDType<D extends DType, Options extends TensorOptions> = Options & { dtype: D };
 
 /**
  * A tensor with the elements of `data`, copied before the call returns: later writes to `data`,
@@ -44,7 +50,24 @@ const randnKeys: ReadonlySet<string> = new Set(['seed', 'dtype', 'device']);
  * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE` (number of elements), `ERR_DTYPE`,
  * `ERR_OPTION` (a value its dtype cannot hold), `ERR_DEVICE`, `ERR_DEVICE_UNAVAILABLE`,
  * `ERR_OUT_OF_MEMORY`.
+ *
+ * @example
+ * const x = tensor([[1, 2], [3, 4]], [2, 2]); // Tensor<'float32'>
+ * const y = tensor(bits, [2, 64], { dtype: 'bfloat16' }); // a Uint16Array, Tensor<'bfloat16'>
  */
+export function tensor<D extends DType>(
+  data: TensorData,
+  shape: readonly number[],
+  options: WithDType<D, TensorOptions>,
+): Tensor<D>;
+/** A tensor of the dtype that the class of `data` says; see the form with `options.dtype`. */
+export function tensor<Data extends TensorData>(
+  data: Data,
+  shape: readonly number[],
+  options?: WithoutDType<TensorOptions>,
+): Tensor<DTypeOfData<Data>>;
+/** A tensor of a dtype that the compiler does not know; see the form with `options.dtype`. */
+export function tensor(data: TensorData, shape: readonly number[], options?: TensorOptions): Tensor;
 export function tensor(
   data: TensorData,
   shape: readonly number[],
@@ -78,6 +101,17 @@ export function tensor(
  * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE`, `ERR_DTYPE`, `ERR_DEVICE`,
  * `ERR_DEVICE_UNAVAILABLE`, `ERR_OUT_OF_MEMORY`.
  */
+export function empty<D extends DType>(
+  shape: readonly number[],
+  options: WithDType<D, TensorOptions>,
+): Tensor<D>;
+/** {@link empty} in float32. */
+export function empty(
+  shape: readonly number[],
+  options?: WithoutDType<TensorOptions>,
+): Tensor<'float32'>;
+/** {@link empty} in a dtype that the compiler does not know. */
+export function empty(shape: readonly number[], options?: TensorOptions): Tensor;
 export function empty(shape: readonly number[], options?: TensorOptions): Tensor {
   return filled('empty', shape, options);
 }
@@ -88,6 +122,17 @@ export function empty(shape: readonly number[], options?: TensorOptions): Tensor
  * @param shape 1 to 6 axes; an axis may be 0 long.
  * @throws {@link FlashAttentionError} as {@link empty}.
  */
+export function zeros<D extends DType>(
+  shape: readonly number[],
+  options: WithDType<D, TensorOptions>,
+): Tensor<D>;
+/** {@link zeros} in float32. */
+export function zeros(
+  shape: readonly number[],
+  options?: WithoutDType<TensorOptions>,
+): Tensor<'float32'>;
+/** {@link zeros} in a dtype that the compiler does not know. */
+export function zeros(shape: readonly number[], options?: TensorOptions): Tensor;
 export function zeros(shape: readonly number[], options?: TensorOptions): Tensor {
   return filled('zeros', shape, options);
 }
@@ -111,6 +156,17 @@ function filled(
  * @param options `seed` is required; dtype float32 (default), float16 or bfloat16.
  * @throws {@link FlashAttentionError} as {@link empty}.
  */
+export function randn<D extends DType>(
+  shape: readonly number[],
+  options: WithDType<D, RandnOptions>,
+): Tensor<D>;
+/** {@link randn} in float32. */
+export function randn(
+  shape: readonly number[],
+  options: WithoutDType<RandnOptions>,
+): Tensor<'float32'>;
+/** {@link randn} in a dtype that the compiler does not know. */
+export function randn(shape: readonly number[], options: RandnOptions): Tensor;
 export function randn(shape: readonly number[], options: RandnOptions): Tensor {
   const lengths = checkShape(shape, 'shape');
   const given = checkOptions(options, randnKeys);

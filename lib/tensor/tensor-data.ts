@@ -20,6 +20,32 @@ export type TensorData =
   | BigInt64Array
   | Uint8Array;
 
+/** What nested arrays hold. */
+type Leaf<Data> = Data extends readonly (infer Item)[]
+  ? NestedArray extends Data
+    ? number | boolean
+    : Leaf<Item>
+  : Data;
+
+type DTypeOfLeaf<Item> = [Item] extends [never]
+  ? 'float32'
+  : Item extends boolean
+    ? 'bool'
+    : Item extends number
+      ? 'float32'
+      : DType;
+
+/** The dtype of a tensor of `Data` whose options say none. */
+export type DTypeOfData<Data extends TensorData> = Data extends readonly unknown[]
+  ? DTypeOfLeaf<Leaf<Data>>
+  : Data extends Float32Array | Float64Array
+    ? 'float32'
+    : Data extends Int32Array | BigInt64Array
+      ? 'int32'
+      : Data extends Float16ArrayIfAny
+        ? 'float16'
+        : DType;
+
 /** Elements as the native side takes them: a typed array and the dtype of its elements. */
 export interface HostData {
   readonly array: ArrayBufferView;

@@ -14,20 +14,30 @@ import {
   type TypedArray,
   typedArrayOver,
 } from './dtype.js';
-import { checkReshape, contiguousStrides, isContiguous, reshapeStrides, sizeOf } from './shape.js';
+import {
+  checkReshape,
+  checkShape,
+  contiguousStrides,
+  isContiguous,
+  reshapeStrides,
+  sizeOf,
+} from './shape.js';
 
 const isDevice = /^(cpu|cuda|simt)/;
 
 const kInspect = Symbol.for('nodejs.util.inspect.custom');
 
 /** The constructor, for this package alone; others use {@link tensor} and its like. */
-export let newTensor: (
+export let newTensor: <D extends DType>(
   handle: NativeTensor,
-  dtype: DType,
+  dtype: D,
   device: DeviceName,
   shape: readonly number[],
   strides?: readonly number[],
-) => Tensor;
+) => Tensor<D>;
+
+/** What the error of `postMessage(tensor)` and `structuredClone(tensor)` says. */
+const kUncloneable = Symbol('a Tensor, which stays in its thread (send what data() gives),');
 
 /**
  * A view of memory on a device: shape, strides and dtype over native, reference-counted storage.
@@ -37,14 +47,26 @@ export let newTensor: (
  *
  * Memory goes back when the tensor is collected or, sooner, by {@link Tensor.dispose} or `using`.
  * Calls already enqueued keep what they need.
+ *
+ * A tensor belongs to its thread. `postMessage(tensor)` and `structuredClone(tensor)` throw a
+ * `DataCloneError` that says so; send the array that {@link Tensor.data} gives, or transfer its
+ * buffer.
+ *
+ * @typeParam D The dtype, where it is known to the compiler.
  */
-export class Tensor {
+export class Tensor<D extends DType = DType> {
   /** Lengths of the axes, 1 to 6 of them. */
   readonly shape: readonly number[];
   /** Steps between neighbours along each axis, in elements. */
   readonly strides: readonly number[];
-  readonly dtype: DType;
+  readonly dtype: D;
   readonly device: DeviceName;
+  /**
+   * Cloning reads own properties and refuses symbols, quoting their description.
+   *
+   * @internal
+   */
+  readonly uncloneable = kUncloneable;
   /** @internal Null once disposed. */
   [kHandle]: NativeTensor | null;
 
@@ -54,7 +76,7 @@ export class Tensor {
 
   private constructor(
     handle: NativeTensor,
-    dtype: DType,
+    dtype: D,
     device: DeviceName,
     shape: readonly number[],
     strides?: readonly number[],
@@ -90,13 +112,13 @@ export class Tensor {
 
   /**
    * The elements in row-major order of the shape, in the dtype's own storage type (see {@link
-   * TypedArray}): a copy, made when the work that fills this tensor has run ({@link Tensor.take}
+   * TypedArrays}): a copy, made when the work that fills this tensor has run ({@link Tensor.take}
    * needs none).
    *
    * @throws {@link FlashAttentionError} as a rejection: `ERR_DISPOSED`, or whatever went wrong in
    * the work that should have filled it.
    */
-  async data(): Promise<TypedArray> {
+  async data(): Promise<TypedArray<D>> {
     const handle = liveHandle(this);
     const buffer = await wait(() => native().read(handle, dtypeNumber[this.dtype]));
     return typedArrayOver(this.dtype, buffer);
@@ -110,7 +132,7 @@ export class Tensor {
    *
    * @throws {@link FlashAttentionError} as {@link Tensor.data}.
    */
-  async take(): Promise<TypedArray> {
+  async take(): Promise<TypedArray<D>> {
     const handle = liveHandle(this);
     const buffer = await wait(() => {
       const promise = native().take(handle);
@@ -139,6 +161,11 @@ export class Tensor {
    * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_DTYPE`, `ERR_DEVICE`,
    * `ERR_DEVICE_UNAVAILABLE`, `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`.
    */
+  to<T extends DType>(dtype: T): Tensor<T>;
+  /** A contiguous copy on another device. */
+  to(device: DeviceName): Tensor<D>;
+  /** A contiguous copy in another dtype or on another device. */
+  to(deviceOrDType: DeviceName | DType): Tensor;
   to(deviceOrDType: DeviceName | DType): Tensor {
     const handle = liveHandle(this);
     if (typeof deviceOrDType !== 'string') {
@@ -164,7 +191,7 @@ export class Tensor {
    *
    * @throws {@link FlashAttentionError} `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`.
    */
-  contiguous(): Tensor {
+  contiguous(): Tensor<D> {
     return isContiguous(this.shape, this.strides)
       ? view(this, this.shape, contiguousStrides(this.shape), 0)
       : this.to(this.dtype);
@@ -177,7 +204,7 @@ export class Tensor {
    * allow no view: then `tensor.contiguous().reshape(shape)` makes a copy. `ERR_TYPE`,
    * `ERR_DISPOSED`.
    */
-  reshape(shape: readonly number[]): Tensor {
+  reshape(shape: readonly number[]): Tensor<D> {
     liveHandle(this);
     const target = checkReshape(shape, this.size, 'shape');
     const strides = reshapeStrides(this.shape, this.strides, target);
@@ -196,7 +223,7 @@ export class Tensor {
    * @param axes Every axis once.
    * @throws {@link FlashAttentionError} `ERR_SHAPE`, `ERR_DISPOSED`.
    */
-  transpose(...axes: number[]): Tensor {
+  transpose(...axes: number[]): Tensor<D> {
     liveHandle(this);
     const rank = this.shape.length;
     const sorted = [...axes].sort();
@@ -216,7 +243,7 @@ export class Tensor {
    * keys.slice(null, [0, 128]) // the first 128 of axis 1
    * @throws {@link FlashAttentionError} `ERR_SHAPE`, `ERR_TYPE`, `ERR_DISPOSED`.
    */
-  slice(...ranges: (readonly [start: number, end: number] | null)[]): Tensor {
+  slice(...ranges: (readonly [start: number, end: number] | null)[]): Tensor<D> {
     liveHandle(this);
     if (ranges.length > this.shape.length) {
       fail('ERR_SHAPE', 'ranges', `at most ${this.shape.length} ranges`, `${ranges.length}`);
@@ -232,6 +259,32 @@ export class Tensor {
     });
     // An empty view may start past the end of the storage; it has no element that could tell.
     return view(this, shape, this.strides, sizeOf(shape) === 0 ? 0 : offset);
+  }
+
+  /**
+   * A view in which axes of length 1 are repeated to the lengths of `shape`, without a copy: one set
+   * of keys shared by a batch, one mask by all heads. New axes may come in front, as in NumPy's
+   * `broadcast_to`. The repeated axes have stride 0; {@link Tensor.contiguous} makes the copies.
+   *
+   * @example
+   * const shared = k.expand([batch, ...k.shape.slice(1)]); // k is [1, seqlenK, heads, headDim]
+   * @throws {@link FlashAttentionError} `ERR_SHAPE` when another axis would change, `ERR_TYPE`,
+   * `ERR_DISPOSED`.
+   */
+  expand(shape: readonly number[]): Tensor<D> {
+    liveHandle(this);
+    const target = checkShape(shape, 'shape');
+    const added = target.length - this.shape.length;
+    if (added < 0) {
+      fail('ERR_SHAPE', 'shape', `at least ${this.shape.length} axes`, showShape(target));
+    }
+    const strides = target.map((length, axis) => {
+      const own = this.shape[axis - added];
+      if (own === length) return this.strides[axis - added];
+      if (own === undefined || own === 1) return 0;
+      return fail('ERR_SHAPE', `shape[${axis}]`, `${own}, like the tensor's axis`, `${length}`);
+    });
+    return view(this, target, strides, 0);
   }
 
   /**
@@ -252,6 +305,11 @@ export class Tensor {
 
   /** @internal */
   [kInspect](): string {
+    return this.toString();
+  }
+
+  /** `Tensor(float32 [2, 3] on cpu)`: what it is, not what it holds. */
+  toString(): string {
     const state = this.disposed ? ', disposed' : '';
     return `Tensor(${this.dtype} ${showShape(this.shape)} on ${this.device}${state})`;
   }
@@ -269,12 +327,12 @@ export function liveHandle(tensor: Tensor, argument = 'tensor'): NativeTensor {
 }
 
 /** A view with its own handle. `offset` in elements from the first element of `tensor`. */
-export function view(
-  tensor: Tensor,
+export function view<D extends DType>(
+  tensor: Tensor<D>,
   shape: readonly number[],
   strides: readonly number[],
   offset: number,
-): Tensor {
+): Tensor<D> {
   const handle = liveHandle(tensor);
   const made = call(() => native().view(handle, [...shape], [...strides], offset));
   return newTensor(made, tensor.dtype, tensor.device, shape, strides);

@@ -87,6 +87,28 @@ test.each<[string, () => BlockMask]>([
   }
 });
 
+test('takes rows of more blocks than a call takes arguments', () => {
+  const cols = 200_000;
+  const row = Array.from({ length: cols }, (_, col) => col % 3 === 0);
+  const data = Uint8Array.from(row, Number);
+  const rows = [
+    BlockMask.from([row], [1, 1]),
+    BlockMask.from({ data, shape: [1, cols] }, [1, 1]),
+    BlockMask.slidingWindow({ seqlenQ: 1, seqlenK: cols, left: cols, right: 0, blockSize: [1, 1] }),
+    BlockMask.document({ idsQ: [0], idsK: row.map((kept) => (kept ? 0 : 1)) }, { blockSize: 1 }),
+  ];
+  for (const mask of rows) {
+    expect(mask.seqlenK).toBe(cols);
+    expect(mask.visible(0, cols - 2)).toBe(true);
+    mask.dispose();
+  }
+});
+
+test('cannot be cloned or sent to another thread', () => {
+  const mask = BlockMask.document([1, 1, 2]);
+  expect(() => structuredClone(mask)).toThrow(/BlockMask, which stays in its thread/);
+});
+
 test('draws its blocks', () => {
   const mask = BlockMask.slidingWindow({
     seqlenQ: 64,
@@ -185,6 +207,8 @@ describe('bad input', () => {
   const bird = { seqlen: 64, window: 1, globalBlocks: 1, randomBlocks: 1, seed: 1n, blockSize: 8 };
   const former = { seqlen: 64, window: 4, globalTokens: 1 };
   const rule = { seqlenQ: 8, seqlenK: 8, predicate: () => true };
+  const endless: unknown[] = [];
+  endless.push(endless);
   const grid = [
     [true, false],
     [false, true],
@@ -376,6 +400,7 @@ describe('bad input', () => {
       'ERR_SHAPE',
       'blocks[1]',
     ],
+    ['from an array in itself', () => BlockMask.from(wrong(endless), 8), 'ERR_SHAPE', 'blocks'],
     ['from an empty array', () => BlockMask.from([[]], 8), 'ERR_SHAPE', 'blocks'],
     ['from strings', () => BlockMask.from(wrong([['x']]), 8), 'ERR_TYPE', 'blocks (element 0)'],
     ['from numbers', () => BlockMask.from(wrong([[2]]), 8), 'ERR_TYPE', 'blocks (element 0)'],

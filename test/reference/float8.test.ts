@@ -150,3 +150,11 @@ describe('quantizedAttention', () => {
     expect(error({ seed: 1n })).toBeLessThan(error());
   });
 });
+
+test('one scale for more blocks than a call takes arguments', () => {
+  const heads = 200_000;
+  const data = Float32Array.from({ length: heads }, (_, i) => (i === 150_000 ? 896 : 1));
+  const { scales } = quantizeE4m3(data, { batch: 1, seqlen: 1, heads, dim: 1 }, { per: 'tensor' });
+  expect(scales).toHaveLength(heads);
+  expect(new Set(scales)).toEqual(new Set([2]));
+});
