@@ -3,6 +3,7 @@ export default {
   testEnvironment: 'node',
   // The float64 reference takes its time, more so on a busy machine.
   testTimeout: 120_000,
+  setupFilesAfterEnv: ['<rootDir>/test/support/equality.mjs'],
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   modulePathIgnorePatterns: ['<rootDir>/\\.gpu-carry/'],
   testPathIgnorePatterns: ['/node_modules/', '/test/pack\\.test\\.ts$'],
@@ -11,7 +12,7 @@ export default {
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': ['$1.ts', '$1.js'] },
   transform: {
     '\\.ts$': [
-      '@swc/jest',
+      '<rootDir>/test/support/jest-transform.mjs',
       {
         jsc: { parser: { syntax: 'typescript' }, target: 'es2022' },
         module: { type: 'es6' },

@@ -49,13 +49,25 @@ export const rounding: Record<FloatDType, (x: number) => number> = {
   bfloat16: roundToBfloat16,
 };
 
+/** What `normals` made of each seed and dtype: more numbers of the same begin with these. */
+const made = new Map<string, Float32Array>();
+const mostMade = 32;
+
 /** Normal numbers that `dtype` holds exactly. */
 export function normals(count: number, seed: number, dtype: FloatDType = 'float32'): Float32Array {
-  const random = uniform(seed);
-  const round = rounding[dtype];
-  return Float32Array.from({ length: count }, () =>
-    round(sqrt(-2 * log(1 - random())) * cos(2 * PI * random())),
-  );
+  const key = `${seed} ${dtype}`;
+  let numbers = made.get(key);
+  if (!numbers || numbers.length < count) {
+    const random = uniform(seed);
+    const round = rounding[dtype];
+    numbers = new Float32Array(count);
+    for (let n = 0; n < count; n++) {
+      numbers[n] = round(sqrt(-2 * log(1 - random())) * cos(2 * PI * random()));
+    }
+    if (made.size >= mostMade) made.clear();
+    made.set(key, numbers);
+  }
+  return numbers.slice(0, count);
 }
 
 /** Inputs of a shape, exactly representable in `dtype`. */
