@@ -19,6 +19,7 @@ void add(Napi::Object exports, const char* name) {
 
 Napi::Object load(Napi::Env env, Napi::Object exports) {
   Environment::open(env);
+  exports.Set("description", Environment::of(env).description());
   add<info>(exports, "info");
   add<devices>(exports, "devices");
   add<memory>(exports, "memory");

@@ -2,61 +2,27 @@
 
 #include <utility>
 
-#include "binding/arguments.h"
+#include "binding/new_tensor.h"
 #include "binding/problem.h"
-#include "binding/shapes.h"
 #include "binding/tensor_handle.h"
 
 namespace fa::binding {
 
 namespace {
 
-/** A tensor as JavaScript sees it, and the same with the axes of the problem. */
-struct Output {
-  Sizes shape;
-  DType dtype;
-  View handle, logical;
-
-  size_t bytes() const { return byte_size(dtype, shape, "q", ErrorCode::kOutOfMemory); }
-  void place(void* data) {
-    handle.data = data;
-    logical.data = data;
-  }
-};
-
-Output out_of(const AttentionCall& call) {
-  const View& q = call.problem.q;
-  const int64_t dim = call.problem.head_dim_v();
-  Output out;
-  out.dtype = call.problem.out_dtype();
-  if (call.problem.varlen()) {
-    out.shape = {3, {q.shape[1], q.shape[2], dim}};
-  } else if (call.bhsd) {
-    out.shape = {4, {q.shape[0], q.shape[2], q.shape[1], dim}};
-  } else {
-    out.shape = {4, {q.shape[0], q.shape[1], q.shape[2], dim}};
-  }
-  out.bytes();  // checked before strides are computed from it
-  out.handle = row_major(nullptr, out.dtype, out.shape);
-  out.logical = out.handle;
-  if (call.problem.varlen()) {
-    out.logical = contiguous_view(nullptr, out.dtype, {1, q.shape[1], q.shape[2], dim});
-  } else if (call.bhsd) {
-    out.logical = permuted(out.handle, {0, 2, 1, 3});
-  }
-  return out;
+NewTensor new_out(const AttentionCall& call) {
+  View like = call.problem.q;
+  like.shape[3] = call.problem.head_dim_v();
+  const View axes = with_public_axes(like, call.layout);
+  return NewTensor("out", call.problem.out_dtype(), shape_of(axes), "q");
 }
 
-Output lse_of(const AttentionCall& call) {
+NewTensor new_lse(const AttentionCall& call) {
   const View& q = call.problem.q;
-  Output lse;
-  lse.dtype = DType::kFloat32;
-  lse.shape = {3, {q.shape[0], q.shape[2], q.shape[1]}};
-  lse.bytes();
-  lse.logical = row_major(nullptr, lse.dtype, lse.shape);
-  if (call.problem.varlen()) lse.shape = {2, {q.shape[2], q.shape[1]}};
-  lse.handle = row_major(nullptr, lse.dtype, lse.shape);
-  return lse;
+  const bool packed = call.layout == Layout::kPacked;
+  const Sizes shape =
+      packed ? Sizes{2, {q.shape[2], q.shape[1]}} : Sizes{3, {q.shape[0], q.shape[2], q.shape[1]}};
+  return NewTensor("lse", DType::kFloat32, shape, "q");
 }
 
 }  // namespace
@@ -70,29 +36,17 @@ Napi::Value attention(const Napi::CallbackInfo& info) {
   if (ready) check_indices(call);
 
   Stream& stream = *call.stream;
-  TaskStorages storages{call.inputs, {}};
-  const auto allocate = [&](Output& output) {
-    TensorRef tensor{stream.allocate(output.bytes()), {}};
-    output.place(tensor.storage->data());
-    tensor.view = output.handle;
-    storages.writes.push_back(tensor.storage);
-    return tensor;
-  };
-  Output out = out_of(call);
-  TensorRef out_tensor = allocate(out), lse_tensor;
-  call.problem.out = out.logical;
+  TaskStorages storages{.reads = call.inputs, .writes = {}};
+  TensorRef out = new_out(call).allocate(stream), lse;
+  call.problem.out = logical(out.view, call.layout);
+  storages.writes.push_back(out.storage);
   if (call.return_lse) {
-    Output lse = lse_of(call);
-    lse_tensor = allocate(lse);
-    call.problem.lse = lse.logical;
+    lse = new_lse(call).allocate(stream);
+    call.problem.lse = logical_lse(lse.view, call.layout);
+    storages.writes.push_back(lse.storage);
   }
   stream.attention(call.problem, std::move(storages), !ready);
-
-  Napi::Array result = Napi::Array::New(env, 2);
-  result.Set(uint32_t{0}, new_handle(env, std::move(out_tensor)));
-  result.Set(uint32_t{1},
-             call.return_lse ? Napi::Value(new_handle(env, std::move(lse_tensor))) : env.Null());
-  return result;
+  return new_results(env, {std::move(out), std::move(lse)});
 }
 
 Napi::Value plan(const Napi::CallbackInfo& info) {
@@ -100,8 +54,8 @@ Napi::Value plan(const Napi::CallbackInfo& info) {
   validate(call.problem);
   call.stream->check_supported(call.problem);
   HostProblem host = check_indices(call);
-  host.problem.out = out_of(call).logical;
-  if (call.return_lse) host.problem.lse = lse_of(call).logical;
+  host.problem.out = logical(new_out(call).view(), call.layout);
+  if (call.return_lse) host.problem.lse = logical_lse(new_lse(call).view(), call.layout);
   const AttentionPlan plan = call.stream->plan(host.problem);
 
   Napi::Object result = Napi::Object::New(info.Env());

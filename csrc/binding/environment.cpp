@@ -15,6 +15,7 @@ namespace fa::binding {
 Environment::Environment(Napi::Env env)
     : env_(env),
       array_buffer_(Napi::Persistent(env.Global().Get("ArrayBuffer").As<Napi::Function>())),
+      description_(Napi::Persistent(Napi::Symbol::New(env, "flash-attention.description"))),
       promises_(env) {}
 
 void Environment::open(Napi::Env env) {

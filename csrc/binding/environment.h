@@ -25,6 +25,9 @@ class Environment {
   const std::shared_ptr<Ledger>& ledger() const { return ledger_; }
   Promises& promises() { return promises_; }
 
+  /** The key under which the handles of results hold [dtype, ...shape]. */
+  Napi::Symbol description() const { return description_.Value(); }
+
   /**
    * The stream of a device, opened when first asked for. Throws Error{kDevice} for no device,
    * Error{kDeviceUnavailable} for one not here, Error{kCuda} for one that fails.
@@ -48,6 +51,7 @@ class Environment {
 
   Napi::Env env_;
   Napi::FunctionReference array_buffer_;
+  Napi::Reference<Napi::Symbol> description_;
   std::shared_ptr<Ledger> ledger_ = std::make_shared<Ledger>();
   Promises promises_;
   std::map<std::string, std::unique_ptr<Stream>> streams_;  // by device

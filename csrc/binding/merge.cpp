@@ -4,7 +4,8 @@
 
 #include "binding/arguments.h"
 #include "binding/attention.h"
-#include "binding/shapes.h"
+#include "binding/layout.h"
+#include "binding/new_tensor.h"
 #include "binding/tensor_handle.h"
 
 namespace fa::binding {
@@ -59,21 +60,11 @@ void expect_state(const View& out, const View& lse) {
   }
 }
 
-TensorRef new_tensor(Stream& stream, DType dtype, const View& like) {
-  Sizes shape;
-  shape.rank = like.rank;
-  for (int i = 0; i < like.rank; ++i) shape.values[i] = like.shape[i];
-  TensorRef tensor;
-  tensor.storage = stream.allocate(byte_size(dtype, shape, "outs", ErrorCode::kOutOfMemory));
-  tensor.view = row_major(tensor.storage->data(), dtype, shape);
-  return tensor;
-}
-
 }  // namespace
 
 Napi::Value merge_states(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const bool bhsd = to_integer(info[2], "layout", 0, 1) == 1;
+  const Layout layout = to_layout(info[2]);
   Stream* stream = nullptr;
   const std::vector<TensorRef> outs = tensors(info[0], "outs", stream);
   const std::vector<TensorRef> lses = tensors(info[1], "lses", stream);
@@ -82,28 +73,25 @@ Napi::Value merge_states(const Napi::CallbackInfo& info) {
     reject(ErrorCode::kShape, "lses", std::to_string(outs.size()) + " tensors, as many as outs,",
            std::to_string(lses.size()));
   }
-  const auto logical = [bhsd](const View& out) { return bhsd ? permuted(out, {0, 2, 1, 3}) : out; };
   TaskStorages storages;
   std::vector<View> out_views, lse_views;
   for (size_t i = 0; i < outs.size(); ++i) {
     expect_like(outs[i].view, 4, outs[0].view, "outs");
     expect_like(lses[i].view, 3, lses[0].view, "lses");
-    out_views.push_back(logical(outs[i].view));
+    out_views.push_back(logical(outs[i].view, layout));
     lse_views.push_back(lses[i].view);
     storages.reads.push_back(outs[i].storage);
     storages.reads.push_back(lses[i].storage);
   }
   expect_state(out_views[0], lse_views[0]);
 
-  TensorRef out = new_tensor(*stream, outs[0].view.dtype, outs[0].view);
-  TensorRef lse = new_tensor(*stream, DType::kFloat32, lses[0].view);
+  const View &like_out = outs[0].view, &like_lse = lses[0].view;
+  TensorRef out = NewTensor("out", like_out.dtype, shape_of(like_out), "outs").allocate(*stream);
+  TensorRef lse = NewTensor("lse", like_lse.dtype, shape_of(like_lse), "lses").allocate(*stream);
   storages.writes = {out.storage, lse.storage};
-  stream->merge_states(out_views, lse_views, logical(out.view), lse.view, std::move(storages));
-
-  Napi::Array result = Napi::Array::New(env, 2);
-  result.Set(uint32_t{0}, new_handle(env, std::move(out)));
-  result.Set(uint32_t{1}, new_handle(env, std::move(lse)));
-  return result;
+  stream->merge_states(out_views, lse_views, logical(out.view, layout), lse.view,
+                       std::move(storages));
+  return new_results(env, {std::move(out), std::move(lse)});
 }
 
 }  // namespace fa::binding

@@ -22,16 +22,18 @@ class Reader {
       : args_(args), call_(call), problem_(call.problem) {}
 
   void read() {
-    call_.bhsd = to_integer(args_.Get("layout"), "layout", 0, 1) == 1;
-    call_.return_lse = to_boolean(args_.Get("returnLse"), "returnLse");
-    problem_.cu_seqlens_q = index("cuSeqlensQ");
-    problem_.cu_seqlens_k = index("cuSeqlensK");
-    problem_.page_table = index("pageTable");
-    problem_.seqlens_k = index("seqlensK");
+    call_.layout = to_layout(get("layout"));
+    call_.return_lse = to_boolean(get("returnLse"), "returnLse");
+    index("cuSeqlensQ", [](AttentionProblem& p) -> View& { return p.cu_seqlens_q; });
+    index("cuSeqlensK", [](AttentionProblem& p) -> View& { return p.cu_seqlens_k; });
+    index("pageTable", [](AttentionProblem& p) -> View& { return p.page_table; });
+    index("seqlensK", [](AttentionProblem& p) -> View& { return p.seqlens_k; });
     const bool varlen = problem_.cu_seqlens_q.present() || problem_.cu_seqlens_k.present();
-    problem_.q = sequences("q", varlen, call_.bhsd);
-    problem_.k = sequences("k", varlen, call_.bhsd && !problem_.paged());
-    problem_.v = sequences("v", varlen, call_.bhsd && !problem_.paged());
+    if (varlen) call_.layout = Layout::kPacked;
+    const Layout keys = problem_.paged() && !varlen ? Layout::kBshd : call_.layout;
+    problem_.q = sequences("q", call_.layout);
+    problem_.k = sequences("k", keys);
+    problem_.v = sequences("v", keys);
     read_lengths(varlen);
     read_scales();
     read_modifiers();
@@ -39,16 +41,13 @@ class Reader {
   }
 
   void read_backward(AttentionGradients& gradients) {
-    const bool varlen = problem_.varlen();
-    problem_.out = sequences("out", varlen, call_.bhsd);
-    gradients.dout = sequences("dOut", varlen, call_.bhsd);
-    problem_.lse = tensor("lse", false);
-    if (varlen) {
-      if (problem_.lse.rank != 2) {
-        reject(ErrorCode::kShape, "lse", "2 axes", "shape " + shape_text(problem_.lse));
-      }
-      problem_.lse = with_leading_axis(problem_.lse);
+    problem_.out = sequences("out", call_.layout);
+    gradients.dout = sequences("dOut", call_.layout);
+    const View lse = tensor("lse", false);
+    if (call_.layout == Layout::kPacked && lse.rank != 2) {
+      reject(ErrorCode::kShape, "lse", "2 axes", "shape " + shape_text(lse));
     }
+    problem_.lse = logical_lse(lse, call_.layout);
     gradients.deterministic = to_boolean(get("deterministic"), "deterministic");
   }
 
@@ -70,32 +69,20 @@ class Reader {
     return tensor.view;
   }
 
-  View index(const char* name) {
-    const size_t before = call_.inputs.size();
-    const View view = tensor(name);
-    if (call_.inputs.size() > before) call_.indices.push_back(call_.inputs.back());
-    return view;
+  /** An optional tensor whose contents decide what is legal. */
+  void index(const char* name, View& (*field)(AttentionProblem&)) {
+    field(problem_) = tensor(name);
+    if (field(problem_).present()) call_.indices.push_back({field, call_.inputs.back()});
   }
 
-  /** q, k or v with the axes [batch, seqlen, heads, dim]. */
-  View sequences(const char* name, bool packed, bool bhsd) {
-    View view = tensor(name, false);
-    const int rank = packed ? 3 : 4;
+  /** q, k, v, out or dOut with the axes [batch, seqlen, heads, dim]. */
+  View sequences(const char* name, Layout layout) {
+    const View view = tensor(name, false);
+    const int rank = public_rank(layout);
     if (view.rank != rank) {
       reject(ErrorCode::kShape, name, std::to_string(rank) + " axes", "shape " + shape_text(view));
     }
-    if (!packed) return bhsd ? permuted(view, {0, 2, 1, 3}) : view;
-    return with_leading_axis(view);
-  }
-
-  static View with_leading_axis(const View& view) {
-    View result = view;
-    std::copy_n(view.shape, view.rank, result.shape + 1);
-    std::copy_n(view.strides, view.rank, result.strides + 1);
-    result.shape[0] = 1;
-    result.strides[0] = 0;
-    ++result.rank;
-    return result;
+    return logical(view, layout);
   }
 
   void read_lengths(bool varlen) {
@@ -178,7 +165,7 @@ class Reader {
     problem_.mask = tensor("mask");
     if (problem_.mask.present()) broadcast_mask();
     BlockMaskView& block_mask = problem_.block_mask;
-    block_mask.table = index("blockMaskTable");
+    index("blockMaskTable", [](AttentionProblem& p) -> View& { return p.block_mask.table; });
     block_mask.bits = tensor("blockMaskBits");
     if (!block_mask.present()) return;
     block_mask.block_q = to_integer(get("blockQ"), "blockQ", 1, kMaxInt32);
@@ -230,8 +217,7 @@ View readable(const View& view, const std::shared_ptr<Storage>& storage, Stream&
   const auto* own = static_cast<const char*>(storage->host_data());
   if (own != nullptr) {
     stream.wait(storage->written_by);
-    const auto offset = static_cast<const char*>(view.data) - static_cast<char*>(storage->data());
-    result.data = const_cast<char*>(own + offset);
+    result.data = const_cast<char*>(own + byte_offset(*storage, view));
   } else {
     const size_t bytes = static_cast<size_t>(view.size()) * dtype_size(view.dtype);
     held.push_back(std::make_shared<HostStorage>(&stream, bytes));
@@ -247,9 +233,10 @@ View readable(const View& view, const std::shared_ptr<Storage>& storage, Stream&
 }  // namespace
 
 bool AttentionCall::indices_ready() const {
-  return std::all_of(indices.begin(), indices.end(), [this](const auto& storage) {
-    return storage->host_data() != nullptr && stream->completed(storage->written_by) &&
-           !storage->failure();
+  return std::all_of(indices.begin(), indices.end(), [this](const Index& index) {
+    const Storage& storage = *index.storage;
+    return storage.host_data() != nullptr && stream->completed(storage.written_by) &&
+           !storage.failure();
   });
 }
 
@@ -272,9 +259,10 @@ BackwardCall backward_call(const Napi::Value& args) {
 
 HostProblem check_indices(AttentionCall& call) {
   HostProblem host{call.problem, {}};
-  auto storage = call.indices.begin();
-  for_each_index(host.problem,
-                 [&](View& view) { view = readable(view, *storage++, *call.stream, host.held); });
+  for (const Index& index : call.indices) {
+    View& view = index.view(host.problem);
+    view = readable(view, index.storage, *call.stream, host.held);
+  }
   AttentionProblem& problem = host.problem;
   if (problem.varlen()) {
     if (!call.longest_q_given) problem.max_seqlen_q = longest(problem.cu_seqlens_q);

@@ -4,19 +4,25 @@
 #include <memory>
 #include <vector>
 
+#include "binding/layout.h"
 #include "binding/napi.h"
 #include "core/stream.h"
 
 namespace fa::binding {
+
+/** A tensor of a problem whose contents decide what is legal, and what holds them. */
+struct Index {
+  View& (*view)(AttentionProblem&);
+  std::shared_ptr<Storage> storage;
+};
 
 /** A call without its outputs. Nothing of it has been validated but what building it needs. */
 struct AttentionCall {
   AttentionProblem problem;
   Stream* stream = nullptr;
   std::vector<std::shared_ptr<Storage>> inputs;
-  std::vector<std::shared_ptr<Storage>>
-      indices;        // those inputs whose contents decide what is legal, as for_each_index goes
-  bool bhsd = false;  // dense and paged queries are [B, H, S, D]
+  std::vector<Index> indices;
+  Layout layout = Layout::kBshd;  // of q and out; of k and v too unless they are pages
   bool return_lse = false;
   bool longest_q_given = false;  // varlen: maxSeqlenQ was, so problem.max_seqlen_q is not the total
   bool longest_k_given = false;

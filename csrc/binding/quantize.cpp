@@ -3,30 +3,19 @@
 #include <utility>
 
 #include "binding/arguments.h"
-#include "binding/environment.h"
-#include "binding/shapes.h"
+#include "binding/layout.h"
+#include "binding/new_tensor.h"
 #include "binding/tensor_handle.h"
 
 namespace fa::binding {
 
 namespace {
 
-/** A tensor of four axes and the same with the axes [batch, seqlen, heads, dim]. */
-struct Axes {
-  Sizes shape;
-  View logical;
-
-  Axes(const View& view, bool bhsd, const char* argument) {
-    if (view.rank != 4) {
-      reject(ErrorCode::kShape, argument, "4 axes", "shape " + shape_text(view));
-    }
-    shape.rank = view.rank;
-    for (int axis = 0; axis < view.rank; ++axis) shape.values[axis] = view.shape[axis];
-    logical = bhsd ? permuted(view, {0, 2, 1, 3}) : view;
-  }
-};
-
-bool is_bhsd(const Napi::Value& layout) { return to_integer(layout, "layout", 0, 1) == 1; }
+/** `view` with the axes [batch, seqlen, heads, dim]. */
+View four_axes(const View& view, Layout layout, const char* argument) {
+  if (view.rank != 4) reject(ErrorCode::kShape, argument, "4 axes", "shape " + shape_text(view));
+  return logical(view, layout);
+}
 
 /** The seed of a rotation, or undefined. */
 void read_rotation(const Napi::Value& seed, Quantized& quantized) {
@@ -46,46 +35,33 @@ Sizes scale_shape(Per per, const Quantized& q) {
   return {3, {q.batch(), q.heads(), q.blocks()}};
 }
 
-TensorRef allocate(Stream& stream, DType dtype, const Sizes& shape) {
-  TensorRef tensor;
-  tensor.storage = stream.allocate(byte_size(dtype, shape, "tensor", ErrorCode::kOutOfMemory));
-  tensor.view = row_major(tensor.storage->data(), dtype, shape);
-  return tensor;
-}
-
 }  // namespace
 
 Napi::Value quantize(const Napi::CallbackInfo& info) {
-  const bool bhsd = is_bhsd(info[1]);
+  const Layout layout = to_layout(info[1]);
   const Per per = static_cast<Per>(to_integer(info[2], "per", 0, 2));
   Quantized quantized;
   read_rotation(info[3], quantized);
   const TensorRef plain = tensor_of(info[0], "tensor");
-  const Axes axes(plain.view, bhsd, "tensor");
+  const View plain_axes = four_axes(plain.view, layout, "tensor");
 
-  // Checked with shapes alone, before anything is allocated.
-  const Sizes& shape = axes.shape;
-  byte_size(DType::kFloat8E4M3, shape, "tensor", ErrorCode::kOutOfMemory);
-  quantized.values = Axes(row_major(nullptr, DType::kFloat8E4M3, shape), bhsd, "tensor").logical;
-  const Sizes scales_shape = scale_shape(per, quantized);
-  quantized.scales = row_major(nullptr, DType::kFloat32, scales_shape);
-  validate_quantized(axes.logical, quantized);
+  const NewTensor new_values("values", DType::kFloat8E4M3, shape_of(plain.view), "tensor");
+  quantized.values = logical(new_values.view(), layout);
+  const NewTensor new_scales("scales", DType::kFloat32, scale_shape(per, quantized), "tensor");
+  quantized.scales = new_scales.view();
+  validate_quantized(plain_axes, quantized);
 
   Stream& stream = *plain.storage->stream();
-  TensorRef values = allocate(stream, DType::kFloat8E4M3, shape);
-  TensorRef scales = allocate(stream, DType::kFloat32, scales_shape);
+  TensorRef values = new_values.allocate(stream), scales = new_scales.allocate(stream);
   quantized.values.data = values.view.data;
   quantized.scales.data = scales.view.data;
-  stream.quantize(axes.logical, quantized, {{plain.storage}, {values.storage, scales.storage}});
-
-  Napi::Array result = Napi::Array::New(info.Env(), 2);
-  result.Set(uint32_t{0}, new_handle(info.Env(), std::move(values)));
-  result.Set(uint32_t{1}, new_handle(info.Env(), std::move(scales)));
-  return result;
+  stream.quantize(plain_axes, quantized,
+                  {.reads = {plain.storage}, .writes = {values.storage, scales.storage}});
+  return new_results(info.Env(), {std::move(values), std::move(scales)});
 }
 
 Napi::Value dequantize(const Napi::CallbackInfo& info) {
-  const bool bhsd = is_bhsd(info[2]);
+  const Layout layout = to_layout(info[2]);
   Quantized quantized;
   read_rotation(info[3], quantized);
   const DType dtype = to_dtype(info[4], "dtype");
@@ -96,17 +72,17 @@ Napi::Value dequantize(const Napi::CallbackInfo& info) {
     reject(ErrorCode::kDevice, "scales", "a tensor on " + stream.device(),
            "one on " + scales.storage->stream()->device());
   }
-  const Axes axes(values.view, bhsd, "values");
-  quantized.values = axes.logical;
+  quantized.values = four_axes(values.view, layout, "values");
   quantized.scales = scales.view;
-  byte_size(dtype, axes.shape, "values", ErrorCode::kOutOfMemory);
-  View plain = Axes(row_major(nullptr, dtype, axes.shape), bhsd, "values").logical;
-  validate_quantized(plain, quantized);
+  const NewTensor new_plain("the plain tensor", dtype, shape_of(values.view), "values");
+  View plain_axes = logical(new_plain.view(), layout);
+  validate_quantized(plain_axes, quantized);
 
-  TensorRef result = allocate(stream, dtype, axes.shape);
-  plain.data = result.view.data;
-  stream.dequantize(quantized, plain, {{values.storage, scales.storage}, {result.storage}});
-  return new_handle(info.Env(), std::move(result));
+  TensorRef plain = new_plain.allocate(stream);
+  plain_axes.data = plain.view.data;
+  stream.dequantize(quantized, plain_axes,
+                    {.reads = {values.storage, scales.storage}, .writes = {plain.storage}});
+  return new_result(info.Env(), std::move(plain));
 }
 
 }  // namespace fa::binding

@@ -46,6 +46,13 @@ size_t byte_size(DType dtype, const Sizes& shape, const char* argument, ErrorCod
   return empty ? 0 : static_cast<size_t>(bytes);
 }
 
+Sizes shape_of(const View& view) {
+  Sizes shape;
+  shape.rank = view.rank;
+  std::copy_n(view.shape, view.rank, shape.values);
+  return shape;
+}
+
 View row_major(void* data, DType dtype, const Sizes& shape) {
   View view;
   view.data = data;
@@ -60,6 +67,11 @@ View row_major(void* data, DType dtype, const Sizes& shape) {
   return view;
 }
 
+int64_t byte_offset(const Storage& storage, const View& view) {
+  if (storage.bytes() == 0) return 0;
+  return static_cast<char*>(view.data) - static_cast<char*>(storage.data());
+}
+
 View strided(const Storage& storage, const View& base, const Sizes& shape, const Sizes& strides,
              int64_t offset) {
   if (strides.rank != shape.rank) {
@@ -69,9 +81,8 @@ View strided(const Storage& storage, const View& base, const Sizes& shape, const
   const bool empty = byte_size(base.dtype, shape, "shape", ErrorCode::kShape) == 0;
   const int64_t needed = extent(shape, strides);
   const int64_t element = static_cast<int64_t>(dtype_size(base.dtype));
-  const int64_t skipped =
-      (static_cast<char*>(base.data) - static_cast<char*>(storage.data())) / element;
-  const int64_t available = static_cast<int64_t>(storage.bytes()) / element - skipped;
+  const int64_t available =
+      (static_cast<int64_t>(storage.bytes()) - byte_offset(storage, base)) / element;
   if (!empty && (offset > available || needed > available - offset)) {
     reject(
         ErrorCode::kShape, "shape",

@@ -12,8 +12,13 @@ namespace fa::binding {
  */
 size_t byte_size(DType dtype, const Sizes& shape, const char* argument, ErrorCode code);
 
+Sizes shape_of(const View& view);
+
 /** A row-major view. */
 View row_major(void* data, DType dtype, const Sizes& shape);
+
+/** Where the first element of a view of `storage` lies, in bytes. */
+int64_t byte_offset(const Storage& storage, const View& view);
 
 /**
  * A view of `storage` `offset` elements after the first of `base`; throws Error unless it lies

@@ -36,6 +36,16 @@ class Handle {
   TensorRef tensor_;                // without storage once disposed
 };
 
+/** [dtype, ...shape]: one array is what JavaScript can be told fastest. */
+Napi::Array description(Napi::Env env, const View& view) {
+  Napi::Array numbers = Napi::Array::New(env, static_cast<size_t>(view.rank) + 1);
+  numbers.Set(uint32_t{0}, static_cast<int>(view.dtype));
+  for (int axis = 0; axis < view.rank; ++axis) {
+    numbers.Set(static_cast<uint32_t>(axis) + 1, static_cast<double>(view.shape[axis]));
+  }
+  return numbers;
+}
+
 void finalize(napi_env, void* data, void*) { delete static_cast<Handle*>(data); }
 
 Handle& handle_of(const Napi::Value& value, const char* argument) {
@@ -54,14 +64,30 @@ Handle& handle_of(const Napi::Value& value, const char* argument) {
 }  // namespace
 
 Napi::Object new_handle(Napi::Env env, TensorRef tensor) {
-  auto handle = std::make_unique<Handle>(env, std::move(tensor));
   const Napi::Object object = Napi::Object::New(env);
+  auto handle = std::make_unique<Handle>(env, std::move(tensor));
   if (napi_type_tag_object(env, object, &kTensorTag) != napi_ok ||
       napi_wrap(env, object, handle.get(), finalize, nullptr, nullptr) != napi_ok) {
     throw Napi::Error::New(env);
   }
   handle.release();
   return object;
+}
+
+Napi::Object new_result(Napi::Env env, TensorRef tensor) {
+  const Napi::Array told = description(env, tensor.view);
+  Napi::Object handle = new_handle(env, std::move(tensor));
+  handle.Set(Environment::of(env).description(), told);
+  return handle;
+}
+
+Napi::Array new_results(Napi::Env env, std::initializer_list<TensorRef> tensors) {
+  Napi::Array results = Napi::Array::New(env, tensors.size());
+  uint32_t i = 0;
+  for (const TensorRef& tensor : tensors) {
+    results.Set(i++, tensor.storage ? Napi::Value(new_result(env, tensor)) : env.Null());
+  }
+  return results;
 }
 
 TensorRef tensor_of(const Napi::Value& value, const char* argument) {

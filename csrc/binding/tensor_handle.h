@@ -1,6 +1,8 @@
 // The JavaScript object that stands for a tensor.
 #pragma once
 
+#include <initializer_list>
+
 #include "binding/environment.h"
 #include "binding/napi.h"
 #include "core/stream.h"
@@ -9,6 +11,15 @@ namespace fa::binding {
 
 /** A new handle that holds `tensor`'s storage until it is disposed or collected. */
 Napi::Object new_handle(Napi::Env env, TensorRef tensor);
+
+/**
+ * The handle of a result, whose dtype and shape JavaScript finds under the symbol
+ * `Environment::description`: it does not work them out again.
+ */
+Napi::Object new_result(Napi::Env env, TensorRef tensor);
+
+/** An array of such handles; null where a tensor has no storage. */
+Napi::Array new_results(Napi::Env env, std::initializer_list<TensorRef> tensors);
 
 /**
  * The tensor of a handle: a copy, so that it stays valid whatever JavaScript does next. Throws

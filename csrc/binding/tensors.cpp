@@ -1,9 +1,7 @@
 #include "binding/tensors.h"
 
-#include <algorithm>
-
 #include "binding/arguments.h"
-#include "binding/shapes.h"
+#include "binding/new_tensor.h"
 #include "binding/tensor_handle.h"
 #include "core/transfer.h"
 
@@ -12,24 +10,17 @@ namespace fa::binding {
 namespace {
 
 /** The arguments all functions that make a tensor start with, and the tensor. */
-struct NewTensor {
-  explicit NewTensor(const Napi::CallbackInfo& call)
+struct Creation {
+  explicit Creation(const Napi::CallbackInfo& call)
       : stream(Environment::of(call.Env()).stream(to_text(call[0], "device"))),
         dtype(to_dtype(call[1], "dtype")),
-        shape(to_sizes(call[2], "shape")),
-        bytes(byte_size(dtype, shape, "shape", ErrorCode::kOutOfMemory)) {}
+        tensor("the tensor", dtype, to_sizes(call[2], "shape"), "shape") {}
 
-  TensorRef allocate() const {
-    TensorRef tensor;
-    tensor.storage = stream.allocate(bytes);
-    tensor.view = row_major(tensor.storage->data(), dtype, shape);
-    return tensor;
-  }
+  TensorRef allocate() const { return tensor.allocate(stream); }
 
   Stream& stream;
   DType dtype;
-  Sizes shape;
-  size_t bytes;
+  NewTensor tensor;
 };
 
 napi_typedarray_type carrier(DType dtype) {
@@ -71,19 +62,19 @@ const void* elements(const Napi::Value& value, DType dtype, int64_t count) {
 }  // namespace
 
 Napi::Value empty(const Napi::CallbackInfo& call) {
-  const NewTensor made(call);
+  const Creation made(call);
   return new_handle(call.Env(), made.allocate());
 }
 
 Napi::Value zeros(const Napi::CallbackInfo& call) {
-  const NewTensor made(call);
+  const Creation made(call);
   TensorRef tensor = made.allocate();
   made.stream.fill_zero(tensor.view, {{}, {tensor.storage}});
   return new_handle(call.Env(), std::move(tensor));
 }
 
 Napi::Value randn(const Napi::CallbackInfo& call) {
-  const NewTensor made(call);
+  const Creation made(call);
   if (!is_floating(made.dtype)) {
     reject(ErrorCode::kDType, "dtype", "float32, float16 or bfloat16", dtype_name(made.dtype));
   }
@@ -94,10 +85,10 @@ Napi::Value randn(const Napi::CallbackInfo& call) {
 }
 
 Napi::Value from_data(const Napi::CallbackInfo& call) {
-  const NewTensor made(call);
+  const Creation made(call);
   const DType data_dtype = to_dtype(call[4], "dataDtype");
   // All that may run JavaScript (getters of `shape`) has, so the array cannot change any more.
-  const int64_t count = static_cast<int64_t>(made.bytes / dtype_size(made.dtype));
+  const int64_t count = made.tensor.view().size();
   const void* data = elements(call[3], data_dtype, count);
   TensorRef tensor = made.allocate();
   if (count > 0) made.stream.upload(data, data_dtype, tensor);
@@ -117,12 +108,7 @@ Napi::Value convert(const Napi::CallbackInfo& call) {
   Stream& stream = Environment::of(call.Env()).stream(to_text(call[1], "device"));
   const DType dtype = to_dtype(call[2], "dtype");
   const TensorRef source = tensor_of(call[0], "tensor");
-  Sizes shape;
-  shape.rank = source.view.rank;
-  std::copy_n(source.view.shape, shape.rank, shape.values);
-  TensorRef target;
-  target.storage = stream.allocate(byte_size(dtype, shape, "tensor", ErrorCode::kOutOfMemory));
-  target.view = row_major(target.storage->data(), dtype, shape);
+  TensorRef target = NewTensor("the copy", dtype, shape_of(source.view), "tensor").allocate(stream);
   if (source.storage->stream() == &stream) {
     stream.convert(source.view, target.view, {{source.storage}, {target.storage}});
   } else {

@@ -1,13 +1,14 @@
 import { native } from '../native/addon.js';
 import { call, fail } from '../native/errors.js';
 import { show } from '../native/show.js';
-import { checkSameDevice, checkTensor, checkTensorDType } from '../tensor/check.js';
+import { checkSameDevice, checkTensor } from '../tensor/check.js';
 import { floating } from '../tensor/dtype.js';
-import { liveHandle, newTensor, type Tensor } from '../tensor/tensor.js';
+import { liveHandle, type Tensor } from '../tensor/tensor.js';
 import { denseProblem } from './dense.js';
 import type { AttentionOptions, ReturnLse, VarlenAttentionOptions } from './options.js';
 import { type Problem, release } from './problem.js';
 import { failShape } from './qkv.js';
+import { resultTensor } from './result.js';
 import { varlenProblem } from './varlen.js';
 
 /** What a forward call took and gave. */
@@ -80,7 +81,7 @@ export function flashAttentionVarlenBackward(
   return backward(dOut, state, varlenProblem(q, k, v, options, names), options.deterministic);
 }
 
-const names = { q: 'state.q', k: 'state.k', v: 'state.v' };
+const names = { q: 'state.q', k: 'state.k', v: 'state.v', out: 'state.out', lse: 'state.lse' };
 
 function checkState(state: ForwardState): ForwardState {
   if (typeof state !== 'object' || state === null) {
@@ -91,46 +92,35 @@ function checkState(state: ForwardState): ForwardState {
 
 function backward(
   dOut: Tensor,
-  { k, v, out, lse }: ForwardState,
+  { v, out, lse }: ForwardState,
   problem: Problem,
   deterministic = false,
 ): AttentionGradients {
-  const { args, q, outShape, lseShape, temporaries } = problem;
+  const { args, q, temporaries } = problem;
   try {
-    const expectLike = (
-      value: unknown,
-      argument: string,
-      dtype: Tensor['dtype'],
-      shape: number[],
-    ) => {
+    const handle = (value: unknown, argument: string) => {
       const tensor = checkTensor(value, argument);
-      checkTensorDType(tensor, [dtype], argument);
-      if (
-        tensor.shape.length !== shape.length ||
-        tensor.shape.some((n, axis) => n !== shape[axis])
-      ) {
-        failShape(argument, `[${shape.join(', ')}]`, tensor);
-      }
       checkSameDevice(tensor, q.device, argument);
       return liveHandle(tensor);
     };
     const backwardArgs = {
       ...args,
-      dOut: expectLike(dOut, 'dOut', q.dtype, outShape),
-      out: expectLike(out, 'state.out', q.dtype, outShape),
-      lse: expectLike(lse, 'state.lse', 'float32', lseShape),
+      dOut: handle(dOut, 'dOut'),
+      out: handle(out, 'state.out'),
+      lse: handle(lse, 'state.lse'),
       deterministic,
     };
+    // Where out does not fit v either, the caller's own tensor is named rather than the saved one.
+    if (dOut.shape.at(-1) !== v.shape.at(-1)) {
+      failShape('dOut', `[..., ${v.shape.at(-1)}], the head dim of state.v,`, dOut);
+    }
     const [dq, dk, dv, dSinks] = call(() => native().attentionBackward(backwardArgs), names);
     const gradients: AttentionGradients = {
-      dq: newTensor(dq, q.dtype, q.device, [...q.shape]),
-      dk: newTensor(dk, q.dtype, q.device, [...k.shape]),
-      dv: newTensor(dv, q.dtype, q.device, [...v.shape]),
+      dq: resultTensor(dq, q.device),
+      dk: resultTensor(dk, q.device),
+      dv: resultTensor(dv, q.device),
     };
-    if (dSinks !== null) {
-      const heads = args.layout === 0 || q.shape.length === 3 ? q.shape.length - 2 : 1;
-      gradients.dSinks = newTensor(dSinks, 'float32', q.device, [q.shape[heads]]);
-    }
+    if (dSinks !== null) gradients.dSinks = resultTensor(dSinks, q.device);
     return gradients;
   } finally {
     release(temporaries);

@@ -106,6 +106,5 @@ export function denseProblem(
       args.seqlensK = seqlensHandle(given.seqlensK, batch, q.device, temporaries);
     }
   }
-  const outShape = [batch, q.shape[1], q.shape[2], v.shape[3]];
-  return { args, q, names, outShape, lseShape: [batch, heads, seqlenQ], temporaries };
+  return { args, q, names, temporaries };
 }

@@ -9,9 +9,10 @@ import {
   checkTensorShape,
 } from '../tensor/check.js';
 import { floating } from '../tensor/dtype.js';
-import { liveHandle, newTensor } from '../tensor/tensor.js';
+import { liveHandle } from '../tensor/tensor.js';
 import { checkLayout } from './modifiers.js';
 import type { AttentionResult, Layout } from './options.js';
+import { resultTensor } from './result.js';
 
 /** Options of {@link mergeAttentionStates}. */
 export interface MergeOptions {
@@ -65,7 +66,7 @@ export function mergeAttentionStates(
   }
   const [out, lse] = call(() => native().mergeStates(outs, lses, layout));
   return {
-    out: newTensor(out, first.dtype, first.device, first.shape),
-    lse: newTensor(lse, 'float32', first.device, lseShape),
+    out: resultTensor(out, first.device),
+    lse: resultTensor(lse, first.device),
   };
 }

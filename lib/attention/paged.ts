@@ -91,6 +91,5 @@ export function pagedProblem(
   applyMasks(args, given, { batch, heads, seqlenQ, seqlenK }, q.device);
   const temporaries: Tensor[] = [];
   args.seqlensK = seqlensHandle(seqlensK, batch, q.device, temporaries);
-  const outShape = [...q.shape.slice(0, 3), vPages.shape[3]];
-  return { args, q, names, outShape, lseShape: [batch, heads, seqlenQ], temporaries };
+  return { args, q, names, temporaries };
 }

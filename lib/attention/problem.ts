@@ -2,17 +2,16 @@
 
 import { type NativeAttentionArgs, native } from '../native/addon.js';
 import { call } from '../native/errors.js';
-import { liveHandle, newTensor, type Tensor } from '../tensor/tensor.js';
+import { liveHandle, type Tensor } from '../tensor/tensor.js';
 import type { AttentionResult } from './options.js';
 import type { Names } from './qkv.js';
+import { resultTensor } from './result.js';
 
 export interface Problem {
   readonly args: NativeAttentionArgs;
   readonly q: Tensor;
   /** What the caller calls q, k and v. */
   readonly names: Names;
-  readonly outShape: number[];
-  readonly lseShape: number[];
   /** Tensors made for this call from plain arrays. */
   readonly temporaries: Tensor[];
 }
@@ -56,13 +55,11 @@ export function newArgs(q: Tensor, k: Tensor, v: Tensor, layout: 0 | 1): NativeA
 
 /** Enqueues the call. */
 export function run(problem: Problem): Tensor | AttentionResult {
-  const { args, q, names, outShape, lseShape, temporaries } = problem;
+  const { args, q, names, temporaries } = problem;
   try {
     const [out, lse] = call(() => native().attention(args), names);
-    const outDType = q.dtype === 'float8_e4m3' ? 'bfloat16' : q.dtype;
-    const outTensor = newTensor(out, outDType, q.device, outShape);
-    if (lse === null) return outTensor;
-    return { out: outTensor, lse: newTensor(lse, 'float32', q.device, lseShape) };
+    if (lse === null) return resultTensor(out, q.device);
+    return { out: resultTensor(out, q.device), lse: resultTensor(lse, q.device) };
   } finally {
     release(temporaries);
   }

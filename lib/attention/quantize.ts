@@ -10,10 +10,11 @@ import {
 } from '../tensor/check.js';
 import { checkDType, dtypeNumber, floating } from '../tensor/dtype.js';
 import { sameShape } from '../tensor/shape.js';
-import { isTensor, liveHandle, newTensor, type Tensor } from '../tensor/tensor.js';
+import { isTensor, liveHandle, type Tensor } from '../tensor/tensor.js';
 import { checkLayout } from './modifiers.js';
 import type { Layout } from './options.js';
 import { maxHeadDim } from './qkv.js';
+import { resultTensor } from './result.js';
 import { checkPer, scaleShapes } from './scales.js';
 
 /**
@@ -108,8 +109,8 @@ export function quantize(
   const seed = checkRotation(hadamard, dims.headDim, 'options.hadamard');
   const [values, scales] = call(() => native().quantize(liveHandle(tensor), layout, per, seed));
   return {
-    values: newTensor(values, 'float8_e4m3', tensor.device, [...tensor.shape]),
-    scales: newTensor(scales, 'float32', tensor.device, scaleShapesOf(dims)[per]),
+    values: resultTensor(values, tensor.device),
+    scales: resultTensor(scales, tensor.device),
     layout: layouts[layout],
     ...(seed === undefined ? {} : { hadamard: { seed } }),
   };
@@ -148,7 +149,7 @@ export function dequantize(quantized: Quantized, options?: DequantizeOptions): T
   const handle = call(() =>
     native().dequantize(liveHandle(values), liveHandle(scales), layout, seed, dtypeNumber[dtype]),
   );
-  return newTensor(handle, dtype, values.device, [...values.shape]);
+  return resultTensor(handle, values.device);
 }
 
 interface QuantizedDims {

@@ -72,7 +72,7 @@ export function varlenProblem(
 ): Problem {
   checkTensors(q, k, v, 3, names);
   const given = requireOptions(checkOptions(options, varlenKeys), 'cuSeqlensQ and cuSeqlensK');
-  const [totalQ, heads, headDim] = q.shape as [number, number, number];
+  const [, heads, headDim] = q.shape as [number, number, number];
   const [totalK, kvHeads] = k.shape as [number, number, number];
   if (k.shape[2] !== headDim) failShape(names.k, `[totalK, kvHeads, ${headDim}]`, k);
   if (v.shape[0] !== totalK || v.shape[1] !== kvHeads) {
@@ -96,6 +96,5 @@ export function varlenProblem(
   const temporaries: Tensor[] = [];
   args.cuSeqlensQ = intHandle(cuSeqlensQ, q.device, temporaries);
   args.cuSeqlensK = intHandle(cuSeqlensK, q.device, temporaries);
-  const outShape = [totalQ, heads, v.shape[2]];
-  return { args, q, names, outShape, lseShape: [heads, totalQ], temporaries };
+  return { args, q, names, temporaries };
 }

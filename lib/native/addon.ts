@@ -14,6 +14,11 @@ export interface NativeTensor {
   readonly __nativeTensor: never;
 }
 
+/** What a call gave: under {@link NativeAddon.description} dtype and shape. */
+export interface NativeResult extends NativeTensor {
+  readonly [description: symbol]: readonly [dtype: number, ...shape: number[]];
+}
+
 export interface NativeDeviceInfo {
   readonly name: string;
   readonly available: boolean;
@@ -125,6 +130,8 @@ export interface NativeDescription {
  * 5 float8_e4m3.
  */
 export interface NativeAddon {
+  /** The key of what a {@link NativeResult} tells of itself. */
+  readonly description: symbol;
   info(): NativeInfo;
   devices(): NativeDeviceInfo[];
   memory(): NativeMemory;
@@ -153,17 +160,17 @@ export interface NativeAddon {
   take(tensor: NativeTensor): Promise<ArrayBuffer>;
   /** Idempotent. */
   dispose(tensor: NativeTensor): void;
-  attention(args: NativeAttentionArgs): [out: NativeTensor, lse: NativeTensor | null];
+  attention(args: NativeAttentionArgs): [out: NativeResult, lse: NativeResult | null];
   attentionBackward(
     args: NativeBackwardArgs,
-  ): [dq: NativeTensor, dk: NativeTensor, dv: NativeTensor, dSinks: NativeTensor | null];
+  ): [dq: NativeResult, dk: NativeResult, dv: NativeResult, dSinks: NativeResult | null];
   plan(args: NativeAttentionArgs): NativePlan;
   /** outs [B, S, H, D] (layout 0) or [B, H, S, D] (1), lses [B, H, S] float32. */
   mergeStates(
     outs: NativeTensor[],
     lses: NativeTensor[],
     layout: 0 | 1,
-  ): [out: NativeTensor, lse: NativeTensor];
+  ): [out: NativeResult, lse: NativeResult];
   /**
    * [B, S, H, D] (layout 0) or [B, H, S, D] (1). per: a scale per 0 tensor, 1 head, 2 head and 128
    * tokens. seed: of a rotation.
@@ -173,14 +180,14 @@ export interface NativeAddon {
     layout: 0 | 1,
     per: number,
     seed: bigint | undefined,
-  ): [values: NativeTensor, scales: NativeTensor];
+  ): [values: NativeResult, scales: NativeResult];
   dequantize(
     values: NativeTensor,
     scales: NativeTensor,
     layout: 0 | 1,
     seed: bigint | undefined,
     dtype: number,
-  ): NativeTensor;
+  ): NativeResult;
   synchronize(device: string): Promise<void>;
   /**
    * One float64: milliseconds that the device spent on what was enqueued since the lap before; 0

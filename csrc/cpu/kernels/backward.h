@@ -48,21 +48,17 @@ struct BackwardWorkspace {
   float* softcap;  // derivative of the softcap, likewise
 };
 
-size_t layout(const BackwardArgs& b, char* at, BackwardWorkspace& w) {
+void layout(const BackwardArgs& b, Arena& arena, BackwardWorkspace& w) {
   const ForwardArgs& a = b.forward;
-  char* const begin = at;
-  const auto floats = [&](int64_t count) {
-    return reinterpret_cast<float*>(take(at, static_cast<size_t>(count) * sizeof(float)));
-  };
+  const auto floats = [&](int64_t count) { return arena.take<float>(count); };
   const int64_t dim = scratch_stride(a.head_dim), dim_v = scratch_stride(a.head_dim_v);
   const int64_t keys = round_up(a.tile_k, kRowSumStep);
-  w.panels = reinterpret_cast<BackwardPanel*>(
-      take(at, sizeof(BackwardPanel) * static_cast<size_t>(a.panels)));
+  w.panels = arena.take<BackwardPanel>(a.panels);
   for (int i = 0; i < a.panels; ++i) {
     float* const parts[] = {floats(dim * kPanelRows), floats(dim * kPanelRows),
                             floats(dim_v * kPanelRows), floats(dim * kPanelRows),
                             floats(dim_v * kPanelRows)};
-    if (begin == nullptr) continue;
+    if (arena.counts_only()) continue;
     BackwardPanel& panel = w.panels[i];
     panel.rows.q = parts[0];
     panel.rows.o = parts[1];
@@ -73,14 +69,13 @@ size_t layout(const BackwardArgs& b, char* at, BackwardWorkspace& w) {
   for (PanelScores& scores : w.scores) {
     scores.p = floats(keys * kPanelRows);
     scores.ds = floats(keys * kPanelRows);
-    scores.first = reinterpret_cast<uint8_t*>(take(at, static_cast<size_t>(keys)));
+    scores.first = arena.take<uint8_t>(keys);
   }
   w.k = floats(keys * dim);
   w.v = floats(keys * dim_v);
   w.bias = floats(keys * kPanelRows);
   w.softcap = floats(keys * kPanelRows);
   w.rows = floats(kLanes * larger(larger(dim, dim_v), keys));
-  return static_cast<size_t>(at - begin);
 }
 
 /** A row of `dim` numbers as floats, zeros up to the end of its last cache line. */
@@ -389,7 +384,8 @@ void backward_block(const BackwardArgs& b, const BackwardWorkspace& w, int panel
 void backward(const BackwardArgs& b, char* scratch) {
   const ForwardArgs& a = b.forward;
   BackwardWorkspace w;
-  layout(b, scratch, w);
+  Arena arena(scratch);
+  layout(b, arena, w);
   if (a.seqlen_k > 0) {
     const size_t rows = static_cast<size_t>(a.seqlen_k) * sizeof(float);
     std::memset(b.dk, 0, rows * static_cast<size_t>(padded_dim(a.head_dim)));
@@ -409,7 +405,9 @@ void backward(const BackwardArgs& b, char* scratch) {
 
 size_t backward_scratch(const BackwardArgs& b) {
   BackwardWorkspace w;
-  return layout(b, nullptr, w);
+  Arena arena(nullptr);
+  layout(b, arena, w);
+  return arena.used();
 }
 
 }  // namespace

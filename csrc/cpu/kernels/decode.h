@@ -497,17 +497,14 @@ void decode_keys(Decoder<Dtype, Rows>* heads, int64_t begin, int64_t end) {
 }
 
 template <int Dtype, int Rows>
-void decode_rows(const ForwardArgs& a, char* at) {
+void decode_rows(const ForwardArgs& a, char* scratch) {
   using Head = Decoder<Dtype, Rows>;
-  const auto take_floats = [&at](int count) {
-    return reinterpret_cast<float*>(take(at, sizeof(float) * static_cast<size_t>(count)));
-  };
-  auto* const heads =
-      reinterpret_cast<Head*>(take(at, sizeof(Head) * static_cast<size_t>(a.kv_heads)));
-  float* const row = take_floats(static_cast<int>(larger(a.head_dim, a.head_dim_v)));
+  Arena arena(scratch);
+  auto* const heads = arena.take<Head>(a.kv_heads);
+  float* const row = arena.take<float>(larger(a.head_dim, a.head_dim_v));
   for (int head = 0; head < a.kv_heads; ++head) {
-    float* const q = take_floats(Rows * a.head_dim);
-    float* const o = take_floats(Rows * a.head_dim_v);
+    float* const q = arena.take<float>(Rows * a.head_dim);
+    float* const o = arena.take<float>(Rows * a.head_dim_v);
     new (heads + head) Head(head_args(a, head), head * a.k_head_stride * kElementSize<Dtype>,
                             head * a.v_head_stride * kElementSize<Dtype>, q, o, row);
   }

@@ -19,31 +19,24 @@ struct Workspace {
   float* rows;
 };
 
-/** Lays the workspace out from `at` on; returns the bytes it takes (at may be null to measure). */
-size_t layout(const ForwardArgs& a, char* at, Workspace& w) {
-  char* const begin = at;
-  const size_t dim = static_cast<size_t>(padded_dim(a.head_dim)),
-               dim_v = static_cast<size_t>(padded_dim(a.head_dim_v));
-  const size_t keys = static_cast<size_t>(round_up(a.tile_k, 16));
-  const size_t widest = static_cast<size_t>(
-      larger(larger(padded_dim(a.head_dim), padded_dim(a.head_dim_v)), round_up(a.tile_k, 16)));
-  w.panels = reinterpret_cast<Panel*>(take(at, sizeof(Panel) * static_cast<size_t>(a.panels)));
+/** Lays the workspace out. */
+void layout(const ForwardArgs& a, Arena& arena, Workspace& w) {
+  const int64_t dim = padded_dim(a.head_dim), dim_v = padded_dim(a.head_dim_v);
+  const int64_t keys = round_up(a.tile_k, 16);
+  w.panels = arena.take<Panel>(a.panels);
   for (int i = 0; i < a.panels; ++i) {
-    char* const q = take(at, dim * kPanelRows * sizeof(float));
-    char* const o = take(at, dim_v * kPanelRows * sizeof(float));
-    if (begin != nullptr) {
-      w.panels[i].q = reinterpret_cast<float*>(q);
-      w.panels[i].o = reinterpret_cast<float*>(o);
-    }
+    float* const q = arena.take<float>(dim * kPanelRows);
+    float* const o = arena.take<float>(dim_v * kPanelRows);
+    if (arena.counts_only()) continue;
+    w.panels[i].q = q;
+    w.panels[i].o = o;
   }
-  w.k = reinterpret_cast<float*>(take(at, keys * dim * sizeof(float)));
-  w.v = reinterpret_cast<float*>(take(at, keys * dim_v * sizeof(float)));
-  w.s = reinterpret_cast<float*>(take(at, keys * kPanelRows * sizeof(float)));
-  w.pairs = reinterpret_cast<float*>(
-      take(at, kBf16Dot ? (keys + 1) / 2 * kPanelRows * sizeof(float) : 0));
-  w.bias = reinterpret_cast<float*>(take(at, keys * kPanelRows * sizeof(float)));
-  w.rows = reinterpret_cast<float*>(take(at, kLanes * widest * sizeof(float)));
-  return static_cast<size_t>(at - begin);
+  w.k = arena.take<float>(keys * dim);
+  w.v = arena.take<float>(keys * dim_v);
+  w.s = arena.take<float>(keys * kPanelRows);
+  w.pairs = arena.take<float>(kBf16Dot ? (keys + 1) / 2 * kPanelRows : 0);
+  w.bias = arena.take<float>(keys * kPanelRows);
+  w.rows = arena.take<float>(kLanes * larger(larger(dim, dim_v), keys));
 }
 
 /** Calls `body` with the number of vectors as a constant. */
@@ -266,8 +259,9 @@ void forward(const ForwardArgs& a, const Workspace& w) {
 }
 
 void forward(const ForwardArgs& a, char* scratch) {
+  Arena arena(scratch);
   Workspace w;
-  layout(a, scratch, w);
+  layout(a, arena, w);
   if constexpr (kBf16Dot) {
     if (a.q.dtype == kBFloat16 && a.k.dtype == kBFloat16 && a.v.dtype == kBFloat16)
       return forward<Element::kPair>(a, w);
@@ -276,8 +270,10 @@ void forward(const ForwardArgs& a, char* scratch) {
 }
 
 size_t forward_scratch(const ForwardArgs& a) {
+  Arena arena(nullptr);
   Workspace w;
-  return layout(a, nullptr, w);
+  layout(a, arena, w);
+  return arena.used();
 }
 
 }  // namespace

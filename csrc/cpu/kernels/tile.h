@@ -3,19 +3,12 @@
 #pragma once
 
 #include "cpu/kernels/panel.h"
+#include "cpu/kernels/scratch.h"
 
 namespace fa::cpu::FA_ISA {
 namespace {
 
 FA_ALWAYS_INLINE int padded_dim(int dim) { return round_up(dim, 16); }
-
-FA_ALWAYS_INLINE size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
-FA_ALWAYS_INLINE char* take(char*& at, size_t bytes) {
-  char* p = at;
-  at += aligned(bytes);
-  return p;
-}
 
 bool all_finite(const float* rows, int64_t stride, int count, int dim) {
   const VecI exponent = splat(0x7f800000);
