@@ -1,4 +1,4 @@
-// scripts/ptxas-report.mjs: what it reads out of ptxas' words and machine code, and the occupancy
+// scripts/ptxas: what it reads out of ptxas' words and machine code, and the occupancy
 // it computes.
 import {
   blocksPerMultiprocessor,
@@ -6,9 +6,9 @@ import {
   shortName,
   wgmmaAdvice,
   // @ts-expect-error: plain JavaScript
-} from '../scripts/ptxas-report.mjs';
+} from '../scripts/ptxas/parse.mjs';
 // @ts-expect-error: plain JavaScript
-import { overlap } from '../scripts/wgmma-schedule.mjs';
+import { overlap } from '../scripts/ptxas/schedule.mjs';
 
 const log = `ptxas info    : 0 bytes gmem
 ptxas info    : Compiling entry function '_Z1aPf' for 'sm_80'
