@@ -6,8 +6,18 @@ const { name } = require('./package.json');
 
 const chosen = process.env.FLASH_ATTENTION_ADDON;
 
+/** Whatever the file is called: `require` would take another name than `.node` for a script's. */
+function load(file) {
+  if (/\.(node|[cm]?js)$/.test(file)) return require(file);
+  const loaded = { exports: {} };
+  process.dlopen(loaded, file);
+  return loaded.exports;
+}
+
 try {
-  module.exports = chosen ? require(resolve(chosen)) : require('node-gyp-build')(__dirname);
+  const addon = chosen ? load(resolve(chosen)) : require('node-gyp-build')(__dirname);
+  if (typeof addon?.attention !== 'function') throw new Error(`it is no addon of ${name}`);
+  module.exports = addon;
 } catch (cause) {
   const what = chosen
     ? `the file FLASH_ATTENTION_ADDON names cannot be loaded: ${resolve(chosen)}`

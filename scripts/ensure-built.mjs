@@ -63,7 +63,7 @@ export function ensureBuilt() {
   const stamp = 'build-cmake/Release/built';
   if (isStale([stamp], native) || !builtAddon(stamp)) npm('run', 'build:native');
 
-  const outputs = ['index.js', 'index.cjs', 'index.d.ts', 'index.d.cts', 'cli.js'];
+  const outputs = ['index.js', 'index.cjs', 'index.d.ts', 'index.d.cts', 'cli.js', 'cli-main.js'];
   const typescript = ['tsup.config.ts', 'tsconfig.json', ...globFiles('lib', /\.ts$/)];
   const built = outputs.map((name) => `dist/${name}`);
   if (isStale(built, ['package.json', ...typescript])) npm('run', 'build:ts');

@@ -1,6 +1,7 @@
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
+import { Script } from 'node:vm';
 import { jest } from '@jest/globals';
 import { compareVersions, findAddon, requiredGlibc } from '../lib/cli/addon-file.js';
 import { judgeProbe, showChecks } from '../lib/cli/doctor.js';
@@ -9,6 +10,7 @@ import { nvidiaDriver } from '../lib/cli/doctor-devices.js';
 import { checkEnvironment } from '../lib/cli/doctor-environment.js';
 import { checkBinary, checkRuntime, checkVersion, loadProblem } from '../lib/cli/doctor-install.js';
 import { checkMemory, checkProcessor, x86Level } from '../lib/cli/doctor-machine.js';
+import { checkPermission } from '../lib/cli/doctor-permission.js';
 import { readProbe } from '../lib/cli/run-probe.js';
 import { packageJson } from '../lib/native/package.js';
 import {
@@ -172,6 +174,87 @@ describe('doctor', () => {
   });
 });
 
+describe('doctor says plainly', () => {
+  test.each([
+    ['a text', 'README.md'],
+    ['JSON', 'package.json'],
+    ['a script', 'dist/index.cjs'],
+    ['a folder', 'lib'],
+  ])('that FLASH_ATTENTION_ADDON names no addon but %s', async (_, name) => {
+    const env = { FLASH_ATTENTION_ADDON: path.join(root, name) };
+    const { status, checks } = await diagnose({ env });
+    expect(status).toBe(1);
+    expect(checks.loading.status).toBe('problem');
+    const { binary, 'binary format': format } = checks;
+    const judged = format ?? binary;
+    expect(judged.status).toBe('problem');
+    expect(judged.found).toMatch(/no native addon|is no file/);
+    for (const check of [checks.loading, judged]) {
+      expect(check.remedy).toContain('Correct FLASH_ATTENTION_ADDON or unset it.');
+      expect(check.found).not.toMatch(/token|is not a function/);
+    }
+  });
+
+  test('that no thread is not enough', async () => {
+    const { status, checks } = await diagnose({ env: { FLASH_ATTENTION_NUM_THREADS: '0' } });
+    expect(status).toBe(1);
+    expect(checks.FLASH_ATTENTION_NUM_THREADS).toMatchObject({
+      status: 'problem',
+      found: "'0' is no number of threads",
+      remedy: 'Set it to an integer from 1 to 1024, or unset it.',
+    });
+    expect(checks.device.found).toMatch(
+      /^cpu cannot be used: .*FLASH_ATTENTION_NUM_THREADS but received '0'/,
+    );
+  });
+
+  test("that Node's permission model keeps it from looking", async () => {
+    const model = process.allowedNodeEnvironmentFlags.has('--permission')
+      ? '--permission'
+      : '--experimental-permission';
+    const flags = ['--no-warnings', model, '--allow-fs-read=*'];
+    const { status, stdout, stderr } = await runCli(['doctor'], {}, flags);
+    expect({ status, stderr }).toEqual({ status: 1, stderr: '' });
+    expect(stdout).toMatch(
+      /^PROBLEM +permissions +Node's permission model is on and denies native addons, child/m,
+    );
+    expect(stdout).toMatch(/→ .*--allow-addons --allow-child-process/);
+    const enough = [...flags, '--allow-addons', '--allow-child-process'];
+    const allowed = await runCli(['doctor', '--json'], {}, enough);
+    expect(allowed.status).toBe(0);
+    const { checks } = JSON.parse(allowed.stdout) as Diagnosis & { checks: Check[] };
+    expect(checks).toContainEqual(ok('permissions', "Node's permission model is on and allows it"));
+  });
+});
+
+describe('the command on an old Node.js', () => {
+  const command = readFileSync(path.join(root, 'dist/cli.js'), 'utf8');
+
+  test.each(['18.20.4', '20.16.0', '12.22.12'])('%s is asked to be upgraded', async (version) => {
+    writeFileSync(
+      at('older.cjs'),
+      `Object.defineProperty(process, 'versions', {
+        value: { ...process.versions, node: '${version}' },
+      });`,
+    );
+    const result = await runCli(['info'], {}, ['--require', at('older.cjs')]);
+    const floor = packageJson.engines.node.replace('>=', '');
+    expect(result).toEqual({
+      status: 1,
+      stdout: '',
+      stderr:
+        `flash-attention needs Node.js ${floor} or later and this is ${version}. ` +
+        'Upgrade Node.js: https://nodejs.org/en/download\n',
+    });
+  });
+
+  test('is a file that it can read: no import to resolve, no syntax of later years', () => {
+    expect(() => new Script(command.replace(/^#!.*/, ''))).not.toThrow();
+    expect(command).not.toMatch(/\?\.|\?\?|#\w+ |\bawait\b|^import /m);
+    expect(command.length).toBeLessThan(2000);
+  });
+});
+
 describe('the parts of doctor', () => {
   const judge = (env: NodeJS.ProcessEnv) => checkEnvironment(env);
 
@@ -216,6 +299,18 @@ describe('the parts of doctor', () => {
     const bun = checkRuntime({ ...versions, bun: '1.4.0' } as NodeJS.ProcessVersions);
     expect(bun).toMatchObject({ status: 'note' });
     expect(bun.found).toContain('bun 1.4.0');
+  });
+
+  test('permissions', () => {
+    const granted = (...scopes: string[]) => ({ has: (scope: string) => scopes.includes(scope) });
+    expect(checkPermission(undefined)).toEqual([]);
+    expect(checkPermission(granted('fs.read', 'child', 'addon'), [])).toMatchObject([
+      { status: 'ok' },
+    ]);
+    const [nothing] = checkPermission(granted(), []);
+    expect(nothing.found).toMatch(/denies reading files, native addons, child processes$/);
+    const [old] = checkPermission(granted('fs.read'), ['--allow-addons']);
+    expect(old.found).toMatch(/denies child processes$/);
   });
 
   test('versions are compared number by number', () => {

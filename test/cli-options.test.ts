@@ -1,8 +1,12 @@
+import { linkSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { Command, CommanderError } from 'commander';
+import { CliError } from '../lib/cli/cli-error.js';
 import { hasColor, showBytes, showError, showSeconds } from '../lib/cli/format.js';
 import { toJson } from '../lib/cli/json.js';
 import { planOutputs } from '../lib/cli/outputs.js';
 import { addRunOptions, attentionOptions, type RunOptions } from '../lib/cli/run-options.js';
+import { scratchFolder } from './support/cli.js';
 
 /** The options of `run` as commander makes them of a command line. */
 function parse(...args: string[]): RunOptions {
@@ -80,7 +84,7 @@ describe('options of run', () => {
 
 describe('output files', () => {
   const plan = (out?: string, lse?: string) => {
-    const { files, wantsLse } = planOutputs(out, lse);
+    const { files, wantsLse } = planOutputs(out, lse, []);
     return [Object.fromEntries(files), wantsLse];
   };
 
@@ -102,6 +106,51 @@ describe('output files', () => {
     expect(() => plan('o.npz')).toThrow('--out o.npz: expected a name that ends in .npy');
     expect(() => plan('o.npy', 'lse')).toThrow('--lse lse: expected');
     expect(() => plan('x.npy', 'x.npy')).toThrow('a .npy file holds one array');
+    expect(() => plan('x.npy', './x.npy')).toThrow('a .npy file holds one array');
+    const both = ['out', 'lse'];
+    const shared = plan('x.safetensors', `${process.cwd()}/x.safetensors`);
+    expect(shared).toEqual([{ 'x.safetensors': both }, true]);
+  });
+
+  describe('are looked at where they shall go', () => {
+    const { folder, done } = scratchFolder();
+    afterAll(done);
+    const at = (name: string) => path.join(folder, name);
+    writeFileSync(at('q.npy'), 'q');
+    writeFileSync(at('old.npy'), 'old');
+    symlinkSync('q.npy', at('link.npy'));
+    linkSync(at('q.npy'), at('hard.npy'));
+    mkdirSync(at('folder.npy'));
+    symlinkSync(folder, at('here'));
+    symlinkSync('nowhere.npy', at('dangling.npy'));
+
+    test.each<[string, string, RegExp]>([
+      ['in no folder', 'no/out.npy', /--out .*no\/out\.npy: no such file, for there is no folder/],
+      ['below a file', 'q.npy/out.npy', /q\.npy is no folder/],
+      ['a folder', 'folder.npy', /is a folder/],
+      ['an input', 'q.npy', /is the input .*q\.npy, which it would replace/],
+      ['an input through a link', 'link.npy', /is the input/],
+      ['an input by its other name', 'hard.npy', /is the input/],
+      ['an input through a linked folder', 'here/q.npy', /is the input/],
+    ])('%s', (_, name, message) => {
+      expect(() => planOutputs(at(name), undefined, [at('q.npy')])).toThrow(message);
+      expect(() => planOutputs(undefined, at(name), ['-', at('q.npy')])).toThrow(CliError);
+    });
+
+    test('and may replace what is no input', () => {
+      for (const name of ['old.npy', 'new.npy', 'here/old.npy', 'dangling.npy']) {
+        expect(planOutputs(at(name), undefined, [at('q.npy')]).files.size).toBe(1);
+      }
+    });
+
+    test('one file under two names is one file', () => {
+      expect(() => planOutputs(at('old.npy'), at('here/old.npy'), [])).toThrow(
+        /is the file of --out/,
+      );
+      expect(() => planOutputs(at('new.npy'), at('here/new.npy'), [])).toThrow(
+        /is the file of --out/,
+      );
+    });
   });
 });
 

@@ -1,11 +1,14 @@
 // `flash-attention run`, the built command in processes of its own.
+import { spawnSync } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { jest } from '@jest/globals';
-import { withFile, writeFileOf } from '../lib/cli/files.js';
+import { withFile } from '../lib/cli/files.js';
 import { type FloatDType, floatDTypes, type HostTensor } from '../lib/cli/host-tensor.js';
 import { npyParts, readNpy } from '../lib/cli/npy.js';
 import type { RunReport } from '../lib/cli/run-report.js';
 import { openSafetensors, safetensorsParts } from '../lib/cli/safetensors.js';
+import { writeFileOf } from '../lib/cli/write-file.js';
 import {
   fromBfloat16Array,
   fromFloat16Array,
@@ -14,7 +17,7 @@ import {
   toBfloat16Array,
   toFloat16Array,
 } from '../lib/reference/index.js';
-import { fakeAddon, runCli, scratchFolder } from './support/cli.js';
+import { fakeAddon, root, runCli, scratchFolder } from './support/cli.js';
 
 // Every test starts processes, on machines that may be busy.
 jest.setTimeout(120_000);
@@ -195,6 +198,105 @@ describe('run', () => {
   });
 });
 
+describe('run and files', () => {
+  /** Three axes, three numbers each way apart from float32 and C order. */
+  function float64Npy({ shape, data }: HostTensor): Buffer {
+    const text = `{'descr': '<f8', 'fortran_order': False, 'shape': (${shape.join(', ')}), }\n`;
+    const header = Buffer.from(`\x93NUMPY\x01\x00\x00\x00${text}`, 'latin1');
+    header.writeUInt16LE(text.length, 8);
+    return Buffer.concat([header, new Uint8Array(Float64Array.from(data).buffer)]);
+  }
+
+  test('a write that is killed half-way leaves the old file', async () => {
+    const files = await writeNpy('killed', inputs('float32'));
+    writeFileSync(at('precious.npy'), 'precious');
+    writeFileSync(
+      at('kill.cjs'),
+      `const { promises } = require('node:fs');
+       const { open } = promises;
+       promises.open = async (...args) => {
+         const handle = await open(...args);
+         const write = handle.write.bind(handle);
+         handle.write = async (bytes, offset, length, position) => {
+           await write(bytes, offset, length >> 1, position);
+           process.kill(process.pid, 'SIGKILL');
+         };
+         return handle;
+       };
+       require('node:module').syncBuiltinESMExports();`,
+    );
+    const command = ['run', ...files, '--out', at('precious.npy')];
+    const { status } = await runCli(command, {}, ['--require', at('kill.cjs')]);
+    expect(status).toBe(-1);
+    expect(readFileSync(at('precious.npy'), 'utf8')).toBe('precious');
+  });
+
+  test('a file that finds no room leaves the old one, and nothing of itself', async () => {
+    const files = await writeNpy('full', inputs('float32'));
+    mkdirSync(at('full'));
+    writeFileSync(at('full/out.npy'), 'precious');
+    const command = [process.execPath, path.join(root, 'dist/cli.js'), 'run', ...files];
+    const limited = ['-c', 'ulimit -f 4; exec "$@"', 'sh', ...command, '--out', at('full/out.npy')];
+    const { status, stderr } = spawnSync('sh', limited);
+    expect(status).toBe(1);
+    expect(String(stderr)).toMatch(/^error: .*full\/out\.npy: /m);
+    expect(readFileSync(at('full/out.npy'), 'utf8')).toBe('precious');
+    expect(readdirSync(at('full'))).toEqual(['out.npy']);
+  });
+
+  test('bfloat16 in .npy is announced as what NumPy shows', async () => {
+    const files = await writeNpy('announced', inputs('bfloat16'));
+    const { stdout } = await runCli(['run', ...files, '--out', at('b16.npy'), '--json']);
+    const { notes } = JSON.parse(stdout) as RunReport;
+    expect(notes).toHaveLength(1);
+    expect(notes[0]).toMatch(/b16\.npy: bfloat16, which NumPy shows as .*\|V2.*ml_dtypes/);
+    const lseOnly = await runCli(['run', ...files, '--lse', at('l16.npy')]);
+    expect(lseOnly.stdout).not.toMatch(/NumPy/);
+  });
+
+  test('float64 is converted with a note', async () => {
+    const files = await writeNpy('doubles', inputs('float32'));
+    writeFileSync(files[0], float64Npy(host('q', 'float32')));
+    const { status, stdout } = await runCli(['run', ...files, '--out', at('o64.npy'), '--check']);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^note +.*doubles\.q\.npy: float64, converted to float32$/m);
+    expectClose(decode(await readBack('o64.npy')), exact('float32', {}).out, tolerance.float32);
+  });
+
+  test('- is standard input, for an array or for all of them', async () => {
+    const [q, ...others] = await writeNpy('piped', inputs('float32'));
+    const input = readFileSync(q);
+    const one = await runCli(['run', '-', ...others, '--out', at('p1.npy')], { input });
+    expect(one).toMatchObject({ status: 0, stderr: '' });
+    expectClose(decode(await readBack('p1.npy')), exact('float32', {}).out, tolerance.float32);
+    await writeFileOf(at('piped.safetensors'), safetensorsParts(inputs('float32')));
+    const three = ['run', '-', '--out', at('p2.npy')];
+    const all = await runCli(three, { input: readFileSync(at('piped.safetensors')) });
+    expect(all).toMatchObject({ status: 0, stderr: '' });
+    expect(await readBack('p2.npy')).toEqual(await readBack('p1.npy'));
+
+    const cut = await runCli(['run', '-', ...others], { input: input.subarray(0, 900) });
+    expect(cut).toMatchObject({ status: 1, stdout: '' });
+    expect(cut.stderr).toMatch(/^error: standard input: shape .* takes \d+ bytes but \d+ are/);
+    const none = await runCli(['run', '-'], { input: new Uint8Array() });
+    expect(none.stderr).toMatch(/^error: standard input: is not a safetensors file: too short/);
+    const twice = await runCli(['run', '-', '-', others[0]]);
+    expect(twice.stderr).toMatch(/^error: - is standard input, which can be one file only/);
+  });
+
+  test('the file on standard input is an input too', async () => {
+    const [q, ...others] = await writeNpy('redirected', inputs('float32'));
+    const stdin = openSync(q, 'r');
+    const args = [path.join(root, 'dist/cli.js'), 'run', '-', ...others, '--out', q];
+    const { status, stderr } = spawnSync(process.execPath, args, {
+      stdio: [stdin, 'pipe', 'pipe'],
+    });
+    closeSync(stdin);
+    expect(status).toBe(1);
+    expect(String(stderr)).toMatch(/is the file on standard input, which it would replace/);
+  });
+});
+
 describe('run says what is wrong and exits with 1', () => {
   let files: string[];
   beforeAll(async () => {
@@ -242,6 +344,11 @@ describe('run says what is wrong and exits with 1', () => {
       'a folder that is not there',
       () => [...files, '--out', at('no/out.npy')],
       /no\/out\.npy: no such file/,
+    ],
+    [
+      'a result in place of an input',
+      () => [...files, '--out', files[1]],
+      /--out .*: is the input .*, which it would replace/,
     ],
     ['an unknown option', () => [...files, '--cuasal'], /unknown option '--cuasal'/],
   ])('%s', async (_, args, message) => {

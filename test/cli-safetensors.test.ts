@@ -2,9 +2,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import fc from 'fast-check';
 import { CliError } from '../lib/cli/cli-error.js';
-import { withFile, writeFileOf } from '../lib/cli/files.js';
+import { withFile } from '../lib/cli/files.js';
 import type { HostTensor } from '../lib/cli/host-tensor.js';
 import { openSafetensors, safetensorsParts } from '../lib/cli/safetensors.js';
+import { writeFileOf } from '../lib/cli/write-file.js';
 import { scratchFolder } from './support/cli.js';
 
 const { folder, done } = scratchFolder();

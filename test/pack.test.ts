@@ -59,7 +59,7 @@ const allowed = [
   /^dist\/(index|reference)\.(js|cjs|d\.ts|d\.cts)$/,
   /^dist\/chunk-\w+\.c?js$/,
   /^dist\/[\w-]+\.d\.c?ts$/, // declarations that entry points share
-  /^dist\/cli\.js$/,
+  /^dist\/cli(-main)?\.js$/,
   /^cmake\/\w+\.cmake$/,
   /^csrc\/(core|cpu|cpu\/kernels|binding)\/\w+\.(h|cpp|map)$/,
   /^csrc\/cuda\/(\w+\/)?\w+\.(h|cpp|cu)$/, // and nothing of csrc/simt, which only tests use

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // The command line of flash-attention. Results go to stdout, everything else to stderr.
 import { Command } from 'commander';
 import { FlashAttentionError } from '../index.js';
@@ -55,7 +54,7 @@ addRunOptions(
   program
     .command('run')
     .description('attention over your own q, k and v')
-    .argument('<files...>', 'q.npy k.npy v.npy, or one .safetensors file'),
+    .argument('<files...>', 'q.npy k.npy v.npy, or one .safetensors file; - is standard input'),
 ).action((files, options) => exitWith(run(files, options)));
 
 program

@@ -43,7 +43,11 @@ export function deviceProblem(error: string, wanted: string | undefined): Check 
   const remedy = asked
     ? `Choose another: unset FLASH_ATTENTION_DEVICE or leave out --device. There is no silent fallback.`
     : 'See the checks above.';
-  return problem('device', error, remedy);
+  const found = error.replace(
+    /^Expected \S+ to be a usable device but received '(.+?)': /,
+    '$1 cannot be used: ',
+  );
+  return problem('device', found, remedy);
 }
 
 /** The results of the tiny attention calls, one line for all types. */

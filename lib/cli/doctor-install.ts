@@ -15,6 +15,12 @@ import { showBytes } from './format.js';
 const buildRemedy =
   'Run "npx flash-attention build" to compile it here (it says what is missing), or install the package again.';
 
+const chosenRemedy = 'Correct FLASH_ATTENTION_ADDON or unset it.';
+
+/** What to do about a binary that cannot be used. */
+const remedyFor = (file: AddonFile | undefined): string =>
+  file?.kind === 'FLASH_ATTENTION_ADDON' ? chosenRemedy : buildRemedy;
+
 /** The Node-API version the addon is written against. */
 const napiVersion = 8;
 
@@ -55,11 +61,11 @@ export function checkPlatform(): Check {
 export function checkBinary(file: AddonFile | undefined = findAddon()): Check[] {
   if (!file) return [problem('binary', 'none found for this system', buildRemedy)];
   if (!existsSync(file.path)) {
-    return [problem('binary', `${file.path} does not exist`, 'Correct FLASH_ATTENTION_ADDON.')];
+    return [problem('binary', `${file.path} does not exist`, remedyFor(file))];
   }
   const stat = statSync(file.path);
   if (!stat.isFile()) {
-    return [problem('binary', `${file.path} is no file`, 'Correct FLASH_ATTENTION_ADDON.')];
+    return [problem('binary', `${file.path} is no file`, remedyFor(file))];
   }
   const size = showBytes(stat.size);
   const checks = [ok('binary', `${file.path} (${file.kind}, ${size})`)];
@@ -72,54 +78,66 @@ export function checkBinary(file: AddonFile | undefined = findAddon()): Check[] 
       ),
     );
   }
-  if (process.platform === 'linux') checks.push(...checkFormat(file.path));
+  if (process.platform === 'linux') checks.push(...checkFormat(file));
   return checks;
 }
 
-function checkFormat(file: string): Check[] {
-  const start = readFileSync(file).subarray(0, 64).toString('latin1');
+function checkFormat(file: AddonFile): Check[] {
+  const remedy = remedyFor(file);
+  const start = readFileSync(file.path).subarray(0, 64).toString('latin1');
   if (!start.startsWith('\x7fELF')) {
     const what = start.startsWith('version https://git-lfs') ? 'a Git LFS pointer' : 'no ELF file';
-    return [problem('binary format', `${what}: truncated, or of another system`, buildRemedy)];
+    const why = 'no native addon, or one that is truncated or of another system';
+    return [problem('binary format', `${what}: ${why}`, remedy)];
   }
-  const needed = requiredGlibc(file);
+  const needed = requiredGlibc(file.path);
   const there = systemGlibc();
   if (!needed) return [];
   if (!there) {
     const found = `it is made for glibc, which this system lacks`;
-    return [problem('glibc', found, buildRemedy)];
+    return [problem('glibc', found, remedy)];
   }
   if (compareVersions(there, needed) < 0) {
     const found = `the binary needs ${needed}, this system has ${there}`;
-    return [problem('glibc', found, `${buildRemedy} Or use a newer system.`)];
+    return [problem('glibc', found, `${remedy} Or use a newer system.`)];
   }
   return [ok('glibc', `${there}; the binary needs ${needed} or later`)];
 }
 
 /** What the loader said, with advice for the causes people meet. */
-export function loadProblem(error: string): Check {
-  const advice = loaderAdvice.find(({ pattern }) => pattern.test(error));
-  return problem('loading', error, advice?.remedy ?? buildRemedy);
+export function loadProblem(error: string, file?: AddonFile): Check {
+  const advice = loaderAdvice.find(({ pattern }) => pattern.test(error))?.advice;
+  const remedy = remedyFor(file);
+  return problem('loading', error, advice ? advice(remedy) : remedy);
 }
 
-const loaderAdvice: readonly { pattern: RegExp; remedy: string }[] = [
-  { pattern: /GLIBC_[\d.]+' not found/, remedy: `${buildRemedy} Or use a newer system.` },
+const loaderAdvice: readonly { pattern: RegExp; advice: (remedy: string) => string }[] = [
+  { pattern: /GLIBC_[\d.]+' not found/, advice: (remedy) => `${remedy} Or use a newer system.` },
+  {
+    pattern: /loading addons is disabled/i,
+    advice: () => 'Node.js was told to load none: start it without --no-addons.',
+  },
   {
     pattern: /failed to map segment|Operation not permitted/i,
-    remedy: 'The folder is on a file system mounted noexec: install elsewhere or remount it.',
+    advice: () => 'The folder is on a file system mounted noexec: install elsewhere or remount it.',
   },
   {
     pattern: /invalid ELF header|file too short|wrong ELF class|not a valid Win32|mach-o/i,
-    remedy: `The file is truncated or of another system, as when node_modules was copied. ${buildRemedy}`,
+    advice: (remedy) =>
+      'The file is no addon, or truncated or of another system, as when node_modules was copied. ' +
+      remedy,
   },
   {
     pattern: /libasan|libtsan|libubsan|__asan|__tsan|ASan runtime/i,
-    remedy: 'This is a sanitizer build: preload its runtime with LD_PRELOAD, or build again.',
+    advice: () => 'This is a sanitizer build: preload its runtime with LD_PRELOAD, or build again.',
   },
-  { pattern: /SIGILL/, remedy: `The processor lacks instructions the binary uses. ${buildRemedy}` },
   {
-    pattern: /did not self-register|napi_register_module/,
-    remedy: `The file is no addon, or one of another package. ${buildRemedy}`,
+    pattern: /SIGILL/,
+    advice: (remedy) => `The processor lacks instructions the binary uses. ${remedy}`,
+  },
+  {
+    pattern: /did not self-register|napi_register_module|is no addon of/,
+    advice: (remedy) => `The file is no addon, or one of another package. ${remedy}`,
   },
 ];
 

@@ -1,4 +1,5 @@
 import { packageJson } from '../native/package.js';
+import { findAddon } from './addon-file.js';
 import { type Check, ok, problem, type Status } from './doctor-check.js';
 import { checkAttention, checkOtherDevices, deviceProblem } from './doctor-devices.js';
 import { checkEnvironment } from './doctor-environment.js';
@@ -10,6 +11,7 @@ import {
   loadProblem,
 } from './doctor-install.js';
 import { checkBuildTools, checkMemory, checkProcessor } from './doctor-machine.js';
+import { checkPermission } from './doctor-permission.js';
 import { paint } from './format.js';
 import { toJson } from './json.js';
 import type { ProbeStage } from './probe.js';
@@ -20,15 +22,18 @@ import { type ProbeResult, runProbe } from './run-probe.js';
  * exit code: 1 when something is broken or the wanted device cannot be used.
  */
 export async function doctor(options: { device?: string; json?: boolean }): Promise<number> {
-  const checks = [
-    checkRuntime(),
-    checkPlatform(),
-    ...checkEnvironment(process.env),
-    ...checkBinary(),
-    ...judgeProbe(await runProbe(options.device), options.device),
-    ...checkMemory(),
-    checkBuildTools(),
-  ];
+  const checks = [checkRuntime(), ...checkPermission()];
+  // What is denied cannot be looked at.
+  if (!checks.some(({ name, status }) => name === 'permissions' && status === 'problem')) {
+    checks.push(
+      checkPlatform(),
+      ...checkEnvironment(process.env),
+      ...checkBinary(),
+      ...judgeProbe(await runProbe(options.device), options.device),
+      ...checkMemory(),
+      checkBuildTools(),
+    );
+  }
   const healthy = !checks.some(({ status }) => status === 'problem');
   const { name, version } = packageJson;
   console.log(options.json ? toJson({ name, version, healthy, checks }) : showChecks(checks));
@@ -53,7 +58,7 @@ export function judgeProbe(
   const [listed] = pick('devices');
   if (listed) checks.push(...checkOtherDevices(listed.devices, used?.device ?? ''));
   const results = pick('attention');
-  if (failure && failedStage === 'load') checks.push(loadProblem(failure));
+  if (failure && failedStage === 'load') checks.push(loadProblem(failure, findAddon()));
   else if (failure && failedStage === 'device') checks.push(deviceProblem(failure, wanted));
   else if (failure) {
     const remedy = 'Please report this with the output of "flash-attention doctor --json".';

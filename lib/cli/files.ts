@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { CliError, messageOf } from './cli-error.js';
 import { withProgress } from './progress.js';
@@ -13,8 +14,15 @@ export interface InputFile {
   read(position: number, length: number): Promise<ArrayBuffer>;
 }
 
-/** Opens `path` for `use`, and closes it whatever happens. System errors become messages. */
+/** What stands for standard input among the files of a command line. */
+export const standardInput = '-';
+
+/**
+ * Opens `path` for `use`, and closes it whatever happens. System errors become messages. `-` is
+ * standard input.
+ */
 export async function withFile<T>(path: string, use: (file: InputFile) => Promise<T>): Promise<T> {
+  if (path === standardInput) return use(await readStandardInput());
   let handle: FileHandle | undefined;
   try {
     handle = await open(path);
@@ -67,29 +75,26 @@ function allocate(path: string, length: number): ArrayBuffer {
   }
 }
 
-/** Writes `parts` one after the other as the new contents of `path`. */
-export async function writeFileOf(path: string, parts: readonly ArrayBufferView[]): Promise<void> {
-  const total = parts.reduce((sum, part) => sum + part.byteLength, 0);
-  try {
-    const handle = await open(path, 'w');
-    try {
-      await withProgress(`writing ${path}`, total, async (progress) => {
-        let done = 0;
-        for (const part of parts) {
-          for (let offset = 0; offset < part.byteLength; ) {
-            const piece = Math.min(pieceBytes, part.byteLength - offset);
-            const view = new Uint8Array(part.buffer, part.byteOffset + offset, piece);
-            const { bytesWritten } = await handle.write(view, 0, piece, done);
-            offset += bytesWritten;
-            done += bytesWritten;
-            progress.update(done);
-          }
-        }
-      });
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    throw new CliError(`${path}: ${messageOf(error)}`);
+/** All of standard input, in memory: a pipe can be read but once, and not from the middle. */
+async function readStandardInput(): Promise<InputFile> {
+  const path = 'standard input';
+  if (process.stdin.isTTY) {
+    throw new CliError(`${path}: is a terminal; pipe or redirect a file into it`);
   }
+  if (fstatSync(0).isDirectory()) throw new CliError(`${path}: is a folder`);
+  const pieces: Buffer[] = [];
+  const bytes = await withProgress(`reading ${path}`, undefined, async () => {
+    for await (const piece of process.stdin) pieces.push(piece as Buffer);
+    return Buffer.concat(pieces);
+  });
+  return {
+    path,
+    size: bytes.length,
+    read: async (position, length) => {
+      if (position + length > bytes.length) {
+        throw new CliError(`${path}: ends after ${bytes.length} bytes, before its data does`);
+      }
+      return new Uint8Array(bytes.subarray(position, position + length)).buffer;
+    },
+  };
 }

@@ -1,6 +1,6 @@
 import { type DeviceName, type Tensor, tensor } from '../index.js';
 import { CliError } from './cli-error.js';
-import { type InputFile, withFile } from './files.js';
+import { type InputFile, standardInput, withFile } from './files.js';
 import type { FloatDType, HostTensor } from './host-tensor.js';
 import { isNpy, readNpy } from './npy.js';
 import { openSafetensors } from './safetensors.js';
@@ -11,6 +11,8 @@ export interface InputOptions {
   /** What to compute in, and what 16-bit integers are the bits of. Default: as the file says. */
   readonly dtype?: FloatDType;
   readonly device: DeviceName;
+  /** Told what was converted on the way. */
+  readonly note: (text: string) => void;
 }
 
 export interface Inputs {
@@ -27,6 +29,9 @@ export interface Inputs {
  * read.
  */
 export async function loadInputs(paths: readonly string[], options: InputOptions): Promise<Inputs> {
+  if (paths.filter((path) => path === standardInput).length > 1) {
+    throw new CliError('- is standard input, which can be one file only');
+  }
   if (paths.length === 1) return withFile(paths[0], (file) => loadSafetensors(file, options));
   if (paths.length === 3) return loadNpy(paths, options);
   throw new CliError(
@@ -45,9 +50,9 @@ async function loadSafetensors(file: InputFile, options: InputOptions): Promise<
 function loadNpy(paths: readonly string[], options: InputOptions): Promise<Inputs> {
   const read = (path: string) =>
     withFile(path, async (file) => {
-      if (await startsAsNpy(file)) return readNpy(file, options.dtype);
+      if (await startsAsNpy(file)) return readNpy(file, options.dtype, options.note);
       const hint = 'Give a .safetensors file alone.';
-      throw new CliError(`${path}: is not a .npy file. ${hint}`);
+      throw new CliError(`${file.path}: is not a .npy file. ${hint}`);
     });
   return load((n) => read(paths[n]), options);
 }

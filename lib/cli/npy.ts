@@ -22,6 +22,8 @@ const maxHeaderBytes = 1 << 20;
 interface Header {
   readonly descr: string;
   readonly shape: number[];
+  /** Whether the first axis is the one whose elements lie side by side. */
+  readonly fortran: boolean;
   readonly dataOffset: number;
 }
 
@@ -31,22 +33,71 @@ export function isNpy(start: ArrayBuffer): boolean {
 }
 
 /**
- * Reads a .npy file of float32, float16 or bfloat16, in either byte order.
+ * Reads a .npy file of float32, float16 or bfloat16, in either byte order. float64 becomes float32
+ * and Fortran order row-major order; `note` is told.
  *
  * @param bits what uint16 or int16 elements are the bits of: NumPy has no bfloat16 of its own, so
  * that it is also found under these types.
  */
-export async function readNpy(file: InputFile, bits?: FloatDType): Promise<HostTensor> {
-  const { descr, shape, dataOffset } = await readHeader(file);
-  const { dtype, order } = elementType(file, descr, bits);
+export async function readNpy(
+  file: InputFile,
+  bits?: FloatDType,
+  note: (text: string) => void = () => undefined,
+): Promise<HostTensor> {
+  const { descr, shape, fortran, dataOffset } = await readHeader(file);
+  const { dtype: stored, order } = elementType(file, descr, bits);
   const size = shape.reduce((product, length) => product * length, 1);
-  const expected = size * bytesPerElement(dtype);
+  const expected = size * (stored === 'float64' ? 8 : bytesPerElement(stored));
   const found = file.size - dataOffset;
   if (!Number.isSafeInteger(size) || found !== expected) {
-    const what = `shape [${shape.join(', ')}] of ${dtype}`;
+    const what = `shape [${shape.join(', ')}] of ${stored}`;
     throw new CliError(`${file.path}: ${what} takes ${expected} bytes but ${found} are there`);
   }
-  return { dtype, shape, data: elementsOf(await file.read(dataOffset, expected), dtype, order) };
+  const dtype = stored === 'float64' ? 'float32' : stored;
+  const data =
+    stored === 'float64'
+      ? await readFloat64(file, dataOffset, size, order)
+      : elementsOf(await file.read(dataOffset, expected), stored, order);
+  if (stored === 'float64') note(`${file.path}: float64, converted to float32`);
+  if (!fortran) return { dtype, shape, data };
+  note(`${file.path}: in Fortran order, converted to row-major order`);
+  return { dtype, shape, data: fromFortran(data, shape) };
+}
+
+/** Elements of one piece of a float64 file: twice the file would be too much to hold. */
+const pieceElements = 1 << 22;
+
+async function readFloat64(
+  file: InputFile,
+  start: number,
+  size: number,
+  order: 'LE' | 'BE',
+): Promise<Float32Array> {
+  const result = new Float32Array(size);
+  for (let done = 0; done < size; done += pieceElements) {
+    const count = Math.min(pieceElements, size - done);
+    const piece = new DataView(await file.read(start + 8 * done, 8 * count));
+    for (let i = 0; i < count; i++) result[done + i] = piece.getFloat64(8 * i, order === 'LE');
+  }
+  return result;
+}
+
+/** The elements of `shape` with the last axis innermost, from an array where the first one is. */
+function fromFortran<T extends Float32Array | Uint16Array>(data: T, shape: readonly number[]): T {
+  const result = data.slice() as T;
+  const strides = shape.map((_, axis) => shape.slice(0, axis).reduce((a, b) => a * b, 1));
+  const position = shape.map(() => 0);
+  let from = 0;
+  for (let at = 0; at < result.length; at++) {
+    result[at] = data[from];
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      from += strides[axis];
+      if (++position[axis] < shape[axis]) break;
+      from -= position[axis] * strides[axis];
+      position[axis] = 0;
+    }
+  }
+  return result;
 }
 
 async function readHeader(file: InputFile): Promise<Header> {
@@ -71,7 +122,7 @@ function latin1(bytes: ArrayBuffer): string {
   return Buffer.from(bytes).toString('latin1');
 }
 
-function parseDictionary(file: InputFile, text: string): { descr: string; shape: number[] } {
+function parseDictionary(file: InputFile, text: string): Omit<Header, 'dataOffset'> {
   const descr = /['"]descr['"]\s*:\s*(\[|['"]([^'"]*)['"])/.exec(text);
   const fortran = /['"]fortran_order['"]\s*:\s*(True|False)/.exec(text)?.[1];
   const shape = /['"]shape['"]\s*:\s*\(([\d\s,L]*)\)/.exec(text)?.[1];
@@ -84,19 +135,15 @@ function parseDictionary(file: InputFile, text: string): { descr: string; shape:
   const lengths = shape.split(',').map((part) => part.trim().replace(/L$/, ''));
   const axes = lengths.filter(Boolean).map(Number);
   // With one axis at most, both orders are the same.
-  if (fortran === 'True' && axes.filter((length) => length !== 1).length > 1) {
-    throw new CliError(
-      `${file.path}: is in Fortran order. Save it with np.save(path, np.ascontiguousarray(x)).`,
-    );
-  }
-  return { descr: descr[2], shape: axes };
+  const isOrdered = axes.filter((length) => length !== 1).length > 1;
+  return { descr: descr[2], shape: axes, fortran: fortran === 'True' && isOrdered };
 }
 
 function elementType(
   file: InputFile,
   descr: string,
   bits: FloatDType | undefined,
-): { dtype: FloatDType; order: 'LE' | 'BE' } {
+): { dtype: FloatDType | 'float64'; order: 'LE' | 'BE' } {
   const order = descr.startsWith('>') ? 'BE' : 'LE';
   switch (descr.replace(/^[<>|=]/, '')) {
     case 'f4':
@@ -112,12 +159,10 @@ function elementType(
         `${file.path}: holds 16-bit integers. If they are the bits of bfloat16 numbers, add --dtype bfloat16.`,
       );
     case 'f8':
-      throw new CliError(
-        `${file.path}: holds float64. Save it with np.save(path, x.astype(np.float32)).`,
-      );
+      return { dtype: 'float64', order };
     default:
       throw new CliError(
-        `${file.path}: holds elements of type '${descr}'; expected float32 ('<f4'), float16 ('<f2') or bfloat16 ('<V2')`,
+        `${file.path}: holds elements of type '${descr}'; expected float32 ('<f4'), float16 ('<f2'), bfloat16 ('<V2') or float64 ('<f8')`,
       );
   }
 }

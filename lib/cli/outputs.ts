@@ -1,9 +1,10 @@
 import type { Tensor } from '../index.js';
 import { CliError } from './cli-error.js';
-import { writeFileOf } from './files.js';
+import { checkOutputPaths, isSamePath, type OutputPath } from './check-paths.js';
 import type { FloatDType, HostTensor } from './host-tensor.js';
 import { npyParts } from './npy.js';
 import { safetensorsParts } from './safetensors.js';
+import { writeFileOf } from './write-file.js';
 
 type Format = 'npy' | 'safetensors';
 
@@ -20,27 +21,47 @@ export interface OutputPlan {
   readonly wantsLse: boolean;
 }
 
-/** Checked before anything is computed: a typing error must not cost the result. */
-export function planOutputs(out: string | undefined, lse: string | undefined): OutputPlan {
+/**
+ * Checked before anything is computed: a typing error must not cost the result, and no result may
+ * cost an input.
+ */
+export function planOutputs(
+  out: string | undefined,
+  lse: string | undefined,
+  inputs: readonly string[],
+): OutputPlan {
   const files = new Map<string, ('out' | 'lse')[]>();
+  const paths: OutputPath[] = [];
   if (out !== undefined) {
     const both = formatOf(out, '--out') === 'safetensors' && lse === undefined;
     files.set(out, both ? ['out', 'lse'] : ['out']);
+    paths.push({ option: '--out', path: out });
   }
   if (lse !== undefined) {
-    if (formatOf(lse, '--lse') === 'npy' && files.has(lse)) {
+    const format = formatOf(lse, '--lse');
+    const isShared = out !== undefined && isSamePath(out, lse);
+    if (isShared && (format === 'npy' || formatOf(out, '--out') === 'npy')) {
       throw new CliError(`--lse ${lse}: is the file of --out; a .npy file holds one array`);
     }
-    files.set(lse, [...(files.get(lse) ?? []), 'lse']);
+    if (isShared) files.set(out, ['out', 'lse']);
+    else files.set(lse, ['lse']);
+    paths.push({ option: '--lse', path: lse });
   }
+  checkOutputPaths(paths, inputs);
   return { files, wantsLse: [...files.values()].some((names) => names.includes('lse')) };
 }
+
+/** NumPy has no bfloat16; files of the ml_dtypes package look the same. */
+const numpyView =
+  'bfloat16, which NumPy shows as two-byte void, dtype |V2; numbers again with ' +
+  'import ml_dtypes; np.load(path).view(ml_dtypes.bfloat16)';
 
 /** Writes the planned files. Results of a rank 3 input are written without the batch axis. */
 export async function writeOutputs(
   plan: OutputPlan,
   results: { out: Tensor; lse?: Tensor },
   batched: boolean,
+  note: (text: string) => void,
 ): Promise<void> {
   for (const [path, names] of plan.files) {
     const tensors: Record<string, HostTensor> = {};
@@ -53,6 +74,7 @@ export async function writeOutputs(
       tensors[name] = { dtype, shape, data };
     }
     const npy = formatOf(path, '--out') === 'npy';
+    if (npy && tensors[names[0]].dtype === 'bfloat16') note(`${path}: ${numpyView}`);
     await writeFileOf(path, npy ? npyParts(tensors[names[0]]) : safetensorsParts(tensors));
   }
 }

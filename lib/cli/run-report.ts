@@ -29,6 +29,8 @@ export interface RunReport {
   readonly peakMemoryBytes: number;
   readonly check?: CheckResult;
   readonly written: readonly string[];
+  /** What was converted, and what other programs make of what was written. */
+  readonly notes: readonly string[];
 }
 
 export interface TensorReport {
@@ -38,7 +40,7 @@ export interface TensorReport {
 
 /** The report as a table. */
 export function showRun(report: RunReport): string {
-  const { q, k, v, plan, medianSeconds, check, written } = report;
+  const { q, k, v, plan, medianSeconds, check, written, notes } = report;
   const rows: [string, string][] = [
     ['device', showDevice(report.device)],
     ['q', showTensor(q)],
@@ -55,9 +57,7 @@ export function showRun(report: RunReport): string {
   ];
   if (check) rows.push(['check', showCheck(check)]);
   if (written.length > 0) rows.push(['wrote', written.join(', ')]);
-  if (written.some((path) => path.endsWith('.npy')) && q.dtype === 'bfloat16') {
-    rows.push(['', 'bfloat16 in NumPy: import ml_dtypes; np.load(path).view(ml_dtypes.bfloat16)']);
-  }
+  if (notes.length > 0) rows.push([notes.length > 1 ? 'notes' : 'note', notes.join('\n')]);
   return showTable(rows);
 }
 

@@ -27,11 +27,13 @@ type RunResult = { out: Tensor; lse?: Tensor };
  * an error.
  */
 export async function run(paths: readonly string[], options: RunOptions): Promise<number> {
-  const outputs = planOutputs(options.out, options.lse);
+  const outputs = planOutputs(options.out, options.lse, paths);
   const { qName, kName, vName, dtype } = options;
   const device = (options.device ?? defaultDevice()) as DeviceName;
   const names = [qName, kName, vName] as const;
-  const { q, k, v, batched } = await loadInputs(paths, { names, dtype, device });
+  const notes: string[] = [];
+  const note = (text: string) => notes.push(text);
+  const { q, k, v, batched } = await loadInputs(paths, { names, dtype, device, note });
 
   const attention = attentionOptions(options);
   const plan = explain(q, k, v, attention);
@@ -44,7 +46,7 @@ export async function run(paths: readonly string[], options: RunOptions): Promis
   const medianSeconds = median(seconds);
   const tensorBytes = memory().bytes;
   const peakMemoryBytes = peakMemory();
-  await writeOutputs(outputs, result, batched);
+  await writeOutputs(outputs, result, batched, note);
 
   const report: RunReport = {
     device: devices().find(({ name }) => name === q.device) as DeviceInfo,
@@ -62,6 +64,7 @@ export async function run(paths: readonly string[], options: RunOptions): Promis
       check: await checkResult([q, k, v], result as AttentionResult, attention),
     }),
     written: [...outputs.files.keys()],
+    notes,
   };
   console.log(options.json ? toJson(report) : showRun(report));
   return report.check && !report.check.ok ? 1 : 0;

@@ -15,6 +15,8 @@ export interface CliResult {
 export interface CliOptions {
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
+  /** What the process reads on standard input; default nothing. */
+  readonly input?: Uint8Array;
   /** The folder of the package; default this one, built. */
   readonly install?: string;
 }
@@ -29,19 +31,26 @@ function environment(extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
 /** Runs a JavaScript file in a process of its own. */
 export function runNode(
   args: readonly string[],
-  { env, cwd }: CliOptions = {},
+  { env, cwd, input }: CliOptions = {},
 ): Promise<CliResult> {
   return new Promise((resolve) => {
     const options = { env: environment(env), cwd, timeout: 60_000, maxBuffer: 1 << 26 };
     const child = execFile(process.execPath, args, options, (_, stdout, stderr) => {
       resolve({ status: child.exitCode ?? -1, stdout, stderr });
     });
+    child.stdin?.on('error', () => undefined); // of one that ends without having read it
+    child.stdin?.end(input);
   });
 }
 
 /** Runs the built command line. */
-export function runCli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
-  return runNode([path.join(options.install ?? root, 'dist', 'cli.js'), ...args], options);
+export function runCli(
+  args: readonly string[],
+  options: CliOptions = {},
+  flags: readonly string[] = [],
+): Promise<CliResult> {
+  const cli = path.join(options.install ?? root, 'dist', 'cli.js');
+  return runNode([...flags, cli, ...args], options);
 }
 
 /** A folder for the files of a test; `done` removes it. */
@@ -52,7 +61,8 @@ export function scratchFolder(): { folder: string; done: () => void } {
 
 /** The package as an install leaves it where there is no native binary. */
 export function installWithoutBinary(folder: string): string {
-  for (const file of ['package.json', 'binding.cjs', 'dist/cli.js', 'scripts/cmake-build.cjs']) {
+  const command = ['dist/cli.js', 'dist/cli-main.js'];
+  for (const file of ['package.json', 'binding.cjs', ...command, 'scripts/cmake-build.cjs']) {
     mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
     copyFileSync(path.join(root, file), path.join(folder, file));
   }
