@@ -1,11 +1,14 @@
 // Mutation tests of the CUDA kernels: makes one mistake at a time in a copy of the sources, builds
 // the attention program of the SIMT executor with it, and expects that some schedule notices.
+// docs/testing/mutations.md has the results, and of each what it was made from.
 //
-//   node scripts/mutate.mjs [--seeds 18] [--only <text>] [--every 1] [--first | --write]
+//   node scripts/mutate.mjs [--seeds 18] [--only <text>] [--every 1] [--stale [--most <count>]]
+//                           [--first | --write]
 //
 // --only: mutations whose line in the table contains the text. --every: one mutation of so many.
-// --first: a mutation is done with once a seed notices it. --write: puts the results into the table
-// of docs/testing/mutations.md.
+// --stale: those whose kernel has changed since the table was made; fails when they are more than
+// --most. --first: a mutation is done with once a seed notices it. --write: puts the results into
+// the table.
 import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -13,12 +16,15 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { mutations } from '../test/simt/mutations.mjs';
 import { ensureInstalled, root, run } from './ensure-built.mjs';
+import { compilerFlags, madeFrom, nameOf, readRows, writeRows } from './mutations-page.mjs';
 
 const { values: options } = parseArgs({
   options: {
     seeds: { type: 'string', default: '18' },
     only: { type: 'string', default: '' },
     every: { type: 'string', default: '1' },
+    stale: { type: 'boolean', default: false },
+    most: { type: 'string', default: 'Infinity' },
     first: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
   },
@@ -89,15 +95,7 @@ async function judge(mutation, index) {
     path.join(out, 'simt-tests', `libsimt_${name}.a`),
   );
   const build = await output(process.env.CXX ?? 'c++', [
-    ...[
-      '-std=c++20',
-      '-O1',
-      '-w',
-      '-Wno-psabi',
-      '-pthread',
-      '-ftrivial-auto-var-init=pattern',
-      '-DFA_SIMT=1',
-    ],
+    ...compilerFlags,
     ...[`-I${folder}`, '-Icsrc/simt/include', '-Icsrc', '-Itest/simt/attention'],
     ...[
       '-xc++',
@@ -137,32 +135,28 @@ async function inParallel(jobs, work) {
   return results;
 }
 
-const page = path.join(root, 'docs/testing/mutations.md');
-const marks = ['<!-- mutations -->', '<!-- end of mutations -->'];
-
-/** Puts the results into the table, where other mutations keep the rows that they have. */
-function writeTable(results) {
-  const text = readFileSync(page, 'utf8');
-  const begin = text.indexOf(marks[0]) + marks[0].length;
-  const end = text.indexOf(marks[1]);
-  const nameOf = (row) => row.split(' | ').slice(0, 2).join(' | ');
-  const kept = text.slice(begin, end).split('\n');
-  const rows = new Map(kept.map((row) => [nameOf(row), row]));
-  for (const { kernel, fault, as, noticed } of results) {
-    const row = `| ${kernel} | ${fault} | ${as.join(', ')} | ${noticed} of ${options.seeds} |`;
-    rows.set(nameOf(row), row);
-  }
-  const inOrder = mutations.map(({ kernel, fault }) => rows.get(`| ${kernel} | ${fault}`));
-  const head = ['| kernel | fault | reported as | by how many seeds |', '|---|---|---|---|'];
-  const table = [...head, ...inOrder.filter((row) => row !== undefined)];
-  writeFileSync(page, `${text.slice(0, begin)}\n${table.join('\n')}\n${text.slice(end)}`);
+const rows = readRows();
+const isStale = (mutation) => rows.get(nameOf(mutation))?.hash !== madeFrom(mutation);
+const chosen = mutations
+  .filter(({ kernel, fault }) => `${kernel} ${fault}`.includes(options.only))
+  .filter((mutation) => !options.stale || isStale(mutation))
+  .filter((_, index) => index % Number(options.every) === 0);
+if (options.stale) {
+  console.log(`${mutations.length - chosen.length} of ${mutations.length} are as in the table`);
 }
+if (chosen.length > Number(options.most)) {
+  console.error(`FAILED docs/testing/mutations.md is stale in ${chosen.length} rows`);
+  console.error('npm run test:mutations -- --stale --seeds 9 --write makes them again');
+  process.exit(1);
+}
+if (chosen.length === 0) process.exit(0);
 
 ensureInstalled();
 run(process.execPath, [
   ...['scripts/cmake-build.cjs', 'Release', '--out', out, '-DFLASH_ATTENTION_SIMT_TESTS=ON'],
 ]);
-await inParallel(kernels, async (kernel) => {
+const mutated = new Set(chosen.map(({ kernel }) => kernel));
+await inParallel([...mutated], async (kernel) => {
   const { status, text } = await output(path.join(out, 'simt-tests/simt_attention'), [
     kernel,
     options.seeds,
@@ -171,15 +165,13 @@ await inParallel(kernels, async (kernel) => {
   if (status !== 0) throw new Error(`${kernel}: noticed something without a mistake`);
 });
 
-const chosen = mutations
-  .filter(({ kernel, fault }) => `${kernel} ${fault}`.includes(options.only))
-  .filter((_, index) => index % Number(options.every) === 0);
 for (const [index, mutation] of chosen.entries())
   writeMutant(path.join(work, String(index)), mutation);
 rmSync(work, { recursive: true, force: true });
 const results = await inParallel(chosen, judge);
 rmSync(work, { recursive: true, force: true });
 const missed = results.filter(({ noticed }) => noticed === 0);
-if (options.write) writeTable(results);
+if (options.write) writeRows(results, options.seeds);
 console.log(`mutations: ${results.length - missed.length} of ${results.length} noticed`);
+if (options.stale && !options.write) console.log('--write renews their rows of the table');
 process.exitCode = missed.length > 0 ? 1 : 0;
