@@ -9,7 +9,7 @@ export { flashAttentionBackward, flashAttentionVarlenBackward } from './attentio
 export { flashAttention } from './attention/dense.js';
 export type { ExplainOptions } from './attention/explain.js';
 export { explain } from './attention/explain.js';
-export type { MergeOptions } from './attention/merge.js';
+export type { AttentionState, MergeOptions } from './attention/merge.js';
 export { mergeAttentionStates } from './attention/merge.js';
 export type {
   AttentionOptions,

@@ -111,6 +111,23 @@ function promises(): void {
   const sdpa = fa.scaledDotProductAttention(q, q, q, { isCausal: true });
   same<typeof sdpa, Tensor>(true);
 
+  // The result's dtype follows q, where it is known.
+  const half = fa.randn([1, 4, 2, 8], { seed: 1n, dtype: 'bfloat16' });
+  const halfOut = fa.flashAttention(half, half, half, { causal: true });
+  same<typeof halfOut, Tensor<'bfloat16'>>(true);
+  const halfBoth = fa.flashAttentionKvPacked(half, half, { returnLse: true });
+  same<typeof halfBoth, AttentionResult<'bfloat16'>>(true);
+  same<typeof halfBoth.lse, Tensor<'float32'>>(true);
+  const float8 = fa.zeros([1, 4, 2, 8], { dtype: 'float8_e4m3' });
+  const fromFloat8 = fa.flashAttention(float8, float8, float8, { scales: { q, k: q, v: q } });
+  same<typeof fromFloat8, Tensor<'bfloat16'>>(true);
+  const halfMerged = fa.mergeAttentionStates([halfBoth, { out: half, lse: q }]);
+  same<typeof halfMerged, AttentionResult<'bfloat16'>>(true);
+  const gradients = fa.flashAttentionBackward(half, { q: half, k: half, v: half, ...halfBoth });
+  same<typeof gradients.dk, Tensor<'bfloat16'>>(true);
+  const torch = fa.scaledDotProductAttention(half, half, half);
+  same<typeof torch, Tensor<'bfloat16'>>(true);
+
   // What is accepted.
   fa.tensor([1, 2], [2]);
   fa.tensor(

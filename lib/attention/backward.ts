@@ -2,7 +2,7 @@ import { native } from '../native/addon.js';
 import { call, fail } from '../native/errors.js';
 import { show } from '../native/show.js';
 import { checkSameDevice, checkTensor } from '../tensor/check.js';
-import { floating } from '../tensor/dtype.js';
+import { type DType, floating } from '../tensor/dtype.js';
 import { liveHandle, type Tensor } from '../tensor/tensor.js';
 import { denseProblem } from './dense.js';
 import type { AttentionOptions, ReturnLse, VarlenAttentionOptions } from './options.js';
@@ -12,8 +12,8 @@ import { resultTensor } from './result.js';
 import { varlenProblem } from './varlen.js';
 
 /** What a forward call took and gave. */
-export interface ForwardState {
-  q: Tensor;
+export interface ForwardState<D extends DType = DType> {
+  q: Tensor<D>;
   k: Tensor;
   v: Tensor;
   /** As the forward call returned it. */
@@ -23,12 +23,12 @@ export interface ForwardState {
 }
 
 /** The gradients of a loss with regard to the inputs, each shaped and typed like its input. */
-export interface AttentionGradients {
-  dq: Tensor;
-  dk: Tensor;
-  dv: Tensor;
+export interface AttentionGradients<D extends DType = DType> {
+  dq: Tensor<D>;
+  dk: Tensor<D>;
+  dv: Tensor<D>;
   /** float32 `[heads]`; only where the call had `sinks`. */
-  dSinks?: Tensor;
+  dSinks?: Tensor<'float32'>;
 }
 
 /**
@@ -51,11 +51,11 @@ export interface AttentionGradients {
  * const { out, lse } = flashAttention(q, k, v, { causal: true, returnLse: true });
  * const { dq, dk, dv } = flashAttentionBackward(dOut, { q, k, v, out, lse }, { causal: true });
  */
-export function flashAttentionBackward(
+export function flashAttentionBackward<D extends DType>(
   dOut: Tensor,
-  state: ForwardState,
+  state: ForwardState<D>,
   options?: Omit<AttentionOptions, 'scales'> & ReturnLse,
-): AttentionGradients {
+): AttentionGradients<D> {
   const { q, k, v } = checkState(state);
   return backward(
     dOut,
@@ -72,30 +72,30 @@ export function flashAttentionBackward(
  * @param dOut `[totalQ, heads, headDimV]`.
  * @throws {@link FlashAttentionError} as {@link flashAttentionVarlen}.
  */
-export function flashAttentionVarlenBackward(
+export function flashAttentionVarlenBackward<D extends DType>(
   dOut: Tensor,
-  state: ForwardState,
+  state: ForwardState<D>,
   options: VarlenAttentionOptions & ReturnLse,
-): AttentionGradients {
+): AttentionGradients<D> {
   const { q, k, v } = checkState(state);
   return backward(dOut, state, varlenProblem(q, k, v, options, names), options.deterministic);
 }
 
 const names = { q: 'state.q', k: 'state.k', v: 'state.v', out: 'state.out', lse: 'state.lse' };
 
-function checkState(state: ForwardState): ForwardState {
+function checkState<D extends DType>(state: ForwardState<D>): ForwardState<D> {
   if (typeof state !== 'object' || state === null) {
     fail('ERR_TYPE', 'state', 'an object with q, k, v, out and lse', show(state));
   }
   return state;
 }
 
-function backward(
+function backward<D extends DType>(
   dOut: Tensor,
-  { v, out, lse }: ForwardState,
+  { v, out, lse }: ForwardState<D>,
   problem: Problem,
   deterministic = false,
-): AttentionGradients {
+): AttentionGradients<D> {
   const { args, q, temporaries } = problem;
   try {
     const handle = (value: unknown, argument: string) => {
@@ -115,7 +115,7 @@ function backward(
       failShape('dOut', `[..., ${v.shape.at(-1)}], the head dim of state.v,`, dOut);
     }
     const [dq, dk, dv, dSinks] = call(() => native().attentionBackward(backwardArgs), names);
-    const gradients: AttentionGradients = {
+    const gradients: AttentionGradients<D> = {
       dq: resultTensor(dq, q.device),
       dk: resultTensor(dk, q.device),
       dv: resultTensor(dv, q.device),

@@ -6,6 +6,7 @@ import { applyCommon, applyMasks, checkLayout } from './modifiers.js';
 import {
   type AttentionOptions,
   type AttentionResult,
+  type OutDType,
   denseKeys,
   type ReturnLse,
 } from './options.js';
@@ -38,24 +39,24 @@ import { applyScales } from './scales.js';
  * const out = flashAttention(q, k, v, { causal: true });
  * const values = await out.toFloat32();
  */
-export function flashAttention(
-  q: Tensor,
+export function flashAttention<D extends DType>(
+  q: Tensor<D>,
   k: Tensor,
   v: Tensor,
   options: AttentionOptions & { returnLse: true },
-): AttentionResult;
-export function flashAttention(
-  q: Tensor,
+): AttentionResult<OutDType<D>>;
+export function flashAttention<D extends DType>(
+  q: Tensor<D>,
   k: Tensor,
   v: Tensor,
   options?: AttentionOptions & ReturnLse<false>,
-): Tensor;
-export function flashAttention(
-  q: Tensor,
+): Tensor<OutDType<D>>;
+export function flashAttention<D extends DType>(
+  q: Tensor<D>,
   k: Tensor,
   v: Tensor,
   options?: AttentionOptions & ReturnLse,
-): Tensor | AttentionResult;
+): Tensor<OutDType<D>> | AttentionResult<OutDType<D>>;
 export function flashAttention(
   q: Tensor,
   k: Tensor,

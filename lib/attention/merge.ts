@@ -8,8 +8,8 @@ import {
   checkTensorDType,
   checkTensorShape,
 } from '../tensor/check.js';
-import { floating } from '../tensor/dtype.js';
-import { liveHandle } from '../tensor/tensor.js';
+import { type DType, floating } from '../tensor/dtype.js';
+import { liveHandle, type Tensor } from '../tensor/tensor.js';
 import { checkLayout } from './modifiers.js';
 import type { AttentionResult, Layout } from './options.js';
 import { resultTensor } from './result.js';
@@ -18,6 +18,12 @@ import { resultTensor } from './result.js';
 export interface MergeOptions {
   /** Axes of the outs. Default `'bshd'`. */
   layout?: Layout;
+}
+
+/** Attention over some of the keys, as {@link AttentionResult} has it. */
+export interface AttentionState<D extends DType = DType> {
+  readonly out: Tensor<D>;
+  readonly lse: Tensor;
 }
 
 const mergeKeys: ReadonlySet<string> = new Set(['layout']);
@@ -34,10 +40,10 @@ const mergeKeys: ReadonlySet<string> = new Set(['layout']);
  * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE`, `ERR_DTYPE`, `ERR_DEVICE`,
  * `ERR_OPTION`, `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`.
  */
-export function mergeAttentionStates(
-  states: readonly AttentionResult[],
+export function mergeAttentionStates<D extends DType>(
+  states: readonly AttentionState<D>[],
   options?: MergeOptions,
-): AttentionResult {
+): AttentionResult<D> {
   if (!Array.isArray(states)) {
     fail('ERR_TYPE', 'states', 'an array of { out, lse }', show(states));
   }

@@ -1,5 +1,6 @@
 // What callers may say beside q, k and v.
 import type { BlockMask } from '../block-mask/block-mask.js';
+import type { DType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /**
@@ -129,15 +130,22 @@ export interface PagedAttentionOptions extends Omit<AttentionOptions, 'scales'> 
   seqlensK: IntVector;
 }
 
+/** The dtype of a result, by that of q. Sums are float32 in any case. */
+export type OutDType<D extends DType> = DType extends D
+  ? DType
+  : D extends 'float8_e4m3'
+    ? 'bfloat16'
+    : D;
+
 /** What attention gives with `returnLse: true`. */
-export interface AttentionResult {
+export interface AttentionResult<D extends DType = DType> {
   /** Like q, with the head dim of v. */
-  out: Tensor;
+  out: Tensor<D>;
   /**
    * float32: the natural logarithm of each row's softmax denominator, `[batch, heads, seqlenQ]`, or
    * `[heads, totalQ]` for variable lengths. -Infinity for a row that sees nothing.
    */
-  lse: Tensor;
+  lse: Tensor<'float32'>;
 }
 
 const common = [

@@ -1,12 +1,14 @@
 import { fail } from '../native/errors.js';
 import { showShape } from '../native/show.js';
 import { checkOptions, checkTensor } from '../tensor/check.js';
+import type { DType } from '../tensor/dtype.js';
 import { type Tensor, view } from '../tensor/tensor.js';
 import { denseProblem } from './dense.js';
 import { checkLayout } from './modifiers.js';
 import {
   type AttentionOptions,
   type AttentionResult,
+  type OutDType,
   denseKeys,
   type ReturnLse,
 } from './options.js';
@@ -22,18 +24,18 @@ import { run } from './problem.js';
  * @returns As {@link flashAttention}.
  * @throws {@link FlashAttentionError} as {@link flashAttention}.
  */
-export function flashAttentionQkvPacked(
-  qkv: Tensor,
+export function flashAttentionQkvPacked<D extends DType>(
+  qkv: Tensor<D>,
   options: AttentionOptions & { returnLse: true },
-): AttentionResult;
-export function flashAttentionQkvPacked(
-  qkv: Tensor,
+): AttentionResult<OutDType<D>>;
+export function flashAttentionQkvPacked<D extends DType>(
+  qkv: Tensor<D>,
   options?: AttentionOptions & ReturnLse<false>,
-): Tensor;
-export function flashAttentionQkvPacked(
-  qkv: Tensor,
+): Tensor<OutDType<D>>;
+export function flashAttentionQkvPacked<D extends DType>(
+  qkv: Tensor<D>,
   options?: AttentionOptions & ReturnLse,
-): Tensor | AttentionResult;
+): Tensor<OutDType<D>> | AttentionResult<OutDType<D>>;
 export function flashAttentionQkvPacked(
   qkv: Tensor,
   options?: AttentionOptions & ReturnLse,
@@ -56,21 +58,21 @@ export function flashAttentionQkvPacked(
  * @returns As {@link flashAttention}.
  * @throws {@link FlashAttentionError} as {@link flashAttention}.
  */
-export function flashAttentionKvPacked(
-  q: Tensor,
+export function flashAttentionKvPacked<D extends DType>(
+  q: Tensor<D>,
   kv: Tensor,
   options: AttentionOptions & { returnLse: true },
-): AttentionResult;
-export function flashAttentionKvPacked(
-  q: Tensor,
+): AttentionResult<OutDType<D>>;
+export function flashAttentionKvPacked<D extends DType>(
+  q: Tensor<D>,
   kv: Tensor,
   options?: AttentionOptions & ReturnLse<false>,
-): Tensor;
-export function flashAttentionKvPacked(
-  q: Tensor,
+): Tensor<OutDType<D>>;
+export function flashAttentionKvPacked<D extends DType>(
+  q: Tensor<D>,
   kv: Tensor,
   options?: AttentionOptions & ReturnLse,
-): Tensor | AttentionResult;
+): Tensor<OutDType<D>> | AttentionResult<OutDType<D>>;
 export function flashAttentionKvPacked(
   q: Tensor,
   kv: Tensor,

@@ -1,9 +1,11 @@
 import { checkOptions, checkSameDevice, checkTensor, checkTensorDType } from '../tensor/check.js';
+import type { DType } from '../tensor/dtype.js';
 import { liveHandle, type Tensor } from '../tensor/tensor.js';
 import { seqlensHandle } from './int-vector.js';
 import { applyCommon, applyMasks, checkLayout } from './modifiers.js';
 import {
   type AttentionResult,
+  type OutDType,
   type PagedAttentionOptions,
   pagedKeys,
   type ReturnLse,
@@ -25,24 +27,24 @@ import { checkHeads, checkTensors, failShape, requireOptions } from './qkv.js';
  * @throws {@link FlashAttentionError} as {@link flashAttention}; `ERR_SHAPE` when an entry in use
  * is no page, or a length exceeds the table's row.
  */
-export function flashAttentionPaged(
-  q: Tensor,
+export function flashAttentionPaged<D extends DType>(
+  q: Tensor<D>,
   kPages: Tensor,
   vPages: Tensor,
   options: PagedAttentionOptions & { returnLse: true },
-): AttentionResult;
-export function flashAttentionPaged(
-  q: Tensor,
+): AttentionResult<OutDType<D>>;
+export function flashAttentionPaged<D extends DType>(
+  q: Tensor<D>,
   kPages: Tensor,
   vPages: Tensor,
   options: PagedAttentionOptions & ReturnLse<false>,
-): Tensor;
-export function flashAttentionPaged(
-  q: Tensor,
+): Tensor<OutDType<D>>;
+export function flashAttentionPaged<D extends DType>(
+  q: Tensor<D>,
   kPages: Tensor,
   vPages: Tensor,
   options: PagedAttentionOptions & ReturnLse,
-): Tensor | AttentionResult;
+): Tensor<OutDType<D>> | AttentionResult<OutDType<D>>;
 export function flashAttentionPaged(
   q: Tensor,
   kPages: Tensor,

@@ -1,10 +1,10 @@
 import { type NativeResult, native } from '../native/addon.js';
 import type { DeviceName } from '../native/device.js';
-import { dtypes } from '../tensor/dtype.js';
+import { type DType, dtypes } from '../tensor/dtype.js';
 import { newTensor, type Tensor } from '../tensor/tensor.js';
 
-/** The tensor of a result. The native side says what it is. */
-export function resultTensor(handle: NativeResult, device: DeviceName): Tensor {
+/** The tensor of a result. The native side says what it is; `D` is what the caller knows of it. */
+export function resultTensor<D extends DType>(handle: NativeResult, device: DeviceName): Tensor<D> {
   const [dtype, ...shape] = handle[native().description];
-  return newTensor(handle, dtypes[dtype], device, shape);
+  return newTensor(handle, dtypes[dtype] as D, device, shape);
 }

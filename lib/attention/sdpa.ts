@@ -1,6 +1,6 @@
 import { FlashAttentionError, fail } from '../native/errors.js';
 import { checkBoolean, checkOptions, checkUint64 } from '../tensor/check.js';
-import { floating } from '../tensor/dtype.js';
+import { type DType, floating } from '../tensor/dtype.js';
 import { liveHandle, type Tensor } from '../tensor/tensor.js';
 import { denseProblem } from './dense.js';
 import { checkMask, checkProbability } from './modifiers.js';
@@ -49,12 +49,12 @@ const sdpaNames = { q: 'query', k: 'key', v: 'value' };
  * @throws {@link FlashAttentionError} as {@link flashAttention}; `ERR_OPTION` when attnMask and
  * isCausal are both given, as in PyTorch.
  */
-export function scaledDotProductAttention(
-  query: Tensor,
+export function scaledDotProductAttention<D extends DType>(
+  query: Tensor<D>,
   key: Tensor,
   value: Tensor,
   options?: ScaledDotProductAttentionOptions,
-): Tensor {
+): Tensor<D> {
   const given = checkOptions(options, sdpaKeys) ?? {};
   const dense: AttentionOptions = { layout: 'bhsd', scale: given.scale };
   const { attnMask, dropoutP, dropoutSeed, isCausal, enableGqa } = given;
@@ -81,5 +81,5 @@ export function scaledDotProductAttention(
     const dims = { batch, heads, seqlenQ, seqlenK };
     problem.args.mask = liveHandle(checkMask(attnMask, dims, query.device, 'options.attnMask'));
   }
-  return run(problem) as Tensor;
+  return run(problem) as Tensor<D>;
 }

@@ -1,9 +1,11 @@
 import { checkInteger, checkOptions } from '../tensor/check.js';
+import type { DType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { checkIntVector, intHandle } from './int-vector.js';
 import { applyCommon } from './modifiers.js';
 import {
   type AttentionResult,
+  type OutDType,
   type ReturnLse,
   type VarlenAttentionOptions,
   varlenKeys,
@@ -33,24 +35,24 @@ import {
  * @throws {@link FlashAttentionError} as {@link flashAttention}; `ERR_SHAPE` when cuSeqlens does
  * not ascend from 0 within the rows, `ERR_OPTION` when maxSeqlen is below a length.
  */
-export function flashAttentionVarlen(
-  q: Tensor,
+export function flashAttentionVarlen<D extends DType>(
+  q: Tensor<D>,
   k: Tensor,
   v: Tensor,
   options: VarlenAttentionOptions & { returnLse: true },
-): AttentionResult;
-export function flashAttentionVarlen(
-  q: Tensor,
+): AttentionResult<OutDType<D>>;
+export function flashAttentionVarlen<D extends DType>(
+  q: Tensor<D>,
   k: Tensor,
   v: Tensor,
   options: VarlenAttentionOptions & ReturnLse<false>,
-): Tensor;
-export function flashAttentionVarlen(
-  q: Tensor,
+): Tensor<OutDType<D>>;
+export function flashAttentionVarlen<D extends DType>(
+  q: Tensor<D>,
   k: Tensor,
   v: Tensor,
   options: VarlenAttentionOptions & ReturnLse,
-): Tensor | AttentionResult;
+): Tensor<OutDType<D>> | AttentionResult<OutDType<D>>;
 export function flashAttentionVarlen(
   q: Tensor,
   k: Tensor,

@@ -1,4 +1,4 @@
-import type { AttentionOptions, AttentionResult, Tensor } from '../index.js';
+import type { AttentionOptions, AttentionState, Tensor } from '../index.js';
 import { type ReferenceProblem, standardAttention } from '../reference/index.js';
 import type { FloatDType } from './host-tensor.js';
 import { withProgress } from './progress.js';
@@ -37,7 +37,7 @@ export function allowedError(standardError: number): number {
  */
 export async function checkResult(
   [q, k, v]: readonly [Tensor, Tensor, Tensor],
-  result: AttentionResult,
+  result: AttentionState,
   options: AttentionOptions,
 ): Promise<CheckResult> {
   const { layout, scale, causal, window, sinkTokens, softcap } = options;
