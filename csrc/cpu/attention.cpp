@@ -37,12 +37,14 @@ void clear_uncovered_rows(const AttentionProblem& p) {
 }
 
 /**
- * Where the partial results of split keys lie, float32 and contiguous: out [1 or B, S, H, Dv] and
- * lse [1 or B, H, S] each.
+ * Where the partial results of split keys lie, float32 and contiguous: out [1 or B, S, H, Dv], lse
+ * [1 or B, H, S] and what rounding left out of that lse, for each. An lse of -1e9 alone would not
+ * tell how many keys its split saw.
  */
 struct Partials {
   AttentionProblem first;  // the problem with out and lse of the first split
-  int64_t stride = 0;      // floats from one split to the next
+  int64_t rows = 0;
+  int64_t stride = 0;  // floats from one split to the next
 };
 
 Partials partial_outputs(const AttentionProblem& p, int splits, Arena& arena) {
@@ -50,7 +52,8 @@ Partials partial_outputs(const AttentionProblem& p, int splits, Arena& arena) {
   const int64_t rows = s[0] * s[1] * p.heads();
   Partials partials;
   partials.first = p;
-  partials.stride = rows * (p.head_dim_v() + 1);
+  partials.rows = rows;
+  partials.stride = rows * (p.head_dim_v() + 2);
   float* const data = reinterpret_cast<float*>(
       arena.reserve(static_cast<size_t>(partials.stride * splits) * sizeof(float)));
   partials.first.out = contiguous_view(data, DType::kFloat32, {s[0], s[1], s[2], p.head_dim_v()});
@@ -71,7 +74,7 @@ View moved(View view, int64_t elements) {
 struct Workspace {
   ForwardPlan plan;
   Arena sinks, partials;
-  std::vector<View> outs, lses;
+  std::vector<View> outs, lses, rests;
 };
 
 }  // namespace
@@ -96,6 +99,7 @@ void attention_forward(const AttentionProblem& p, Cancel cancel) {
     partials = partial_outputs(p, splits, work.partials);
     work.outs.clear();
     work.lses.clear();
+    work.rests.clear();
     for (int s = 0; s < splits; ++s) {
       AttentionProblem partial = partials.first;
       partial.out = moved(partial.out, s * partials.stride);
@@ -103,6 +107,7 @@ void attention_forward(const AttentionProblem& p, Cancel cancel) {
       clear_uncovered_rows(partial);
       work.outs.push_back(partial.out);
       work.lses.push_back(partial.lse);
+      work.rests.push_back(moved(partial.lse, partials.rows));
     }
   }
 
@@ -113,6 +118,7 @@ void attention_forward(const AttentionProblem& p, Cancel cancel) {
     if (splits > 1) {
       args.out.base += item.split * partials.stride * static_cast<int64_t>(sizeof(float));
       args.lse += item.split * partials.stride;
+      args.lse_rest = args.lse + partials.rows;
     }
     args.row_begin = item.row_begin;
     args.row_end = item.row_end;
@@ -126,7 +132,7 @@ void attention_forward(const AttentionProblem& p, Cancel cancel) {
   };
   ThreadPool::shared().parallel_for(plan.work_items(), std::ref(run_item), cancel);
 
-  if (splits > 1) merge_states(work.outs, work.lses, p.out, p.lse, cancel);
+  if (splits > 1) merge_states(work.outs, work.lses, work.rests, p.out, p.lse, cancel);
 }
 
 }  // namespace fa::cpu

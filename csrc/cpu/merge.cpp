@@ -1,6 +1,5 @@
 // Exact merge of attention over disjoint key sets (Flash-Decoding; Rabe & Staats 2021, §2):
 //   lse = log sum_s exp(lse_s),   out = sum_s exp(lse_s - lse) out_s.
-#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -16,67 +15,100 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-/**
- * Fills `weights` from the states' lse; returns the merged lse. All weights are 0 when no state saw
- * anything.
- */
-float merge_weights(float* weights, size_t states) {
-  const float highest = *std::max_element(weights, weights + states);
-  if (highest == -kInfinity) {
-    std::fill(weights, weights + states, 0.f);
-    return -kInfinity;
+/** Of the states of one row that saw something. */
+struct RowStates {
+  const char** outs;
+  int64_t* dim_strides;
+  float* lses;
+  float* rests;
+  float* weights;
+  size_t count = 0;
+
+  static size_t bytes(size_t states) {
+    return states * (sizeof(char*) + sizeof(int64_t) + 3 * sizeof(float));
   }
-  float sum = 0;
-  for (size_t s = 0; s < states; ++s) {
-    weights[s] = std::exp(weights[s] - highest);
-    sum += weights[s];
+
+  RowStates(char* memory, size_t states)
+      : outs(reinterpret_cast<const char**>(memory)),
+        dim_strides(reinterpret_cast<int64_t*>(outs + states)),
+        lses(reinterpret_cast<float*>(dim_strides + states)),
+        rests(lses + states),
+        weights(rests + states) {}
+
+  /** A state of lse -infinity saw nothing: whatever its out holds must not leak. */
+  void add(const char* out, int64_t dim_stride, float lse, float rest) {
+    if (lse == -kInfinity) return;
+    outs[count] = out;
+    dim_strides[count] = dim_stride;
+    lses[count] = lse;
+    rests[count++] = rest;
   }
-  for (size_t s = 0; s < states; ++s) weights[s] /= sum;
-  return highest + std::log(sum);
+
+  /** The state whose lse is highest, or NaN; the first when there is none. */
+  size_t highest() const {
+    size_t best = 0;
+    for (size_t s = 0; s < count; ++s) {
+      if (std::isnan(lses[s])) return s;
+      if (lses[s] > lses[best] || (lses[s] == lses[best] && rests[s] > rests[best])) best = s;
+    }
+    return best;
+  }
+
+  /** Fills `weights`; returns the merged lse. */
+  float weigh() {
+    if (count == 0) return -kInfinity;
+    const size_t top = highest();
+    float sum = 0;
+    for (size_t s = 0; s < count; ++s) {
+      // Subtracted apart: near 1e9 a rest is more than the last digit of a float32 lse.
+      weights[s] = std::exp((lses[s] - lses[top]) + (rests[s] - rests[top]));
+      sum += weights[s];
+    }
+    for (size_t s = 0; s < count; ++s) weights[s] /= sum;
+    return lses[top] + (rests[top] + std::log(sum));
+  }
+};
+
+int64_t lse_at(const View& lse, int64_t b, int64_t h, int64_t i) {
+  return b * lse.strides[0] + h * lse.strides[1] + i * lse.strides[2];
 }
 
 }  // namespace
 
-void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, const View& out,
-                  const View& lse, Cancel cancel) {
+void merge_states(const std::vector<View>& outs, const std::vector<View>& lses,
+                  const std::vector<View>& rests, const View& out, const View& lse, Cancel cancel) {
   const int64_t batch = out.shape[0], seqlen = out.shape[1], heads = out.shape[2];
-  const size_t states = outs.size();
   const KernelTable& table = kernels();
   const auto merge_rows = [&](int64_t index) {
     const int64_t b = index / seqlen, i = index % seqlen;
-    const int padded = static_cast<int>((out.shape[3] + 15) / 16 * 16);
+    const int64_t padded = (out.shape[3] + 15) / 16 * 16;
     static thread_local Arena arena;
     const size_t row_bytes = 2 * static_cast<size_t>(padded) * sizeof(float);
-    char* at =
-        arena.reserve(row_bytes + states * (sizeof(float) + sizeof(int64_t) + sizeof(char*)) + 16);
-    MergeRowArgs args{};
-    args.scratch = reinterpret_cast<float*>(at);
-    const char** const rows = reinterpret_cast<const char**>(at + row_bytes);
-    int64_t* const dim_strides = reinterpret_cast<int64_t*>(rows + states);
-    float* const weights = reinterpret_cast<float*>(dim_strides + states);
-    args.states = static_cast<int>(states);
-    args.rows = rows;
-    args.dim_strides = dim_strides;
-    args.weights = weights;
-    args.dtype = static_cast<int>(outs[0].dtype);
-    args.n = static_cast<int>(out.shape[3]);
-    args.out_dtype = static_cast<int>(out.dtype);
-    args.out_dim_stride = out.strides[3];
+    char* const scratch = arena.reserve(row_bytes + RowStates::bytes(outs.size()));
     for (int64_t h = 0; h < heads; ++h) {
-      for (size_t s = 0; s < states; ++s) {
+      RowStates states(scratch + row_bytes, outs.size());
+      for (size_t s = 0; s < outs.size(); ++s) {
         const View& o = outs[s];
-        const View& l = lses[s];
-        rows[s] = o.at(b * o.strides[0] + i * o.strides[1] + h * o.strides[2]);
-        dim_strides[s] = o.strides[3];
-        weights[s] = static_cast<const float*>(
-            l.data)[b * l.strides[0] + h * l.strides[1] + i * l.strides[2]];
+        const auto read = [&](const View& view) {
+          return static_cast<const float*>(view.data)[lse_at(view, b, h, i)];
+        };
+        states.add(o.at(b * o.strides[0] + i * o.strides[1] + h * o.strides[2]), o.strides[3],
+                   read(lses[s]), rests.empty() ? 0 : read(rests[s]));
       }
-      const float merged = merge_weights(weights, states);
-      if (lse.present())
-        static_cast<float*>(
-            lse.data)[b * lse.strides[0] + h * lse.strides[1] + i * lse.strides[2]] = merged;
-      args.out = out.at(b * out.strides[0] + i * out.strides[1] + h * out.strides[2]);
-      table.merge_row(args);
+      const float merged = states.weigh();
+      if (lse.present()) static_cast<float*>(lse.data)[lse_at(lse, b, h, i)] = merged;
+      table.merge_row(MergeRowArgs{
+          .states = static_cast<int>(states.count),
+          .rows = states.outs,
+          .dim_strides = states.dim_strides,
+          .dtype = static_cast<int>(outs[0].dtype),
+          .weights = states.weights,
+          .n = static_cast<int>(out.shape[3]),
+          .out = out.at(b * out.strides[0] + i * out.strides[1] + h * out.strides[2]),
+          .out_dtype = static_cast<int>(out.dtype),
+          .out_dim_stride = out.strides[3],
+          .scratch = reinterpret_cast<float*>(scratch),
+      });
     }
   };
   ThreadPool::shared().parallel_for(batch * seqlen, std::ref(merge_rows), cancel);

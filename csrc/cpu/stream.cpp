@@ -40,9 +40,9 @@ void CpuStream::attention_backward(const AttentionProblem& problem,
 
 void CpuStream::merge_states(const std::vector<View>& outs, const std::vector<View>& lses,
                              const View& out, const View& lse, TaskStorages storages) {
-  enqueue(
-      [outs, lses, out, lse](Cancel cancel) { cpu::merge_states(outs, lses, out, lse, cancel); },
-      std::move(storages));
+  enqueue([outs, lses, out,
+           lse](Cancel cancel) { cpu::merge_states(outs, lses, {}, out, lse, cancel); },
+          std::move(storages));
 }
 
 void CpuStream::convert(const View& source, const View& target, TaskStorages storages) {

@@ -117,16 +117,26 @@ export function differentiated(
   };
 }
 
-/** Compares every gradient with float64. */
+/** Compares every gradient of a random problem with float64. */
 export async function expectGradients(
   shape: ReferenceShape,
   { deterministic, ...options }: GradientOptions = {},
   { dtype = 'float32' as FloatDType, seed = 1, mostRows = Infinity } = {},
 ): Promise<void> {
-  const { problem, rowsOfDOut, dOut, whole } = differentiated(
+  await expectGradientsOf(
     randomProblem(shape, options, seed, dtype),
+    { ...options, deterministic },
     { dtype, seed, mostRows },
   );
+}
+
+/** The same of this problem, which has these options. */
+export async function expectGradientsOf(
+  given: ReferenceProblem,
+  { deterministic, ...options }: GradientOptions = {},
+  { dtype = 'float32' as FloatDType, seed = 1, mostRows = Infinity } = {},
+): Promise<void> {
+  const { problem, rowsOfDOut, dOut, whole } = differentiated(given, { dtype, seed, mostRows });
   const actual = await flashGradients(problem, dOut, { ...options, deterministic }, dtype);
   const exact = whole(standardAttentionBackward(problem, rowsOfDOut));
   const standard = whole(standardAttentionBackward(problem, rowsOfDOut, { precision: dtype }));

@@ -60,6 +60,7 @@ struct ForwardArgs {
   // null: not wanted; row i of head g at lse + i * lse_row_stride + g * lse_head_stride
   float* lse;
   int64_t lse_row_stride, lse_head_stride;
+  float* lse_rest;  // null, or likewise: what rounding left out of the lse, for merging splits
 
   int64_t seqlen_q, seqlen_k;
   int64_t window_left, window_right, sink_tokens;

@@ -11,25 +11,14 @@
 // stay in L1 and L2.
 #pragma once
 
-#include "cpu/kernels/backward_gemm.h"
-#include "cpu/kernels/forward.h"
+#include "cpu/kernels/backward_panel.h"
+#include "cpu/kernels/tile_mask.h"
 
 namespace fa::cpu::FA_ISA {
 namespace {
 
 constexpr int kGroupPanels = static_cast<int>(kBackwardGroupRows) / kPanelRows;
 static_assert(kGroupPanels * kPanelRows == kBackwardGroupRows);
-
-struct BackwardPanel {
-  Panel rows;     // rows.q: Q, packed; rows.o: dQ, packed
-  float* dout;    // dO, packed like Q
-  float* q_rows;  // Q and dO as rows, [kPanelRows][scratch_stride]
-  float* dout_rows;
-  bool finite;           // neither NaN nor infinity in Q and dO
-  Vec lse[kRowVectors];  // base 2
-  Vec delta[kRowVectors];
-  VecI live[kRowVectors];  // rows that saw something
-};
 
 /** P and dS of one panel of the group at work, for the keys of a tile. */
 struct PanelScores {
@@ -78,87 +67,12 @@ void layout(const BackwardArgs& b, Arena& arena, BackwardWorkspace& w) {
   w.rows = floats(kLanes * larger(larger(dim, dim_v), keys));
 }
 
-/** A row of `dim` numbers as floats, zeros up to the end of its last cache line. */
-FA_ALWAYS_INLINE void load_padded(const char* source, const Rows& of, int dim, float* row) {
-  load_row(source, of.dtype, of.dim_stride, dim, row);
-  for (int d = round_up(dim, kLanes); d < padded_dim(dim); d += kLanes) store(row + d, Vec{});
-}
-
-/** Rows of the panel as floats; rows past the end are zero. */
-void load_panel_rows(const ForwardArgs& a, const Rows& source, int64_t head_stride, int dim,
-                     const Panel& panel, float* rows) {
-  const int64_t size = element_size(source.dtype);
-  const int stride = scratch_stride(dim);
-  for (int at = 0; at < kPanelRows; ++at, rows += stride) {
-    const int64_t row = panel.row_begin + at;
-    if (row < panel.row_end) {
-      prefetch_packed_row(source, head_stride, dim, a.group, row + kRowsAhead, a.row_end);
-      const int64_t element = panel.query[at] * source.row_stride + panel.head[at] * head_stride;
-      load_padded(source.base + element * size, source, dim, rows);
-    } else {
-      std::memset(rows, 0, static_cast<size_t>(stride) * sizeof(float));
-    }
-  }
-}
-
-void load_backward_panel(const BackwardArgs& b, int64_t row_begin, int64_t row_end, float* rows,
-                         BackwardPanel& panel) {
-  const ForwardArgs& a = b.forward;
-  load_panel(a, row_begin, row_end, rows, panel.rows);
-  load_panel_rows(a, a.q, a.q_head_stride, a.head_dim, panel.rows, panel.q_rows);
-  load_panel_rows(a, b.dout, b.dout_head_stride, a.head_dim_v, panel.rows, panel.dout_rows);
-  const int stride = scratch_stride(a.head_dim), stride_v = scratch_stride(a.head_dim_v);
-  panel.finite = all_finite(panel.q_rows, stride, kPanelRows, a.head_dim) &&
-                 all_finite(panel.dout_rows, stride_v, kPanelRows, a.head_dim_v);
-  for (int g = 0; g < kRowVectors; ++g) {
-    for (int d = 0; d < padded_dim(a.head_dim_v); d += kLanes) {
-      Vec block[kLanes];
-      FA_UNROLL
-      for (int lane = 0; lane < kLanes; ++lane)
-        block[lane] = load<Vec>(panel.dout_rows + (g * kLanes + lane) * stride_v + d);
-      transpose(block);
-      FA_UNROLL
-      for (int c = 0; c < kLanes; ++c)
-        store(panel.dout + ((d + c) * kRowVectors + g) * kLanes, block[c]);
-    }
-  }
-  for (int64_t i = 0; i < padded_dim(a.head_dim) * kPanelRows; i += kLanes)
-    store(panel.rows.o + i, Vec{});
-
-  const int64_t size = element_size(a.out.dtype);
-  for (int at = 0; at < kPanelRows; ++at) {
-    const int g = at / kLanes, lane = at % kLanes;
-    panel.live[g][lane] = 0;
-    panel.lse[g][lane] = 0;
-    panel.delta[g][lane] = 0;
-    const int64_t row = row_begin + at;
-    if (row >= row_end) continue;
-    prefetch_packed_row(a.out, a.out_head_stride, a.head_dim_v, a.group, row + kRowsAhead,
-                        a.row_end);
-    const int64_t i = panel.rows.query[at], head = panel.rows.head[at];
-    load_row(a.out.base + (i * a.out.row_stride + head * a.out_head_stride) * size, a.out.dtype,
-             a.out.dim_stride, a.head_dim_v, rows);
-    Vec sum{};
-    for (int d = 0; d < round_up(a.head_dim_v, kLanes); d += kLanes)
-      sum += load<Vec>(rows + d) * load<Vec>(panel.dout_rows + at * stride_v + d);
-    float delta = 0;
-    for (int l = 0; l < kLanes; ++l) delta += sum[l];
-    const float lse = a.lse[i * a.lse_row_stride + head * a.lse_head_stride];
-    if (lse == -kInfinity) continue;
-    panel.live[g][lane] = -1;
-    panel.lse[g][lane] = lse * kLog2E;
-    panel.delta[g][lane] = delta;
-    // d(sink) = -sum_i P(sink) delta_i: the sink is a key whose value is zero.
-    if (b.dsinks != nullptr) b.dsinks[head] -= std::exp(a.sink_logits[head] - lse) * delta;
-  }
-}
-
 /** Where the softcap is steep: 1 - tanh^2 of the raw scores. */
-void softcap_derivative(const ForwardArgs& a, int first, int groups, int keys, const float* s,
-                        float* derivative) {
-  const Vec to_cap = splat(1.f / (a.softcap * kLog2E));
+void softcap_derivative(const ForwardArgs& a, const Panel& panel, int first, int keys,
+                        const float* s, float* derivative) {
+  const Vec to_cap = splat(1.f / (a.softcap * panel.units.per_natural));
   for (int j = 0; j < keys; ++j) {
-    for (int g = first; g < groups; ++g) {
+    for (int g = first; g < panel.groups; ++g) {
       const int64_t at = (j * kRowVectors + g) * kLanes;
       const Vec t = tanh(load<Vec>(s + at) * to_cap);
       store(derivative + at, 1.f - t * t);
@@ -170,6 +84,7 @@ void softcap_derivative(const ForwardArgs& a, int first, int groups, int keys, c
 void differentiate(const BackwardArgs& b, const BackwardPanel& panel, int first, int64_t key,
                    int keys, const float* softcap, float* p, float* ds) {
   const DropoutArgs& drop = b.forward.dropout;
+  const Vec to_base_2 = splat(panel.rows.units.to_base_2);
   for (int g = first; g < panel.rows.groups; ++g) {
     const VecU query = load<VecU>(panel.rows.query + g * kLanes);
     const VecU stream = load<VecU>(panel.rows.head + g * kLanes) + drop.stream0;
@@ -177,7 +92,7 @@ void differentiate(const BackwardArgs& b, const BackwardPanel& panel, int first,
     for (int j = 0; j < keys; ++j) {
       const int64_t at = (j * kRowVectors + g) * kLanes;
       const Vec s = load<Vec>(p + at);
-      Vec probability = exp2_or_zero(s - panel.lse[g]);
+      Vec probability = exp2_or_zero((s - panel.lse[g]) * to_base_2);
       Vec dp = load<Vec>(ds + at);
       Vec dropped = probability;
       if (drop.enabled) {
@@ -211,6 +126,28 @@ void hide(const PanelScores& scores, int64_t begin, int64_t end, int groups) {
   }
 }
 
+/** Whether scores are more than products. */
+bool modifies(const ForwardArgs& a) {
+  return a.mask.base != nullptr || a.softcap > 0 || a.alibi_slopes != nullptr;
+}
+
+/**
+ * Scores of vectors first .. first + Groups - 1 of the panel's rows and keys [key, key + keys), to
+ * `s`, which belongs to `key`. Every pass over a pair makes the same bits of it.
+ */
+template <int Groups>
+void score(const ForwardArgs& a, const BackwardWorkspace& w, const Panel& panel, int first,
+           const Tile& tile, int64_t key, int keys, bool masked, float* s) {
+  raw_products<Groups>(tile.k.row(key - tile.key), tile.k.stride, keys, a.head_dim,
+                       panel.q + first * kLanes, s + first * kLanes);
+  if (!masked && !modifies(a)) return;
+  const bool biased = a.mask.base != nullptr && a.mask.dtype != kBool;
+  Vec unused[kRowVectors] = {};
+  if (a.softcap > 0) softcap_derivative(a, panel, first, keys, s, w.softcap);
+  if (biased) load_bias(a, panel, key, keys, w.rows, w.bias);
+  modify_scores(a, panel, first, masked, key, keys, biased ? w.bias : nullptr, s, unused);
+}
+
 /**
  * Vectors first .. first + Groups - 1 of the panel's rows against keys [key, key + keys): P, dS and
  * their part of dQ.
@@ -221,27 +158,21 @@ void backward_step(const BackwardArgs& b, const BackwardWorkspace& w, const Back
                    bool masked) {
   const ForwardArgs& a = b.forward;
   const int64_t from = key - tile.key;
-  const float* const k = tile.k.rows + from * tile.k.stride;
-  const float* const v = tile.v.rows + from * tile.v.stride;
+  const float* const k = tile.k.row(from);
+  const float* const v = tile.v.row(from);
   const bool biased = a.mask.base != nullptr && a.mask.dtype != kBool;
   float* const all_p = scores.p + from * kPanelRows;
   float* const all_ds = scores.ds + from * kPanelRows;
   float* const p = all_p + first * kLanes;
   float* const ds = all_ds + first * kLanes;
-  const float* const q = panel.rows.q + first * kLanes;
   const float* const dout = panel.dout + first * kLanes;
-  if (masked || biased || a.softcap > 0 || a.alibi_slopes != nullptr || a.dropout.enabled) {
-    Vec unused[kRowVectors] = {};
-    raw_products<Groups>(k, tile.k.stride, keys, a.head_dim, q, p);
-    if (a.softcap > 0) softcap_derivative(a, first, panel.rows.groups, keys, all_p, w.softcap);
-    if (biased) load_bias(a, panel.rows, key, keys, w.rows, w.bias);
-    modify_scores(a, panel.rows, first, masked, key, keys, biased ? w.bias : nullptr, all_p,
-                  unused);
+  if (masked || modifies(a) || a.dropout.enabled || panel.rows.units.natural()) {
+    score<Groups>(a, w, panel.rows, first, tile, key, keys, masked, all_p);
     raw_products<Groups>(v, tile.v.stride, keys, a.head_dim_v, dout, ds);
     differentiate(b, panel, first, key, keys, a.softcap > 0 ? w.softcap : nullptr, all_p, all_ds);
   } else {
-    probabilities<Groups>(k, tile.k.stride, keys, a.head_dim, q, panel.lse + first,
-                          panel.live + first, p);
+    probabilities<Groups>(k, tile.k.stride, keys, a.head_dim, panel.rows.q + first * kLanes,
+                          panel.lse + first, panel.live + first, p);
     score_gradients<Groups>(v, tile.v.stride, keys, a.head_dim_v, dout, panel.delta + first,
                             panel.live + first, p, ds);
   }
@@ -266,13 +197,9 @@ bool backward_advance(const BackwardArgs& b, const BackwardWorkspace& w, const B
     hide(scores, stretch.begin, stretch.end, first);
     done = key + keys;
     const bool masked = stretch.kind == TileKind::kPartial;
-    const int groups = panel.rows.groups - first;
-    if (groups == 1)
-      backward_step<1>(b, w, panel, scores, first, tile, key, keys, masked);
-    else if (groups == 2)
-      backward_step<2>(b, w, panel, scores, first, tile, key, keys, masked);
-    else if constexpr (kRowVectors >= 3)
-      backward_step<3>(b, w, panel, scores, first, tile, key, keys, masked);
+    with_groups(panel.rows.groups - first, [&](auto groups) {
+      backward_step<groups.value>(b, w, panel, scores, first, tile, key, keys, masked);
+    });
   });
   const bool any = done > tile.key;
   hide(scores, done - tile.key, tile.keys, kRowVectors);
@@ -307,53 +234,49 @@ void add_key_gradients(const BackwardArgs& b, const BackwardPanel* panels,
   }
 }
 
-void store_dq(const BackwardArgs& b, const Panel& panel, float* rows) {
-  const ForwardArgs& a = b.forward;
-  const int64_t size = element_size(b.dq.dtype);
-  const int padded = padded_dim(a.head_dim);
-  for (int g = 0; g < panel.groups; ++g) {
-    for (int d = 0; d < padded; d += kLanes) {
-      Vec block[kLanes];
-      FA_UNROLL
-      for (int c = 0; c < kLanes; ++c) {
-        block[c] = load<Vec>(panel.o + ((d + c) * kRowVectors + g) * kLanes) * splat(a.scale);
-      }
-      transpose(block);
-      FA_UNROLL
-      for (int lane = 0; lane < kLanes; ++lane) store(rows + lane * padded + d, block[lane]);
-    }
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const int at = g * kLanes + lane;
-      const int64_t row = panel.row_begin + at;
-      if (row >= panel.row_end) break;
-      prefetch_packed_row<true>(b.dq, b.dq_head_stride, a.head_dim, a.group, row + kRowsAhead,
-                                a.row_end);
-      const int64_t element = panel.query[at] * b.dq.row_stride + panel.head[at] * b.dq_head_stride;
-      store_row(b.dq.base + element * size, b.dq.dtype, b.dq.dim_stride, a.head_dim,
-                rows + lane * padded);
-    }
+struct KeyRange {
+  int64_t begin, end;
+};
+
+/** The keys that some of the panels see. */
+KeyRange keys_seen(const ForwardArgs& a, const BackwardPanel* panels, int count) {
+  int64_t begin = a.key_end, end = 0;
+  for (int i = 0; i < count; ++i) {
+    begin = smaller(begin, panels[i].rows.key_begin / kColumnStep * kColumnStep);
+    end = larger(end, panels[i].rows.key_end);
   }
+  // Not cut where the longest row ends: a row's keys are grouped alike whatever shares its work
+  // item.
+  return {begin, smaller((end + kColumnStep - 1) / kColumnStep * kColumnStep, a.key_end)};
 }
 
-TileRows load_tile_rows(const ForwardArgs& a, const Rows& rows, int64_t page_stride, int dim,
-                        int64_t key, int keys, float* packed) {
-  const int stride = scratch_stride(dim);
-  const RowReader reader{a, rows, page_stride, dim, key, keys, nullptr};
-  for (int j = 0; j < keys; ++j) load_padded(reader.find(j), rows, dim, packed + j * stride);
-  return {packed, stride, keys, false, false};
+/** Maximum and sum of the rows that need them, from their scores. */
+void renew_softmax(const ForwardArgs& a, const BackwardWorkspace& w, BackwardPanel& panel) {
+  const auto [begin, end] = keys_seen(a, &panel, 1);
+  float* const s = w.scores[0].p;
+  for (int64_t key = begin; key < end; key += a.tile_k) {
+    const int keys = static_cast<int>(smaller(a.tile_k, end - key));
+    Panel& rows = panel.rows;
+    if (classify(a, rows.i_begin, rows.i_end, key, key + keys) == TileKind::kSkip) continue;
+    const Tile tile{
+        key, keys, load_tile_rows(a, a.k, a.k_page_stride, a.head_dim, key, keys, w.k), {}};
+    for_each_stretch(a, rows, key, keys, stairs_of(rows, key, keys), [&](const Stretch& x) {
+      if (x.kind == TileKind::kSkip) return;
+      const int count = x.end - x.begin;
+      with_groups(rows.groups - x.first, [&](auto groups) {
+        score<groups.value>(a, w, rows, x.first, tile, key + x.begin, count,
+                            x.kind == TileKind::kPartial, s);
+      });
+      add_to_softmax(rows, x.first, count, s);
+    });
+  }
+  renew_rows(a, panel);
 }
 
 /** Panels of a block of rows, packed, against all keys that some of them see. */
 void backward_block(const BackwardArgs& b, const BackwardWorkspace& w, int panels) {
   const ForwardArgs& a = b.forward;
-  int64_t begin = a.key_end, end = 0;
-  for (int i = 0; i < panels; ++i) {
-    begin = smaller(begin, w.panels[i].rows.key_begin / kColumnStep * kColumnStep);
-    end = larger(end, w.panels[i].rows.key_end);
-  }
-  // Not cut where the longest row ends: a row's keys are grouped alike whatever shares its work
-  // item.
-  end = smaller((end + kColumnStep - 1) / kColumnStep * kColumnStep, a.key_end);
+  const auto [begin, end] = keys_seen(a, w.panels, panels);
   const auto at = [&](int i) -> const Panel& { return w.panels[i].rows; };
   for (int64_t key = begin / a.tile_k * a.tile_k; key < end; key += a.tile_k) {
     const int64_t tile_begin = larger(key, begin);
@@ -396,7 +319,10 @@ void backward(const BackwardArgs& b, char* scratch) {
   for (int64_t row = a.row_begin; row < a.row_end;) {
     int panels = 0;
     for (; row < a.row_end && panels < a.panels; row += kPanelRows, ++panels) {
-      load_backward_panel(b, row, smaller(row + kPanelRows, a.row_end), w.rows, w.panels[panels]);
+      BackwardPanel& panel = w.panels[panels];
+      load_backward_panel(b, row, smaller(row + kPanelRows, a.row_end), w.rows, panel);
+      if (panel.renews) renew_softmax(a, w, panel);
+      if (b.dsinks != nullptr) add_sink_gradients(b, panel);
     }
     backward_block(b, w, panels);
     for (int i = 0; i < panels; ++i) store_dq(b, w.panels[i].rows, w.rows);

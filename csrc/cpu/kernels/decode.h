@@ -116,10 +116,11 @@ struct Decoder {
                                    : kBlock > kKeysPerVector ? kBlock
                                                              : kKeysPerVector;
 
-  const ForwardArgs a;           // of this head
+  const ForwardArgs a;  // of this head
+  Units units;
   const int64_t k_head, v_head;  // bytes from the item's first head
-  float* q;                      // [head_dim / kLanes][Rows][kLanes], times scale * log2(e)
-  float* o;                      // [head_dim_v / kLanes][Rows][kLanes]
+  float* q;  // [head_dim / kLanes][Rows][kLanes], times the scale and in these units
+  float* o;  // [head_dim_v / kLanes][Rows][kLanes]
   Vec max,
       sum;  // lane = key within the vector * Rows + row; max is the same for all lanes of a row
   VecI key_of_lane, position, window_begin, window_end;
@@ -127,12 +128,17 @@ struct Decoder {
   const char* mask[kLanes];      // null: none; element of key 0
   int64_t all_begin, all_end;    // keys that every row sees, dense mask aside
   int64_t some_begin, some_end;  // keys that some row sees, sink tokens aside
+  bool due[Rows];                // rows whose results are still to be written
   alignas(64) float p[kDecodeKeys * Rows];
 
-  /** `row` is scratch for one row. */
-  Decoder(const ForwardArgs& args, int64_t k_offset, int64_t v_offset, float* q_rows, float* o_rows,
-          float* scratch)
+  Decoder(const ForwardArgs& args, int64_t k_offset, int64_t v_offset, float* q_rows, float* o_rows)
       : a(args), k_head(k_offset), v_head(v_offset), q(q_rows), o(o_rows) {
+    for (int r = 0; r < Rows; ++r) due[r] = a.row_begin + r < a.row_end;
+  }
+
+  /** Before the first key. `scratch` has room for one row. */
+  void begin(const Units& of_scores, float* scratch) {
+    units = of_scores;
     const WindowMask window = window_of(a);
     const int64_t size = element_size(a.q.dtype);
     all_begin = a.key_begin;
@@ -147,13 +153,15 @@ struct Decoder {
       load_row(a.q.base + (i * a.q.row_stride + head * a.q_head_stride) * size, a.q.dtype,
                a.q.dim_stride, a.head_dim, scratch);
       for (int d = 0; d < a.head_dim; d += kLanes) {
-        store(q + d * Rows + r * kLanes, load<Vec>(scratch + d) * splat(a.scale * kLog2E));
+        store(q + d * Rows + r * kLanes,
+              load<Vec>(scratch + d) * splat(a.scale * units.per_natural));
       }
       all_begin = larger(all_begin, window.begin(i));
       all_end = smaller(all_end, window.end(i));
       some_begin = smaller(some_begin, window.begin(i));
       some_end = larger(some_end, window.end(i));
-      const bool sink = a.sink_logits != nullptr && a.first_split;
+      float row_max, row_sum;
+      begin_softmax(units, sink_of(a, head), row_max, row_sum);
       const char* const mask_row =
           a.mask.base == nullptr
               ? nullptr
@@ -164,10 +172,12 @@ struct Decoder {
         position[lane] = static_cast<int32_t>(i + window.offset);
         window_begin[lane] = static_cast<int32_t>(smaller(window.begin(i), a.seqlen_k));
         window_end[lane] = static_cast<int32_t>(window.end(i));
-        max[lane] = sink ? a.sink_logits[head] * kLog2E : kLowest;
-        sum[lane] = sink && lane < Rows ? 1.f : 0.f;
+        max[lane] = row_max;
+        sum[lane] = lane < Rows ? row_sum : 0.f;
         mask[lane] = mask_row;
-        if (a.alibi_slopes != nullptr) slope[lane] = a.alibi_slopes[head * a.alibi_stride] * kLog2E;
+        if (a.alibi_slopes != nullptr) {
+          slope[lane] = a.alibi_slopes[head * a.alibi_stride] * units.per_natural;
+        }
       }
     }
     std::memset(o, 0, sizeof(float) * static_cast<size_t>(Rows * a.head_dim_v));
@@ -243,7 +253,7 @@ struct Decoder {
       bias[lane] = load_scalar(mask[lane] + at * a.mask.key_stride * size, a.mask.dtype);
     }
     if (a.mask.dtype == kBool) return select(bias == Vec{}, splat(-kInfinity), Vec{});
-    return bias_in_base_2(bias);
+    return bias_in(units, bias);
   }
 
   /**
@@ -251,7 +261,8 @@ struct Decoder {
    * -infinity then.
    */
   bool modify(const KeyStep& step) {
-    const float cap = a.softcap * kLog2E;
+    const float cap = a.softcap * units.per_natural;
+    const Vec lowest = splat(units.lowest_visible);
     const VecI sinks = splat(static_cast<int32_t>(smaller(a.sink_tokens, a.seqlen_k)));
     const VecI end = splat(static_cast<int32_t>(step.key + step.keys));
     VecI hidden{};
@@ -268,7 +279,7 @@ struct Decoder {
         x += bias;
         seen &= bias != splat(-kInfinity);
       }
-      store(p + j * Rows, select(seen, x, splat(-kInfinity)));
+      store(p + j * Rows, select(seen, max_or_second(lowest, x), splat(-kInfinity)));
       hidden |= ~seen;
     }
     for (int lane = 0; lane < kLanes; ++lane) {
@@ -301,12 +312,14 @@ struct Decoder {
       highest = max_or_second(load<Vec>(p + j * Rows), highest);
     }
     highest = max_of_row(highest);
-    const Vec alpha = exp2_or_zero(max - highest);
+    const Vec to_base_2 = splat(units.to_base_2);
+    const Vec alpha = exp2_or_zero((max - highest) * to_base_2);
     max = highest;
     Vec total{};
     for (int j = 0; j < keys; j += kKeysPerVector) {
       const Vec x = load<Vec>(p + j * Rows);
-      const Vec e = hidden ? exp2_or_zero(x - max) : exp2_clamped(x - max);
+      const Vec exponent = (x - max) * to_base_2;
+      const Vec e = hidden ? exp2_or_zero(exponent) : exp2_clamped(exponent);
       total += e;
       store(p + j * Rows, hidden ? select(x == splat(-kInfinity), splat(-0.f), e) : e);
     }
@@ -410,6 +423,7 @@ struct Decoder {
     bool hidden = step.key < all_begin || step.key + step.keys > all_end ||
                   step.keys % kKeysPerVector != 0 || a.mask.base != nullptr;
     if (hidden || a.softcap > 0 || a.alibi_slopes != nullptr) hidden = modify(step);
+    hidden |= units.natural();  // a score of -infinity is possible
     normalise(step.keys, hidden);
     const char* const* rows = step.v;
     const char* open_rows[kDecodeKeys];
@@ -422,25 +436,32 @@ struct Decoder {
     add_values(rows, p, keys, next_v);
   }
 
-  /** `row` is scratch for one row. */
-  void finish(float* row) {
+  /**
+   * Writes the rows that are due; those that base 2 could not hold stay due, and it returns whether
+   * there are any. `row` is scratch for one row.
+   */
+  bool finish(float* row) {
     const int64_t size = element_size(a.out.dtype);
-    for (int r = 0; r < Rows && a.row_begin + r < a.row_end; ++r) {
-      const auto [i, head] = packed_row(a.group, a.row_begin + r);
+    bool any = false;
+    for (int r = 0; r < Rows; ++r) {
+      if (!due[r]) continue;
       float total = 0;
       for (int lane = r; lane < kLanes; lane += Rows) total += sum[lane];
-      const bool empty = total == 0 || max[r] == kLowest;
-      const float inverse = empty ? 0.f : 1.f / total;
+      if (!units.natural() && out_of_base_2(max[r], total)) {
+        any = true;
+        continue;
+      }
+      due[r] = false;
+      const auto [i, head] = packed_row(a.group, a.row_begin + r);
+      const float inverse = 1.f / total;
       for (int d = 0; d < a.head_dim_v; d += kLanes) {
-        store(row + d, empty ? Vec{} : load<Vec>(o + d * Rows + r * kLanes) * inverse);
+        store(row + d, total == 0 ? Vec{} : load<Vec>(o + d * Rows + r * kLanes) * inverse);
       }
       store_row(a.out.base + (i * a.out.row_stride + head * a.out_head_stride) * size, a.out.dtype,
                 a.out.dim_stride, a.head_dim_v, row);
-      if (a.lse != nullptr) {
-        a.lse[i * a.lse_row_stride + head * a.lse_head_stride] =
-            empty ? -kInfinity : max[r] * kLn2 + std::log(total);
-      }
+      store_lse(a, i, head, log_sum_exp(units, max[r], total));
     }
+    return any;
   }
 };
 
@@ -451,6 +472,7 @@ FA_ALWAYS_INLINE ForwardArgs head_args(const ForwardArgs& a, int head) {
   one.q.base += query_head * a.q_head_stride * element_size(a.q.dtype);
   one.out.base += query_head * a.out_head_stride * element_size(a.out.dtype);
   if (one.lse != nullptr) one.lse += query_head * a.lse_head_stride;
+  if (one.lse_rest != nullptr) one.lse_rest += query_head * a.lse_head_stride;
   if (one.alibi_slopes != nullptr) one.alibi_slopes += query_head * a.alibi_stride;
   if (one.sink_logits != nullptr) one.sink_logits += query_head;
   if (one.mask.base != nullptr)
@@ -506,14 +528,19 @@ void decode_rows(const ForwardArgs& a, char* scratch) {
     float* const q = arena.take<float>(Rows * a.head_dim);
     float* const o = arena.take<float>(Rows * a.head_dim_v);
     new (heads + head) Head(head_args(a, head), head * a.k_head_stride * kElementSize<Dtype>,
-                            head * a.v_head_stride * kElementSize<Dtype>, q, o, row);
+                            head * a.v_head_stride * kElementSize<Dtype>, q, o);
   }
-  const int64_t first = larger(a.key_begin, heads[0].some_begin);
-  const int64_t last = smaller(a.key_end, heads[0].some_end);
-  const int64_t sinks = smaller(smaller(a.sink_tokens, first), last);
-  decode_keys(heads, a.key_begin, sinks);
-  decode_keys(heads, first, last);
-  for (int head = 0; head < a.kv_heads; ++head) heads[head].finish(row);
+  for (const Units& units : {kBase2, kNatural}) {
+    for (int head = 0; head < a.kv_heads; ++head) heads[head].begin(units, row);
+    const int64_t first = larger(a.key_begin, heads[0].some_begin);
+    const int64_t last = smaller(a.key_end, heads[0].some_end);
+    const int64_t sinks = smaller(smaller(a.sink_tokens, first), last);
+    decode_keys(heads, a.key_begin, sinks);
+    decode_keys(heads, first, last);
+    bool again = false;
+    for (int head = 0; head < a.kv_heads; ++head) again |= heads[head].finish(row);
+    if (!again) return;
+  }
 }
 
 template <int Rows>

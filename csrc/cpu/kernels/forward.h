@@ -39,21 +39,6 @@ void layout(const ForwardArgs& a, Arena& arena, Workspace& w) {
   w.rows = arena.take<float>(kLanes * larger(larger(dim, dim_v), keys));
 }
 
-/** Calls `body` with the number of vectors as a constant. */
-template <int N>
-struct Count {
-  static constexpr int value = N;
-};
-template <class Body>
-FA_ALWAYS_INLINE void with_groups(int groups, Body body) {
-  if (groups == 1)
-    body(Count<1>{});
-  else if (groups == 2)
-    body(Count<2>{});
-  else if constexpr (kRowVectors >= 3)
-    body(Count<3>{});
-}
-
 /** One panel against one tile. */
 template <Element Of>
 struct Step {
@@ -73,7 +58,7 @@ struct Step {
         tile(t),
         stairs(stairs_of(p, t.key, t.keys)),
         biased(args.mask.base != nullptr && args.mask.dtype != kBool),
-        modified(biased || args.softcap > 0 || args.alibi_slopes != nullptr) {}
+        modified(biased || args.softcap > 0 || args.alibi_slopes != nullptr || p.units.natural()) {}
 
   template <class Visit>
   FA_ALWAYS_INLINE void stretches(Visit visit) const {
@@ -87,7 +72,8 @@ struct Step {
     const int count = Of == Element::kPair ? (a.head_dim + 1) / 2 : a.head_dim;
     with_groups(panel.groups - x.first, [&](auto groups) {
       scores<groups.value, Kind, Of>(tile.k.from(x.begin, 0), x.end - x.begin, count,
-                                     a.scale * kLog2E, panel.q, scores_at(x), x.first, rows);
+                                     a.scale * panel.units.per_natural, panel.q, scores_at(x),
+                                     x.first, rows);
     });
   }
 
@@ -103,19 +89,20 @@ struct Step {
   }
 
   void weigh(const Stretch& x) {
+    const Vec to_base_2 = splat(panel.units.to_base_2);
     with_groups(panel.groups - x.first, [&](auto groups) {
-      if (x.kind == TileKind::kPartial || biased)
+      if (x.kind == TileKind::kPartial || biased || panel.units.natural())
         exponentiate<groups.value, true>(x.first, x.end - x.begin, scores_at(x), rows.reference,
-                                         rows.sum);
+                                         to_base_2, rows.sum);
       else
         exponentiate<groups.value, false>(x.first, x.end - x.begin, scores_at(x), rows.reference,
-                                          rows.sum);
+                                          to_base_2, rows.sum);
     });
   }
 
   /**
    * Softmax is the same for any reference, and only range asks for the maximum: so a row keeps its
-   * reference while no score exceeds it by more than this, in base 2 (lazy rescaling,
+   * reference while no score exceeds it by more than this (lazy rescaling,
    * FlashAttention-4), and P is made in one pass.
    */
   static constexpr float kSlack = 8;
@@ -165,7 +152,7 @@ struct Step {
     for (int g = 0; g < kRowVectors; ++g) {
       const Vec old = panel.max[g];
       rows.reference[g] = select(rows.top[g] - old > splat(kSlack), rows.top[g], old);
-      alpha[g] = exp2_or_zero(old - rows.reference[g]);
+      alpha[g] = exp2_or_zero((old - rows.reference[g]) * splat(panel.units.to_base_2));
       panel.max[g] = rows.reference[g];
     }
     stretches([&](const Stretch& x) {
@@ -224,15 +211,13 @@ struct Step {
   }
 };
 
+/** The first `panels` panels against all keys. */
 template <Element Of>
-void forward(const ForwardArgs& a, const Workspace& w) {
-  int panels = 0;
+void attend(const ForwardArgs& a, const Workspace& w, int panels) {
   int64_t begin = a.key_end, end = 0;
-  for (int64_t row = a.row_begin; row < a.row_end; row += kPanelRows) {
-    Panel& panel = w.panels[panels++];
-    load_panel(a, row, smaller(row + kPanelRows, a.row_end), w.rows, panel, Of);
-    begin = smaller(begin, panel.key_begin / kColumnStep * kColumnStep);
-    end = larger(end, panel.key_end);
+  for (int i = 0; i < panels; ++i) {
+    begin = smaller(begin, w.panels[i].key_begin / kColumnStep * kColumnStep);
+    end = larger(end, w.panels[i].key_end);
   }
   // Not cut where the longest row ends: a row's keys are grouped alike whatever shares its work
   // item.
@@ -255,7 +240,25 @@ void forward(const ForwardArgs& a, const Workspace& w) {
         Step<Of>(a, w, panel, tile).run();
     }
   }
-  for (int i = 0; i < panels; ++i) store_panel(a, w.rows, w.panels[i]);
+}
+
+template <Element Of>
+void forward(const ForwardArgs& a, const Workspace& w) {
+  int panels = 0;
+  for (int64_t row = a.row_begin; row < a.row_end; row += kPanelRows, ++panels)
+    load_panel(a, row, smaller(row + kPanelRows, a.row_end), kBase2, w.rows, w.panels[panels], Of);
+  attend<Of>(a, w, panels);
+  int again = 0;
+  for (int i = 0; i < panels; ++i) {
+    if (!store_panel(a, w.rows, w.panels[i])) continue;
+    const Panel before = w.panels[i];
+    Panel& panel = w.panels[again++];
+    load_panel(a, before.row_begin, before.row_end, kNatural, w.rows, panel, Of);
+    for (int g = 0; g < kRowVectors; ++g) panel.due[g] = before.due[g];
+  }
+  if (again == 0) return;
+  attend<Of>(a, w, again);
+  for (int i = 0; i < again; ++i) store_panel(a, w.rows, w.panels[i]);
 }
 
 void forward(const ForwardArgs& a, char* scratch) {

@@ -2,6 +2,7 @@
 // FA_ISA set to its name.
 #include "cpu/kernels/backward.h"
 #include "cpu/kernels/decode.h"
+#include "cpu/kernels/forward.h"
 #include "cpu/kernels/table.h"
 
 namespace fa::cpu {
@@ -15,12 +16,12 @@ int classify_tile(const ForwardArgs& a, int64_t i0, int64_t i1, int64_t j0, int6
 void merge_row(const MergeRowArgs& a) {
   float* const row = a.scratch;
   float* const sum = a.scratch + round_up(a.n, 16);
+  if (a.states == 0) std::memset(sum, 0, static_cast<size_t>(round_up(a.n, 16)) * sizeof(float));
   for (int s = 0; s < a.states; ++s) {
     load_row(a.rows[s], a.dtype, a.dim_strides[s], a.n, row);
     const Vec weight = splat(a.weights[s]);
     for (int d = 0; d < a.n; d += kLanes) {
-      // A state of weight 0 saw nothing: whatever it holds must not leak.
-      const Vec term = a.weights[s] == 0 ? Vec{} : weight * load<Vec>(row + d);
+      const Vec term = weight * load<Vec>(row + d);
       store(sum + d, s == 0 ? term : load<Vec>(sum + d) + term);
     }
   }

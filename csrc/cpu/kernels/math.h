@@ -10,7 +10,6 @@ namespace fa::cpu::FA_ISA {
 namespace {
 
 constexpr float kLog2E = 1.4426950408889634f;
-constexpr float kLn2 = 0.6931471805599453f;
 
 /** x = n + r with |r| <= 1/2; what 2^n * y needs of n differs by instruction set. */
 struct Exponent {

@@ -2,21 +2,17 @@
 // state and the unnormalised output, all with rows as lanes.
 #pragma once
 
-#include <cmath>
-
 #include "core/mask.h"
 #include "cpu/kernels/products.h"
 #include "cpu/kernels/rows.h"
+#include "cpu/kernels/units.h"
 
 namespace fa::cpu::FA_ISA {
 namespace {
 
-/** Below every score; finite, so that differences of maxima are never NaN. */
-constexpr float kLowest = -std::numeric_limits<float>::max();
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
 struct Panel {
-  // [head_dim][kRowVectors][kLanes], times scale * log2(e); or unscaled pairs, [head_dim /
+  Units units;
+  // [head_dim][kRowVectors][kLanes], times the scale and in these units; or unscaled pairs, [head_dim /
   // 2][kRowVectors][kLanes]
   float* q;
   float* o;  // [columns][kRowVectors][kLanes]
@@ -29,6 +25,7 @@ struct Panel {
   int64_t group_end[kRowVectors];  // one past the last key that some row of the vector sees
   int groups;                      // vectors in use
   bool started;                    // o holds something
+  VecI due[kRowVectors];           // rows whose results are still to be written
 
   // Per lane.
   alignas(64) int32_t query[kPanelRows];  // i
@@ -44,13 +41,25 @@ FA_ALWAYS_INLINE WindowMask window_of(const ForwardArgs& a) {
   return {a.window_left, a.window_right, a.sink_tokens, a.seqlen_k, a.seqlen_k - a.seqlen_q};
 }
 
+/** The logit of the sink that this split counts, or null. */
+FA_ALWAYS_INLINE const float* sink_of(const ForwardArgs& a, int64_t head) {
+  return a.sink_logits != nullptr && a.first_split ? a.sink_logits + head : nullptr;
+}
+
+FA_ALWAYS_INLINE void store_lse(const ForwardArgs& a, int64_t i, int64_t head, LogSumExp x) {
+  const int64_t at = i * a.lse_row_stride + head * a.lse_head_stride;
+  if (a.lse != nullptr) a.lse[at] = x.lse;
+  if (a.lse_rest != nullptr) a.lse_rest[at] = x.rest;
+}
+
 /**
  * Loads rows [row_begin, row_end) of Q, transposed. `rows` has room for kLanes rows of head_dim
  * rounded up to kLanes.
  */
-void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, float* rows, Panel& panel,
-                Element of = Element::kFloat) {
+void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, const Units& units,
+                float* rows, Panel& panel, Element of = Element::kFloat) {
   const WindowMask window = window_of(a);
+  panel.units = units;
   panel.row_begin = row_begin;
   panel.row_end = row_end;
   panel.i_begin = row_begin / a.group;
@@ -62,10 +71,8 @@ void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, float*
 
   const int64_t size = element_size(a.q.dtype);
   const int padded = round_up(a.head_dim, kLanes);
-  const Vec scale = splat(a.scale * kLog2E);
+  const Vec scale = splat(a.scale * units.per_natural);
   for (int g = 0; g < kRowVectors; ++g) {
-    panel.max[g] = splat(kLowest);
-    panel.sum[g] = Vec{};
     panel.group_end[g] = 0;
     for (int lane = 0; lane < kLanes; ++lane) {
       const int at = g * kLanes + lane;
@@ -80,11 +87,11 @@ void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, float*
       if (g < panel.groups)
         load_row(a.q.base + (i * a.q.row_stride + head * a.q_head_stride) * size, a.q.dtype,
                  a.q.dim_stride, a.head_dim, rows + lane * padded);
-      if (a.sink_logits != nullptr && a.first_split) {
-        // The sink takes part in the denominator like one more key without a value.
-        panel.max[g][lane] = a.sink_logits[head] * kLog2E;
-        panel.sum[g][lane] = 1.f;
-      }
+      panel.due[g][lane] = row_begin + at < row_end ? -1 : 0;
+      float max, sum;
+      begin_softmax(units, sink_of(a, head), max, sum);
+      panel.max[g][lane] = max;
+      panel.sum[g][lane] = sum;
     }
     if (g >= panel.groups) continue;
     for (int d = 0; d < padded; d += kLanes) {
@@ -107,46 +114,67 @@ void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, float*
 }
 
 /**
- * Normalises and writes out and lse. `rows` has room for kLanes rows of head_dim_v rounded up to
- * kLanes.
+ * Writes the due rows of a [columns][kRowVectors][kLanes] result to `to`: column(g, c) is a vector
+ * of column c. `rows` has room for kLanes rows of `dim` rounded up to kLanes.
  */
-void store_panel(const ForwardArgs& a, float* rows, const Panel& panel) {
-  const int64_t size = element_size(a.out.dtype);
-  const int padded = round_up(a.head_dim_v, kLanes);
+template <class Column>
+FA_ALWAYS_INLINE void store_rows(const ForwardArgs& a, const Panel& panel, const Rows& to,
+                                 int64_t head_stride, int dim, float* rows, Column column) {
+  const int64_t size = element_size(to.dtype);
+  const int padded = round_up(dim, kLanes);
   for (int g = 0; g < panel.groups; ++g) {
-    const Vec sum = panel.sum[g];
-    // A row that saw nothing has sum 0 (or a maximum that no score ever raised): its output is 0,
-    // never NaN. A NaN that it did see is in the sum.
-    const VecI empty = (sum == Vec{}) | ((panel.max[g] == splat(kLowest)) & (sum == sum));
-    const Vec inverse = select(empty, Vec{}, 1.f / sum);
     for (int d = 0; d < padded; d += kLanes) {
       Vec block[kLanes];
       FA_UNROLL
-      for (int c = 0; c < kLanes; ++c) {
-        // A select, not a product: an empty row's accumulator may be anything.
-        const Vec o =
-            panel.started ? load<Vec>(panel.o + ((d + c) * kRowVectors + g) * kLanes) : Vec{};
-        block[c] = select(empty, Vec{}, o * inverse);
-      }
+      for (int c = 0; c < kLanes; ++c) block[c] = column(g, d + c);
       transpose(block);
       FA_UNROLL
       for (int lane = 0; lane < kLanes; ++lane) store(rows + lane * padded + d, block[lane]);
     }
     for (int lane = 0; lane < kLanes; ++lane) {
+      if (panel.due[g][lane] == 0) continue;
       const int at = g * kLanes + lane;
-      const int64_t row = panel.row_begin + at;
-      if (row >= panel.row_end) break;
-      prefetch_packed_row<true>(a.out, a.out_head_stride, a.head_dim_v, a.group, row + kRowsAhead,
+      prefetch_packed_row<true>(to, head_stride, dim, a.group, panel.row_begin + at + kRowsAhead,
                                 a.row_end);
-      const int64_t i = panel.query[at], head = panel.head[at];
-      store_row(a.out.base + (i * a.out.row_stride + head * a.out_head_stride) * size, a.out.dtype,
-                a.out.dim_stride, a.head_dim_v, rows + lane * padded);
-      if (a.lse != nullptr) {
-        a.lse[i * a.lse_row_stride + head * a.lse_head_stride] =
-            empty[lane] != 0 ? -kInfinity : panel.max[g][lane] * kLn2 + std::log(sum[lane]);
+      const int64_t element = panel.query[at] * to.row_stride + panel.head[at] * head_stride;
+      store_row(to.base + element * size, to.dtype, to.dim_stride, dim, rows + lane * padded);
+    }
+  }
+}
+
+/**
+ * Normalises and writes out and lse of the rows that are due. Those that base 2 could not hold stay
+ * due; returns whether there are any.
+ */
+bool store_panel(const ForwardArgs& a, float* rows, Panel& panel) {
+  VecI again[kRowVectors] = {};
+  bool any = false;
+  Vec inverse[kRowVectors];
+  VecI empty[kRowVectors];
+  for (int g = 0; g < panel.groups; ++g) {
+    const Vec sum = panel.sum[g];
+    empty[g] = sum == Vec{};
+    inverse[g] = 1.f / sum;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      if (panel.due[g][lane] == 0) continue;
+      const int at = g * kLanes + lane;
+      if (!panel.units.natural() && out_of_base_2(panel.max[g][lane], sum[lane])) {
+        any = true;
+        again[g][lane] = -1;
+        panel.due[g][lane] = 0;
+      } else {
+        store_lse(a, panel.query[at], panel.head[at],
+                  log_sum_exp(panel.units, panel.max[g][lane], sum[lane]));
       }
     }
   }
+  store_rows(a, panel, a.out, a.out_head_stride, a.head_dim_v, rows, [&](int g, int c) {
+    // A select, not a product: an empty row's accumulator may be anything.
+    const Vec o = panel.started ? load<Vec>(panel.o + (c * kRowVectors + g) * kLanes) : Vec{};
+    return select(empty[g], Vec{}, o * inverse[g]);
+  });
+  for (int g = 0; g < kRowVectors; ++g) panel.due[g] = again[g];
+  return any;
 }
 
 }  // namespace

@@ -22,5 +22,20 @@ constexpr int kStep = kRegisters == 32 || Groups == 1 ? 8 : 4;
 /** Columns of V are padded, and stretches of keys begin, at multiples of this. */
 constexpr int kColumnStep = 8;
 
+/** Calls `body` with the number of vectors as a constant. */
+template <int N>
+struct Count {
+  static constexpr int value = N;
+};
+template <class Body>
+FA_ALWAYS_INLINE void with_groups(int groups, Body body) {
+  if (groups == 1)
+    body(Count<1>{});
+  else if (groups == 2)
+    body(Count<2>{});
+  else if constexpr (kRowVectors >= 3)
+    body(Count<3>{});
+}
+
 }  // namespace
 }  // namespace fa::cpu::FA_ISA

@@ -1,5 +1,4 @@
-// A tile of keys and values as the products read them, which panels need it, and which of their
-// rows.
+// Where the keys of a tile lie, which panels need the tile, and which stretches of it they see.
 #pragma once
 
 #include "cpu/kernels/panel.h"
@@ -26,32 +25,6 @@ bool all_finite(const float* rows, int64_t stride, int count, int dim) {
   }
   return true;
 }
-
-/** Floats with unit stride along a row. */
-struct TileRows {
-  const float* rows;
-  int64_t stride;
-  int count;
-  bool checked, is_finite;
-
-  /**
-   * Whether there is neither NaN nor infinity; looked at once, and only by tiles that hide
-   * something.
-   */
-  bool finite(int dim) {
-    if (!checked) {
-      is_finite = all_finite(rows, stride, count, dim);
-      checked = true;
-    }
-    return is_finite;
-  }
-};
-
-struct Tile {
-  int64_t key;
-  int keys;
-  TileRows k, v;
-};
 
 FA_ALWAYS_INLINE const char* key_row(const ForwardArgs& a, const Rows& rows, int64_t page_stride,
                                      int64_t j) {

@@ -88,16 +88,7 @@ void mask_words(const ForwardArgs& a, const Panel& panel, int64_t key, int64_t k
 }
 
 /**
- * log2(e) times the float mask. -infinity hides a pair; the lowest finite float (a customary
- * stand-in) must stay finite.
- */
-FA_ALWAYS_INLINE Vec bias_in_base_2(Vec bias) {
-  const Vec scaled = max_or_second(splat(0.5f * kLowest), bias * splat(kLog2E));
-  return select(bias == splat(-kInfinity), bias, scaled);
-}
-
-/**
- * The float mask of a tile, transposed to [keys][kRowVectors][kLanes] and in base 2. `rows`: kLanes
+ * The float mask of a tile, transposed to [keys][kRowVectors][kLanes] in its units. `rows`: kLanes
  * rows of `keys` rounded up to kLanes.
  */
 void load_bias(const ForwardArgs& a, const Panel& panel, int64_t key, int keys, float* rows,
@@ -120,7 +111,7 @@ void load_bias(const ForwardArgs& a, const Panel& panel, int64_t key, int keys, 
       transpose(block);
       FA_UNROLL
       for (int c = 0; c < kLanes; ++c)
-        store(bias + ((j + c) * kRowVectors + g) * kLanes, bias_in_base_2(block[c]));
+        store(bias + ((j + c) * kRowVectors + g) * kLanes, bias_in(panel.units, block[c]));
     }
   }
 }
@@ -131,13 +122,15 @@ void load_bias(const ForwardArgs& a, const Panel& panel, int64_t key, int keys, 
  */
 void modify_scores(const ForwardArgs& a, const Panel& panel, int first_group, bool masked,
                    int64_t key, int keys, const float* bias, float* s, Vec* maximum) {
-  const float cap = a.softcap * kLog2E;
+  const float cap = a.softcap * panel.units.per_natural;
   const Vec to_cap = splat(a.softcap > 0 ? 1.f / cap : 0.f);
+  const Vec lowest = splat(panel.units.lowest_visible);
   const int32_t offset = static_cast<int32_t>(a.seqlen_k - a.seqlen_q);
   Vec slope[kRowVectors] = {};
   if (a.alibi_slopes != nullptr) {
     for (int at = 0; at < panel.groups * kLanes; ++at)
-      slope[at / kLanes][at % kLanes] = a.alibi_slopes[panel.head[at] * a.alibi_stride] * kLog2E;
+      slope[at / kLanes][at % kLanes] =
+          a.alibi_slopes[panel.head[at] * a.alibi_stride] * panel.units.per_natural;
   }
   alignas(64) uint32_t words[kPanelRows];
   for (int j0 = 0; j0 < keys; j0 += kWordKeys) {
@@ -155,11 +148,13 @@ void modify_scores(const ForwardArgs& a, const Panel& panel, int first_group, bo
           const VecI distance = position - static_cast<int32_t>(key + j0 + t);
           x -= slope[g] * absolute(__builtin_convertvector(distance, Vec));
         }
+        VecI visible = (VecI)(word << (31 - t)) < 0;
         if (bias != nullptr) {
           const Vec b = load<Vec>(bias + ((j0 + t) * kRowVectors + g) * kLanes);
-          x = select(b == splat(-kInfinity), splat(-kInfinity), x + b);
+          x += b;
+          visible &= b != splat(-kInfinity);
         }
-        x = select((VecI)(word << (31 - t)) < 0, x, splat(-kInfinity));
+        x = select(visible, max_or_second(lowest, x), splat(-kInfinity));
         m = max_or_second(x, m);
         store(at, x);
       }
@@ -196,9 +191,10 @@ void drop_out(const ForwardArgs& a, const Panel& panel, int first_group, int64_t
 /**
  * P = exp2(S - reference), added to `sum` in the order in which products.h adds it: the same bits
  * whichever way a row's P was made. Masked pairs become a true zero whose sign bit marks them.
+ * `to_base_2` is for scores that are masked or in natural units.
  */
 template <int Groups, bool Masked>
-void exponentiate(int first, int keys, float* s, const Vec* reference, Vec* sum) {
+void exponentiate(int first, int keys, float* s, const Vec* reference, Vec to_base_2, Vec* sum) {
   for (int g = first; g < first + Groups; ++g) {
     int step = kStep<Groups>;
     for (int j = 0; j < keys; j += step) {
@@ -209,7 +205,7 @@ void exponentiate(int first, int keys, float* s, const Vec* reference, Vec* sum)
         const Vec x = load<Vec>(at);
         Vec p;
         if constexpr (Masked) {
-          p = exp2_or_zero(x - reference[g]);
+          p = exp2_or_zero((x - reference[g]) * to_base_2);
           store(at, select(x == splat(-kInfinity), splat(-0.f), p));
         } else {
           p = exp2_clamped(x - reference[g]);
