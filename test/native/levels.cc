@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -191,6 +192,73 @@ bool check(const Shape& s, DType dtype) {
          close(dv, dv_truth, dtype, unit * size_of(dv_truth));
 }
 
+/**
+ * Rows at the ends of float32's range side by side, then with NaN in one of them. Queries are 0, so
+ * that every row is the mean of the values and its lse is the mask's number plus log(keys).
+ */
+bool check_range(int64_t seqlen_q, DType dtype) {
+  constexpr int64_t kKeys = 150, kDim = 64;
+  constexpr float kLowest = -std::numeric_limits<float>::max();
+  constexpr float kBases[] = {0, -1e9f, kLowest, 3e38f, -1e30f};
+  const auto base = [&](int64_t i) { return kBases[i % 5]; };
+  Numbers k(kKeys * kDim, kDim, dtype, 2), v(kKeys * kDim, kDim, dtype, 3);
+  Numbers dout(seqlen_q * kDim, kDim, dtype, 4);
+  std::vector<float> mask(static_cast<size_t>(seqlen_q * kKeys)),
+      lse(static_cast<size_t>(seqlen_q));
+  for (size_t at = 0; at < mask.size(); ++at) mask[at] = base(static_cast<int64_t>(at) / kKeys);
+
+  fa::AttentionGradients g;
+  g.dout = fa::contiguous_view(dout.bytes.data(), dtype, {1, seqlen_q, 1, kDim});
+  std::vector<char> q = room_for(g.dout), out = q, dq = q, dk(k.bytes.size()), dv(k.bytes.size());
+  fa::AttentionProblem p;
+  p.q = fa::contiguous_view(q.data(), dtype, {1, seqlen_q, 1, kDim});
+  p.k = fa::contiguous_view(k.bytes.data(), dtype, {1, kKeys, 1, kDim});
+  p.v = fa::contiguous_view(v.bytes.data(), dtype, {1, kKeys, 1, kDim});
+  p.out = fa::contiguous_view(out.data(), dtype, {1, seqlen_q, 1, kDim});
+  p.lse = fa::contiguous_view(lse.data(), DType::kFloat32, {1, 1, seqlen_q});
+  p.mask = fa::contiguous_view(mask.data(), DType::kFloat32, {1, 1, seqlen_q, kKeys});
+  p.max_seqlen_q = seqlen_q;
+  p.max_seqlen_k = kKeys;
+  p.scale = 1;
+  p.num_splits = 2;
+  g.dq = fa::contiguous_view(dq.data(), dtype, {1, seqlen_q, 1, kDim});
+  g.dk = fa::contiguous_view(dk.data(), dtype, {1, kKeys, 1, kDim});
+  g.dv = fa::contiguous_view(dv.data(), dtype, {1, kKeys, 1, kDim});
+  fa::validate(p);
+  fa::validate_backward(p, g);
+  fa::cpu::attention_forward(p, nullptr);
+  fa::cpu::attention_backward(p, g, nullptr);
+
+  std::vector<double> mean(kDim), out_truth, dv_truth(kDim), dv_rows;
+  for (int64_t d = 0; d < kDim; ++d) {
+    for (int64_t j = 0; j < kKeys; ++j) mean[static_cast<size_t>(d)] += v.at(j, d) / kKeys;
+    for (int64_t i = 0; i < seqlen_q; ++i)
+      dv_truth[static_cast<size_t>(d)] += dout.at(i, d) / kKeys;
+  }
+  for (int64_t i = 0; i < seqlen_q; ++i)
+    out_truth.insert(out_truth.end(), mean.begin(), mean.end());
+  for (int64_t j = 0; j < kKeys; ++j)
+    dv_rows.insert(dv_rows.end(), dv_truth.begin(), dv_truth.end());
+  const double unit = dtype == DType::kFloat32 ? 1e-6 : dtype == DType::kFloat16 ? 1e-3 : 8e-3;
+  bool ok = close(out, out_truth, dtype, unit) && close(dv, dv_rows, dtype, unit);
+  for (int64_t i = 0; i < seqlen_q; ++i) {
+    const double truth = base(i) + std::log(static_cast<double>(kKeys));
+    const double error = lse[static_cast<size_t>(i)] - truth;
+    ok = ok && std::fabs(error) <= std::fabs(truth) * 1e-7 + 1e-6;
+  }
+
+  const int64_t bad = seqlen_q / 2;
+  std::memset(q.data() + bad * kDim * static_cast<int64_t>(fa::dtype_size(dtype)), 0xff,
+              fa::dtype_size(dtype));
+  fa::cpu::attention_forward(p, nullptr);
+  for (int64_t i = 0; i < seqlen_q; ++i) {
+    ok = ok && std::isnan(lse[static_cast<size_t>(i)]) == (i == bad);
+    for (int64_t d = 0; d < kDim; ++d)
+      ok = ok && std::isnan(decode(out.data(), dtype, i * kDim + d)) == (i == bad);
+  }
+  return ok;
+}
+
 int run_level(const std::string& level) {
   setenv("FLASH_ATTENTION_CPU_ISA", level.c_str(), 1);
   int failures = fa::cpu::isa() == level ? 0 : 1;
@@ -201,6 +269,12 @@ int run_level(const std::string& level) {
       std::printf("%s: wrong result, %s, %lld queries, %lld keys, head dim %lld\n", level.c_str(),
                   fa::dtype_name(dtype), static_cast<long long>(s.seqlen_q),
                   static_cast<long long>(s.seqlen_k), static_cast<long long>(s.head_dim));
+    }
+    for (const int64_t seqlen_q : {int64_t{1}, int64_t{3}, int64_t{7}, int64_t{100}}) {
+      if (check_range(seqlen_q, dtype)) continue;
+      ++failures;
+      std::printf("%s: wrong at the ends of the range, %s, %lld queries\n", level.c_str(),
+                  fa::dtype_name(dtype), static_cast<long long>(seqlen_q));
     }
   }
   return failures;
