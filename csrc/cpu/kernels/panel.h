@@ -12,8 +12,8 @@ namespace {
 
 struct Panel {
   Units units;
-  // [head_dim][kRowVectors][kLanes], times the scale and in these units; or unscaled pairs, [head_dim /
-  // 2][kRowVectors][kLanes]
+  // [head_dim][kRowVectors][kLanes], times the scale and in these units; or unscaled pairs,
+  // [head_dim / 2][kRowVectors][kLanes]
   float* q;
   float* o;  // [columns][kRowVectors][kLanes]
   Vec max
