@@ -1,6 +1,10 @@
+import { availableParallelism } from 'node:os';
+
 /** @type {import('jest').Config} */
 export default {
   testEnvironment: 'node',
+  // Each computes on all cores: more of them would only take memory.
+  maxWorkers: Math.min(availableParallelism(), 4),
   // The float64 reference takes its time, more so on a busy machine.
   testTimeout: 120_000,
   setupFilesAfterEnv: ['<rootDir>/test/support/equality.mjs'],

@@ -69,4 +69,7 @@ export function ensureBuilt() {
   if (isStale(built, ['package.json', ...typescript])) npm('run', 'build:ts');
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) ensureBuilt();
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  if (process.argv.includes('--install')) ensureInstalled();
+  else ensureBuilt();
+}

@@ -203,10 +203,9 @@ test.each([
   expect([...(await lse.toFloat32())]).toEqual(new Array(lse.size).fill(-Infinity));
 });
 
-test('returns at once; results come in the order of calls, whatever is disposed meanwhile', async () => {
+test('results come in the order of calls, whatever is disposed meanwhile', async () => {
   const before = await settledMemory();
   const q = randn([1, 1024, 8, 64], { seed: 1n });
-  const begin = performance.now();
   const outs: Tensor[] = [];
   let previous = q;
   for (let i = 0; i < 6; i++) {
@@ -214,7 +213,6 @@ test('returns at once; results come in the order of calls, whatever is disposed 
     outs.push(out);
     previous = out;
   }
-  const enqueued = performance.now() - begin;
   q.dispose();
   const order: number[] = [];
   const reads = outs.map((out, i) =>
@@ -225,8 +223,6 @@ test('returns at once; results come in the order of calls, whatever is disposed 
   );
   for (const out of outs) out.dispose();
   const values = await Promise.all(reads);
-  const ran = performance.now() - begin;
-  expect(enqueued).toBeLessThan(ran / 2);
   expect(order).toEqual([0, 1, 2, 3, 4, 5]);
   expect(values.every((x) => x.every(Number.isFinite))).toBe(true);
   expect(memory()).toEqual(before);

@@ -1,6 +1,7 @@
 /**
  * How environments end and what they leave: each scenario of fixtures/lifecycle.cjs in a process of
- * its own. Work called "long" takes most of a minute unless it is interrupted.
+ * its own. Work called "long" takes a quarter of an hour unless it is interrupted; a process that
+ * waited for it would be killed before, by SIGKILL.
  */
 import { jest } from '@jest/globals';
 import { runChild } from './support/child.js';
@@ -11,9 +12,6 @@ async function scenario(name: string, env: Record<string, string> = {}) {
   const child = await runChild('lifecycle.cjs', [name], { flags: ['--expose-gc'], env });
   return { child, printed: child.stdout === '' ? undefined : JSON.parse(child.stdout) };
 }
-
-/** Far below what long work takes, far above what interrupting it does. */
-const interrupted = 15_000;
 
 jest.setTimeout(90_000);
 
@@ -33,7 +31,6 @@ describe('the process', () => {
   test('does not wait for work that nobody waits for', async () => {
     const { child, printed } = await scenario('unread work');
     expect(child).toMatchObject(clean);
-    expect(child.milliseconds).toBeLessThan(interrupted);
     expect(printed).toBe('end');
   });
 
@@ -41,7 +38,6 @@ describe('the process', () => {
     for (let i = 0; i < 5; i++) {
       const { child } = await scenario(name);
       expect(child).toMatchObject({ status: 7, signal: null, stderr: '' });
-      expect(child.milliseconds).toBeLessThan(interrupted);
     }
   });
 
@@ -49,7 +45,6 @@ describe('the process', () => {
     const { child } = await scenario('uncaught error');
     expect(child).toMatchObject({ status: 1, signal: null });
     expect(child.stderr).toContain('nobody catches this');
-    expect(child.milliseconds).toBeLessThan(interrupted);
   });
 
   test('rests and ends when idle, although tensors are alive', async () => {
@@ -65,7 +60,6 @@ describe('worker threads', () => {
     const { child, printed } = await scenario('terminate worker');
     expect(child).toMatchObject(clean);
     expect(printed).toBe(64);
-    expect(child.milliseconds).toBeLessThan(4 * interrupted);
   });
 
   test('can end by process.exit(), by an error, or with work in flight', async () => {

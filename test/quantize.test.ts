@@ -24,7 +24,7 @@ import {
   type ReferenceShape,
   standardAttention,
 } from '../lib/reference/index.js';
-import { device } from './support/device.js';
+import { device, testIf } from './support/device.js';
 import { expectThrow } from './support/expect-error.js';
 import { settledMemory } from './support/gc.js';
 import { expectNativeAgrees } from './support/native-agrees.js';
@@ -261,7 +261,7 @@ test('attention on dequantised tensors: the way for devices without float8 kerne
 
 const kernels = devices().find(({ name }) => name === device)?.kernels ?? [];
 const hasKernel = kernels.includes('sm90.forward.float8');
-const testKernel = hasKernel ? test : test.skip;
+const testKernel = testIf(hasKernel, `${device} has no float8 kernel`);
 
 describe('attention on float8 tensors', () => {
   const rmse = (a: ArrayLike<number>, b: ArrayLike<number>) =>
@@ -399,7 +399,7 @@ describe('attention on float8 tensors', () => {
     expect(out.every(Number.isFinite)).toBe(true);
   });
 
-  (hasKernel ? test.skip : test)('devices without the kernel say so', () => {
+  testIf(!hasKernel, `${device} has the kernel`)('devices without the kernel say so', () => {
     const x8 = quantize(zeros([1, 9, 2, 32]), dtype, { per: 'head' });
     const scales = { q: x8.scales, k: x8.scales, v: x8.scales };
     expectThrow(

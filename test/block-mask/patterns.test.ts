@@ -251,16 +251,6 @@ describe('from', () => {
 
 describe('scale', () => {
   const N = 131072;
-  /** Milliseconds, of the best of two runs: other processes share the machine. */
-  const time = (run: () => void) => {
-    const runs = [0, 1].map(() => {
-      const begin = performance.now();
-      run();
-      return performance.now() - begin;
-    });
-    return Math.min(...runs);
-  };
-
   test.each<[string, () => BlockMask, (mask: BlockMask) => void]>([
     [
       'slidingWindow',
@@ -290,12 +280,12 @@ describe('scale', () => {
         expect(mask.density).toBeCloseTo((131 * 1e6 + 72 ** 2) / N ** 2, 12);
       },
     ],
-  ])('%s of 131072 tokens is quick and small', (_, make, check) => {
+  ])('%s of 131072 tokens is small', (_, make, check) => {
     const before = process.memoryUsage().arrayBuffers;
     const mask = make();
     check(mask);
     // The table of 1024 x 1024 cells takes 4 MiB.
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(24 * 2 ** 20);
-    expect(time(() => make().dispose())).toBeLessThan(5000);
+    mask.dispose();
   });
 });

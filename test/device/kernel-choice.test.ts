@@ -2,11 +2,11 @@
 // those of sm_80 for the rest and on every other GPU. The tables are in docs/design/forward-hopper.md
 // and docs/design/backward-hopper.md.
 import { BlockMask, devices, explain, randn, tensor } from '../../lib/index.js';
-import { device } from '../support/device.js';
+import { device, onCpu, testIf } from '../support/device.js';
 
 const { capability, kernels = [] } = devices().find(({ name }) => name === device) ?? {};
 const onHopper = capability === 'sm_90';
-const testOnGpu = device === 'cpu' ? test.skip : test;
+const testOnGpu = testIf(!onCpu, 'it is about GPUs');
 
 type Shape = [batch: number, seqlen: number, heads: number, headDim: number];
 const make = (shape: Shape, dtype: 'float16' | 'bfloat16' | 'float32' = 'bfloat16') =>

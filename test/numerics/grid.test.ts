@@ -1,23 +1,8 @@
 import { onSimt, widestHeadDim } from '../support/device.js';
 import { expectWithin, measure, testedDTypes } from '../support/numerics.js';
+import { headDims, oddHeadDims, seqlensUpTo } from '../support/shapes.js';
 
-const allSeqlens: readonly (readonly [number, number])[] = [
-  [1, 1],
-  [1, 147],
-  [3, 799],
-  [64, 128],
-  [113, 203],
-  [128, 217],
-  [200, 33],
-  [256, 512],
-  [1023, 1024],
-  [2048, 2048],
-];
-const seqlens = allSeqlens.filter(([q, k]) => !onSimt || q * k <= 1 << 17);
-const headDims = [8, 16, 32, 40, 64, 80, 96, 111, 128, 160, 192, 224, 256];
-const oddHeadDims = [
-  1, 2, 3, 5, 7, 9, 15, 17, 31, 33, 63, 65, 127, 129, 255, 257, 300, 384, 512, 575, 576,
-].filter((headDim) => headDim <= widestHeadDim);
+const seqlens = seqlensUpTo(1 << 17);
 const groupings = { MHA: [4, 4], GQA: [6, 2], MQA: [4, 1] } as const;
 
 describe.each(testedDTypes)('forward, %s', (dtype) => {

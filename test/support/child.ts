@@ -14,7 +14,6 @@ export interface ChildResult {
   readonly signal: string | null;
   readonly stdout: string;
   readonly stderr: string;
-  readonly milliseconds: number;
 }
 
 export function runChild(
@@ -23,7 +22,6 @@ export function runChild(
   options: { flags?: string[]; env?: Record<string, string>; timeout?: number } = {},
 ): Promise<ChildResult> {
   const { flags = [], env = {}, timeout = 60_000 } = options;
-  const started = performance.now();
   return new Promise((resolve) => {
     execFile(
       process.execPath,
@@ -31,8 +29,7 @@ export function runChild(
       { env: { ...process.env, ...env }, timeout, killSignal: 'SIGKILL', maxBuffer: 2 ** 26 },
       (error, stdout, stderr) => {
         const status = error === null ? 0 : typeof error.code === 'number' ? error.code : null;
-        const milliseconds = performance.now() - started;
-        resolve({ status, signal: error?.signal ?? null, stdout, stderr, milliseconds });
+        resolve({ status, signal: error?.signal ?? null, stdout, stderr });
       },
     );
   });

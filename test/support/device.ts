@@ -16,8 +16,20 @@ export function sized<T>(full: T, reduced: T): T {
   return onSimt ? reduced : full;
 }
 
+/** The name of a test that is left out, which says why. */
+const leftOut = (name: string, why: string) => `${name} (left out: ${why})`;
+
+/** `test` where a condition holds, and elsewhere one that is skipped and says why. */
+export function testIf(condition: boolean, why: string): Pick<jest.It, 'each'> & jest.It {
+  if (condition) return test;
+  const skip = (name: string, run: jest.ProvidesCallback) => test.skip(leftOut(name, why), run);
+  const each = (table: readonly never[]) => (name: string, run: (...args: never[]) => unknown) =>
+    test.skip.each(table)(leftOut(name, why), run);
+  return Object.assign(skip, { each }) as unknown as jest.It;
+}
+
 /** Tests of what one kind of device does. */
-export const testOnCpu = onCpu ? test : test.skip;
+export const testOnCpu = testIf(onCpu, 'it is about the CPU');
 
 /** The widest head dim of the device. */
 export const widestHeadDim = onCpu ? 576 : 256;
