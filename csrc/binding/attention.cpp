@@ -45,8 +45,7 @@ Napi::Value attention(const Napi::CallbackInfo& info) {
     call.problem.lse = logical_lse(lse.view, call.layout);
     storages.writes.push_back(lse.storage);
   }
-  stream.enqueue(ops::Attention{.problem = call.problem, .check_contents = !ready},
-                 std::move(storages));
+  stream.attention(call.problem, std::move(storages), !ready);
   return new_results(env, {std::move(out), std::move(lse)});
 }
 

@@ -74,24 +74,23 @@ Napi::Value merge_states(const Napi::CallbackInfo& info) {
            std::to_string(lses.size()));
   }
   TaskStorages storages;
-  ops::MergeStates merge;
+  std::vector<View> out_views, lse_views;
   for (size_t i = 0; i < outs.size(); ++i) {
     expect_like(outs[i].view, 4, outs[0].view, "outs");
     expect_like(lses[i].view, 3, lses[0].view, "lses");
-    merge.outs.push_back(logical(outs[i].view, layout));
-    merge.lses.push_back(lses[i].view);
+    out_views.push_back(logical(outs[i].view, layout));
+    lse_views.push_back(lses[i].view);
     storages.reads.push_back(outs[i].storage);
     storages.reads.push_back(lses[i].storage);
   }
-  expect_state(merge.outs[0], merge.lses[0]);
+  expect_state(out_views[0], lse_views[0]);
 
   const View &like_out = outs[0].view, &like_lse = lses[0].view;
   TensorRef out = NewTensor("out", like_out.dtype, shape_of(like_out), "outs").allocate(*stream);
   TensorRef lse = NewTensor("lse", like_lse.dtype, shape_of(like_lse), "lses").allocate(*stream);
   storages.writes = {out.storage, lse.storage};
-  merge.out = logical(out.view, layout);
-  merge.lse = lse.view;
-  stream->enqueue(std::move(merge), std::move(storages));
+  stream->merge_states(out_views, lse_views, logical(out.view, layout), lse.view,
+                       std::move(storages));
   return new_results(env, {std::move(out), std::move(lse)});
 }
 

@@ -136,12 +136,3 @@ void attention_forward(const AttentionProblem& p, Cancel cancel) {
 }
 
 }  // namespace fa::cpu
-
-namespace fa {
-
-void ops::Attention::run(cpu::Execution& execution) const {
-  if (check_contents) validate_contents(problem);
-  cpu::attention_forward(problem, execution.cancel);
-}
-
-}  // namespace fa

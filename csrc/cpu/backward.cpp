@@ -192,12 +192,3 @@ void attention_backward(const AttentionProblem& p, const AttentionGradients& g, 
 }
 
 }  // namespace fa::cpu
-
-namespace fa {
-
-void ops::AttentionBackward::run(cpu::Execution& execution) const {
-  if (check_contents) validate_contents(problem);
-  cpu::attention_backward(problem, gradients, execution.cancel);
-}
-
-}  // namespace fa

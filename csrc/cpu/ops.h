@@ -1,26 +1,18 @@
-// What the CPU can do with tensors, synchronously on the calling thread and the pool. The operations
-// of core/ops.h run these.
+// What the CPU can do with tensors, synchronously on the calling thread and the pool.
+// cpu/stream.cpp queues these.
 #pragma once
 
-#include <chrono>
+#include <atomic>
 #include <string>
 #include <vector>
 
 #include "core/attention.h"
-#include "core/cancel.h"
-#include "core/ops.h"
 #include "core/plan.h"
 #include "core/quantize.h"
 
 namespace fa::cpu {
 
-using Clock = std::chrono::steady_clock;
-
-/** What an operation needs of the stream that runs it. */
-struct Execution {
-  Cancel cancel;
-  Clock::time_point& lap;  // when the last lap was
-};
+using Cancel = const std::atomic<bool>*;
 
 /**
  * Name of the instruction set in use ("x86-64-v3"); FLASH_ATTENTION_CPU_ISA pins one. Throws

@@ -9,7 +9,6 @@ import {
   tensor,
   zeros,
 } from '../../lib/index.js';
-import { testOnCpu } from '../support/device.js';
 import { type FloatDType, normals, testedDTypes } from '../support/numerics.js';
 
 interface Sizes {
@@ -67,7 +66,7 @@ function expectNaNIn({ Sq, H, D }: Sizes, bad: (i: number, h: number) => boolean
 const rowCounts = [1, 2, 4, 40];
 
 describe.each(testedDTypes)('%s', (dtype) => {
-  testOnCpu.each([NaN, Infinity])('%d in a query: that row alone', async (bad) => {
+  test.each([NaN, Infinity])('%d in a query: that row alone', async (bad) => {
     for (const Sq of rowCounts) {
       for (const numSplits of [1, 3]) {
         const problem = inputs({ Sq, Sk: 300 }, dtype);
@@ -82,7 +81,7 @@ describe.each(testedDTypes)('%s', (dtype) => {
     }
   });
 
-  testOnCpu.each([
+  test.each([
     [129, 4, 128],
     [257, 4, 256],
     [257, 64, 0],
@@ -99,7 +98,7 @@ describe.each(testedDTypes)('%s', (dtype) => {
     }
   });
 
-  testOnCpu('in a slope: its head alone', async () => {
+  test('in a slope: its head alone', async () => {
     for (const Sq of rowCounts) {
       const problem = inputs({ Sq }, dtype);
       const slopes = (h1: number) => ({ alibiSlopes: tensor([0.5, h1, 0.25, 0.125], [4]) });
@@ -110,7 +109,7 @@ describe.each(testedDTypes)('%s', (dtype) => {
     }
   });
 
-  testOnCpu('in a sink: its head alone, with any number of splits', async () => {
+  test('in a sink: its head alone, with any number of splits', async () => {
     for (const Sq of rowCounts) {
       for (const numSplits of [1, 3]) {
         const problem = inputs({ Sq, Sk: 300 }, dtype);
@@ -123,7 +122,7 @@ describe.each(testedDTypes)('%s', (dtype) => {
     }
   });
 
-  testOnCpu.each([NaN, Infinity])('%d in a float mask: the row that sees it', async (bad) => {
+  test.each([NaN, Infinity])('%d in a float mask: the row that sees it', async (bad) => {
     for (const Sq of rowCounts) {
       const problem = inputs({ Sq }, dtype);
       const mask = (x: number, ...at: number[]) => {
@@ -143,7 +142,7 @@ describe.each(testedDTypes)('%s', (dtype) => {
     }
   });
 
-  testOnCpu('NaN in a value: its column, however little the key weighs', async () => {
+  test('NaN in a value: its column, however little the key weighs', async () => {
     for (const Sq of [1, 4, 40]) {
       for (const numSplits of [1, 3]) {
         const problem = inputs({ Sq, Sk: 300 }, dtype);
@@ -175,7 +174,7 @@ describe('merging', () => {
   const bad = state(Number.NaN, Number.NaN);
   const finite = state(3, 1);
 
-  testOnCpu.each([
+  test.each([
     ['alone', [bad]],
     ['after nothing', [none, bad]],
     ['before nothing', [bad, none]],
@@ -202,7 +201,7 @@ describe('merging', () => {
     expect([...(await out.toFloat32()), ...(await lse.toFloat32())]).toEqual([0, 0, -Infinity]);
   });
 
-  testOnCpu('NaN in a value reaches the result, however little its state weighs', async () => {
+  test('NaN in a value reaches the result, however little its state weighs', async () => {
     const out = tensor([NaN, 1], [1, 1, 1, 2]);
     const far = { out, lse: tensor([-1000], [1, 1, 1]) };
     const merged = mergeAttentionStates([finite, far]);

@@ -5,13 +5,15 @@ import { backwardSm90 } from './mutations_backward_sm90.mjs';
 import { forwardFp8, forwardSm90 } from './mutations_forward_sm90.mjs';
 
 const forward = 'cuda/sm80/forward.h';
+const forwardBlock = 'cuda/sm80/forward_block.h';
+const forwardOutput = 'cuda/sm80/forward_output.h';
 const backward = 'cuda/sm80/backward.h';
 const walk = 'cuda/device/backward_walk.h';
 const derivative = 'cuda/device/differentiate.h';
 const combine = 'cuda/elementwise/combine.cu';
-const extreme = 'cuda/elementwise/extreme_rows.cu';
 const result = 'cuda/device/row_result.h';
 const softmax = 'cuda/device/softmax.h';
+const naturalRow = 'cuda/device/natural_row.h';
 const scores = 'cuda/device/scores.h';
 const loads = 'cuda/device/load_tile.h';
 const ranges = 'cuda/device/tile_range.h';
@@ -82,13 +84,13 @@ export const mutations = [
     ],
     [
       'no sync_warp between staging and storing the output',
-      forward,
+      forwardOutput,
       'ptx::sync_warp();\n  constexpr int kTotal',
       'constexpr int kTotal',
     ],
     [
       'output staged in the rows of another warp',
-      forward,
+      forwardOutput,
       'staging + RowTile::offset(warp_row + 8 * r + lane.g, d)',
       'staging + RowTile::offset((warp_row + 16) % RowTile::kRows + 8 * (r % 2) + lane.g, d)',
     ],
@@ -191,20 +193,25 @@ export const mutations = [
     ],
     [
       'output stored beyond the rows',
-      forward,
+      forwardOutput,
       'if (row0 + line >= block.rows.count || column',
       'if (column',
     ],
     [
       'output stored beyond the head dim',
-      forward,
+      forwardOutput,
       '|| column >= p.attention.head_dim_v) continue;',
       ') continue;',
     ],
-    ['lse stored beyond the rows', forward, 'lane.t == 0 && row < block.rows.count', 'lane.t == 0'],
+    [
+      'lse stored beyond the rows',
+      forwardOutput,
+      'lane.t == 0 && row < block.rows.count',
+      'lane.t == 0',
+    ],
     [
       'float32 output stored beyond the rows',
-      forward,
+      forwardOutput,
       'if (row >= block.rows.count) continue;',
       '',
     ],
@@ -217,7 +224,7 @@ export const mutations = [
     ],
     [
       'keys of the query head in a group',
-      forward,
+      forwardBlock,
       'kv_head = a.group.quotient(head0);',
       'kv_head = head0;',
     ],
@@ -244,11 +251,11 @@ export const mutations = [
     ],
     ['sum of a row lacks a lane pair', softmax, 'return x + ptx::shfl_xor(x, 2);', 'return x;'],
     ['rows that see nothing not guarded', softmax, 'top == -kInfinity ? 0.f : top;', 'top;'],
-    ['empty rows divided by their sum', result, 'if (sum == 0) return {0.f, -kInfinity};', ''],
+    ['empty rows divided by their sum', result, 'sum == 0 ? 0.f : factor', 'factor'],
     ['lse of base 2', result, 'ptx::log2_approx(sum) * kLn2)', 'ptx::log2_approx(sum))'],
     [
       'sink counted by every split',
-      forward,
+      forwardOutput,
       'quad_sum(softmax.sum[r]), block.split == 0)',
       'quad_sum(softmax.sum[r]), true)',
     ],
@@ -272,11 +279,38 @@ export const mutations = [
     ],
     [
       'partial results of the wrong split',
-      forward,
+      forwardOutput,
       'packed_row<float>(p.attention.out, block, row) + block.split * p.out_split',
       'packed_row<float>(p.attention.out, block, row)',
     ],
-    ['partial lse of the wrong split', forward, 'block.split * p.lse_split', '0 * p.lse_split'],
+    [
+      'partial softmax of the wrong split',
+      forwardOutput,
+      'block.split * p.row_split',
+      '0 * p.row_split',
+    ],
+    ['merge ignores the sums of splits', combine, 'p.unit.log2) * sum_of_split;', 'p.unit.log2);'],
+    [
+      'maxima of splits stored in base 2',
+      forwardOutput,
+      'top * (unit.log2 / kSplitUnit<kFeatured>.log2)',
+      'top * unit.log2',
+    ],
+    // Scores beyond base 2.
+    ['extreme rows not done again', forward, 'if (extreme) attend', 'if (false) attend'],
+    [
+      'extreme rows stored before the others are',
+      forwardOutput,
+      'ptx::sync_warp();  // after all that the lanes have stored',
+      '',
+    ],
+    [
+      'extreme rows over the keys of all splits',
+      forwardOutput,
+      'clamp(window.end(i), first, last), a.head_dim_v',
+      'window.end(i), a.head_dim_v',
+    ],
+    ['extreme rows not divided by their sum', naturalRow, 'out[c] *= factor;', ''],
     [
       'merge ignores the last split',
       combine,
@@ -494,75 +528,8 @@ export const mutations = [
     [
       'sink gradient with the wrong sign',
       'cuda/elementwise/delta.cu',
-      'sum -= ptx::exp2_approx(sink * kLog2E',
-      'sum += ptx::exp2_approx(sink * kLog2E',
-    ],
-    // Extreme rows.
-    [
-      'a tile loaded while warps are at the one before',
-      extreme,
-      'ptx::sync_block();  // all are done with the tile before',
-      '// all are done with the tile before',
-    ],
-    [
-      'a tile used before it is loaded',
-      extreme,
-      '      ptx::sync_block();\n      Pair pair',
-      '      Pair pair',
-    ],
-    [
-      'outer rows loaded while warps are at those before',
-      extreme,
-      'ptx::sync_block();  // all are done with the outer rows',
-      '// all are done with the outer rows',
-    ],
-    [
-      'extreme rows differentiated twice',
-      'cuda/elementwise/delta.cu',
-      'extreme || lse == -kInfinity ?',
-      'lse == -kInfinity ?',
-    ],
-    [
-      'extreme rows not found',
-      'cuda/elementwise/delta.cu',
-      'if (extreme) ptx::atomic_or(p.extreme.found, 1);',
-      '',
-    ],
-    [
-      'sink gradient lacks the extreme rows',
-      'cuda/elementwise/delta.cu',
-      'row.rcp_sum * row.delta',
-      '0.f',
-    ],
-    [
-      'the sink left out of the sum of an extreme row',
-      extreme,
-      'if (sink != -kInfinity) add(sink, 0);',
-      '',
-    ],
-    [
-      'sums of an extreme row keep an earlier maximum',
-      extreme,
-      'rescale(fmaxf(maximum, score));',
-      'maximum = fmaxf(maximum, score);',
-    ],
-    [
-      'dropout left out of dP of an extreme row',
-      extreme,
-      'pair.dweight = pair.kept * dot',
-      'pair.dweight = dot',
-    ],
-    [
-      'dropout left out of P of an extreme row',
-      extreme,
-      '{weight * pair.kept, weight',
-      '{weight, weight',
-    ],
-    [
-      'gradients of extreme rows replace those of others',
-      extreme,
-      'kAdd ? ptx::to_float(ptx::ldg(row + c)) : 0.f',
-      '0.f',
+      'sum -= ptx::exp2_approx',
+      'sum += ptx::exp2_approx',
     ],
   ]),
   ...of('forward_sm90', forwardSm90),

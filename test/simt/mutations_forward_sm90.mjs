@@ -196,6 +196,14 @@ export const forwardSm90 = [
     'if (poisoned) {\n    sync_warpgroup(of);',
     'if (poisoned) {',
   ],
+  // Scores beyond base 2.
+  ['extreme rows not done again', output, 'if (extreme) {', 'if (false) {'],
+  [
+    'extreme rows done again before the others are staged',
+    output,
+    'ptx::sync_warp();  // after all that the lanes have stored',
+    '',
+  ],
   // Output.
   ['output staged over one that is being stored', output, staging, 'sync_warpgroup(of);\n'],
   ['output staged over queries in use', output, staging, staging.split('\n')[0]],

@@ -5,14 +5,15 @@
 
 namespace fa::cuda {
 
+/** A row's softmax in the units of its kernel, and what its accumulators are to be multiplied by. */
 struct RowResult {
-  float factor;  // of the accumulators
-  float lse;     // natural logarithm
+  float top, sum;
+  float factor;
 };
 
 /**
- * From the row's greatest score (plain: in base 2) and the sum of its weights; the sink joins both
- * where `with_sink` says so.
+ * From the row's greatest score and the sum of its weights; the sink joins both where `with_sink`
+ * says so.
  */
 template <bool kFeatured>
 PTX_FN RowResult row_result(const AttentionParams& p, int head, float top, float sum,
@@ -30,9 +31,12 @@ PTX_FN RowResult row_result(const AttentionParams& p, int head, float top, float
     }
     if (p.dropout.enabled) factor *= p.dropout.keep_scale;
   }
-  if (sum == 0) return {0.f, -kInfinity};
-  return {factor * ptx::rcp_approx(sum),
-          fmaf(top, kFeatured ? 1.f : kLn2, ptx::log2_approx(sum) * kLn2)};
+  return {top, sum, sum == 0 ? 0.f : factor * ptx::rcp_approx(sum)};
+}
+
+/** The natural logarithm of a row's denominator. */
+PTX_FN float row_lse(ScoreUnit unit, float top, float sum) {
+  return sum == 0 ? -kInfinity : fmaf(top, unit.natural, ptx::log2_approx(sum) * kLn2);
 }
 
 }  // namespace fa::cuda

@@ -20,15 +20,6 @@ PTX_FN float load_float(const void* data, int dtype, int64_t index) {
   return ptx::to_float(ptx::ldg(static_cast<const ptx::bf16*>(data) + index));
 }
 
-/**
- * The float mask. -infinity hides a pair; the lowest finite float (a customary stand-in) must stay
- * finite in base 2.
- */
-PTX_FN float bounded_bias(float bias) {
-  constexpr float kQuarterOfLowest = -8.5070587e37f;
-  return bias == -kInfinity ? bias : fmaxf(kQuarterOfLowest, bias);
-}
-
 /** One query row as its scores need it. */
 struct ScoreRow {
   int i, head;
@@ -73,6 +64,15 @@ PTX_FN bool in_blocks(const BlockMaskParams& b, int batch, const ScoreRow& row, 
   return (static_cast<uint32_t>(word) >> (bit % 32)) & 1u;
 }
 
+/** What the dense mask adds to the score of a pair; -infinity hides it. */
+PTX_FN float mask_bias(const MaskParams& mask, const ScoreRow& row, int j) {
+  if (mask.data == nullptr) return 0.f;
+  const int64_t at = row.mask + j * mask.key;
+  if (mask.dtype == static_cast<int>(DType::kBool))
+    return ptx::ldg(static_cast<const uint8_t*>(mask.data) + at) == 0 ? -kInfinity : 0.f;
+  return load_float(mask.data, mask.dtype, at);
+}
+
 /** The score of a pair that the window shows; -infinity when a mask hides it. */
 PTX_FN float natural_score(const AttentionParams& p, const Window& window, const ScoreRow& row,
                            int j, float product) {
@@ -80,16 +80,8 @@ PTX_FN float natural_score(const AttentionParams& p, const Window& window, const
   if (p.softcap > 0) s = p.softcap * tanhf(s / p.softcap);
   if (p.alibi_slopes != nullptr)
     s -= row.slope * fabsf(static_cast<float>(row.i + window.offset - j));
-  if (p.mask.data != nullptr) {
-    const int64_t at = row.mask + j * p.mask.key;
-    if (p.mask.dtype == static_cast<int>(DType::kBool)) {
-      if (ptx::ldg(static_cast<const uint8_t*>(p.mask.data) + at) == 0) return -kInfinity;
-    } else {
-      const float bias = bounded_bias(load_float(p.mask.data, p.mask.dtype, at));
-      s = bias == -kInfinity ? bias : s + bias;
-    }
-  }
-  return s;
+  const float bias = mask_bias(p.mask, row, j);
+  return bias == -kInfinity ? bias : s + bias;  // whatever s is: a hidden NaN does not exist
 }
 
 /** The same in base 2. */
@@ -106,7 +98,7 @@ PTX_FN bool sees(const AttentionParams& p, const Window& window, const PackedRow
     const ScoreRow of_row(p, window, rows, batch, row);
     return of_row.in_window(window, j) &&
            (p.block_mask.cells == nullptr || in_blocks(p.block_mask, batch, of_row, j)) &&
-           natural_score(p, window, of_row, j, 0.f) != -kInfinity;
+           mask_bias(p.mask, of_row, j) != -kInfinity;
   } else {
     const int i = rows.query(rows.inside(row));
     return j >= window.begin(i) && j < window.end(i);

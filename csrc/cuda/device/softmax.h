@@ -54,7 +54,9 @@ struct OnlineSoftmax {
       for (int n = 0; n < kKeyTiles; ++n) top = fmaxf(s[m][n][h], fmaxf(s[m][n][h + 1], top));
       top = fmaxf(maximum[r], quad_max(top) * scale[r]);
       const float origin = top == -kInfinity ? 0.f : top;
-      alpha[r] = ptx::exp2_approx((maximum[r] - origin) * to_base_2);
+      // Weights are relative to this as it is rounded, and so is alpha.
+      const float reference = origin - lift;
+      alpha[r] = ptx::exp2_approx((maximum[r] - lift - reference) * to_base_2);
       unchanged &= top == maximum[r];
       maximum[r] = top;
       float total = 0;
@@ -62,7 +64,7 @@ struct OnlineSoftmax {
       for (int n = 0; n < kKeyTiles; ++n) {
 #pragma unroll
         for (int c = h; c < h + 2; ++c) {
-          s[m][n][c] = ptx::exp2_approx(fmaf(s[m][n][c], scale[r], lift - origin) * to_base_2);
+          s[m][n][c] = ptx::exp2_approx(fmaf(s[m][n][c], scale[r], -reference) * to_base_2);
           total += s[m][n][c];
         }
       }

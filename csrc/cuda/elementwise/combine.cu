@@ -1,6 +1,6 @@
 #include "cuda/base/launch.h"
+#include "cuda/device/row_result.h"
 #include "cuda/device/sequence.h"
-#include "cuda/device/softmax.h"
 #include "cuda/elementwise/combine.h"
 
 namespace fa::cuda {
@@ -11,6 +11,7 @@ constexpr int kWarps = 4;
 constexpr int kMostSplits = 256;  // core/validate.cpp
 constexpr int kLanes = 32;
 constexpr int kFloatBytes = sizeof(float);
+constexpr float kSawNothing = -1;  // in place of a split's weight
 
 PTX_FN float warp_max(float x) {
 #pragma unroll
@@ -45,16 +46,19 @@ __global__ void __launch_bounds__(kWarps* kLanes)
   if (covered && p.complete) return;
   const int splits = covered ? p.splits : 0;
 
-  const RowScalars& lses = p.partial_lse;
-  const float* const lse = lses.data + batch * lses.batch + head * lses.head + row * lses.row;
+  const RowScalars& tops = p.partial_top;
+  const float* const top = tops.data + batch * tops.batch + head * tops.head + row * tops.row;
   float highest = -kInfinity, sum = 0;
   for (int split = lane; split < splits; split += kLanes)
-    highest = fmaxf(highest, ptx::ldg(lse + split * p.lse_split));
+    highest = fmaxf(highest, ptx::ldg(top + split * p.row_split));
   highest = warp_max(highest);
   const float origin = highest == -kInfinity ? 0.f : highest;
   for (int split = lane; split < splits; split += kLanes) {
-    const float weight = ptx::exp2_approx((ptx::ldg(lse + split * p.lse_split) - origin) * kLog2E);
-    ptx::sts<float>(weights + split * kFloatBytes, weight);
+    const float* const of_split = top + split * p.row_split;
+    const float sum_of_split = ptx::ldg(of_split + p.row_sums);  // NaN where the row has one
+    const float weight =
+        ptx::exp2_approx((ptx::ldg(of_split) - origin) * p.unit.log2) * sum_of_split;
+    ptx::sts<float>(weights + split * kFloatBytes, sum_of_split == 0 ? kSawNothing : weight);
     sum += weight;
   }
   ptx::sync_warp();  // every lane reads all weights
@@ -71,16 +75,17 @@ __global__ void __launch_bounds__(kWarps* kLanes)
     const bool inside = column < a.head_dim_v;
     float value = 0;
     for (int split = 0; split < splits; ++split) {
-      const float weight = ptx::lds<float>(weights + split * kFloatBytes) * inverse;
-      // What no row of a split sees has weight 0, and what it left behind must not matter.
+      const float weight = ptx::lds<float>(weights + split * kFloatBytes);
       const float x = inside ? ptx::ldg(partial + split * p.out_split + column) : 0.f;
-      if (weight != 0) value += weight * x;
+      // What a split left behind that saw nothing must not matter; NaN of one that weighs nothing
+      // must.
+      if (weight != kSawNothing) value += weight * inverse * x;
     }
     if (inside) ptx::stg(out + column * a.out.dim, ptx::from_float<T>(value));
   }
   if (lane == 0 && a.lse.data != nullptr)
     ptx::stg(a.lse.data + batch * a.lse.batch + head * a.lse.head + row * a.lse.row,
-             sum == 0 ? -kInfinity : highest + ptx::log2_approx(sum) * kLn2);
+             row_lse(p.unit, highest, sum));
 }
 
 }  // namespace

@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/ops.h"
 #include "cuda/base/error.h"
-#include "cuda/base/execution.h"
 #include "cuda/base/launch.h"
 #include "cuda/base/scratch.h"
 #include "cuda/elementwise/merge.h"
@@ -59,20 +57,19 @@ __global__ void __launch_bounds__(kWarp* kWarps)
   float highest = -kInfinity;
   for (int s = 0; s < p.count; ++s)
     highest = fmaxf(highest, ptx::ldg(lse_of(p.states[s], b, i, h)));
-  const bool seen = highest > -kInfinity;
-  float sum = 0;
-  for (int s = 0; s < p.count && seen; ++s)
-    sum += expf(ptx::ldg(lse_of(p.states[s], b, i, h)) - highest);
+  const float origin = highest == -kInfinity ? 0.f : highest;
+  float sum = 0;  // NaN where a state has one, 0 where none saw anything
+  for (int s = 0; s < p.count; ++s) sum += expf(ptx::ldg(lse_of(p.states[s], b, i, h)) - origin);
   if (lane == 0)
     ptx::stg(p.lse + b * p.lse_strides[0] + h * p.lse_strides[1] + i * p.lse_strides[2],
-             seen ? highest + logf(sum) : -kInfinity);
+             sum == 0 ? -kInfinity : highest + logf(sum));
   for (int64_t d = lane; d < p.dim; d += kWarp) {
     float value = 0;
-    for (int s = 0; s < p.count && seen; ++s) {
+    for (int s = 0; s < p.count; ++s) {
       const float lse = ptx::ldg(lse_of(p.states[s], b, i, h));
       if (lse == -kInfinity) continue;  // a state that saw nothing
       value +=
-          expf(lse - highest) / sum * ptx::to_float(ptx::ldg(out_of<T>(p.states[s], b, i, h, d)));
+          expf(lse - origin) / sum * ptx::to_float(ptx::ldg(out_of<T>(p.states[s], b, i, h, d)));
     }
     T* const out = static_cast<T*>(p.out) + b * p.out_strides[0] + i * p.out_strides[1] +
                    h * p.out_strides[2] + d * p.out_strides[3];
@@ -124,11 +121,3 @@ void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, 
 }
 
 }  // namespace fa::cuda
-
-namespace fa {
-
-void ops::MergeStates::run(cuda::Execution& execution) const {
-  cuda::merge_states(outs, lses, out, lse, execution.queue);
-}
-
-}  // namespace fa

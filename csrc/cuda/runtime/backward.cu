@@ -2,17 +2,13 @@
 #include <string>
 
 #include "core/error.h"
-#include "core/ops.h"
-#include "cuda/base/execution.h"
 #include "cuda/base/launch.h"
 #include "cuda/base/scratch.h"
 #include "cuda/elementwise/convert.h"
 #include "cuda/elementwise/delta.h"
-#include "cuda/elementwise/extreme_rows.h"
 #include "cuda/elementwise/fill.h"
 #include "cuda/runtime/backward.h"
 #include "cuda/runtime/backward_plan.h"
-#include "cuda/runtime/index_contents.h"
 #include "cuda/runtime/params.h"
 #include "cuda/runtime/tensor_map.h"
 #include "cuda/sm80/backward_kernels.h"
@@ -167,27 +163,12 @@ void attention_backward(const AttentionProblem& problem, const AttentionGradient
   Scratch scratch(queue);
   p.states =
       scratch.take_array<RowState>(static_cast<size_t>(q.shape[0] * q.shape[1] * q.shape[2]));
-  View found = contiguous_view(nullptr, DType::kInt32, {1});
-  found.data = p.extreme.found = scratch.take_array<int>(1);
-  fill_zero(found, queue);
-  p.extreme.rows =
-      scratch.take_array<ExtremeRow>(static_cast<size_t>(q.shape[0] * q.shape[1] * q.shape[2]));
-  p.extreme.least_lse = least_extreme_lse(q.dtype);
   compute_row_states(p, q.dtype, queue);
-  if (problem.max_seqlen_k > 0)
-    (plan.sm90 ? differentiate_on_sm90 : differentiate_on_sm80)(problem, gradients, plan, p,
-                                                                scratch, queue);
-  differentiate_extreme_rows(p, q.dtype, queue);
   if (gradients.dsinks.present()) compute_sink_gradients(p, queue);
+  if (problem.max_seqlen_k == 0) return;
+
+  (plan.sm90 ? differentiate_on_sm90 : differentiate_on_sm80)(problem, gradients, plan, p, scratch,
+                                                              queue);
 }
 
 }  // namespace fa::cuda
-
-namespace fa {
-
-void ops::AttentionBackward::run(cuda::Execution& execution) const {
-  if (check_contents) cuda::validate_contents_on_device(problem, execution.queue);
-  cuda::attention_backward(problem, gradients, execution.queue);
-}
-
-}  // namespace fa

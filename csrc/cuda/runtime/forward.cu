@@ -1,12 +1,9 @@
-#include "core/ops.h"
-#include "cuda/base/execution.h"
 #include "cuda/base/launch.h"
 #include "cuda/base/scratch.h"
 #include "cuda/elementwise/combine.h"
 #include "cuda/runtime/forward.h"
 #include "cuda/runtime/forward_plan.h"
 #include "cuda/runtime/forward_sm90.h"
-#include "cuda/runtime/index_contents.h"
 #include "cuda/runtime/params.h"
 #include "cuda/sm80/forward_params.h"
 
@@ -40,7 +37,7 @@ void forward_sm80(const AttentionProblem& p, const ForwardPlan& plan, const Queu
   if (plan.num_splits == 1)
     return launch_forward(sm80_kernel(plan, p.q.dtype), plan, params, queue);
 
-  // Of every split, like out and lse: float32 [B, S, H, Dv, padded] and [B, H, S].
+  // Of every split, like out and lse: float32 [B, S, H, Dv, padded] and twice [B, H, S].
   CombineParams merge{};
   merge.attention = params.attention;
   merge.batches = static_cast<int>(p.q.shape[0]);
@@ -52,11 +49,13 @@ void forward_sm80(const AttentionProblem& p, const ForwardPlan& plan, const Queu
   float* const out = static_cast<float*>(scratch.take(static_cast<size_t>(plan.scratch_bytes(p))));
   merge.splits = plan.num_splits;
   merge.partial_out = {out, rows * heads * width, heads * width, width, 1};
-  merge.partial_lse = {out + plan.num_splits * scalars * width, heads * rows, rows, 1};
+  merge.partial_top = {out + plan.num_splits * scalars * width, heads * rows, rows, 1};
+  merge.unit = plan.featured ? kSplitUnit<true> : kSplitUnit<false>;
   merge.out_split = params.out_split = scalars * width;
-  merge.lse_split = params.lse_split = scalars;
+  merge.row_split = params.row_split = scalars;
+  merge.row_sums = params.row_sums = plan.num_splits * scalars;
   params.attention.out = merge.partial_out;
-  params.attention.lse = merge.partial_lse;
+  params.attention.lse = merge.partial_top;
   launch_forward(sm80_kernel(plan, p.q.dtype), plan, params, queue);
   combine(merge, p.q.dtype, queue);
 }
@@ -104,12 +103,3 @@ void attention_forward(const AttentionProblem& p, const Queue& queue) {
 }
 
 }  // namespace fa::cuda
-
-namespace fa {
-
-void ops::Attention::run(cuda::Execution& execution) const {
-  if (check_contents) cuda::validate_contents_on_device(problem, execution.queue);
-  cuda::attention_forward(problem, execution.queue);
-}
-
-}  // namespace fa

@@ -16,8 +16,9 @@ namespace fa::cuda {
 namespace {
 
 constexpr int kMaxAutoSplits = 128;
-constexpr int64_t kFewTiles = 4;      // too few for a split to be worth its merge
-constexpr double kFullDevice = 0.8;   // share of the device's places that is busy enough
+constexpr float kLargestPlainScale = 1e20f;  // scores of float16 stay in base 2's range
+constexpr int64_t kFewTiles = 4;             // too few for a split to be worth its merge
+constexpr double kFullDevice = 0.8;          // share of the device's places that is busy enough
 constexpr double kGoodEnough = 0.85;  // of the best occupancy that any number of splits reaches
 constexpr int64_t kBlocksPerSm = 2;   // what registers allow blocks of 4 warps
 constexpr double kShareOfL2 = 0.6;    // that keys and values of one section may take
@@ -29,7 +30,8 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 /** What the plain kernels leave out. */
 bool has_options(const AttentionProblem& p) {
   return p.softcap > 0 || p.alibi_slopes.present() || p.mask.present() || p.block_mask.present() ||
-         p.sinks.present() || p.dropout.p > 0 || p.sink_tokens > 0 || p.scale <= 0;
+         p.sinks.present() || p.dropout.p > 0 || p.sink_tokens > 0 || p.scale <= 0 ||
+         p.scale > kLargestPlainScale;
 }
 
 bool aligned(const AttentionProblem& p) { return attention_params(p).aligned; }
@@ -203,7 +205,7 @@ int64_t ForwardPlan::partial_width(const AttentionProblem& p) {
 int64_t ForwardPlan::scratch_bytes(const AttentionProblem& p) const {
   if (num_splits == 1) return 0;
   const int64_t rows = p.q.shape[0] * p.q.shape[1] * p.heads();
-  return num_splits * rows * (partial_width(p) + 1) * static_cast<int64_t>(sizeof(float));
+  return num_splits * rows * (partial_width(p) + 2) * static_cast<int64_t>(sizeof(float));
 }
 
 ForwardPlan plan_forward(const AttentionProblem& p, const cudaDeviceProp& properties) {

@@ -5,61 +5,9 @@
 
 #include "cuda/device/dropout.h"
 #include "cuda/device/fragment.h"
-#include "cuda/device/load_tile.h"
-#include "cuda/device/poison.h"
-#include "cuda/device/row_result.h"
-#include "cuda/sm80/forward_params.h"
-#include "cuda/sm80/forward_tiles.h"
+#include "cuda/sm80/forward_output.h"
 
 namespace fa::cuda::sm80 {
-
-/** The part of the problem that one block works on. */
-struct ForwardBlock {
-  int batch, split, kv_head, row0;
-  SequenceRows sequence;
-  PackedRows rows;
-
-  /**
-   * Blocks of a head lie side by side, for their keys to stay in L2, the longest causal rows first.
-   */
-  PTX_FN ForwardBlock(const ForwardParams& p, int index, int tile_rows) {
-    const AttentionParams& a = p.attention;
-    int rest = p.row_tiles.quotient(index);
-    const int row_tiles = static_cast<int>(p.row_tiles.divisor);
-    row0 = (row_tiles - 1 - (index - rest * row_tiles)) * tile_rows;
-    split = p.splits.remainder(rest);
-    rest = p.splits.quotient(rest);
-    const int head_block = p.head_blocks.remainder(rest);
-    batch = p.head_blocks.quotient(rest);
-    sequence = locate_sequence(a, batch);
-    const int head0 = head_block * static_cast<int>(p.pack.divisor);
-    kv_head = a.group.quotient(head0);
-    rows = {p.pack, head0, sequence.seqlen_q * static_cast<int>(p.pack.divisor)};
-  }
-};
-
-/**
- * The running block's part once more: worked out anew after the loop, so that the loop need not
- * keep it in registers.
- */
-PTX_FN ForwardBlock block_again(const ForwardParams& p, int tile_rows) {
-  return {p, ptx::opaque(static_cast<int>(blockIdx.x)), tile_rows};
-}
-
-template <class T, int kWidth, bool kFeatured>
-struct ForwardTraits {
-  static constexpr ForwardTile kTile = forward_tile(sizeof(T) == 4, kFeatured, kWidth);
-  static_assert(kTile.width == kWidth);
-  static constexpr int kThreads = kTile.warps * 32;
-  static constexpr int kRowTiles = kTile.rows / kTile.warps / 16;
-  static constexpr int kKeyTiles = kTile.keys / 8;
-  static constexpr int kColumnTiles = kWidth / 8;
-  static constexpr int kStages = kTile.stages;
-  using RowTile = SharedTile<T, kTile.rows, kWidth>;
-  using KeyTile = SharedTile<T, kTile.keys, kWidth>;
-  using Scores = float[kRowTiles][kKeyTiles][4];
-  using Output = float[kRowTiles][kColumnTiles][4];
-};
 
 /** s = Q K^T for the warp's rows. */
 template <class T, class Traits>
@@ -137,138 +85,6 @@ PTX_FN void multiply_weights_values(typename Traits::Output& o,
   }
 }
 
-/** First element of a packed row of q or out, whose elements are of type U. */
-template <class U>
-PTX_FN U* packed_row(const Tensor& tensor, const ForwardBlock& block, int row) {
-  const int64_t i = block.sequence.q_begin + block.rows.query(row);
-  return static_cast<U*>(tensor.data) + block.sequence.q_batch * tensor.batch + i * tensor.row +
-         block.rows.head(row) * tensor.head;
-}
-
-/** Sums over the keys complete, the sink among them: o becomes the output, lse is stored. */
-template <class T, class Traits, bool kFeatured>
-PTX_FN void finish_rows(const ForwardParams& p, const ForwardBlock& block, int row0,
-                        const OnlineSoftmax<Traits::kRowTiles>& softmax,
-                        typename Traits::Output& o) {
-  const AttentionParams& a = p.attention;
-  const LanePosition lane;
-#pragma unroll
-  for (int r = 0; r < 2 * Traits::kRowTiles; ++r) {
-    const int row = row0 + 8 * r + lane.g, inside = block.rows.inside(row);
-    const int head = block.rows.head(inside);
-    const RowResult result = row_result<kFeatured>(a, head, softmax.maximum[r],
-                                                   quad_sum(softmax.sum[r]), block.split == 0);
-#pragma unroll
-    for (int d = 0; d < Traits::kColumnTiles; ++d) {
-      o[r / 2][d][2 * (r % 2)] *= result.factor;
-      o[r / 2][d][2 * (r % 2) + 1] *= result.factor;
-    }
-    if (a.lse.data != nullptr && lane.t == 0 && row < block.rows.count) {
-      const int64_t at = block.sequence.q_batch * a.lse.batch + head * a.lse.head +
-                         (block.sequence.q_begin + block.rows.query(row)) * a.lse.row +
-                         block.split * p.lse_split;
-      ptx::stg(a.lse.data + at, result.lse);
-    }
-  }
-}
-
-/** Straight from the accumulators: the four lanes of a row fill a sector of 32 bytes. */
-template <class Traits>
-PTX_FN void store_float32(const ForwardParams& p, const ForwardBlock& block, int row0, bool pairs,
-                          const typename Traits::Output& o) {
-  const LanePosition lane;
-  const int columns = p.attention.head_dim_v;
-#pragma unroll
-  for (int r = 0; r < 2 * Traits::kRowTiles; ++r) {
-    const int row = row0 + 8 * r + lane.g;
-    if (row >= block.rows.count) continue;
-    float* const to = packed_row<float>(p.attention.out, block, row) + block.split * p.out_split;
-#pragma unroll
-    for (int d = 0; d < Traits::kColumnTiles; ++d) {
-      const int column = 8 * d + 2 * lane.t;
-      const float x = o[r / 2][d][2 * (r % 2)], y = o[r / 2][d][2 * (r % 2) + 1];
-      if (pairs && column + 1 < columns) {
-        ptx::stg<float2>(reinterpret_cast<float2*>(to + column), {x, y});
-      } else {
-        if (column < columns) ptx::stg(to + column * p.attention.out.dim, x);
-        if (column + 1 < columns) ptx::stg(to + (column + 1) * p.attention.out.dim, y);
-      }
-    }
-  }
-}
-
-/** By way of the warp's own rows of the query tile, so that rows leave 16 bytes at a time. */
-template <class T, class Traits>
-PTX_FN void store_rounded(const ForwardParams& p, const ForwardBlock& block, int row0, int warp_row,
-                          uint32_t staging, const typename Traits::Output& o) {
-  using RowTile = typename Traits::RowTile;
-  const LanePosition lane;
-  ptx::sync_warp();
-#pragma unroll
-  for (int r = 0; r < 2 * Traits::kRowTiles; ++r) {
-#pragma unroll
-    for (int d = 0; d < Traits::kColumnTiles; ++d) {
-      ptx::sts<uint32_t>(staging + RowTile::offset(warp_row + 8 * r + lane.g, d) +
-                             static_cast<uint32_t>(4 * lane.t),
-                         ptx::pack2<T>(o[r / 2][d][2 * (r % 2)], o[r / 2][d][2 * (r % 2) + 1]));
-    }
-  }
-  ptx::sync_warp();
-  constexpr int kTotal = 16 * Traits::kRowTiles * RowTile::kChunks;
-#pragma unroll
-  for (int first = 0; first < kTotal; first += 32) {
-    const int index = first + static_cast<int>(threadIdx.x) % 32;
-    const int line = index / RowTile::kChunks, column = index % RowTile::kChunks * 8;
-    if (row0 + line >= block.rows.count || column >= p.attention.head_dim_v) continue;
-    T* const to = packed_row<T>(p.attention.out, block, row0 + line);
-    const uint4 words =
-        ptx::lds<uint4>(staging + RowTile::offset(warp_row + line, index % RowTile::kChunks));
-    if (p.attention.aligned) {
-      ptx::stg<uint4>(reinterpret_cast<uint4*>(to + column), words);
-      continue;
-    }
-    const uint32_t word[4] = {words.x, words.y, words.z, words.w};
-#pragma unroll
-    for (int e = 0; e < 8; ++e) {
-      if (column + e >= p.attention.head_dim_v) continue;
-      ptx::stg(to + (column + e) * p.attention.out.dim,
-               T{static_cast<uint16_t>(word[e / 2] >> (16 * (e % 2)))});
-    }
-  }
-}
-
-/**
- * Gives back to the outputs of the warp's rows what clear_poison took out of tiles with hidden
- * pairs.
- */
-template <class T, class Traits, bool kFeatured>
-PTX_COLD void restore_poison(const ForwardParams& p, int warp_row) {
-  const AttentionParams& a = p.attention;
-  const ForwardBlock block = block_again(p, Traits::RowTile::kRows);
-  const int row0 = block.row0 + warp_row;
-  const PackedRows& rows = block.rows;
-  const Window window = window_of(a, block.sequence);
-  const KeyRows<T, kFeatured> values(a, a.v, block.sequence, block.batch, block.kv_head);
-  const auto add = [&](auto* out, int column, float x) {
-    using Element = std::remove_pointer_t<decltype(out)>;
-    out += column * a.out.dim;
-    ptx::stg(out, ptx::from_float<Element>(ptx::to_float(ptx::ldg(out)) + x));
-  };
-  ptx::sync_warp();
-#pragma unroll 1
-  for (int at = static_cast<int>(threadIdx.x) % 32; at < 16 * Traits::kRowTiles * a.head_dim_v;
-       at += 32) {
-    const int row = row0 + at / a.head_dim_v, column = at % a.head_dim_v;
-    if (row >= rows.count) break;
-    const float x = visible_poison<kFeatured>(a, window, rows, block.batch, values, row, column);
-    if (x == 0) continue;
-    if (sizeof(T) == 4 || p.splits.divisor > 1)
-      add(packed_row<float>(a.out, block, row) + block.split * p.out_split, column, x);
-    else
-      add(packed_row<T>(a.out, block, row), column, x);
-  }
-}
-
 template <class T, int kWidth, bool kFeatured>
 __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads, 1)
     forward(const __grid_constant__ ForwardParams p) {
@@ -295,8 +111,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
     const int row1 = row0 + 16 * Traits::kRowTiles;
     return row0 < rows.count ? window.end(rows.query_end(row1) - 1) : 0;
   };
-  const TileRange range = visible_tiles<kKeys>(window, block_i0, block_i1)
-                              .split(block.split, static_cast<int>(p.splits.divisor));
+  const TileRange range = tiles_of<Traits>(p, block, window);
   const auto after = [&](int tile) {
     do ++tile;
     while (kFeatured && tile < range.end &&
@@ -388,7 +203,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   const ForwardBlock done = block_again(p, RowTile::kRows);
   const int done_row0 = done.row0 + warp_row();
   if (done_row0 >= done.rows.count) return;
-  finish_rows<T, Traits, kFeatured>(p, done, done_row0, softmax, o);
+  const bool extreme = finish_rows<T, Traits, kFeatured>(p, done, done_row0, softmax, o);
   const bool split = p.splits.divisor > 1;
   if constexpr (sizeof(T) == 4) {
     store_float32<Traits>(p, done, done_row0, split || a.aligned, o);
@@ -397,6 +212,9 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
       store_float32<Traits>(p, done, done_row0, true, o);
     else
       store_rounded<T, Traits>(p, done, done_row0, warp_row(), q_tile, o);
+  }
+  if constexpr (!kFeatured) {
+    if (extreme) attend_naturally<T, Traits>(p, warp_row());
   }
   if (any_poison) restore_poison<T, Traits, kFeatured>(p, warp_row());
 }

@@ -12,9 +12,10 @@ struct ForwardParams {
   FastDivide head_blocks;  // heads / pack
   FastDivide splits;       // ranges of keys
   FastDivide row_tiles;    // tiles of rows of the longest sequence
-  // With more than one split, attention.out and attention.lse are float32 partial results of split
-  // 0, and those of split s lie s times this many elements further on.
-  int64_t out_split, lse_split;
+  // With more than one split, attention.out is the float32 partial result of split 0, and
+  // attention.lse has the maxima of its rows (in kSplitUnit), the sums `row_sums` elements further
+  // on. Those of split s lie s times the other two further on.
+  int64_t out_split, row_split, row_sums;
 };
 
 using ForwardKernel = void (*)(ForwardParams);

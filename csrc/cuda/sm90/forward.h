@@ -10,7 +10,6 @@
 #pragma once
 
 #include "cuda/device/dropout.h"
-#include "cuda/device/row_result.h"
 #include "cuda/sm90/forward_output.h"
 #include "cuda/sm90/forward_producer.h"
 
@@ -61,12 +60,6 @@ PTX_FN void round_weights(typename Traits::Weights& weights, const typename Trai
       }
     }
   }
-}
-
-/** The scale of a row's block. */
-PTX_FN float block_scale(const BlockScales& scales, int batch, int head, int row) {
-  return ptx::ldg(scales.data + batch * scales.batch + head * scales.head +
-                  scales.rows.quotient(row) * scales.block);
 }
 
 /** Who may give work to the tensor cores: one warpgroup after the other, once per tile of keys. */
@@ -304,9 +297,9 @@ PTX_FN void consume(const ForwardParams& p, const SharedLayout<Traits>& shared, 
     const ForwardWork done(p, ptx::opaque(schedule.tile()), Traits::kRows);
     const int row0 = done.row0 + kWarpgroupRows * of;
     if (row0 < done.rows.count) {
-      finish_rows<Traits>(p.attention, done, done.row0 + consumer.warp_row(), consumer.value_scale,
-                          softmax, o);
-      store_output<Traits>(p, done, row0, of, shared.output_of(of), poisoned, o);
+      const bool extreme = finish_rows<Traits>(p.attention, done, done.row0 + consumer.warp_row(),
+                                               consumer.value_scale, softmax, o);
+      store_output<Traits>(p, done, row0, of, shared.output_of(of), extreme, poisoned, o);
     }
     if constexpr (!Traits::kStagesApart) {
       // The queries' memory has held the output.

@@ -2,8 +2,8 @@
 // and stored by TMA, or by the threads where a tile ends inside a packed sequence.
 #pragma once
 
+#include "cuda/device/natural_row.h"
 #include "cuda/device/poison.h"
-#include "cuda/device/row_result.h"
 #include "cuda/sm90/forward_traits.h"
 
 namespace fa::cuda::sm90 {
@@ -15,32 +15,99 @@ PTX_FN void sync_warpgroup(int consumer) {
   ptx::bar_sync(kFirstWarpgroupBarrier + consumer, kWarpgroupThreads);
 }
 
+/** The scale of a row's block. */
+PTX_FN float block_scale(const BlockScales& scales, int batch, int head, int row) {
+  return ptx::ldg(scales.data + batch * scales.batch + head * scales.head +
+                  scales.rows.quotient(row) * scales.block);
+}
+
+PTX_FN void store_lse(const AttentionParams& a, const ForwardWork& work, int row, float lse) {
+  if (a.lse.data != nullptr)
+    ptx::stg(a.lse.data + work.sequence.q_batch * a.lse.batch + work.rows.head(row) * a.lse.head +
+                 (work.sequence.q_begin + work.rows.query(row)) * a.lse.row,
+             lse);
+}
+
 /**
  * Sums over the keys complete: o, times `value_scale`, becomes the output of the warp's rows, lse
- * is stored.
+ * is stored. True for the whole warp when one of its rows may have left base 2.
  */
 template <class Traits>
-PTX_FN void finish_rows(const AttentionParams& a, const ForwardWork& work, int row0,
+PTX_FN bool finish_rows(const AttentionParams& a, const ForwardWork& work, int row0,
                         float value_scale, const OnlineSoftmax<1>& softmax,
                         typename Traits::Output& o) {
+  constexpr bool kFeatured = Traits::kFeatured;
   const LanePosition lane;
+  bool extreme = false;
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const int row = row0 + 8 * r + lane.g, inside = work.rows.inside(row);
     const int head = work.rows.head(inside);
-    const RowResult result = row_result<Traits::kFeatured>(
-        a, head, softmax.maximum[r] - Traits::kLift, quad_sum(softmax.sum[r]), true);
+    const RowResult result = row_result<kFeatured>(a, head, softmax.maximum[r] - Traits::kLift,
+                                                   quad_sum(softmax.sum[r]), true);
     const float factor = result.factor * value_scale;
 #pragma unroll
     for (int d = 0; d < Traits::kWidthV / 8; ++d) {
       o[0][d][2 * r] *= factor;
       o[0][d][2 * r + 1] *= factor;
     }
-    if (a.lse.data != nullptr && lane.t == 0 && row < work.rows.count) {
-      const int64_t at = work.sequence.q_batch * a.lse.batch + head * a.lse.head +
-                         (work.sequence.q_begin + work.rows.query(row)) * a.lse.row;
-      ptx::stg(a.lse.data + at, result.lse);
-    }
+    extreme |= !kFeatured && left_base_2(result.top);
+    if (lane.t == 0 && row < work.rows.count)
+      store_lse(a, work, row,
+                row_lse(kFeatured ? kNaturalUnit : kBase2Unit, result.top, result.sum));
+  }
+  return !kFeatured && ptx::vote_any(extreme);
+}
+
+/**
+ * Does the extreme ones of a warp's rows again, over what is staged for them: rows from
+ * row0 + line0 on, lines from line0 on.
+ */
+template <class Traits>
+PTX_FN void attend_naturally(const ForwardParams& p, const ForwardWork& work, int row0, int line0,
+                             uint32_t staged) {
+  using T = typename Traits::T;
+  using Out = typename Traits::Out;
+  const AttentionParams& a = p.attention;
+  const Window window = window_of(a, work.sequence);
+  const int kv_head = a.group.quotient(work.rows.head0);
+  const KeyRows<T, false> keys(a, a.k, work.sequence, work.batch, kv_head);
+  const KeyRows<T, false> values(a, a.v, work.sequence, work.batch, kv_head);
+#pragma unroll 1
+  for (int line = line0; line < line0 + 16; ++line) {
+    const int row = row0 + line;
+    if (row >= work.rows.count) break;
+    const int i = work.rows.query(row), head = work.rows.head(row);
+    const int64_t query = work.sequence.q_begin + i;
+    const T* const q = static_cast<const T*>(a.q.data) + work.sequence.q_batch * a.q.batch +
+                       query * a.q.row + head * a.q.head;
+    float scale = a.scale;
+    if constexpr (Traits::kFp8) scale *= block_scale(p.q_scales, work.batch, head, i);
+    NaturalRow<Traits::kWidthV> natural;
+    natural.attend(
+        window.begin(i), window.end(i), a.head_dim_v,
+        [&](int key) {
+          const float x = row_product(q, a.q.dim, keys.row(key), a.k.dim, a.head_dim);
+          if constexpr (Traits::kFp8)
+            return x * (scale * block_scale(p.k_scales, work.batch, kv_head, key));
+          else
+            return x * scale;
+        },
+        [&](int key, int column) {
+          const float x = ptx::to_float(ptx::ldg(values.row(key) + column * a.v.dim));
+          if constexpr (Traits::kFp8)
+            return x * block_scale(p.v_scales, work.batch, kv_head, key);
+          else
+            return x;
+        });
+    if (!natural.extreme()) continue;
+    natural.for_each_column(a.head_dim_v, [&](int c, int column) {
+      ptx::sts<Out>(staged + Traits::OutputTile::offset(line, column / 8) +
+                        static_cast<uint32_t>(column % 8 * 2),
+                    ptx::from_float<Out>(natural.out[c]));
+    });
+    if (this_thread() % 32 == 0)
+      store_lse(a, work, row, row_lse(kNaturalUnit, natural.top, natural.sum));
   }
 }
 
@@ -89,7 +156,8 @@ PTX_FN void store_rows(const AttentionParams& a, const ForwardWork& work, int ro
 /** Stores the rows of consumer `of`, from row0 on. */
 template <class Traits>
 PTX_FN void store_output(const ForwardParams& p, const ForwardWork& work, int row0, int of,
-                         uint32_t staged, bool poisoned, const typename Traits::Output& o) {
+                         uint32_t staged, bool extreme, bool poisoned,
+                         const typename Traits::Output& o) {
   using OutputTile = typename Traits::OutputTile;
   const AttentionParams& a = p.attention;
   const int thread = static_cast<int>(threadIdx.x) % kWarpgroupThreads;
@@ -109,6 +177,12 @@ PTX_FN void store_output(const ForwardParams& p, const ForwardWork& work, int ro
       }
     }
     ptx::stmatrix_x4(staged + OutputTile::offset(warp_row + lane % 16, d + lane / 16), words);
+  }
+  if constexpr (!Traits::kFeatured) {
+    if (extreme) {
+      ptx::sync_warp();  // after all that the lanes have stored
+      attend_naturally<Traits>(p, work, row0, warp_row, staged);
+    }
   }
   if (poisoned) {
     sync_warpgroup(of);

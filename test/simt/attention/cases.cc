@@ -63,6 +63,16 @@ std::vector<Spec> forward_cases() {
     s.heads = 1;
     s.kv_heads = 1;
   });
+  for (const int splits : {1, 2}) {
+    add("bfloat16, 128, scores beyond base 2", [&](Spec& s) {
+      s.dtype = DType::kBFloat16;
+      s.head_dim = s.head_dim_v = 128;
+      s.causal = s.extreme_scores = true;
+      s.heads = 1;
+      s.kv_heads = 1;
+      s.num_splits = splits;
+    });
+  }
   add("softcap, ALiBi, bias", [](Spec& s) {
     s.softcap = 8;
     s.alibi = s.bias = s.causal = true;
@@ -175,13 +185,6 @@ std::vector<Spec> backward_cases() {
     s.window_left = 60;
     s.seqlen_q = 100;
     s.heads = s.kv_heads = 1;
-  });
-  add("extreme rows, sinks, dropout", [](Spec& s) {
-    s.bias = s.far_rows = s.sinks = s.causal = true;
-    s.dropout = 0.25;
-    s.kv_heads = 1;
-    s.seqlen_q = 40;
-    s.seqlen_k = 70;
   });
   add("rows that are not aligned", [](Spec& s) {
     s.head_dim = 37;

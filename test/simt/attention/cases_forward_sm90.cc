@@ -79,6 +79,12 @@ std::vector<Spec> forward_sm90_cases() {
     s.causal = true;
     one_head(s);
   });
+  add("bfloat16, 128, scores beyond base 2", [&](Spec& s) {
+    s.dtype = DType::kBFloat16;
+    s.head_dim = s.head_dim_v = 128;
+    s.causal = s.extreme_scores = true;
+    one_head(s);
+  });
   add("bfloat16, 192 and 128", [&](Spec& s) {
     s.dtype = DType::kBFloat16;
     s.head_dim = 192;

@@ -106,6 +106,20 @@ void Problem::make_inputs(uint64_t seed) {
     if (s.poison_dout) poison(sequence.dout, sequence.seqlen_q, s.heads);
   }
 
+  if (s.extreme_scores) {
+    HostSequence& sequence = sequences[0];
+    const auto row = [&](std::vector<double>& rows, int i, int heads) {
+      return rows.begin() + i * heads * s.head_dim;
+    };
+    for (const int sign : {-1, 1}) {  // scores of 3e38 or 2.6e38, and of -3e38 or -2.6e38
+      const auto q = row(sequence.q, sequence.seqlen_q * (sign + 2) / 4, s.heads);
+      std::fill(q, q + s.heads * s.head_dim, 0);
+      for (int h = 0; h < s.heads; ++h) q[h * s.head_dim] = round_to(s.dtype, sign * 3e38);
+    }
+    for (int j = 0; j < sequence.seqlen_k; ++j)
+      for (int h = 0; h < s.kv_heads; ++h)
+        row(sequence.k, j, s.kv_heads)[h * s.head_dim] = j % 5 == 0 ? -0.875 : -1;
+  }
   if (s.poison_key) {
     HostSequence& sequence = sequences[0];
     sequence.k[static_cast<size_t>(sequence.seqlen_k / 2 * s.kv_heads * s.head_dim + 3)] = NAN;
@@ -123,7 +137,7 @@ void Problem::make_inputs(uint64_t seed) {
   }
 
   fa::AttentionProblem& p = device;
-  p.scale = 0.25f * 8.0f / std::sqrt(static_cast<float>(s.head_dim));
+  p.scale = s.extreme_scores ? 1 : 0.25f * 8.0f / std::sqrt(static_cast<float>(s.head_dim));
   p.max_seqlen_q = s.seqlen_q;
   p.max_seqlen_k = s.seqlen_k;
   const int64_t heads = s.heads, kv_heads = s.kv_heads, dim = s.head_dim, dim_v = s.head_dim_v;
@@ -202,8 +216,7 @@ void Problem::make_options(uint64_t seed) {
       const bool hidden = uniform(random) < 0.2;
       // Large: e to the power of a score that no lse was taken from, a row's beyond the end, would
       // be infinite.
-      const bool far = s.far_rows && at / keys % rows % 3 == 0;
-      const double bias = round_to(s.dtype, (far ? 1024 : 128) + uniform(random));
+      const double bias = round_to(s.dtype, 128 + uniform(random));
       bias_.push_back(hidden ? -std::numeric_limits<double>::infinity() : s.bias ? bias : 0);
       write_element(p.mask, at, s.bias ? bias_.back() : !hidden);
     }
@@ -212,7 +225,7 @@ void Problem::make_options(uint64_t seed) {
     p.sinks = allocate(DType::kFloat32, {heads});
     gradients.dsinks = allocate(DType::kFloat32, {heads});
     for (int h = 0; h < s.heads; ++h) {
-      sinks.push_back(s.far_rows && h == 1 ? 1028 : -5.0 + h);
+      sinks.push_back(-5.0 + h);
       write_element(p.sinks, h, sinks.back());
     }
   }

@@ -1,0 +1,75 @@
+// What a block of the forward kernels works on: its tile of rows, and its tiles of keys.
+#pragma once
+
+#include "cuda/device/shared_tile.h"
+#include "cuda/device/tile_range.h"
+#include "cuda/sm80/forward_params.h"
+#include "cuda/sm80/forward_tiles.h"
+
+namespace fa::cuda::sm80 {
+
+/** The part of the problem that one block works on. */
+struct ForwardBlock {
+  int batch, split, kv_head, row0;
+  SequenceRows sequence;
+  PackedRows rows;
+
+  /**
+   * Blocks of a head lie side by side, for their keys to stay in L2, the longest causal rows first.
+   */
+  PTX_FN ForwardBlock(const ForwardParams& p, int index, int tile_rows) {
+    const AttentionParams& a = p.attention;
+    int rest = p.row_tiles.quotient(index);
+    const int row_tiles = static_cast<int>(p.row_tiles.divisor);
+    row0 = (row_tiles - 1 - (index - rest * row_tiles)) * tile_rows;
+    split = p.splits.remainder(rest);
+    rest = p.splits.quotient(rest);
+    const int head_block = p.head_blocks.remainder(rest);
+    batch = p.head_blocks.quotient(rest);
+    sequence = locate_sequence(a, batch);
+    const int head0 = head_block * static_cast<int>(p.pack.divisor);
+    kv_head = a.group.quotient(head0);
+    rows = {p.pack, head0, sequence.seqlen_q * static_cast<int>(p.pack.divisor)};
+  }
+};
+
+/**
+ * The running block's part once more: worked out anew after the loop, so that the loop need not
+ * keep it in registers.
+ */
+PTX_FN ForwardBlock block_again(const ForwardParams& p, int tile_rows) {
+  return {p, ptx::opaque(static_cast<int>(blockIdx.x)), tile_rows};
+}
+
+template <class T, int kWidth, bool kFeatured>
+struct ForwardTraits {
+  static constexpr ForwardTile kTile = forward_tile(sizeof(T) == 4, kFeatured, kWidth);
+  static_assert(kTile.width == kWidth);
+  static constexpr int kThreads = kTile.warps * 32;
+  static constexpr int kRowTiles = kTile.rows / kTile.warps / 16;
+  static constexpr int kKeyTiles = kTile.keys / 8;
+  static constexpr int kColumnTiles = kWidth / 8;
+  static constexpr int kStages = kTile.stages;
+  using RowTile = SharedTile<T, kTile.rows, kWidth>;
+  using KeyTile = SharedTile<T, kTile.keys, kWidth>;
+  using Scores = float[kRowTiles][kKeyTiles][4];
+  using Output = float[kRowTiles][kColumnTiles][4];
+};
+
+/** First element of a packed row of q or out, whose elements are of type U. */
+template <class U>
+PTX_FN U* packed_row(const Tensor& tensor, const ForwardBlock& block, int row) {
+  const int64_t i = block.sequence.q_begin + block.rows.query(row);
+  return static_cast<U*>(tensor.data) + block.sequence.q_batch * tensor.batch + i * tensor.row +
+         block.rows.head(row) * tensor.head;
+}
+
+/** The tiles of keys that a block visits: those that its rows see, of its split. */
+template <class Traits>
+PTX_FN TileRange tiles_of(const ForwardParams& p, const ForwardBlock& block, const Window& window) {
+  return visible_tiles<Traits::kTile.keys>(window, block.rows.query_begin(block.row0),
+                                           block.rows.query_end(block.row0 + Traits::kTile.rows))
+      .split(block.split, static_cast<int>(p.splits.divisor));
+}
+
+}  // namespace fa::cuda::sm80

@@ -1,0 +1,195 @@
+// The way out of the forward pass: rows are divided by their sums and stored, rounded by way of
+// shared memory, or as float32 partial results of a split.
+#pragma once
+
+#include "cuda/device/natural_row.h"
+#include "cuda/device/poison.h"
+#include "cuda/sm80/forward_block.h"
+
+namespace fa::cuda::sm80 {
+
+/** lse of a row, or what the merge of splits needs to know of its softmax. */
+template <bool kFeatured>
+PTX_FN void store_softmax(const ForwardParams& p, const ForwardBlock& block, int row,
+                          ScoreUnit unit, float top, float sum) {
+  const RowScalars& lse = p.attention.lse;
+  if (lse.data == nullptr) return;
+  float* const to = lse.data + block.sequence.q_batch * lse.batch +
+                    block.rows.head(row) * lse.head +
+                    (block.sequence.q_begin + block.rows.query(row)) * lse.row;
+  if (p.splits.divisor > 1) {
+    float* const of_split = to + block.split * p.row_split;
+    ptx::stg(of_split, top * (unit.log2 / kSplitUnit<kFeatured>.log2));
+    ptx::stg(of_split + p.row_sums, sum);
+  } else {
+    ptx::stg(to, row_lse(unit, top, sum));
+  }
+}
+
+/**
+ * Sums over the keys complete, the sink among them: o becomes the output, lse is stored. True
+ * for the whole warp when one of its rows may have left base 2.
+ */
+template <class T, class Traits, bool kFeatured>
+PTX_FN bool finish_rows(const ForwardParams& p, const ForwardBlock& block, int row0,
+                        const OnlineSoftmax<Traits::kRowTiles>& softmax,
+                        typename Traits::Output& o) {
+  const AttentionParams& a = p.attention;
+  const LanePosition lane;
+  bool extreme = false;
+#pragma unroll
+  for (int r = 0; r < 2 * Traits::kRowTiles; ++r) {
+    const int row = row0 + 8 * r + lane.g, inside = block.rows.inside(row);
+    const int head = block.rows.head(inside);
+    const RowResult result = row_result<kFeatured>(a, head, softmax.maximum[r],
+                                                   quad_sum(softmax.sum[r]), block.split == 0);
+#pragma unroll
+    for (int d = 0; d < Traits::kColumnTiles; ++d) {
+      o[r / 2][d][2 * (r % 2)] *= result.factor;
+      o[r / 2][d][2 * (r % 2) + 1] *= result.factor;
+    }
+    extreme |= !kFeatured && left_base_2(result.top);
+    if (lane.t == 0 && row < block.rows.count)
+      store_softmax<kFeatured>(p, block, row, kFeatured ? kNaturalUnit : kBase2Unit, result.top,
+                               result.sum);
+  }
+  return !kFeatured && ptx::vote_any(extreme);
+}
+
+/** Straight from the accumulators: the four lanes of a row fill a sector of 32 bytes. */
+template <class Traits>
+PTX_FN void store_float32(const ForwardParams& p, const ForwardBlock& block, int row0, bool pairs,
+                          const typename Traits::Output& o) {
+  const LanePosition lane;
+  const int columns = p.attention.head_dim_v;
+#pragma unroll
+  for (int r = 0; r < 2 * Traits::kRowTiles; ++r) {
+    const int row = row0 + 8 * r + lane.g;
+    if (row >= block.rows.count) continue;
+    float* const to = packed_row<float>(p.attention.out, block, row) + block.split * p.out_split;
+#pragma unroll
+    for (int d = 0; d < Traits::kColumnTiles; ++d) {
+      const int column = 8 * d + 2 * lane.t;
+      const float x = o[r / 2][d][2 * (r % 2)], y = o[r / 2][d][2 * (r % 2) + 1];
+      if (pairs && column + 1 < columns) {
+        ptx::stg<float2>(reinterpret_cast<float2*>(to + column), {x, y});
+      } else {
+        if (column < columns) ptx::stg(to + column * p.attention.out.dim, x);
+        if (column + 1 < columns) ptx::stg(to + (column + 1) * p.attention.out.dim, y);
+      }
+    }
+  }
+}
+
+/** By way of the warp's own rows of the query tile, so that rows leave 16 bytes at a time. */
+template <class T, class Traits>
+PTX_FN void store_rounded(const ForwardParams& p, const ForwardBlock& block, int row0, int warp_row,
+                          uint32_t staging, const typename Traits::Output& o) {
+  using RowTile = typename Traits::RowTile;
+  const LanePosition lane;
+  ptx::sync_warp();
+#pragma unroll
+  for (int r = 0; r < 2 * Traits::kRowTiles; ++r) {
+#pragma unroll
+    for (int d = 0; d < Traits::kColumnTiles; ++d) {
+      ptx::sts<uint32_t>(staging + RowTile::offset(warp_row + 8 * r + lane.g, d) +
+                             static_cast<uint32_t>(4 * lane.t),
+                         ptx::pack2<T>(o[r / 2][d][2 * (r % 2)], o[r / 2][d][2 * (r % 2) + 1]));
+    }
+  }
+  ptx::sync_warp();
+  constexpr int kTotal = 16 * Traits::kRowTiles * RowTile::kChunks;
+#pragma unroll
+  for (int first = 0; first < kTotal; first += 32) {
+    const int index = first + static_cast<int>(threadIdx.x) % 32;
+    const int line = index / RowTile::kChunks, column = index % RowTile::kChunks * 8;
+    if (row0 + line >= block.rows.count || column >= p.attention.head_dim_v) continue;
+    T* const to = packed_row<T>(p.attention.out, block, row0 + line);
+    const uint4 words =
+        ptx::lds<uint4>(staging + RowTile::offset(warp_row + line, index % RowTile::kChunks));
+    if (p.attention.aligned) {
+      ptx::stg<uint4>(reinterpret_cast<uint4*>(to + column), words);
+      continue;
+    }
+    const uint32_t word[4] = {words.x, words.y, words.z, words.w};
+#pragma unroll
+    for (int e = 0; e < 8; ++e) {
+      if (column + e >= p.attention.head_dim_v) continue;
+      ptx::stg(to + (column + e) * p.attention.out.dim,
+               T{static_cast<uint16_t>(word[e / 2] >> (16 * (e % 2)))});
+    }
+  }
+}
+
+/** Does the extreme ones of the warp's rows again, over what has been stored for them. */
+template <class T, class Traits>
+PTX_FN void attend_naturally(const ForwardParams& p, int warp_row) {
+  const AttentionParams& a = p.attention;
+  const ForwardBlock block = block_again(p, Traits::RowTile::kRows);
+  const Window window = window_of(a, block.sequence);
+  const TileRange range = tiles_of<Traits>(p, block, window);
+  const KeyRows<T, false> keys(a, a.k, block.sequence, block.batch, block.kv_head);
+  const KeyRows<T, false> values(a, a.v, block.sequence, block.batch, block.kv_head);
+  ptx::sync_warp();  // after all that the lanes have stored
+#pragma unroll 1
+  for (int row = block.row0 + warp_row, row1 = row + 16 * Traits::kRowTiles; row < row1; ++row) {
+    if (row >= block.rows.count) break;
+    const int i = block.rows.query(row);
+    const int first = range.begin * Traits::kTile.keys, last = range.end * Traits::kTile.keys;
+    const T* const q = packed_row<T>(a.q, block, row);
+    NaturalRow<Traits::kTile.width> natural;
+    natural.attend(
+        clamp(window.begin(i), first, last), clamp(window.end(i), first, last), a.head_dim_v,
+        [&](int key) {
+          return row_product(q, a.q.dim, keys.row(key), a.k.dim, a.head_dim) * a.scale;
+        },
+        [&](int key, int column) {
+          return ptx::to_float(ptx::ldg(values.row(key) + column * a.v.dim));
+        });
+    if (!natural.extreme()) continue;
+    natural.for_each_column(a.head_dim_v, [&](int c, int column) {
+      const int64_t at = column * a.out.dim;
+      if (p.splits.divisor > 1)
+        ptx::stg(packed_row<float>(a.out, block, row) + block.split * p.out_split + at,
+                 natural.out[c]);
+      else
+        ptx::stg(packed_row<T>(a.out, block, row) + at, ptx::from_float<T>(natural.out[c]));
+    });
+    if (this_thread() % 32 == 0)
+      store_softmax<false>(p, block, row, kNaturalUnit, natural.top, natural.sum);
+  }
+}
+
+/**
+ * Gives back to the outputs of the warp's rows what clear_poison took out of tiles with hidden
+ * pairs.
+ */
+template <class T, class Traits, bool kFeatured>
+PTX_COLD void restore_poison(const ForwardParams& p, int warp_row) {
+  const AttentionParams& a = p.attention;
+  const ForwardBlock block = block_again(p, Traits::RowTile::kRows);
+  const int row0 = block.row0 + warp_row;
+  const PackedRows& rows = block.rows;
+  const Window window = window_of(a, block.sequence);
+  const KeyRows<T, kFeatured> values(a, a.v, block.sequence, block.batch, block.kv_head);
+  const auto add = [&](auto* out, int column, float x) {
+    using Element = std::remove_pointer_t<decltype(out)>;
+    out += column * a.out.dim;
+    ptx::stg(out, ptx::from_float<Element>(ptx::to_float(ptx::ldg(out)) + x));
+  };
+  ptx::sync_warp();
+#pragma unroll 1
+  for (int at = static_cast<int>(threadIdx.x) % 32; at < 16 * Traits::kRowTiles * a.head_dim_v;
+       at += 32) {
+    const int row = row0 + at / a.head_dim_v, column = at % a.head_dim_v;
+    if (row >= rows.count) break;
+    const float x = visible_poison<kFeatured>(a, window, rows, block.batch, values, row, column);
+    if (x == 0) continue;
+    if (sizeof(T) == 4 || p.splits.divisor > 1)
+      add(packed_row<float>(a.out, block, row) + block.split * p.out_split, column, x);
+    else
+      add(packed_row<T>(a.out, block, row), column, x);
+  }
+}
+
+}  // namespace fa::cuda::sm80
