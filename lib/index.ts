@@ -17,9 +17,11 @@ export type {
   AttentionScales,
   CommonAttentionOptions,
   DropoutOptions,
+  IntRow,
   IntVector,
   Layout,
   PagedAttentionOptions,
+  PageTable,
   ReturnLse,
   VarlenAttentionOptions,
 } from './attention/options.js';

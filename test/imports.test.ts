@@ -109,7 +109,7 @@ const folder = (file: string, depth: number) => file.split(path.sep)[depth];
 describe('imports', () => {
   it('the graphs hold the files they are about', () => {
     expect(modules.get('lib/attention/dense.ts')).toContain('lib/tensor/tensor.ts');
-    expect(includes.get('csrc/core/validate.cpp')).toContain('csrc/core/attention.h');
+    expect(includes.get('csrc/core/validate.h')).toContain('csrc/core/attention.h');
   });
 
   it('a circle is found', () => {

@@ -143,6 +143,9 @@ function promises(): void {
   fa.randn([2], { seed: 1n });
   const vectors: IntVector[] = [[1, 2], Int32Array.of(1), q];
   fa.flashAttention(q, q, q, { seqlensK: vectors[0], window: [1, Infinity], numSplits: 'auto' });
+  const windowed = { window: [128, 0], seqlensK: 4 };
+  fa.flashAttention(q, q, q, windowed);
+  fa.flashAttentionPaged(q, q, q, { pageTable: [[0, 1]], seqlensK: Uint32Array.of(4) });
   fa.explain(q, q, q, { ...lengths, causal: true });
   fa.BlockMask.document([
     [0, 0],
@@ -160,8 +163,8 @@ function promises(): void {
   fa.flashAttention(q, q, q, { dropout: { p: 0.1, seed: 1 } });
   // @ts-expect-error: an unknown layout
   fa.flashAttention(q, q, q, { layout: 'sbhd' });
-  // @ts-expect-error: a window of one bound
-  fa.flashAttention(q, q, q, { window: [128] });
+  // @ts-expect-error: a window of one bound and no array
+  fa.flashAttention(q, q, q, { window: 128 });
   // @ts-expect-error: layout has no meaning here
   fa.flashAttentionVarlen(q, q, q, { ...lengths, layout: 'bshd' });
   // @ts-expect-error: lengths are required

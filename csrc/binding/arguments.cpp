@@ -1,26 +1,12 @@
 #include "binding/arguments.h"
 
 #include <cmath>
-#include <cstdio>
 
 #include "core/attention.h"
 
 namespace fa::binding {
 
 namespace {
-
-std::string number_text(double number) {
-  if (std::isnan(number)) return "NaN";
-  if (std::isinf(number)) return number > 0 ? "Infinity" : "-Infinity";
-  char text[32];
-  std::snprintf(text, sizeof text, "%.17g", number);
-  return text;
-}
-
-double to_number(const Napi::Value& value, const char* argument, const char* expected) {
-  if (!value.IsNumber()) reject(ErrorCode::kType, argument, expected, shown(value));
-  return value.As<Napi::Number>().DoubleValue();
-}
 
 /** True when `number` is an integer that a double holds exactly. */
 bool is_safe_integer(double number) {
@@ -29,10 +15,13 @@ bool is_safe_integer(double number) {
 
 }  // namespace
 
-void reject(ErrorCode code, const char* argument, const std::string& expected,
-            const std::string& received) {
-  throw Error(code, argument,
-              "Expected " + expected + " for " + argument + " but received " + received);
+Layout to_layout(const Napi::Value& value) {
+  return to_integer(value, "layout", 0, 1) == 1 ? Layout::kBhsd : Layout::kBshd;
+}
+
+double to_number(const Napi::Value& value, const char* argument, const char* expected) {
+  if (!value.IsNumber()) refuse(ErrorCode::kType, argument, expected, shown(value));
+  return value.As<Napi::Number>().DoubleValue();
 }
 
 std::string shown(const Napi::Value& value) {
@@ -62,50 +51,54 @@ std::string shown(const Napi::Value& value) {
 }
 
 int64_t to_integer(const Napi::Value& value, const char* argument, int64_t min, int64_t max) {
-  const std::string expected =
-      "an integer from " + std::to_string(min) + " to " + std::to_string(max);
-  const double number = to_number(value, argument, expected.c_str());
+  const double number = to_number(value, argument, "an integer");
   if (!is_safe_integer(number) || number < static_cast<double>(min) ||
       number > static_cast<double>(max)) {
-    reject(ErrorCode::kOption, argument, expected, number_text(number));
+    const std::string least = std::to_string(min);
+    const std::string bounds = max == kMaxSafeInteger
+                                   ? "of at least " + least
+                                   : "from " + least + " to " + std::to_string(max);
+    refuse(ErrorCode::kOption, argument, "an integer " + bounds, number_text(number));
   }
   return static_cast<int64_t>(number);
 }
 
 int64_t to_bound(const Napi::Value& value, const char* argument) {
-  const char* const expected = "an integer or an infinity";
+  const char* const expected = "an integer or Infinity";
   const double number = to_number(value, argument, expected);
-  if (std::isinf(number)) return number > 0 ? kUnbounded : -kUnbounded;
-  if (!is_safe_integer(number)) reject(ErrorCode::kOption, argument, expected, number_text(number));
+  if (std::isinf(number) && number > 0) return kUnbounded;
+  if (std::isinf(number))
+    refuse(ErrorCode::kOption, argument, expected, "-Infinity. Infinity stands for no bound");
+  if (!is_safe_integer(number)) refuse(ErrorCode::kOption, argument, expected, number_text(number));
   return static_cast<int64_t>(number);
 }
 
 float to_finite_float(const Napi::Value& value, const char* argument) {
-  const char* const expected = "a finite number within the range of float32";
+  const char* const expected = "a finite float32 number";
   const double number = to_number(value, argument, expected);
   // The test first: converting a double beyond the range of float is undefined.
   if (!(std::fabs(number) <= 3.4028234663852886e38)) {
-    reject(ErrorCode::kOption, argument, expected, number_text(number));
+    refuse(ErrorCode::kOption, argument, expected, number_text(number));
   }
   return static_cast<float>(number);
 }
 
 bool to_boolean(const Napi::Value& value, const char* argument) {
-  if (!value.IsBoolean()) reject(ErrorCode::kType, argument, "a boolean", shown(value));
+  if (!value.IsBoolean()) refuse(ErrorCode::kType, argument, "a boolean", shown(value));
   return value.As<Napi::Boolean>().Value();
 }
 
 uint64_t to_uint64(const Napi::Value& value, const char* argument) {
-  const char* const expected = "a bigint from 0 to 2^64 - 1";
-  if (!value.IsBigInt()) reject(ErrorCode::kType, argument, expected, shown(value));
+  const char* const expected = "a bigint from 0n to 2n ** 64n - 1n";
+  if (!value.IsBigInt()) refuse(ErrorCode::kType, argument, expected, shown(value));
   bool lossless = false;
   const uint64_t number = value.As<Napi::BigInt>().Uint64Value(&lossless);
-  if (!lossless) reject(ErrorCode::kOption, argument, expected, "one outside");
+  if (!lossless) refuse(ErrorCode::kOption, argument, expected, value.ToString().Utf8Value() + "n");
   return number;
 }
 
 std::string to_text(const Napi::Value& value, const char* argument) {
-  if (!value.IsString()) reject(ErrorCode::kType, argument, "a string", shown(value));
+  if (!value.IsString()) refuse(ErrorCode::kType, argument, "a string", shown(value));
   return value.As<Napi::String>().Utf8Value();
 }
 
@@ -113,13 +106,13 @@ DType to_dtype(const Napi::Value& value, const char* argument) {
   const char* const expected = "the number of a dtype, 0 to 5,";
   const double number = to_number(value, argument, expected);
   if (!is_safe_integer(number) || number < 0 || number >= kDTypeCount) {
-    reject(ErrorCode::kDType, argument, expected, number_text(number));
+    refuse(ErrorCode::kDType, argument, expected, number_text(number));
   }
   return static_cast<DType>(static_cast<int>(number));
 }
 
 Napi::Array to_array(const Napi::Value& value, const char* argument) {
-  if (!value.IsArray()) reject(ErrorCode::kType, argument, "an array", shown(value));
+  if (!value.IsArray()) refuse(ErrorCode::kType, argument, "an array", shown(value));
   return value.As<Napi::Array>();
 }
 
@@ -127,7 +120,7 @@ Sizes to_sizes(const Napi::Value& value, const char* argument) {
   const Napi::Array array = to_array(value, argument);
   const uint32_t rank = array.Length();
   if (rank < 1 || rank > kMaxRank) {
-    reject(ErrorCode::kShape, argument, "1 to " + std::to_string(kMaxRank) + " integers",
+    refuse(ErrorCode::kShape, argument, "1 to " + std::to_string(kMaxRank) + " integers",
            std::to_string(rank));
   }
   Sizes sizes;
@@ -135,7 +128,7 @@ Sizes to_sizes(const Napi::Value& value, const char* argument) {
     const char* const expected = "non-negative integers";
     const double number = to_number(array.Get(i), argument, expected);
     if (!is_safe_integer(number) || number < 0) {
-      reject(ErrorCode::kShape, argument, expected, number_text(number));
+      refuse(ErrorCode::kShape, argument, expected, number_text(number));
     }
     sizes.values[sizes.rank++] = static_cast<int64_t>(number);
   }

@@ -8,7 +8,7 @@
 
 #include "binding/napi.h"
 #include "core/dtype.h"
-#include "core/error.h"
+#include "core/expect.h"
 #include "core/view.h"
 
 namespace fa::binding {
@@ -16,18 +16,20 @@ namespace fa::binding {
 /** The largest integer below which a double holds all integers. */
 constexpr int64_t kMaxSafeInteger = int64_t{1} << 53;
 
-/** Throws Error: "Expected `expected` for `argument` but received `received`". */
-[[noreturn]] void reject(ErrorCode code, const char* argument, const std::string& expected,
-                         const std::string& received);
-
 /** What a value looks like in a message: "'text'", "NaN", "a function", "an array". */
 std::string shown(const Napi::Value& value);
+
+/** The number that a layout of four axes has in JavaScript: 0 is bshd, 1 bhsd. */
+Layout to_layout(const Napi::Value& value);
 
 /** An integer in [min, max]; ERR_OPTION otherwise. */
 int64_t to_integer(const Napi::Value& value, const char* argument, int64_t min, int64_t max);
 
-/** An integer or an infinity, which stands for +-kUnbounded. */
+/** An integer or Infinity, which stands for kUnbounded. */
 int64_t to_bound(const Napi::Value& value, const char* argument);
+
+/** Any number. */
+double to_number(const Napi::Value& value, const char* argument, const char* expected = "a number");
 
 /** A number that is finite as a float. */
 float to_finite_float(const Napi::Value& value, const char* argument);

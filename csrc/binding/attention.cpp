@@ -30,7 +30,7 @@ NewTensor new_lse(const AttentionCall& call) {
 Napi::Value attention(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   AttentionCall call = attention_call(info[0]);
-  validate(call.problem);
+  validate(call.problem, call.layout);
   call.stream->check_supported(call.problem);
   const bool ready = call.indices_ready();
   if (ready) check_indices(call);
@@ -51,7 +51,7 @@ Napi::Value attention(const Napi::CallbackInfo& info) {
 
 Napi::Value plan(const Napi::CallbackInfo& info) {
   AttentionCall call = attention_call(info[0]);
-  validate(call.problem);
+  validate(call.problem, call.layout);
   call.stream->check_supported(call.problem);
   HostProblem host = check_indices(call);
   host.problem.out = logical(new_out(call).view(), call.layout);

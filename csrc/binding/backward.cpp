@@ -12,7 +12,7 @@ Napi::Value attention_backward(const Napi::CallbackInfo& info) {
   BackwardCall call = backward_call(info[0]);
   AttentionCall& forward = call.forward;
   AttentionGradients& gradients = call.gradients;
-  validate_backward(forward.problem, gradients);
+  validate_backward(forward.problem, gradients, forward.layout);
   forward.stream->check_supported(forward.problem);
   const bool ready = forward.indices_ready();
   if (ready) check_indices(forward);

@@ -48,7 +48,7 @@ Stream& Environment::stream(const std::string& device) {
   } else if (device.rfind("cuda:", 0) == 0 || device.rfind("simt:", 0) == 0) {
     stream = cuda::open_stream(device);
   } else {
-    reject(ErrorCode::kDevice, "device", "the name of a device, such as 'cpu' or 'cuda:0',",
+    refuse(ErrorCode::kDevice, "device", "the name of a device, such as 'cpu' or 'cuda:0',",
            "'" + device.substr(0, 64) + "'");
   }
   return *streams_.emplace(device, std::move(stream)).first->second;

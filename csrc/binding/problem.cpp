@@ -43,11 +43,7 @@ class Reader {
   void read_backward(AttentionGradients& gradients) {
     problem_.out = sequences("out", call_.layout);
     gradients.dout = sequences("dOut", call_.layout);
-    const View lse = tensor("lse", false);
-    if (call_.layout == Layout::kPacked && lse.rank != 2) {
-      reject(ErrorCode::kShape, "lse", "2 axes", "shape " + shape_text(lse));
-    }
-    problem_.lse = logical_lse(lse, call_.layout);
+    problem_.lse = checked_lse_axes(tensor("lse", false), call_.layout);
     gradients.deterministic = to_boolean(get("deterministic"), "deterministic");
   }
 
@@ -62,7 +58,7 @@ class Reader {
     Stream* const stream = tensor.storage->stream();
     if (call_.stream == nullptr) call_.stream = stream;
     if (stream != call_.stream) {
-      reject(ErrorCode::kDevice, name, "a tensor on " + call_.stream->device(),
+      refuse(ErrorCode::kDevice, name, "a tensor on " + call_.stream->device(),
              "one on " + stream->device());
     }
     call_.inputs.push_back(tensor.storage);
@@ -77,12 +73,7 @@ class Reader {
 
   /** q, k, v, out or dOut with the axes [batch, seqlen, heads, dim]. */
   View sequences(const char* name, Layout layout) {
-    const View view = tensor(name, false);
-    const int rank = public_rank(layout);
-    if (view.rank != rank) {
-      reject(ErrorCode::kShape, name, std::to_string(rank) + " axes", "shape " + shape_text(view));
-    }
-    return logical(view, layout);
+    return checked_axes(tensor(name, false), layout, name);
   }
 
   void read_lengths(bool varlen) {
@@ -90,19 +81,18 @@ class Reader {
     problem_.max_seqlen_k = problem_.k.shape[1];
     call_.longest_q_given = read_longest("maxSeqlenQ", varlen, problem_.max_seqlen_q);
     call_.longest_k_given = read_longest("maxSeqlenK", varlen, problem_.max_seqlen_k);
-    if (problem_.paged() && (problem_.page_table.rank != 2 ||
-                             __builtin_mul_overflow(problem_.page_table.shape[1],
-                                                    problem_.k.shape[1], &problem_.max_seqlen_k))) {
-      reject(ErrorCode::kShape, "pageTable", "shape [batch, pagesPerSequence]",
-             "shape " + shape_text(problem_.page_table));
-    }
+    if (!problem_.paged()) return;
+    // What overflows is longer than any table may be: `validate` refuses it.
+    __builtin_mul_overflow(problem_.page_table.shape[1], problem_.k.shape[1],
+                           &problem_.max_seqlen_k);
   }
 
   bool read_longest(const char* name, bool varlen, int64_t& longest) {
     const Napi::Value value = get(name);
     if (value.IsUndefined()) return false;
     if (!varlen) {
-      reject(ErrorCode::kOption, name, "cuSeqlensQ and cuSeqlensK beside a value", shown(value));
+      refuse(ErrorCode::kOption, name, "absent without `cuSeqlensQ` and `cuSeqlensK`",
+             shown(value));
     }
     // No sequence is longer than all tokens: a loose bound would only make empty tiles.
     longest = std::min(to_integer(value, name, 0, kMaxSeqlen), longest);
@@ -143,7 +133,7 @@ class Reader {
       problem_.softcap = to_finite_float(value, "softcap");
     }
     if (const auto value = get("dropoutP"); !value.IsUndefined()) {
-      problem_.dropout.p = to_finite_float(value, "dropoutP");
+      problem_.dropout.p = to_number(value, "dropout.p");
     }
     if (const auto value = get("dropoutSeed"); !value.IsUndefined()) {
       problem_.dropout.seed = to_uint64(value, "dropoutSeed");
@@ -152,7 +142,7 @@ class Reader {
       problem_.dropout.offset = to_uint64(value, "dropoutOffset");
     }
     if (const auto value = get("numSplits"); !value.IsUndefined()) {
-      problem_.num_splits = static_cast<int>(to_integer(value, "numSplits", 0, kMaxInt32));
+      problem_.num_splits = static_cast<int>(to_integer(value, "numSplits", 1, kMaxSplits));
     }
     problem_.alibi_slopes = tensor("alibiSlopes");
     if (problem_.alibi_slopes.rank == 1) {
@@ -163,32 +153,23 @@ class Reader {
 
   void read_masks() {
     problem_.mask = tensor("mask");
-    if (problem_.mask.present()) broadcast_mask();
+    if (problem_.mask.present()) {
+      problem_.mask = mask_over(problem_.mask, {problem_.q.shape[0], problem_.heads(),
+                                                problem_.max_seqlen_q, problem_.max_seqlen_k});
+    }
     BlockMaskView& block_mask = problem_.block_mask;
     index("blockMaskTable", [](AttentionProblem& p) -> View& { return p.block_mask.table; });
     block_mask.bits = tensor("blockMaskBits");
     if (!block_mask.present()) return;
     block_mask.block_q = to_integer(get("blockQ"), "blockQ", 1, kMaxInt32);
     block_mask.block_k = to_integer(get("blockK"), "blockK", 1, kMaxInt32);
+    block_mask.seqlen_q = mask_seqlen("blockMaskSeqlenQ");
+    block_mask.seqlen_k = mask_seqlen("blockMaskSeqlenK");
   }
 
-  /** Aligns the mask's axes to the right and repeats those that are missing or of length 1. */
-  void broadcast_mask() {
-    const View given = problem_.mask;
-    if (given.rank > 4) {
-      reject(ErrorCode::kShape, "mask", "1 to 4 axes", "shape " + shape_text(given));
-    }
-    const int64_t shape[4] = {problem_.q.shape[0], problem_.heads(), problem_.max_seqlen_q,
-                              problem_.max_seqlen_k};
-    View& mask = problem_.mask;
-    mask.rank = 4;
-    for (int axis = 0; axis < 4; ++axis) {
-      const int source = axis - (4 - given.rank);
-      const bool repeated = source < 0 || given.shape[source] == 1;
-      // An axis of any other length stays, for `validate` to judge.
-      mask.shape[axis] = repeated ? shape[axis] : given.shape[source];
-      mask.strides[axis] = repeated ? 0 : given.strides[source];
-    }
+  int64_t mask_seqlen(const char* name) {
+    const Napi::Value value = get(name);
+    return value.IsUndefined() ? kAnySeqlen : to_integer(value, name, 0, kMaxSafeInteger);
   }
 
   const Napi::Object& args_;
@@ -241,14 +222,14 @@ bool AttentionCall::indices_ready() const {
 }
 
 AttentionCall attention_call(const Napi::Value& args) {
-  if (!args.IsObject()) reject(ErrorCode::kType, "args", "an object", shown(args));
+  if (!args.IsObject()) refuse(ErrorCode::kType, "args", "an object", shown(args));
   AttentionCall call;
   Reader(args.As<Napi::Object>(), call).read();
   return call;
 }
 
 BackwardCall backward_call(const Napi::Value& args) {
-  if (!args.IsObject()) reject(ErrorCode::kType, "args", "an object", shown(args));
+  if (!args.IsObject()) refuse(ErrorCode::kType, "args", "an object", shown(args));
   BackwardCall call;
   const Napi::Object object = args.As<Napi::Object>();
   Reader reader(object, call.forward);

@@ -4,9 +4,9 @@
 #include <memory>
 #include <vector>
 
-#include "binding/layout.h"
 #include "binding/napi.h"
 #include "core/stream.h"
+#include "core/validate.h"
 
 namespace fa::binding {
 

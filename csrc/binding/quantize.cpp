@@ -3,19 +3,13 @@
 #include <utility>
 
 #include "binding/arguments.h"
-#include "binding/layout.h"
 #include "binding/new_tensor.h"
 #include "binding/tensor_handle.h"
+#include "core/validate.h"
 
 namespace fa::binding {
 
 namespace {
-
-/** `view` with the axes [batch, seqlen, heads, dim]. */
-View four_axes(const View& view, Layout layout, const char* argument) {
-  if (view.rank != 4) reject(ErrorCode::kShape, argument, "4 axes", "shape " + shape_text(view));
-  return logical(view, layout);
-}
 
 /** The seed of a rotation, or undefined. */
 void read_rotation(const Napi::Value& seed, Quantized& quantized) {
@@ -23,7 +17,7 @@ void read_rotation(const Napi::Value& seed, Quantized& quantized) {
   if (quantized.rotated) quantized.seed = to_uint64(seed, "hadamard.seed");
 }
 
-/** What one scale is for. The numbers are shared with lib/attention/scales.ts. */
+/** What one scale is for. The numbers are shared with lib/attention/quantize.ts. */
 enum class Per { kTensor = 0, kHead = 1, kBlock = 2 };
 
 Sizes scale_shape(Per per, const Quantized& q) {
@@ -43,13 +37,13 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
   Quantized quantized;
   read_rotation(info[3], quantized);
   const TensorRef plain = tensor_of(info[0], "tensor");
-  const View plain_axes = four_axes(plain.view, layout, "tensor");
+  const View plain_axes = checked_axes(plain.view, layout, "tensor");
 
   const NewTensor new_values("values", DType::kFloat8E4M3, shape_of(plain.view), "tensor");
   quantized.values = logical(new_values.view(), layout);
   const NewTensor new_scales("scales", DType::kFloat32, scale_shape(per, quantized), "tensor");
   quantized.scales = new_scales.view();
-  validate_quantized(plain_axes, quantized);
+  validate_quantized(plain_axes, quantized, layout);
 
   Stream& stream = *plain.storage->stream();
   TensorRef values = new_values.allocate(stream), scales = new_scales.allocate(stream);
@@ -69,14 +63,14 @@ Napi::Value dequantize(const Napi::CallbackInfo& info) {
   const TensorRef scales = tensor_of(info[1], "scales");
   Stream& stream = *values.storage->stream();
   if (scales.storage->stream() != &stream) {
-    reject(ErrorCode::kDevice, "scales", "a tensor on " + stream.device(),
+    refuse(ErrorCode::kDevice, "scales", "a tensor on " + stream.device(),
            "one on " + scales.storage->stream()->device());
   }
-  quantized.values = four_axes(values.view, layout, "values");
+  quantized.values = checked_axes(values.view, layout, "values");
   quantized.scales = scales.view;
   const NewTensor new_plain("the plain tensor", dtype, shape_of(values.view), "values");
   View plain_axes = logical(new_plain.view(), layout);
-  validate_quantized(plain_axes, quantized);
+  validate_quantized(plain_axes, quantized, layout);
 
   TensorRef plain = new_plain.allocate(stream);
   plain_axes.data = plain.view.data;

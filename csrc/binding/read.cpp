@@ -50,7 +50,7 @@ Napi::Value read(const Napi::CallbackInfo& call) {
   const DType dtype = to_dtype(call[1], "dtype");
   const TensorRef tensor = tensor_of(call[0], "tensor");
   if (dtype != tensor.view.dtype && dtype != DType::kFloat32) {
-    reject(ErrorCode::kDType, "dtype", "float32 or that of the tensor", dtype_name(dtype));
+    refuse(ErrorCode::kDType, "dtype", "float32 or that of the tensor", dtype_name(dtype));
   }
   Environment& environment = Environment::of(call.Env());
   try {

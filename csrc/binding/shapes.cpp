@@ -24,7 +24,7 @@ int64_t extent(const Sizes& shape, const Sizes& strides) {
     int64_t distance = 0;
     if (__builtin_mul_overflow(steps, strides.values[i], &distance) ||
         __builtin_add_overflow(last, distance, &last) || last >= kMaxSafeInteger) {
-      reject(ErrorCode::kShape, "strides", "strides that reach less than 2^53 elements",
+      refuse(ErrorCode::kShape, "strides", "strides that reach less than 2^53 elements",
              text(strides) + " with shape " + text(shape));
     }
   }
@@ -40,7 +40,7 @@ size_t byte_size(DType dtype, const Sizes& shape, const char* argument, ErrorCod
     if (shape.values[i] == 0) {
       empty = true;
     } else if (__builtin_mul_overflow(bytes, shape.values[i], &bytes) || bytes > kMaxSafeInteger) {
-      reject(code, argument, "a shape of at most 2^53 bytes", text(shape));
+      refuse(code, argument, "a shape of at most 2^53 bytes", text(shape));
     }
   }
   return empty ? 0 : static_cast<size_t>(bytes);
@@ -75,7 +75,7 @@ int64_t byte_offset(const Storage& storage, const View& view) {
 View strided(const Storage& storage, const View& base, const Sizes& shape, const Sizes& strides,
              int64_t offset) {
   if (strides.rank != shape.rank) {
-    reject(ErrorCode::kShape, "strides", "as many strides as axes, " + std::to_string(shape.rank),
+    refuse(ErrorCode::kShape, "strides", "as many strides as axes, " + std::to_string(shape.rank),
            std::to_string(strides.rank));
   }
   const bool empty = byte_size(base.dtype, shape, "shape", ErrorCode::kShape) == 0;
@@ -84,7 +84,7 @@ View strided(const Storage& storage, const View& base, const Sizes& shape, const
   const int64_t available =
       (static_cast<int64_t>(storage.bytes()) - byte_offset(storage, base)) / element;
   if (!empty && (offset > available || needed > available - offset)) {
-    reject(
+    refuse(
         ErrorCode::kShape, "shape",
         "a view within the " + std::to_string(available) + " elements from the tensor's first on",
         "shape " + text(shape) + ", strides " + text(strides) + ", offset " +

@@ -56,7 +56,7 @@ Handle& handle_of(const Napi::Value& value, const char* argument) {
   }
   void* data = nullptr;
   if (!ours || napi_unwrap(env, value, &data) != napi_ok || data == nullptr) {
-    reject(ErrorCode::kType, argument, "a tensor", shown(value));
+    refuse(ErrorCode::kType, argument, "a tensor", shown(value));
   }
   return *static_cast<Handle*>(data);
 }
@@ -93,7 +93,7 @@ Napi::Array new_results(Napi::Env env, std::initializer_list<TensorRef> tensors)
 TensorRef tensor_of(const Napi::Value& value, const char* argument) {
   const Handle& handle = handle_of(value, argument);
   if (handle.disposed()) {
-    reject(ErrorCode::kDisposed, argument, "a tensor", "a disposed one");
+    refuse(ErrorCode::kDisposed, argument, "a tensor", "a disposed one");
   }
   return handle.tensor();
 }

@@ -40,7 +40,7 @@ const void* elements(const Napi::Value& value, DType dtype, int64_t count) {
   const char* const names[kDTypeCount] = {"a Float32Array", "a Uint16Array", "a Uint16Array",
                                           "an Int32Array",  "a Uint8Array",  "a Uint8Array"};
   const char* const expected = names[static_cast<int>(dtype)];
-  if (!value.IsTypedArray()) reject(ErrorCode::kType, "data", expected, shown(value));
+  if (!value.IsTypedArray()) refuse(ErrorCode::kType, "data", expected, shown(value));
   // Left alone by Node versions that do not know the type of the array.
   auto type = static_cast<napi_typedarray_type>(-1);
   size_t length = 0;
@@ -50,11 +50,11 @@ const void* elements(const Napi::Value& value, DType dtype, int64_t count) {
     throw Napi::Error::New(value.Env());
   }
   if (type != carrier(dtype)) {
-    reject(ErrorCode::kType, "data", expected, "another typed array");
+    refuse(ErrorCode::kType, "data", expected, "another typed array");
   }
   // That of a detached buffer has length 0.
   if (static_cast<int64_t>(length) != count) {
-    reject(ErrorCode::kShape, "data", std::to_string(count) + " elements", std::to_string(length));
+    refuse(ErrorCode::kShape, "data", std::to_string(count) + " elements", std::to_string(length));
   }
   return data;
 }
@@ -76,7 +76,7 @@ Napi::Value zeros(const Napi::CallbackInfo& call) {
 Napi::Value randn(const Napi::CallbackInfo& call) {
   const Creation made(call);
   if (!is_floating(made.dtype)) {
-    reject(ErrorCode::kDType, "dtype", "float32, float16 or bfloat16", dtype_name(made.dtype));
+    refuse(ErrorCode::kDType, "dtype", "float32, float16 or bfloat16", dtype_name(made.dtype));
   }
   const uint64_t seed = to_uint64(call[3], "seed");
   TensorRef tensor = made.allocate();

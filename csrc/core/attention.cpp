@@ -30,8 +30,10 @@ Sequence sequence(const AttentionProblem& problem, int64_t batch) {
 }
 
 View scales_over(const View& scales, std::initializer_list<int64_t> shape) {
+  const int64_t* const extents = shape.begin();
   const bool one = scales.rank == 1 && scales.shape[0] == 1;
-  const bool per_head = scales.rank == 2;
+  const bool per_head =
+      scales.rank == 2 && scales.shape[0] == extents[0] && scales.shape[1] == extents[1];
   if (!one && !per_head) return scales;
   View result = scales;
   result.rank = 0;
@@ -40,6 +42,21 @@ View scales_over(const View& scales, std::initializer_list<int64_t> shape) {
     if (per_head && axis < scales.rank) continue;
     result.shape[axis] = extent;
     result.strides[axis] = 0;
+  }
+  return result;
+}
+
+View mask_over(const View& mask, std::initializer_list<int64_t> shape) {
+  const int missing = static_cast<int>(shape.size()) - mask.rank;
+  if (missing < 0) return mask;
+  View result = mask;
+  result.rank = 0;
+  for (const int64_t extent : shape) {
+    const int axis = result.rank++, source = axis - missing;
+    const bool repeated = source < 0 || mask.shape[source] == 1;
+    if (!repeated && mask.shape[source] != extent) return mask;
+    result.shape[axis] = extent;
+    result.strides[axis] = repeated ? 0 : mask.strides[source];
   }
   return result;
 }

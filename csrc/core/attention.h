@@ -21,6 +21,9 @@ constexpr int64_t kMaxHeadDim = 576;
 /** Positions are int32 in kernels. */
 constexpr int64_t kMaxSeqlen = (int64_t{1} << 30) - 1;
 
+/** A block mask's length that is not known. */
+constexpr int64_t kAnySeqlen = -1;
+
 /** Consecutive tokens of a head of q or k that share a scale. */
 constexpr int64_t kScaleTokens = 128;
 
@@ -34,6 +37,8 @@ struct BlockMaskView {
   View bits;
   int64_t block_q = 0;
   int64_t block_k = 0;
+  int64_t seqlen_q = kAnySeqlen;  // what it was made for
+  int64_t seqlen_k = kAnySeqlen;
   bool present() const { return table.present(); }
 };
 
@@ -129,32 +134,15 @@ struct Sequence {
 Sequence sequence(const AttentionProblem& problem, int64_t batch);
 
 /**
- * Throws fa::Error unless the call is legal as far as shapes, dtypes, strides and options tell.
- * `out` and `lse` may be absent (they are made from a legal problem).
- */
-void validate(const AttentionProblem& problem);
-
-/** The same for a backward call; dq, dk, dv and dsinks may be absent. */
-void validate_backward(const AttentionProblem& problem, const AttentionGradients& gradients);
-
-/**
  * Scales of shape [1], [batch, heads] or `shape` itself, as a view of `shape`: strides are 0 where
- * one scale stands for several. A view that is none of these comes back as it is, for `validate` to
- * judge.
+ * one scale stands for several. Another comes back as it is, for `validate` to judge.
  */
 View scales_over(const View& scales, std::initializer_list<int64_t> shape);
 
 /**
- * Throws the fa::Error of a call that no float8 kernel can do: `where` follows "float32, float16 or
- * bfloat16".
+ * A mask that broadcasts, from the right, to `shape`, as a view of `shape`: strides are 0 along
+ * axes that are missing or of length 1. Another comes back as it is, for `validate` to judge.
  */
-[[noreturn]] void refuse_float8(const std::string& where);
-
-/**
- * Throws fa::Error unless what the index tensors hold is legal: cu_seqlens ascending from 0 to the
- * total, seqlens_k within range, page-table entries within the pages, block-mask cells within the
- * bitmaps. They are host memory; no other tensor is looked at.
- */
-void validate_contents(const AttentionProblem& problem);
+View mask_over(const View& mask, std::initializer_list<int64_t> shape);
 
 }  // namespace fa

@@ -28,12 +28,6 @@ struct Quantized {
   View block_scales() const { return scales_over(scales, {batch(), heads(), blocks()}); }
 };
 
-/**
- * Throws fa::Error unless `plain` [batch, seqlen, heads, dim] can become `quantized`, or the
- * reverse.
- */
-void validate_quantized(const View& plain, const Quantized& quantized);
-
 /** The scale of elements whose largest finite magnitude is that: never 0 or subnormal. */
 static FA_INLINE float scale_of(float largest) {
   if (!(largest > 0)) return 1;

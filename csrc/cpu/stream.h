@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/stream.h"
+#include "core/validate.h"
 
 namespace fa::cpu {
 

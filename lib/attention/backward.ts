@@ -1,13 +1,12 @@
 import { native } from '../native/addon.js';
 import { call, fail } from '../native/errors.js';
-import { show } from '../native/show.js';
-import { checkSameDevice, checkTensor } from '../tensor/check.js';
-import { type DType, floating } from '../tensor/dtype.js';
-import { liveHandle, type Tensor } from '../tensor/tensor.js';
+import { show, showShape } from '../native/show.js';
+import type { DType } from '../tensor/dtype.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { denseProblem } from './dense.js';
 import type { AttentionOptions, ReturnLse, VarlenAttentionOptions } from './options.js';
 import { type Problem, release } from './problem.js';
-import { failShape } from './qkv.js';
+import { handleOn } from './qkv.js';
 import { resultTensor } from './result.js';
 import { varlenProblem } from './varlen.js';
 
@@ -57,12 +56,7 @@ export function flashAttentionBackward<D extends DType>(
   options?: Omit<AttentionOptions, 'scales'> & ReturnLse,
 ): AttentionGradients<D> {
   const { q, k, v } = checkState(state);
-  return backward(
-    dOut,
-    state,
-    denseProblem(q, k, v, options, names, floating),
-    options?.deterministic,
-  );
+  return backward(dOut, state, denseProblem(q, k, v, options, names), options?.deterministic);
 }
 
 /**
@@ -98,21 +92,18 @@ function backward<D extends DType>(
 ): AttentionGradients<D> {
   const { args, q, temporaries } = problem;
   try {
-    const handle = (value: unknown, argument: string) => {
-      const tensor = checkTensor(value, argument);
-      checkSameDevice(tensor, q.device, argument);
-      return liveHandle(tensor);
-    };
     const backwardArgs = {
       ...args,
-      dOut: handle(dOut, 'dOut'),
-      out: handle(out, 'state.out'),
-      lse: handle(lse, 'state.lse'),
+      dOut: handleOn(q.device, dOut, 'dOut'),
+      out: handleOn(q.device, out, 'state.out'),
+      lse: handleOn(q.device, lse, 'state.lse'),
       deterministic,
     };
     // Where out does not fit v either, the caller's own tensor is named rather than the saved one.
-    if (dOut.shape.at(-1) !== v.shape.at(-1)) {
-      failShape('dOut', `[..., ${v.shape.at(-1)}], the head dim of state.v,`, dOut);
+    const comparable = dOut.shape.length === v.shape.length;
+    if (comparable && dOut.shape.at(-1) !== v.shape.at(-1)) {
+      const expected = `of shape [..., ${v.shape.at(-1)}], the head dim of state.v,`;
+      fail('ERR_SHAPE', 'dOut', expected, showShape(dOut.shape));
     }
     const [dq, dk, dv, dSinks] = call(() => native().attentionBackward(backwardArgs), names);
     const gradients: AttentionGradients<D> = {

@@ -1,8 +1,8 @@
 import { checkOptions } from '../tensor/check.js';
-import { type DType, floating } from '../tensor/dtype.js';
+import type { DType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { seqlensHandle } from './int-vector.js';
-import { applyCommon, applyMasks, checkLayout } from './modifiers.js';
+import { checkSeqlens, intHandle } from './int-vector.js';
+import { applyCommon, applyMasks } from './modifiers.js';
 import {
   type AttentionOptions,
   type AttentionResult,
@@ -11,7 +11,7 @@ import {
   type ReturnLse,
 } from './options.js';
 import { newArgs, type Problem, run } from './problem.js';
-import { checkHeads, checkTensors, failShape, type Names } from './qkv.js';
+import { checkLayout, checkTensors, type Names, plainNames } from './qkv.js';
 import { applyScales } from './scales.js';
 
 /**
@@ -45,12 +45,14 @@ export function flashAttention<D extends DType>(
   v: Tensor,
   options: AttentionOptions & { returnLse: true },
 ): AttentionResult<OutDType<D>>;
+/** {@link flashAttention} without its lse. */
 export function flashAttention<D extends DType>(
   q: Tensor<D>,
   k: Tensor,
   v: Tensor,
   options?: AttentionOptions & ReturnLse<false>,
 ): Tensor<OutDType<D>>;
+/** {@link flashAttention} with its lse or without, as `returnLse` says. */
 export function flashAttention<D extends DType>(
   q: Tensor<D>,
   k: Tensor,
@@ -66,10 +68,6 @@ export function flashAttention(
   return run(denseProblem(q, k, v, options));
 }
 
-const withFloat8: readonly DType[] = [...floating, 'float8_e4m3'];
-
-const plainNames: Names = { q: 'q', k: 'k', v: 'v' };
-
 /** Checks and translates a call. */
 export function denseProblem(
   q: Tensor,
@@ -77,34 +75,19 @@ export function denseProblem(
   v: Tensor,
   options: (AttentionOptions & ReturnLse) | undefined,
   names: Names = plainNames,
-  dtypes: readonly DType[] = withFloat8,
 ): Problem {
-  checkTensors(q, k, v, 4, names, dtypes);
+  checkTensors(q, k, v, names);
   const given = checkOptions(options, denseKeys);
-  const layout = given === undefined ? 0 : checkLayout(given.layout);
-  const [seqAxis, headAxis] = layout === 0 ? [1, 2] : [2, 1];
-  const batch = q.shape[0];
-  const seqlenQ = q.shape[seqAxis];
-  const heads = q.shape[headAxis];
-  const headDim = q.shape[3];
-  const seqlenK = k.shape[seqAxis];
-  const kvHeads = k.shape[headAxis];
-  if (k.shape[0] !== batch || k.shape[3] !== headDim) {
-    const middle = layout === 0 ? 'seqlenK, kvHeads' : 'kvHeads, seqlenK';
-    failShape(names.k, `[${batch}, ${middle}, ${headDim}]`, k);
-  }
-  if (v.shape[0] !== batch || v.shape[1] !== k.shape[1] || v.shape[2] !== k.shape[2]) {
-    failShape(names.v, `[${batch}, ${k.shape[1]}, ${k.shape[2]}, headDimV]`, v);
-  }
-  checkHeads(q, v, heads, kvHeads, headDim, names);
-  const args = newArgs(q, k, v, layout);
-  applyScales(args, q, given?.scales, { batch, heads, kvHeads, seqlenQ, seqlenK }, names);
+  const args = newArgs(q, k, v, given === undefined ? 0 : checkLayout(given.layout));
   const temporaries: Tensor[] = [];
   if (given !== undefined) {
-    applyCommon(args, given, batch, heads, q.device);
-    applyMasks(args, given, { batch, heads, seqlenQ, seqlenK }, q.device);
-    if (given.seqlensK !== undefined) {
-      args.seqlensK = seqlensHandle(given.seqlensK, batch, q.device, temporaries);
+    const { scales, seqlensK } = given;
+    if (scales !== undefined) applyScales(args, scales, q.device);
+    applyCommon(args, given, q.device);
+    applyMasks(args, given, q.device);
+    if (seqlensK !== undefined) {
+      const lengths = checkSeqlens(seqlensK, q.shape[0], q.device, 'options.seqlensK');
+      args.seqlensK = intHandle(lengths, q.device, temporaries);
     }
   }
   return { args, q, names, temporaries };

@@ -1,62 +1,84 @@
-// Vectors of sequence lengths and offsets: int32 tensors, or plain numbers that are copied to one.
+// Sequence lengths, offsets and page numbers: int32 tensors, or plain numbers copied to one.
 
 import type { NativeTensor } from '../native/addon.js';
 import type { DeviceName } from '../native/device.js';
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
-import { checkInteger, checkSameDevice, checkTensor, checkTensorDType } from '../tensor/check.js';
+import { checkInteger, checkSameDevice, checkTensor } from '../tensor/check.js';
 import { tensor } from '../tensor/make.js';
 import { isTensor, liveHandle, type Tensor } from '../tensor/tensor.js';
-import type { IntVector } from './options.js';
-import { failShape, maxSeqlen } from './qkv.js';
+import type { IntVector, PageTable } from './options.js';
 
-/** Checks a vector of non-negative integers and tells its length. */
-export function checkIntVector(value: IntVector, device: DeviceName, argument: string): number {
-  if (isTensor(value)) {
-    checkTensor(value, argument);
-    checkTensorDType(value, ['int32'], argument);
-    if (value.shape.length !== 1) failShape(argument, '[length]', value);
-    checkSameDevice(value, device, argument);
-    return value.shape[0];
-  }
-  if (!Array.isArray(value) && !isInt32Array(value)) {
-    const expected = 'an int32 Tensor, an Int32Array or an array of integers';
+const maxInt32 = 2 ** 31 - 1;
+
+/** What becomes an int32 tensor: it is one, or its elements and shape. */
+export type IntData = Tensor | { readonly data: Int32Array; readonly shape: readonly number[] };
+
+/** A vector of non-negative integers. */
+export function checkIntVector(value: IntVector, device: DeviceName, argument: string): IntData {
+  if (isTensor(value)) return checkIntTensor(value, device, argument);
+  if (!Array.isArray(value) && !isIntArray(value)) {
+    const expected = 'an int32 Tensor, an Int32Array, a Uint32Array or an array of integers';
     fail('ERR_TYPE', argument, expected, show(value));
   }
-  for (let i = 0; i < value.length; i++) {
-    checkInteger(value[i], 0, maxSeqlen, `${argument}[${i}]`);
+  const numbers = value as readonly number[];
+  for (let i = 0; i < numbers.length; i++) {
+    checkInteger(numbers[i], 0, maxInt32, `${argument}[${i}]`);
   }
-  return value.length;
+  return { data: Int32Array.from(numbers), shape: [numbers.length] };
 }
 
-function isInt32Array(value: unknown): value is Int32Array {
+/** One length per sequence; of a batch of one, also the length alone. */
+export function checkSeqlens(
+  value: IntVector | number,
+  batch: number,
+  device: DeviceName,
+  argument: string,
+): IntData {
+  const alone = typeof value === 'number' && batch === 1;
+  return checkIntVector(alone ? [value] : (value as IntVector), device, argument);
+}
+
+/** A row of page numbers per sequence. Those that are never looked at may be anything. */
+export function checkPageTable(value: PageTable, device: DeviceName, argument: string): IntData {
+  if (isTensor(value)) return checkIntTensor(value, device, argument);
+  const rows = value as readonly (readonly number[])[];
+  const isRow = (row: unknown) => Array.isArray(row) || isIntArray(row);
+  if (!Array.isArray(value) || !rows.every(isRow)) {
+    fail('ERR_TYPE', argument, 'an int32 Tensor or an array of rows of integers', show(value));
+  }
+  const columns = rows.length > 0 ? rows[0].length : 0;
+  const data = new Int32Array(rows.length * columns);
+  rows.forEach((row, b) => {
+    if (row.length !== columns) {
+      const expected = `as long as the first row, ${columns}`;
+      fail('ERR_SHAPE', `${argument}[${b}]`, expected, `${row.length}`);
+    }
+    row.forEach((page, i) => {
+      data[b * columns + i] = checkInteger(page, -maxInt32, maxInt32, `${argument}[${b}][${i}]`);
+    });
+  });
+  return { data, shape: [rows.length, columns] };
+}
+
+function checkIntTensor(value: Tensor, device: DeviceName, argument: string): Tensor {
+  checkSameDevice(checkTensor(value, argument), device, argument);
+  return value;
+}
+
+function isIntArray(value: unknown): boolean {
   return (
     ArrayBuffer.isView(value) &&
-    (value as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] === 'Int32Array'
+    ['Int32Array', 'Uint32Array'].includes(
+      (value as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] ?? '',
+    )
   );
 }
 
-/** The handle of a checked vector; plain numbers are copied into a temporary tensor. */
-export function intHandle(
-  value: IntVector,
-  device: DeviceName,
-  temporaries: Tensor[],
-): NativeTensor {
+/** The handle of checked integers; plain ones are copied into a temporary tensor. */
+export function intHandle(value: IntData, device: DeviceName, temporaries: Tensor[]): NativeTensor {
   if (isTensor(value)) return liveHandle(value);
-  const made = tensor(value, [value.length], { dtype: 'int32', device });
+  const made = tensor(value.data, value.shape, { dtype: 'int32', device });
   temporaries.push(made);
   return liveHandle(made);
-}
-
-/** The handle of `seqlensK`. */
-export function seqlensHandle(
-  value: IntVector,
-  batch: number,
-  device: DeviceName,
-  temporaries: Tensor[],
-): NativeTensor {
-  if (checkIntVector(value, device, 'options.seqlensK') !== batch) {
-    failShape('options.seqlensK', `[batch], [${batch}],`, value);
-  }
-  return intHandle(value, device, temporaries);
 }

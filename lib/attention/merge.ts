@@ -1,17 +1,12 @@
-import { type NativeTensor, native } from '../native/addon.js';
+import { native } from '../native/addon.js';
+import type { DeviceName } from '../native/device.js';
 import { call, fail } from '../native/errors.js';
-import { show, showShape } from '../native/show.js';
-import {
-  checkOptions,
-  checkSameDevice,
-  checkTensor,
-  checkTensorDType,
-  checkTensorShape,
-} from '../tensor/check.js';
-import { type DType, floating } from '../tensor/dtype.js';
-import { liveHandle, type Tensor } from '../tensor/tensor.js';
-import { checkLayout } from './modifiers.js';
+import { show } from '../native/show.js';
+import { checkOptions } from '../tensor/check.js';
+import type { DType } from '../tensor/dtype.js';
+import type { Tensor } from '../tensor/tensor.js';
 import type { AttentionResult, Layout } from './options.js';
+import { checkLayout, handleOn } from './qkv.js';
 import { resultTensor } from './result.js';
 
 /** Options of {@link mergeAttentionStates}. */
@@ -47,32 +42,16 @@ export function mergeAttentionStates<D extends DType>(
   if (!Array.isArray(states)) {
     fail('ERR_TYPE', 'states', 'an array of { out, lse }', show(states));
   }
-  if (states.length === 0) fail('ERR_SHAPE', 'states', 'at least one { out, lse }', 'none');
   const layout = checkLayout(checkOptions(options, mergeKeys)?.layout);
-  const first = checkTensor(states[0]?.out, 'states[0].out');
-  checkTensorDType(first, floating, 'states[0].out');
-  if (first.shape.length !== 4) {
-    fail('ERR_SHAPE', 'states[0].out', 'of rank 4', showShape(first.shape));
-  }
-  const [batch, second, third] = first.shape as [number, number, number, number];
-  const lseShape = layout === 0 ? [batch, third, second] : [batch, second, third];
-  const outs: NativeTensor[] = [];
-  const lses: NativeTensor[] = [];
-  for (let i = 0; i < states.length; i++) {
-    const out = checkTensor(states[i]?.out, `states[${i}].out`);
-    const lse = checkTensor(states[i]?.lse, `states[${i}].lse`);
-    checkTensorDType(out, [first.dtype], `states[${i}].out`);
-    checkTensorShape(out, first.shape, 'the shape of the first out', `states[${i}].out`);
-    checkSameDevice(out, first.device, `states[${i}].out`);
-    checkTensorDType(lse, ['float32'], `states[${i}].lse`);
-    checkTensorShape(lse, lseShape, '[batch, heads, seqlenQ]', `states[${i}].lse`);
-    checkSameDevice(lse, first.device, `states[${i}].lse`);
-    outs.push(liveHandle(out));
-    lses.push(liveHandle(lse));
-  }
-  const [out, lse] = call(() => native().mergeStates(outs, lses, layout));
-  return {
-    out: resultTensor(out, first.device),
-    lse: resultTensor(lse, first.device),
-  };
+  const device: DeviceName = states[0]?.out?.device;
+  const handles = (field: 'out' | 'lse') =>
+    states.map((state, i) => handleOn(device, state?.[field], `states[${i}].${field}`));
+  const outs = handles('out');
+  const lses = handles('lse');
+  const [out, lse] = call(() => native().mergeStates(outs, lses, layout), names);
+  return { out: resultTensor(out, device), lse: resultTensor(lse, device) };
 }
+
+const member = (field: string) => (index: string) => (index ? `states${index}.${field}` : 'states');
+
+const names = { outs: member('out'), lses: member('lse') };

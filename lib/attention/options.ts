@@ -12,7 +12,13 @@ export type Layout = 'bshd' | 'bhsd';
 /**
  * A vector of integers: an int32 {@link Tensor} on the device of q, or plain numbers, copied there.
  */
-export type IntVector = Tensor | Int32Array | readonly number[];
+export type IntVector = Tensor | Int32Array | Uint32Array | readonly number[];
+
+/** A row of page numbers per sequence: an int32 {@link Tensor}, or plain numbers, copied to one. */
+export type PageTable = Tensor | readonly IntRow[];
+
+/** Plain numbers of one row. */
+export type IntRow = Int32Array | Uint32Array | readonly number[];
 
 /** Dropout of attention weights; the mask is a function of seed, offset and position alone. */
 export interface DropoutOptions {
@@ -36,9 +42,10 @@ export interface CommonAttentionOptions {
   /**
    * With p = i + seqlenK - seqlenQ, query i sees key j only if p - left <= j <= p + right.
    * Integers, negative ones too (they move the bound across the diagonal), or `Infinity` for no
-   * bound. `causal` caps `right` at 0. Default `[Infinity, Infinity]`.
+   * bound. `causal` caps `right` at 0. Two numbers, `[left, right]`. Default
+   * `[Infinity, Infinity]`.
    */
-  window?: readonly [left: number, right: number];
+  window?: readonly number[];
   /**
    * The first keys, exempt from the window's left bound (StreamingLLM, Xiao et al. 2023). Default
    * 0.
@@ -92,8 +99,11 @@ export interface AttentionScales {
 export interface AttentionOptions extends CommonAttentionOptions {
   /** Axes of q, k, v and out. Default `'bshd'`. */
   layout?: Layout;
-  /** int32 `[batch]`: the number of keys in use; those from there on are padding. Default: all. */
-  seqlensK?: IntVector;
+  /**
+   * int32 `[batch]`: the number of keys in use; those from there on are padding. With a batch of 1
+   * also a number. Default: all.
+   */
+  seqlensK?: IntVector | number;
   /**
    * Rank 1 to 4, broadcastable to `[batch, heads, seqlenQ, seqlenK]` from the right: bool (true =
    * attend) or floating (added to the scores).
@@ -125,9 +135,9 @@ export interface PagedAttentionOptions extends Omit<AttentionOptions, 'scales'> 
   /**
    * int32 `[batch, pagesPerSequence]`: which page holds keys `i * pageSize` onwards of a sequence.
    */
-  pageTable: Tensor;
-  /** int32 `[batch]`: keys of each sequence. */
-  seqlensK: IntVector;
+  pageTable: PageTable;
+  /** int32 `[batch]`: keys of each sequence; with a batch of 1 also a number. */
+  seqlensK: IntVector | number;
 }
 
 /** The dtype of a result, by that of q. Sums are float32 in any case. */

@@ -4,7 +4,6 @@ import { checkOptions, checkTensor } from '../tensor/check.js';
 import type { DType } from '../tensor/dtype.js';
 import { type Tensor, view } from '../tensor/tensor.js';
 import { denseProblem } from './dense.js';
-import { checkLayout } from './modifiers.js';
 import {
   type AttentionOptions,
   type AttentionResult,
@@ -13,6 +12,7 @@ import {
   type ReturnLse,
 } from './options.js';
 import { run } from './problem.js';
+import { checkLayout } from './qkv.js';
 
 /**
  * {@link flashAttention} on q, k and v stacked in one tensor, as a fused projection makes them.
@@ -28,10 +28,12 @@ export function flashAttentionQkvPacked<D extends DType>(
   qkv: Tensor<D>,
   options: AttentionOptions & { returnLse: true },
 ): AttentionResult<OutDType<D>>;
+/** {@link flashAttentionQkvPacked} without its lse. */
 export function flashAttentionQkvPacked<D extends DType>(
   qkv: Tensor<D>,
   options?: AttentionOptions & ReturnLse<false>,
 ): Tensor<OutDType<D>>;
+/** {@link flashAttentionQkvPacked} with its lse or without, as `returnLse` says. */
 export function flashAttentionQkvPacked<D extends DType>(
   qkv: Tensor<D>,
   options?: AttentionOptions & ReturnLse,
@@ -63,11 +65,13 @@ export function flashAttentionKvPacked<D extends DType>(
   kv: Tensor,
   options: AttentionOptions & { returnLse: true },
 ): AttentionResult<OutDType<D>>;
+/** {@link flashAttentionKvPacked} without its lse. */
 export function flashAttentionKvPacked<D extends DType>(
   q: Tensor<D>,
   kv: Tensor,
   options?: AttentionOptions & ReturnLse<false>,
 ): Tensor<OutDType<D>>;
+/** {@link flashAttentionKvPacked} with its lse or without, as `returnLse` says. */
 export function flashAttentionKvPacked<D extends DType>(
   q: Tensor<D>,
   kv: Tensor,

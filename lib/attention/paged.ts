@@ -1,8 +1,8 @@
-import { checkOptions, checkSameDevice, checkTensor, checkTensorDType } from '../tensor/check.js';
+import { checkOptions } from '../tensor/check.js';
 import type { DType } from '../tensor/dtype.js';
-import { liveHandle, type Tensor } from '../tensor/tensor.js';
-import { seqlensHandle } from './int-vector.js';
-import { applyCommon, applyMasks, checkLayout } from './modifiers.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { checkPageTable, checkSeqlens, intHandle } from './int-vector.js';
+import { applyCommon, applyMasks } from './modifiers.js';
 import {
   type AttentionResult,
   type OutDType,
@@ -11,7 +11,7 @@ import {
   type ReturnLse,
 } from './options.js';
 import { newArgs, type Problem, run } from './problem.js';
-import { checkHeads, checkTensors, failShape, requireOptions } from './qkv.js';
+import { checkLayout, checkTensors, requireOptions } from './qkv.js';
 
 /**
  * {@link flashAttention} over keys and values that lie in pages (PagedAttention, Kwon et al. 2023):
@@ -33,12 +33,14 @@ export function flashAttentionPaged<D extends DType>(
   vPages: Tensor,
   options: PagedAttentionOptions & { returnLse: true },
 ): AttentionResult<OutDType<D>>;
+/** {@link flashAttentionPaged} without its lse. */
 export function flashAttentionPaged<D extends DType>(
   q: Tensor<D>,
   kPages: Tensor,
   vPages: Tensor,
   options: PagedAttentionOptions & ReturnLse<false>,
 ): Tensor<OutDType<D>>;
+/** {@link flashAttentionPaged} with its lse or without, as `returnLse` says. */
 export function flashAttentionPaged<D extends DType>(
   q: Tensor<D>,
   kPages: Tensor,
@@ -63,35 +65,15 @@ export function pagedProblem(
   vPages: Tensor,
   options: PagedAttentionOptions & ReturnLse,
 ): Problem {
-  checkTensors(q, kPages, vPages, 4, names);
+  checkTensors(q, kPages, vPages, names);
   const given = requireOptions(checkOptions(options, pagedKeys), 'pageTable and seqlensK');
-  const layout = checkLayout(given.layout);
-  const [seqAxis, headAxis] = layout === 0 ? [1, 2] : [2, 1];
-  const batch = q.shape[0];
-  const seqlenQ = q.shape[seqAxis];
-  const heads = q.shape[headAxis];
-  const headDim = q.shape[3];
-  const [numPages, pageSize, kvHeads] = kPages.shape as [number, number, number, number];
-  if (kPages.shape[3] !== headDim || pageSize < 1) {
-    failShape('kPages', `[numPages, pageSize, kvHeads, ${headDim}]`, kPages);
-  }
-  if (vPages.shape.slice(0, 3).some((length, axis) => length !== kPages.shape[axis])) {
-    failShape('vPages', `[${numPages}, ${pageSize}, ${kvHeads}, headDimV]`, vPages);
-  }
-  checkHeads(q, vPages, heads, kvHeads, headDim, names);
-  const { pageTable, seqlensK } = given;
-  checkTensor(pageTable, 'options.pageTable');
-  checkTensorDType(pageTable, ['int32'], 'options.pageTable');
-  if (pageTable.shape.length !== 2 || pageTable.shape[0] !== batch) {
-    failShape('options.pageTable', `[${batch}, pagesPerSequence]`, pageTable);
-  }
-  checkSameDevice(pageTable, q.device, 'options.pageTable');
-  const args = newArgs(q, kPages, vPages, layout);
-  args.pageTable = liveHandle(pageTable);
-  const seqlenK = pageTable.shape[1] * pageSize;
-  applyCommon(args, given, batch, heads, q.device);
-  applyMasks(args, given, { batch, heads, seqlenQ, seqlenK }, q.device);
+  const args = newArgs(q, kPages, vPages, checkLayout(given.layout));
+  const pages = checkPageTable(given.pageTable, q.device, 'options.pageTable');
+  applyCommon(args, given, q.device);
+  applyMasks(args, given, q.device);
+  const lengths = checkSeqlens(given.seqlensK, q.shape[0], q.device, 'options.seqlensK');
   const temporaries: Tensor[] = [];
-  args.seqlensK = seqlensHandle(seqlensK, batch, q.device, temporaries);
+  args.pageTable = intHandle(pages, q.device, temporaries);
+  args.seqlensK = intHandle(lengths, q.device, temporaries);
   return { args, q, names, temporaries };
 }

@@ -37,6 +37,8 @@ export function newArgs(q: Tensor, k: Tensor, v: Tensor, layout: 0 | 1): NativeA
     blockMaskBits: undefined,
     blockQ: undefined,
     blockK: undefined,
+    blockMaskSeqlenQ: undefined,
+    blockMaskSeqlenK: undefined,
     sinks: undefined,
     qScale: undefined,
     kScale: undefined,

@@ -1,21 +1,12 @@
 import { native } from '../native/addon.js';
 import { call, fail } from '../native/errors.js';
-import { show, showShape } from '../native/show.js';
-import {
-  checkOptions,
-  checkSameDevice,
-  checkTensor,
-  checkTensorDType,
-  checkUint64,
-} from '../tensor/check.js';
+import { show } from '../native/show.js';
+import { checkOptions, checkTensor, checkUint64 } from '../tensor/check.js';
 import { checkDType, dtypeNumber, floating } from '../tensor/dtype.js';
-import { sameShape } from '../tensor/shape.js';
 import { isTensor, liveHandle, type Tensor } from '../tensor/tensor.js';
-import { checkLayout } from './modifiers.js';
 import type { Layout } from './options.js';
-import { maxHeadDim } from './qkv.js';
+import { checkLayout, handleOn } from './qkv.js';
 import { resultTensor } from './result.js';
-import { checkPer, scaleShapes } from './scales.js';
 
 /**
  * The orthogonal matrix that rows are multiplied by: signs, then a Hadamard matrix / sqrt(headDim).
@@ -99,15 +90,15 @@ export function quantize(
   options?: QuantizeOptions,
 ): Quantized {
   checkTensor(tensor, 'tensor');
-  checkTensorDType(tensor, floating, 'tensor');
   checkDType(dtype, 'dtype', ['float8_e4m3']);
   const given = checkOptions(options, quantizeKeys);
   const layout = checkLayout(given?.layout);
   const per = checkPer(given?.per, 'options.per');
-  const dims = checkDims(tensor, layout, 'tensor');
-  const hadamard = given?.hadamard;
-  const seed = checkRotation(hadamard, dims.headDim, 'options.hadamard');
-  const [values, scales] = call(() => native().quantize(liveHandle(tensor), layout, per, seed));
+  const seed = checkRotation(given?.hadamard, 'options.hadamard');
+  const [values, scales] = call(
+    () => native().quantize(liveHandle(tensor), layout, per, seed),
+    quantizeNames,
+  );
   return {
     values: resultTensor(values, tensor.device),
     scales: resultTensor(scales, tensor.device),
@@ -115,6 +106,8 @@ export function quantize(
     ...(seed === undefined ? {} : { hadamard: { seed } }),
   };
 }
+
+const quantizeNames = { hadamard: 'options.hadamard' };
 
 /**
  * The tensor that a {@link Quantized} stands for: value * scale, rotated back. This is the way to
@@ -128,36 +121,28 @@ export function quantize(
  */
 export function dequantize(quantized: Quantized, options?: DequantizeOptions): Tensor {
   const { values, scales, hadamard } = checkQuantized(quantized);
-  checkTensor(values, 'quantized.values');
-  checkTensorDType(values, ['float8_e4m3'], 'quantized.values');
+  const { device } = checkTensor(values, 'quantized.values');
   if (quantized.layout === undefined) {
     fail('ERR_TYPE', 'quantized.layout', "'bshd' or 'bhsd'", 'undefined');
   }
   const layout = checkLayout(quantized.layout, 'quantized.layout');
-  const dims = checkDims(values, layout, 'quantized.values');
-  checkTensor(scales, 'quantized.scales');
-  checkTensorDType(scales, ['float32'], 'quantized.scales');
-  const shapes = scaleShapesOf(dims);
-  if (!shapes.some((shape) => sameShape(shape, scales.shape))) {
-    const expected = shapes.map(showShape).join(' or ');
-    fail('ERR_SHAPE', 'quantized.scales', expected, showShape(scales.shape));
-  }
-  checkSameDevice(scales, values.device, 'quantized.scales');
-  const seed = checkRotation(hadamard, dims.headDim, 'quantized.hadamard');
+  const handles = [liveHandle(values), handleOn(device, scales, 'quantized.scales')] as const;
+  const seed = checkRotation(hadamard, 'quantized.hadamard');
   const wanted = checkOptions(options, dequantizeKeys)?.dtype;
   const dtype = wanted === undefined ? 'float32' : checkDType(wanted, 'options.dtype', floating);
-  const handle = call(() =>
-    native().dequantize(liveHandle(values), liveHandle(scales), layout, seed, dtypeNumber[dtype]),
+  const plain = call(
+    () => native().dequantize(...handles, layout, seed, dtypeNumber[dtype]),
+    dequantizeNames,
   );
-  return resultTensor(handle, values.device);
+  return resultTensor(plain, device);
 }
 
-interface QuantizedDims {
-  readonly batch: number;
-  readonly seqlen: number;
-  readonly heads: number;
-  readonly headDim: number;
-}
+const dequantizeNames = {
+  values: 'quantized.values',
+  scales: 'quantized.scales',
+  hadamard: 'quantized.hadamard',
+  tensor: 'quantized.values',
+};
 
 /**
  * An object that may be a {@link Quantized}: not its tensors alone, nor an array, whose `values` is
@@ -171,34 +156,20 @@ function checkQuantized(value: Quantized): Quantized {
   return value;
 }
 
-function checkDims(tensor: Tensor, layout: 0 | 1, argument: string): QuantizedDims {
-  const { shape } = tensor;
-  const axes = layout === 0 ? '[batch, seqlen, heads, headDim]' : '[batch, heads, seqlen, headDim]';
-  if (shape.length !== 4 || shape[3] < 1 || shape[3] > maxHeadDim) {
-    fail('ERR_SHAPE', argument, `${axes}, headDim 1 to ${maxHeadDim},`, showShape(shape));
-  }
-  return {
-    batch: shape[0],
-    seqlen: shape[1 + layout],
-    heads: shape[2 - layout],
-    headDim: shape[3],
-  };
-}
-
-function scaleShapesOf({ batch, heads, seqlen }: QuantizedDims): number[][] {
-  return scaleShapes(batch, heads, seqlen);
+/** What a scale is for. The numbers are shared with csrc/binding/quantize.cpp. */
+function checkPer(value: unknown, argument: string): 0 | 1 | 2 {
+  if (value === undefined || value === 'block') return 2;
+  if (value === 'head') return 1;
+  if (value === 'tensor') return 0;
+  const code = typeof value === 'string' ? 'ERR_OPTION' : 'ERR_TYPE';
+  return fail(code, argument, "'block', 'head' or 'tensor'", show(value));
 }
 
 /** The seed of a rotation; undefined when there is none. */
 function checkRotation(
   hadamard: HadamardOptions | undefined,
-  headDim: number,
   argument: string,
 ): bigint | undefined {
   if (checkOptions(hadamard, hadamardKeys, argument) === undefined) return undefined;
-  const seed = checkUint64(hadamard?.seed, `${argument}.seed`);
-  if (!Number.isInteger(Math.log2(headDim))) {
-    fail('ERR_SHAPE', argument, 'absent unless headDim is a power of two', `headDim ${headDim}`);
-  }
-  return seed;
+  return checkUint64(hadamard?.seed, `${argument}.seed`);
 }

@@ -5,6 +5,6 @@ import { newTensor, type Tensor } from '../tensor/tensor.js';
 
 /** The tensor of a result. The native side says what it is; `D` is what the caller knows of it. */
 export function resultTensor<D extends DType>(handle: NativeResult, device: DeviceName): Tensor<D> {
-  const [dtype, ...shape] = handle[native().description];
-  return newTensor(handle, dtypes[dtype] as D, device, shape);
+  const told = handle[native().description];
+  return newTensor(handle, dtypes[told[0]] as D, device, told.slice(1));
 }

@@ -1,11 +1,17 @@
 import { FlashAttentionError, fail } from '../native/errors.js';
-import { checkBoolean, checkOptions, checkUint64 } from '../tensor/check.js';
+import {
+  checkBoolean,
+  checkNumber,
+  checkOptions,
+  checkTensorDType,
+  checkUint64,
+} from '../tensor/check.js';
 import { type DType, floating } from '../tensor/dtype.js';
-import { liveHandle, type Tensor } from '../tensor/tensor.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { denseProblem } from './dense.js';
-import { checkMask, checkProbability } from './modifiers.js';
 import type { AttentionOptions } from './options.js';
 import { run } from './problem.js';
+import { handleOn } from './qkv.js';
 
 /** Options of {@link scaledDotProductAttention}. */
 export interface ScaledDotProductAttentionOptions {
@@ -34,7 +40,14 @@ const sdpaKeys: ReadonlySet<string> = new Set([
   'enableGqa',
 ]);
 
-const sdpaNames = { q: 'query', k: 'key', v: 'value' };
+const sdpaNames = {
+  q: 'query',
+  k: 'key',
+  v: 'value',
+  mask: 'options.attnMask',
+  'dropout.p': 'options.dropoutP',
+  dropoutSeed: 'options.dropoutSeed',
+};
 
 /**
  * {@link flashAttention} under the name, layout and conventions of PyTorch's
@@ -58,9 +71,12 @@ export function scaledDotProductAttention<D extends DType>(
   const given = checkOptions(options, sdpaKeys) ?? {};
   const dense: AttentionOptions = { layout: 'bhsd', scale: given.scale };
   const { attnMask, dropoutP, dropoutSeed, isCausal, enableGqa } = given;
-  const p = dropoutP === undefined ? 0 : checkProbability(dropoutP, 'options.dropoutP');
-  if (p > 0) dense.dropout = { p, seed: checkUint64(dropoutSeed, 'options.dropoutSeed') };
-  else if (dropoutSeed !== undefined) checkUint64(dropoutSeed, 'options.dropoutSeed');
+  const p = dropoutP === undefined ? 0 : checkNumber(dropoutP, 'options.dropoutP');
+  const drops = p > 0 && p < 1;
+  const seed =
+    drops || dropoutSeed !== undefined
+      ? checkUint64(dropoutSeed, 'options.dropoutSeed')
+      : undefined;
   const causal = isCausal !== undefined && checkBoolean(isCausal, 'options.isCausal');
   const gqa = enableGqa !== undefined && checkBoolean(enableGqa, 'options.enableGqa');
   if (causal && attnMask !== undefined) {
@@ -68,18 +84,21 @@ export function scaledDotProductAttention<D extends DType>(
     throw new FlashAttentionError('ERR_OPTION', message, { argument: 'options.isCausal' });
   }
 
-  const problem = denseProblem(query, key, value, dense, sdpaNames, floating);
-  const [batch, heads, seqlenQ] = query.shape as [number, number, number, number];
-  const seqlenK = key.shape[2];
-  if (!gqa && key.shape[1] !== heads) {
+  const problem = denseProblem(query, key, value, dense, sdpaNames);
+  checkTensorDType(query, floating, 'query'); // there is no option for scales
+  const [, heads, seqlenQ] = query.shape;
+  const [, kvHeads, seqlenK] = key.shape;
+  const comparable = query.shape.length === 4 && key.shape.length === 4;
+  if (!gqa && comparable && kvHeads !== heads) {
     const hint = 'Grouped-query attention needs enableGqa: true.';
-    fail('ERR_SHAPE', 'key', `of ${heads} heads, like query,`, `${key.shape[1]}`, hint);
+    fail('ERR_SHAPE', 'key', `of ${heads} heads, like query,`, `${kvHeads}`, hint);
   }
+  problem.args.dropoutP = p;
+  problem.args.dropoutSeed = seed;
   // Top-left alignment, seen from the bottom right.
   if (causal) problem.args.windowRight = seqlenQ - seqlenK;
   if (attnMask !== undefined) {
-    const dims = { batch, heads, seqlenQ, seqlenK };
-    problem.args.mask = liveHandle(checkMask(attnMask, dims, query.device, 'options.attnMask'));
+    problem.args.mask = handleOn(query.device, attnMask, 'options.attnMask');
   }
   return run(problem) as Tensor<D>;
 }

@@ -1,4 +1,4 @@
-import { checkInteger, checkOptions } from '../tensor/check.js';
+import { checkNumber, checkOptions } from '../tensor/check.js';
 import type { DType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { checkIntVector, intHandle } from './int-vector.js';
@@ -11,14 +11,7 @@ import {
   varlenKeys,
 } from './options.js';
 import { newArgs, type Problem, run } from './problem.js';
-import {
-  checkHeads,
-  checkTensors,
-  failShape,
-  maxSeqlen,
-  type Names,
-  requireOptions,
-} from './qkv.js';
+import { checkTensors, type Names, plainNames, requireOptions } from './qkv.js';
 
 /**
  * {@link flashAttention} over sequences of different lengths packed one after the other, without
@@ -41,12 +34,14 @@ export function flashAttentionVarlen<D extends DType>(
   v: Tensor,
   options: VarlenAttentionOptions & { returnLse: true },
 ): AttentionResult<OutDType<D>>;
+/** {@link flashAttentionVarlen} without its lse. */
 export function flashAttentionVarlen<D extends DType>(
   q: Tensor<D>,
   k: Tensor,
   v: Tensor,
   options: VarlenAttentionOptions & ReturnLse<false>,
 ): Tensor<OutDType<D>>;
+/** {@link flashAttentionVarlen} with its lse or without, as `returnLse` says. */
 export function flashAttentionVarlen<D extends DType>(
   q: Tensor<D>,
   k: Tensor,
@@ -62,8 +57,6 @@ export function flashAttentionVarlen(
   return run(varlenProblem(q, k, v, options));
 }
 
-const plainNames: Names = { q: 'q', k: 'k', v: 'v' };
-
 /** Checks and translates a call. */
 export function varlenProblem(
   q: Tensor,
@@ -72,31 +65,17 @@ export function varlenProblem(
   options: VarlenAttentionOptions & ReturnLse,
   names: Names = plainNames,
 ): Problem {
-  checkTensors(q, k, v, 3, names);
+  checkTensors(q, k, v, names);
   const given = requireOptions(checkOptions(options, varlenKeys), 'cuSeqlensQ and cuSeqlensK');
-  const [, heads, headDim] = q.shape as [number, number, number];
-  const [totalK, kvHeads] = k.shape as [number, number, number];
-  if (k.shape[2] !== headDim) failShape(names.k, `[totalK, kvHeads, ${headDim}]`, k);
-  if (v.shape[0] !== totalK || v.shape[1] !== kvHeads) {
-    failShape(names.v, `[${totalK}, ${kvHeads}, headDimV]`, v);
-  }
-  checkHeads(q, v, heads, kvHeads, headDim, names);
-  const args = newArgs(q, k, v, 0);
   const { cuSeqlensQ, cuSeqlensK, maxSeqlenQ, maxSeqlenK } = given;
-  const ends = checkIntVector(cuSeqlensQ, q.device, 'options.cuSeqlensQ');
-  if (ends < 1) failShape('options.cuSeqlensQ', '[batch + 1]', cuSeqlensQ);
-  if (checkIntVector(cuSeqlensK, q.device, 'options.cuSeqlensK') !== ends) {
-    failShape('options.cuSeqlensK', `[${ends}], like cuSeqlensQ,`, cuSeqlensK);
-  }
-  if (maxSeqlenQ !== undefined) {
-    args.maxSeqlenQ = checkInteger(maxSeqlenQ, 0, maxSeqlen, 'options.maxSeqlenQ');
-  }
-  if (maxSeqlenK !== undefined) {
-    args.maxSeqlenK = checkInteger(maxSeqlenK, 0, maxSeqlen, 'options.maxSeqlenK');
-  }
-  applyCommon(args, given, ends - 1, heads, q.device);
+  const args = newArgs(q, k, v, 0);
+  const queries = checkIntVector(cuSeqlensQ, q.device, 'options.cuSeqlensQ');
+  const keys = checkIntVector(cuSeqlensK, q.device, 'options.cuSeqlensK');
+  if (maxSeqlenQ !== undefined) args.maxSeqlenQ = checkNumber(maxSeqlenQ, 'options.maxSeqlenQ');
+  if (maxSeqlenK !== undefined) args.maxSeqlenK = checkNumber(maxSeqlenK, 'options.maxSeqlenK');
+  applyCommon(args, given, q.device);
   const temporaries: Tensor[] = [];
-  args.cuSeqlensQ = intHandle(cuSeqlensQ, q.device, temporaries);
-  args.cuSeqlensK = intHandle(cuSeqlensK, q.device, temporaries);
+  args.cuSeqlensQ = intHandle(queries, q.device, temporaries);
+  args.cuSeqlensK = intHandle(keys, q.device, temporaries);
   return { args, q, names, temporaries };
 }

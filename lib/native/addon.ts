@@ -81,6 +81,9 @@ export interface NativeAttentionArgs {
   blockMaskBits?: NativeTensor;
   blockQ?: number;
   blockK?: number;
+  /** Lengths that the block mask was made for. */
+  blockMaskSeqlenQ?: number;
+  blockMaskSeqlenK?: number;
   sinks?: NativeTensor;
   /**
    * float8_e4m3: float32 [1], [B, H] or [B, H, ceil(S / 128)], all three given. vScale: [1] or [B,
@@ -92,7 +95,7 @@ export interface NativeAttentionArgs {
   dropoutP?: number;
   dropoutSeed?: bigint;
   dropoutOffset?: bigint;
-  /** 0 = automatic */
+  /** Absent: automatic. */
   numSplits?: number;
   cuSeqlensQ?: NativeTensor;
   cuSeqlensK?: NativeTensor;

@@ -1,3 +1,18 @@
+const errorCodes = [
+  'ERR_TYPE',
+  'ERR_SHAPE',
+  'ERR_DTYPE',
+  'ERR_DEVICE',
+  'ERR_OPTION',
+  'ERR_DISPOSED',
+  'ERR_OUT_OF_MEMORY',
+  'ERR_DEVICE_UNAVAILABLE',
+  'ERR_CUDA',
+  'ERR_CANCELLED',
+  'ERR_NATIVE_BINARY',
+  'ERR_INTERNAL',
+] as const;
+
 /**
  * What a {@link FlashAttentionError} is about. The values are stable: test them, not messages.
  *
@@ -14,20 +29,11 @@
  * - `ERR_CANCELLED`: the environment (worker thread) is shutting down
  * - `ERR_NATIVE_BINARY`: the native addon could not be loaded
  * - `ERR_INTERNAL`: a failure of the native side that has no code of its own
+ *
+ * What a device cannot do is an error of what was asked of it (`ERR_DTYPE`, `ERR_SHAPE` or
+ * `ERR_OPTION`); `ERR_DEVICE` is about where tensors are.
  */
-export type ErrorCode =
-  | 'ERR_TYPE'
-  | 'ERR_SHAPE'
-  | 'ERR_DTYPE'
-  | 'ERR_DEVICE'
-  | 'ERR_OPTION'
-  | 'ERR_DISPOSED'
-  | 'ERR_OUT_OF_MEMORY'
-  | 'ERR_DEVICE_UNAVAILABLE'
-  | 'ERR_CUDA'
-  | 'ERR_CANCELLED'
-  | 'ERR_NATIVE_BINARY'
-  | 'ERR_INTERNAL';
+export type ErrorCode = (typeof errorCodes)[number];
 
 const kBrand = Symbol.for('flash-attention.FlashAttentionError');
 
@@ -78,72 +84,76 @@ export function fail(
   throw new FlashAttentionError(code, hint ? `${message} ${hint}` : message, { argument });
 }
 
-const nativeCodes: ReadonlySet<string> = new Set<ErrorCode>([
-  'ERR_TYPE',
-  'ERR_SHAPE',
-  'ERR_DTYPE',
-  'ERR_DEVICE',
-  'ERR_OPTION',
-  'ERR_DISPOSED',
-  'ERR_OUT_OF_MEMORY',
-  'ERR_DEVICE_UNAVAILABLE',
-  'ERR_CUDA',
-  'ERR_CANCELLED',
-  'ERR_NATIVE_BINARY',
-]);
+const knownCodes: ReadonlySet<unknown> = new Set(errorCodes);
+
+/** Names that the caller wrote inside `options`, as the native side has them. */
+const optionNames: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    [
+      'sinkTokens',
+      'scale',
+      'softcap',
+      'seqlensK',
+      'alibiSlopes',
+      'mask',
+      'blockMask',
+      'sinks',
+      'scales',
+      'dropout',
+      'numSplits',
+      'cuSeqlensQ',
+      'cuSeqlensK',
+      'maxSeqlenQ',
+      'maxSeqlenK',
+      'pageTable',
+    ].map((name) => [name, `options.${name}`]),
+  ),
+  windowLeft: 'options.window[0]',
+  windowRight: 'options.window[1]',
+  dropoutSeed: 'options.dropout.seed',
+  dropoutOffset: 'options.dropout.offset',
+};
 
 /**
- * Arguments that the native side knows by their bare name and the caller wrote inside `options`.
+ * Names that the caller uses instead of those of the native side, such as q: 'state.q'. A function
+ * names a member of a list by its index, '[1]', and the list by ''.
  */
-const optionNames: ReadonlySet<string> = new Set([
-  'window',
-  'sinkTokens',
-  'scale',
-  'softcap',
-  'seqlensK',
-  'alibiSlopes',
-  'mask',
-  'blockMask',
-  'sinks',
-  'scales',
-  'dropout',
-  'numSplits',
-  'cuSeqlensQ',
-  'cuSeqlensK',
-  'maxSeqlenQ',
-  'maxSeqlenK',
-  'pageTable',
-]);
+export type ArgumentNames = Readonly<Record<string, string | ((index: string) => string)>>;
 
-/**
- * What the caller calls an argument of the native side: `names` has tensors, such as q: 'state.q'.
- */
-function publicName(argument: unknown, names: ArgumentNames): string | undefined {
-  if (typeof argument !== 'string') return undefined;
-  if (Object.hasOwn(names, argument)) return names[argument];
-  const dot = argument.indexOf('.');
-  const base = dot < 0 ? argument : argument.slice(0, dot);
-  return optionNames.has(base) ? `options.${argument}` : argument;
+/** What the caller calls an argument of the native side, or a part of one: `dropout.p`, `k[1]`. */
+function publicName(argument: string, names: ArgumentNames): string {
+  const base = argument.match(/^\w+/)?.[0] ?? argument;
+  for (const known of [argument, base]) {
+    const name = Object.hasOwn(names, known) ? names[known] : optionNames[known];
+    if (name === undefined) continue;
+    const rest = argument.slice(known.length);
+    return typeof name === 'function' ? name(rest) : `${name}${rest}`;
+  }
+  return argument;
 }
 
-/** Names that the caller uses instead of those of the native side. */
-export type ArgumentNames = Readonly<Record<string, string>>;
+/** The argument, and which member of it where it is a list that `names` has a function for. */
+function place(argument: unknown, text: string, names: ArgumentNames): string | undefined {
+  if (typeof argument !== 'string') return undefined;
+  if (typeof names[argument] !== 'function') return argument;
+  return text.match(new RegExp(`\`(${argument}\\[\\d+\\])\``))?.[1] ?? argument;
+}
 
 /**
- * A native error as a {@link FlashAttentionError}, with the caller's name of the argument. Looks at
- * properties only: under Jest, errors that native code makes belong to another realm.
+ * A native error as a {@link FlashAttentionError}, with the caller's names of arguments, which
+ * native messages mark by backticks. Looks at properties only: under Jest, errors that native code
+ * makes belong to another realm.
  */
 export function fromNative(error: unknown, names: ArgumentNames = {}): FlashAttentionError {
   if (error instanceof FlashAttentionError) return error;
   const { code, argument, message } = (error ?? {}) as Record<string, unknown>;
-  const known = typeof code === 'string' && nativeCodes.has(code);
-  const name = publicName(argument, names);
-  const text = typeof message === 'string' && message ? message : String(error);
-  const begin = `Expected ${argument} `;
+  const native = typeof message === 'string' && message ? message : String(error);
+  const text = native.replace(/`([\w.[\]]+)`/g, (_, name: string) => publicName(name, names));
+  const given = place(argument, native, names);
   return new FlashAttentionError(
-    known ? (code as ErrorCode) : 'ERR_INTERNAL',
-    name && text.startsWith(begin) ? `Expected ${name} ${text.slice(begin.length)}` : text,
-    { argument: name, cause: error },
+    knownCodes.has(code) ? (code as ErrorCode) : 'ERR_INTERNAL',
+    text.startsWith('Expected ') && !text.endsWith('.') ? `${text}.` : text,
+    { argument: given === undefined ? undefined : publicName(given, names), cause: error },
   );
 }
 

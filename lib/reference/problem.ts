@@ -47,7 +47,7 @@ export interface ReferenceOptions {
   /** No query sees a later key: caps `right` at 0. */
   readonly causal?: boolean;
   /** Keys seen on either side of the diagonal: integers, also negative; Infinity = all. */
-  readonly window?: readonly [left: number, right: number];
+  readonly window?: readonly number[];
   /**
    * The first keys are exempt from the left bound of the window (StreamingLLM, Xiao et al. 2023,
    * arXiv 2309.17453).

@@ -30,12 +30,6 @@ export function isContiguous(shape: readonly number[], strides: readonly number[
   return true;
 }
 
-export function sameShape(a: readonly number[], b: readonly number[]): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
-}
-
 /** A copy of `shape` after checking that it is one. */
 export function checkShape(shape: unknown, argument: string): number[] {
   if (!Array.isArray(shape)) {

@@ -30,16 +30,30 @@ describe('paged', () => {
     [undefined, 'ERR_TYPE', 'options', /pageTable/],
     [{}, 'ERR_TYPE', 'options.pageTable'],
     [{ pageTable: pages.pageTable }, 'ERR_TYPE', 'options.seqlensK'],
+    [{ ...pages, pageTable: [0, 1] }, 'ERR_TYPE', 'options.pageTable'],
+    [{ ...pages, pageTable: [[0, 1], [2]] }, 'ERR_SHAPE', 'options.pageTable[1]'],
+    [
+      {
+        ...pages,
+        pageTable: [
+          [0, 1.5],
+          [2, 3],
+        ],
+      },
+      'ERR_OPTION',
+      'options.pageTable[0][1]',
+    ],
     [
       {
         ...pages,
         pageTable: [
           [0, 1],
-          [2, 3],
+          [2, 4],
         ],
       },
-      'ERR_TYPE',
+      'ERR_SHAPE',
       'options.pageTable',
+      /\[1\]\[1\].*4/,
     ],
     [{ ...pages, pageTable: zeros([2, 2]) }, 'ERR_DTYPE', 'options.pageTable'],
     [

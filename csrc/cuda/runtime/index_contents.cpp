@@ -3,6 +3,7 @@
 #include <list>
 #include <vector>
 
+#include "core/validate.h"
 #include "cuda/base/error.h"
 #include "cuda/base/scratch.h"
 #include "cuda/elementwise/convert.h"

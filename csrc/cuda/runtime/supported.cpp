@@ -1,10 +1,10 @@
 #include "cuda/runtime/supported.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <string>
 
-#include "core/error.h"
+#include "core/expect.h"
+#include "core/validate.h"
 #include "cuda/runtime/device.h"
 #include "cuda/runtime/params.h"
 
@@ -12,45 +12,39 @@ namespace fa::cuda {
 
 namespace {
 
-std::string number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%g", value);
-  return text;
-}
-
-[[noreturn]] void refuse(ErrorCode code, const std::string& argument, const std::string& expected,
-                         const std::string& received) {
-  throw Error(code, argument,
-              "Expected " + argument + " to be " + expected + " with float8_e4m3 but received " +
-                  received + ": dequantize() q, k and v first");
+[[noreturn]] void refuse_with_float8(ErrorCode code, const char* argument,
+                                     const std::string& expected, const std::string& received) {
+  refuse(code, argument, expected + " with float8_e4m3",
+         received + ": dequantize() `q`, `k` and `v` first");
 }
 
 /** An option that no float8 kernel has. */
 void expect_absent(bool absent, const char* option, const std::string& received) {
-  if (!absent) refuse(ErrorCode::kOption, option, "left out", received);
+  if (!absent) refuse_with_float8(ErrorCode::kOption, option, "left out", received);
 }
 
 void expect_readable(const View& view, const char* argument) {
   if (view.size() == 0 || (aligned_rows(view) && tma_addressable(view))) return;
   View strides = view;
   std::copy_n(view.strides, view.rank, strides.shape);
-  refuse(ErrorCode::kShape, argument,
-         "of a head dim that is a multiple of 16, in rows at multiples of 16 bytes,",
-         "shape " + shape_text(view) + ", strides " + shape_text(strides));
+  refuse_with_float8(ErrorCode::kShape, argument,
+                     "of a head dim that is a multiple of 16, in rows at multiples of 16 bytes,",
+                     "shape " + shape_text(view) + ", strides " + shape_text(strides));
 }
 
 void check_float8(const AttentionProblem& p, const cudaDeviceProp& properties) {
   if (!runs_sm90a(properties)) refuse_float8("on GPUs of another compute capability than 9.0");
   const char* const kSome = "one";
-  expect_absent(p.softcap == 0, "softcap", number(p.softcap));
+  expect_absent(p.softcap == 0, "softcap", number_text(p.softcap));
   expect_absent(!p.alibi_slopes.present(), "alibiSlopes", kSome);
   expect_absent(!p.mask.present(), "mask", kSome);
   expect_absent(!p.block_mask.present(), "blockMask", kSome);
   expect_absent(!p.sinks.present(), "sinks", kSome);
-  expect_absent(p.sink_tokens == 0, "sinkTokens", number(static_cast<double>(p.sink_tokens)));
-  expect_absent(p.dropout.p == 0, "dropout", "p = " + number(p.dropout.p));
-  expect_absent(p.num_splits <= 1, "numSplits", number(p.num_splits));
-  if (p.scale <= 0) refuse(ErrorCode::kOption, "scale", "positive", number(p.scale));
+  expect_absent(p.sink_tokens == 0, "sinkTokens", number_text(static_cast<double>(p.sink_tokens)));
+  expect_absent(p.dropout.p == 0, "dropout", "p = " + number_text(p.dropout.p));
+  expect_absent(p.num_splits <= 1, "numSplits", number_text(p.num_splits));
+  if (p.scale <= 0)
+    refuse_with_float8(ErrorCode::kOption, "scale", "positive", number_text(p.scale));
   expect_readable(p.q, "q");
   expect_readable(p.k, "k");
   expect_readable(p.v, "v");
@@ -58,10 +52,10 @@ void check_float8(const AttentionProblem& p, const cudaDeviceProp& properties) {
 
 void check_head_dim(int64_t head_dim, const char* argument) {
   if (head_dim > kWidestHead)
-    throw Error(ErrorCode::kShape, argument,
-                "Expected " + std::string(argument) + " to have a head dim of at most " +
-                    std::to_string(kWidestHead) + " on CUDA devices but received " +
-                    std::to_string(head_dim));
+    refuse(
+        ErrorCode::kShape, argument,
+        "a tensor with a head dim of at most " + std::to_string(kWidestHead) + " on CUDA devices",
+        std::to_string(head_dim));
 }
 
 }  // namespace

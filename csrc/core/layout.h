@@ -1,10 +1,9 @@
-// The axes that JavaScript sees, and those of a problem: [batch, seqlen, heads, dim].
+// The axes of the tensors that callers have, and those of a problem: [batch, seqlen, heads, dim].
 #pragma once
 
-#include "binding/napi.h"
 #include "core/view.h"
 
-namespace fa::binding {
+namespace fa {
 
 enum class Layout {
   kBshd,    // [batch, seqlen, heads, dim]
@@ -12,13 +11,7 @@ enum class Layout {
   kPacked,  // [total, heads, dim]: all sequences in one batch
 };
 
-/** The argument `layout` of a dense call: 0 is bshd, 1 bhsd. */
-Layout to_layout(const Napi::Value& value);
-
-/** Axes of q, k, v and out. */
-constexpr int public_rank(Layout layout) { return layout == Layout::kPacked ? 3 : 4; }
-
-/** A tensor of `public_rank` axes with those of the problem. */
+/** q, k, v or out with the axes of a problem. */
 View logical(const View& view, Layout layout);
 
 /** The reverse, of shape and strides. */
@@ -33,4 +26,4 @@ View with_leading_axis(const View& view);
 /** `view` without its first axis. */
 View without_leading_axis(const View& view);
 
-}  // namespace fa::binding
+}  // namespace fa

@@ -1,14 +1,8 @@
-#include "binding/layout.h"
+#include "core/layout.h"
 
 #include <algorithm>
 
-#include "binding/arguments.h"
-
-namespace fa::binding {
-
-Layout to_layout(const Napi::Value& value) {
-  return to_integer(value, "layout", 0, 1) == 1 ? Layout::kBhsd : Layout::kBshd;
-}
+namespace fa {
 
 View logical(const View& view, Layout layout) {
   switch (layout) {
@@ -46,4 +40,4 @@ View without_leading_axis(const View& view) {
   return result;
 }
 
-}  // namespace fa::binding
+}  // namespace fa

@@ -1,0 +1,93 @@
+// What index tensors hold. Entries that no kernel looks at are not looked at here either.
+#include "core/expect.h"
+#include "core/validate.h"
+
+namespace fa {
+
+namespace {
+
+const int32_t* int32_data(const View& view) { return static_cast<const int32_t*>(view.data); }
+
+std::string text(int64_t number) { return std::to_string(number); }
+
+std::string range(int64_t last) { return "0 to " + text(last); }
+
+/** "`name[3]` to be ..." */
+[[noreturn]] void refuse_entry(const char* argument, const std::string& index,
+                               const std::string& expected, int64_t received) {
+  refuse_call(ErrorCode::kShape, argument, quoted(argument + index) + " to be " + expected,
+              text(received));
+}
+
+std::string at(int64_t index) { return "[" + text(index) + "]"; }
+
+void validate_cu_seqlens(const View& cu, int64_t total, int64_t longest, const char* argument,
+                         const char* longest_name) {
+  const int32_t* data = int32_data(cu);
+  const int64_t n = cu.shape[0], stride = cu.strides[0];
+  if (data[0] != 0) refuse_entry(argument, at(0), "0", data[0]);
+  for (int64_t i = 1; i < n; ++i) {
+    const int64_t previous = data[(i - 1) * stride], current = data[i * stride];
+    if (current < previous)
+      refuse(ErrorCode::kShape, argument, "ascending",
+             text(current) + " after " + text(previous) + " at index " + text(i));
+    if (current - previous > longest)
+      refuse(ErrorCode::kOption, longest_name,
+             "at least the longest sequence, " + text(current - previous) + ",", text(longest));
+  }
+  const int64_t last = data[(n - 1) * stride];
+  if (last > total)
+    refuse_entry(argument, at(n - 1), "at most the " + text(total) + " packed tokens", last);
+}
+
+void validate_seqlens(const AttentionProblem& p) {
+  const int32_t* data = int32_data(p.seqlens_k);
+  for (int64_t b = 0; b < p.batch(); ++b) {
+    const int64_t length = data[b * p.seqlens_k.strides[0]];
+    if (length < 0 || length > p.max_seqlen_k)
+      refuse_entry("seqlensK", at(b), range(p.max_seqlen_k), length);
+  }
+}
+
+void validate_page_table(const AttentionProblem& p) {
+  const int32_t* table = int32_data(p.page_table);
+  const int64_t page_size = p.k.shape[1], pages = p.k.shape[0];
+  for (int64_t b = 0; b < p.batch(); ++b) {
+    const int64_t used = (sequence(p, b).seqlen_k + page_size - 1) / page_size;
+    for (int64_t i = 0; i < used; ++i) {
+      const int64_t page = table[b * p.page_table.strides[0] + i * p.page_table.strides[1]];
+      if (page < 0 || page >= pages)
+        refuse_entry("pageTable", at(b) + at(i), "a page, " + range(pages - 1) + ",", page);
+    }
+  }
+}
+
+void validate_cells(const BlockMaskView& block_mask) {
+  const View& t = block_mask.table;
+  const int64_t last = 1 + (block_mask.bits.present() ? block_mask.bits.shape[0] : 0);
+  const int32_t* cells = int32_data(t);
+  for (int64_t b = 0; b < t.shape[0]; ++b)
+    for (int64_t h = 0; h < t.shape[1]; ++h)
+      for (int64_t r = 0; r < t.shape[2]; ++r)
+        for (int64_t c = 0; c < t.shape[3]; ++c) {
+          const int64_t cell =
+              cells[b * t.strides[0] + h * t.strides[1] + r * t.strides[2] + c * t.strides[3]];
+          if (cell < 0 || cell > last)
+            refuse(ErrorCode::kShape, "blockMask", "a table of cells from " + range(last),
+                   text(cell));
+        }
+}
+
+}  // namespace
+
+void validate_contents(const AttentionProblem& p) {
+  if (p.varlen()) {
+    validate_cu_seqlens(p.cu_seqlens_q, p.q.shape[1], p.max_seqlen_q, "cuSeqlensQ", "maxSeqlenQ");
+    validate_cu_seqlens(p.cu_seqlens_k, p.k.shape[1], p.max_seqlen_k, "cuSeqlensK", "maxSeqlenK");
+  }
+  if (p.seqlens_k.present()) validate_seqlens(p);
+  if (p.paged()) validate_page_table(p);
+  if (p.block_mask.present()) validate_cells(p.block_mask);
+}
+
+}  // namespace fa
