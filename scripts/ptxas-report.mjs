@@ -1,14 +1,14 @@
-// Compiles CUDA sources by nvcc and tells what ptxas makes of each kernel: registers, shared memory,
-// stack, spills and the occupancy that follows. docs/kernel-resources.md has the tables, and of each
-// source what it was made from.
+// Compiles CUDA sources by nvcc and tells what ptxas makes of each kernel: registers, shared
+// memory, stack, spills and the occupancy that follows. docs/kernel-resources.md has the tables,
+// and of each source what it was made from.
 //
 //   node scripts/ptxas-report.mjs [--all] [--write]
 //
 // Compiles the sources that have changed since, with --all every one. Fails when a table is not
 // what the same compiler says now, and when there is no nvcc to find out; --write puts it right.
 // Fails also when a plain kernel (one without the options that cost registers) spills, on advice
-// C75xx of ptxas: that it serialises wgmma or ignores setmaxnreg, and when ptxas lets a softmax wait
-// for the products that it should run beside.
+// C75xx of ptxas: that it serialises wgmma or ignores setmaxnreg, and when ptxas lets a softmax
+// wait for the products that it should run beside.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -33,8 +33,8 @@ const kUncloneable = Symbol('a BlockMask, which stays in its thread (make one th
  * density}. Equal bitmaps are stored once; a window over 131072 tokens takes a few megabytes.
  *
  * Combines with `causal`, `window` and `mask` of the call: a pair must pass all of them. Lives in
- * JavaScript memory and is copied to a device once, on the first call that uses it there. It belongs
- * to its thread: `postMessage(mask)` and `structuredClone(mask)` throw a `DataCloneError`.
+ * JavaScript memory and is copied to a device once, on the first call that uses it there. It
+ * belongs to its thread: `postMessage(mask)` and `structuredClone(mask)` throw a `DataCloneError`.
  */
 export class BlockMask {
   readonly seqlenQ: number;

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The file that the package calls its command. An old Node.js must be able to read it, so that it can
-// say what is missing: no static import, no syntax of this decade. tsup puts the floor in.
+// The file that the package calls its command. An old Node.js must be able to read it, so that it
+// can say what is missing: no static import, no syntax of this decade. tsup puts the floor in.
 declare const NODE_FLOOR: string;
 
 const floor = NODE_FLOOR.split('.').map(Number);

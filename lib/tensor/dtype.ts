@@ -72,9 +72,9 @@ export type Float16ArrayIfAny = typeof globalThis extends { Float16Array: { prot
   : never;
 
 /**
- * What {@link Tensor.data} resolves to, by dtype. 16-bit floats and float8_e4m3 come as raw bits, on
- * every runtime alike: where there is a `Float16Array`, `new Float16Array(data.buffer)` shows the
- * same float16 elements as numbers, and {@link Tensor.toFloat32} converts anywhere.
+ * What {@link Tensor.data} resolves to, by dtype. 16-bit floats and float8_e4m3 come as raw bits,
+ * on every runtime alike: where there is a `Float16Array`, `new Float16Array(data.buffer)` shows
+ * the same float16 elements as numbers, and {@link Tensor.toFloat32} converts anywhere.
  */
 export interface TypedArrays {
   float32: Float32Array;

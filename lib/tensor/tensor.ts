@@ -262,8 +262,8 @@ export class Tensor<D extends DType = DType> {
   }
 
   /**
-   * A view in which axes of length 1 are repeated to the lengths of `shape`, without a copy: one set
-   * of keys shared by a batch, one mask by all heads. New axes may come in front, as in NumPy's
+   * A view in which axes of length 1 are repeated to the lengths of `shape`, without a copy: one
+   * set of keys shared by a batch, one mask by all heads. New axes may come in front, as in NumPy's
    * `broadcast_to`. The repeated axes have stride 0; {@link Tensor.contiguous} makes the copies.
    *
    * @example

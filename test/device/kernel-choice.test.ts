@@ -1,6 +1,6 @@
 // Which kernels a GPU runs, by its compute capability: those of sm_90a on 9.0 for what they cover,
-// those of sm_80 for the rest and on every other GPU. The tables are in docs/design/forward-hopper.md
-// and docs/design/backward-hopper.md.
+// those of sm_80 for the rest and on every other GPU. The tables are in
+// docs/design/forward-hopper.md and docs/design/backward-hopper.md.
 import { BlockMask, devices, explain, randn, tensor } from '../../lib/index.js';
 import { device, onCpu, testIf } from '../support/device.js';
 

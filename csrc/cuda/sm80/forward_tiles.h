@@ -1,4 +1,5 @@
-// Tiles of the forward kernels: the whole choice, as data. docs/design/forward.md has the arithmetic.
+// Tiles of the forward kernels: the whole choice, as data. docs/design/forward.md has the
+// arithmetic.
 #pragma once
 
 namespace fa::cuda::sm80 {
