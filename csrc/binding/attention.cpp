@@ -45,7 +45,8 @@ Napi::Value attention(const Napi::CallbackInfo& info) {
     call.problem.lse = logical_lse(lse.view, call.layout);
     storages.writes.push_back(lse.storage);
   }
-  stream.attention(call.problem, std::move(storages), !ready);
+  stream.enqueue(ops::Attention{.problem = call.problem, .check_contents = !ready},
+                 std::move(storages));
   return new_results(env, {std::move(out), std::move(lse)});
 }
 

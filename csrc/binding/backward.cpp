@@ -39,7 +39,10 @@ Napi::Value attention_backward(const Napi::CallbackInfo& info) {
     dsinks = allocate(NewTensor("dSinks", DType::kFloat32, shape, "sinks"));
     gradients.dsinks = dsinks.view;
   }
-  stream.attention_backward(forward.problem, gradients, std::move(storages), !ready);
+  stream.enqueue(
+      ops::AttentionBackward{
+          .problem = forward.problem, .gradients = gradients, .check_contents = !ready},
+      std::move(storages));
   return new_results(env, {std::move(dq), std::move(dk), std::move(dv), std::move(dsinks)});
 }
 

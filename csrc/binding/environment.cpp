@@ -4,9 +4,8 @@
 #include <utility>
 
 #include "binding/arguments.h"
-#include "cpu/ops.h"
+#include "cpu/cpu_backend.h"
 #include "cpu/storage.h"
-#include "cpu/stream.h"
 #include "cpu/thread_pool.h"
 #include "cuda/runtime/backend.h"
 
@@ -38,19 +37,20 @@ void Environment::close(void* data) {
 Stream& Environment::stream(const std::string& device) {
   const auto found = streams_.find(device);
   if (found != streams_.end()) return *found->second;
-  std::unique_ptr<Stream> stream;
+  std::unique_ptr<Backend> backend;
   if (device == "cpu") {
     // What these say about the settings of this process belongs to this call, not to the first
     // task that depends on them.
     cpu::num_threads();
     cpu::isa();
-    stream = std::make_unique<cpu::CpuStream>();
+    backend = std::make_unique<cpu::CpuBackend>();
   } else if (device.rfind("cuda:", 0) == 0 || device.rfind("simt:", 0) == 0) {
-    stream = cuda::open_stream(device);
+    backend = cuda::open_backend(device);
   } else {
     refuse(ErrorCode::kDevice, "device", "the name of a device, such as 'cpu' or 'cuda:0',",
            "'" + device.substr(0, 64) + "'");
   }
+  auto stream = std::make_unique<Stream>(std::move(backend));
   return *streams_.emplace(device, std::move(stream)).first->second;
 }
 

@@ -51,8 +51,11 @@ Napi::Value merge_states(const Napi::CallbackInfo& info) {
   TaskStorages storages{.reads = {}, .writes = {out.storage, lse.storage}};
   for (const TensorRef& tensor : outs) storages.reads.push_back(tensor.storage);
   for (const TensorRef& tensor : lses) storages.reads.push_back(tensor.storage);
-  stream->merge_states(out_views, lse_views, logical(out.view, layout), lse.view,
-                       std::move(storages));
+  stream->enqueue(ops::MergeStates{.outs = std::move(out_views),
+                                   .lses = lse_views,
+                                   .out = logical(out.view, layout),
+                                   .lse = lse.view},
+                  std::move(storages));
   return new_results(info.Env(), {std::move(out), std::move(lse)});
 }
 

@@ -197,13 +197,14 @@ View readable(const View& view, const std::shared_ptr<Storage>& storage, Stream&
   View result = view;
   const auto* own = static_cast<const char*>(storage->host_data());
   if (own != nullptr) {
-    stream.wait(storage->written_by);
+    storage->stream()->wait(storage->host_written_by);
     result.data = const_cast<char*>(own + byte_offset(*storage, view));
   } else {
     const size_t bytes = static_cast<size_t>(view.size()) * dtype_size(view.dtype);
     held.push_back(std::make_shared<HostStorage>(&stream, bytes));
     result = contiguous_like(view, view.dtype, held.back()->data());
-    stream.download(view, view.dtype, result.data, {{storage}, {held.back()}});
+    stream.enqueue(ops::Download{.source = view, .dtype = view.dtype, .host = result.data},
+                   {{storage}, {held.back()}});
     stream.wait(stream.last_enqueued());
   }
   const auto failure = (own != nullptr ? storage : held.back())->failure();
@@ -216,7 +217,7 @@ View readable(const View& view, const std::shared_ptr<Storage>& storage, Stream&
 bool AttentionCall::indices_ready() const {
   return std::all_of(indices.begin(), indices.end(), [this](const Index& index) {
     const Storage& storage = *index.storage;
-    return storage.host_data() != nullptr && stream->completed(storage.written_by) &&
+    return storage.host_data() != nullptr && storage.stream()->completed(storage.host_written_by) &&
            !storage.failure();
   });
 }

@@ -49,8 +49,8 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
   TensorRef values = new_values.allocate(stream), scales = new_scales.allocate(stream);
   quantized.values.data = values.view.data;
   quantized.scales.data = scales.view.data;
-  stream.quantize(plain_axes, quantized,
-                  {.reads = {plain.storage}, .writes = {values.storage, scales.storage}});
+  stream.enqueue(ops::Quantize{.plain = plain_axes, .quantized = quantized},
+                 {.reads = {plain.storage}, .writes = {values.storage, scales.storage}});
   return new_results(info.Env(), {std::move(values), std::move(scales)});
 }
 
@@ -74,8 +74,8 @@ Napi::Value dequantize(const Napi::CallbackInfo& info) {
 
   TensorRef plain = new_plain.allocate(stream);
   plain_axes.data = plain.view.data;
-  stream.dequantize(quantized, plain_axes,
-                    {.reads = {values.storage, scales.storage}, .writes = {plain.storage}});
+  stream.enqueue(ops::Dequantize{.quantized = quantized, .plain = plain_axes},
+                 {.reads = {values.storage, scales.storage}, .writes = {plain.storage}});
   return new_result(info.Env(), std::move(plain));
 }
 

@@ -28,7 +28,8 @@ Napi::Value copied(Environment& environment, const TensorRef& tensor, DType dtyp
   Stream& stream = *tensor.storage->stream();
   const auto host = std::make_shared<BufferStorage>(&stream, buffer.Data(), bytes);
   return environment.promises().filled(stream, buffer, host, [&] {
-    stream.download(tensor.view, dtype, host->data(), {{tensor.storage}, {host}});
+    stream.enqueue(ops::Download{.source = tensor.view, .dtype = dtype, .host = host->data()},
+                   {{tensor.storage}, {host}});
   });
 }
 
@@ -77,7 +78,7 @@ Napi::Value lap(const Napi::CallbackInfo& call) {
   Napi::ArrayBuffer buffer = environment.array_buffer(sizeof(double));
   const auto host = std::make_shared<BufferStorage>(&stream, buffer.Data(), sizeof(double));
   return environment.promises().filled(stream, buffer, host, [&] {
-    stream.lap(static_cast<double*>(host->data()), {{}, {host}});
+    stream.enqueue(ops::Lap{.milliseconds = static_cast<double*>(host->data())}, {{}, {host}});
   });
 }
 

@@ -69,7 +69,7 @@ Napi::Value empty(const Napi::CallbackInfo& call) {
 Napi::Value zeros(const Napi::CallbackInfo& call) {
   const Creation made(call);
   TensorRef tensor = made.allocate();
-  made.stream.fill_zero(tensor.view, {{}, {tensor.storage}});
+  made.stream.enqueue(ops::FillZero{.target = tensor.view}, {{}, {tensor.storage}});
   return new_handle(call.Env(), std::move(tensor));
 }
 
@@ -80,7 +80,7 @@ Napi::Value randn(const Napi::CallbackInfo& call) {
   }
   const uint64_t seed = to_uint64(call[3], "seed");
   TensorRef tensor = made.allocate();
-  made.stream.fill_normal(tensor.view, seed, {{}, {tensor.storage}});
+  made.stream.enqueue(ops::FillNormal{.target = tensor.view, .seed = seed}, {{}, {tensor.storage}});
   return new_handle(call.Env(), std::move(tensor));
 }
 
@@ -110,7 +110,8 @@ Napi::Value convert(const Napi::CallbackInfo& call) {
   const TensorRef source = tensor_of(call[0], "tensor");
   TensorRef target = NewTensor("the copy", dtype, shape_of(source.view), "tensor").allocate(stream);
   if (source.storage->stream() == &stream) {
-    stream.convert(source.view, target.view, {{source.storage}, {target.storage}});
+    stream.enqueue(ops::Convert{.source = source.view, .target = target.view},
+                   {{source.storage}, {target.storage}});
   } else {
     transfer(source, target);
   }

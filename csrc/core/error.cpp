@@ -10,6 +10,10 @@ Failure cancelled() {
                                        "The work was dropped: its environment is shutting down");
 }
 
+Failure aborted() {
+  return std::make_shared<const Error>(ErrorCode::kAborted, "", "The call was aborted");
+}
+
 Failure current_failure() {
   try {
     throw;

@@ -19,6 +19,7 @@ enum class ErrorCode {
   kOutOfMemory,        // ERR_OUT_OF_MEMORY
   kDeviceUnavailable,  // ERR_DEVICE_UNAVAILABLE
   kCuda,               // ERR_CUDA: a call of the CUDA runtime, or the work on a CUDA device, failed
+  kAborted,            // ERR_ABORTED: the caller's signal was aborted
   kCancelled,          // ERR_CANCELLED: the environment is shutting down
   kInternal,           // ERR_INTERNAL: a failure that has no code of its own
 };
@@ -34,6 +35,7 @@ constexpr const char* error_code_name(ErrorCode code) {
     case ErrorCode::kOutOfMemory: return "ERR_OUT_OF_MEMORY";
     case ErrorCode::kDeviceUnavailable: return "ERR_DEVICE_UNAVAILABLE";
     case ErrorCode::kCuda: return "ERR_CUDA";
+    case ErrorCode::kAborted: return "ERR_ABORTED";
     case ErrorCode::kCancelled: return "ERR_CANCELLED";
     case ErrorCode::kInternal: return "ERR_INTERNAL";
   }
@@ -61,5 +63,8 @@ Failure current_failure();
 
 /** The failure of tasks that a stream drops while it shuts down. */
 Failure cancelled();
+
+/** The failure of tasks whose caller has aborted them. */
+Failure aborted();
 
 }  // namespace fa

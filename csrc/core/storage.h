@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "core/error.h"
+#include "core/view.h"
 
 namespace fa {
 
@@ -23,8 +25,8 @@ class Storage {
 
   virtual void* data() const = 0;
   /**
-   * The same bytes where the host can read them, once the task `written_by` has run; null when only
-   * the device has them.
+   * The same bytes where the host can read them, once the task `host_written_by` has run; null when
+   * only the device has them.
    */
   virtual const void* host_data() const = 0;
   size_t bytes() const { return bytes_; }
@@ -36,6 +38,8 @@ class Storage {
    * thread only.
    */
   uint64_t written_by = 0;
+  /** The same of host_data(). Less where that is a copy which was there before the task. */
+  uint64_t host_written_by = 0;
 
   /** Why the task that should have written it failed; null when nothing went wrong. */
   Failure failure() const {
@@ -52,6 +56,23 @@ class Storage {
   size_t bytes_;
   mutable std::mutex mutex_;
   Failure failure_;
+};
+
+/**
+ * A tensor as a stream sees it: a view and the storage it must keep alive until the work has run.
+ */
+struct TensorRef {
+  std::shared_ptr<Storage> storage;
+  View view;
+};
+
+/**
+ * The storages of a task: `reads` hold its inputs, `writes` its outputs. A failed read fails every
+ * write.
+ */
+struct TaskStorages {
+  std::vector<std::shared_ptr<Storage>> reads;
+  std::vector<std::shared_ptr<Storage>> writes;
 };
 
 /** Host memory of its own, freed with it. Throws Error{kOutOfMemory}. */

@@ -4,14 +4,16 @@
 
 namespace fa {
 
-void transfer(const TensorRef& source, const TensorRef& target) {
+void transfer(const TensorRef& source, const TensorRef& target, const AbortFlag& aborted) {
   Stream& from = *source.storage->stream();
   Stream& to = *target.storage->stream();
   const DType dtype = target.view.dtype;
   const auto host = std::make_shared<HostStorage>(
       &from, static_cast<size_t>(source.view.size()) * dtype_size(dtype));
-  from.download(source.view, dtype, host->data(), {{source.storage}, {host}});
-  to.receive(host->data(), dtype, target.view, {{host}, {target.storage}});
+  from.enqueue(ops::Download{.source = source.view, .dtype = dtype, .host = host->data()},
+               {{source.storage}, {host}}, aborted);
+  to.enqueue(ops::Receive{.host = host->data(), .dtype = dtype, .target = target.view},
+             {{host}, {target.storage}}, aborted);
 }
 
 }  // namespace fa

@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "core/validate.h"
 #include "cpu/arena.h"
 #include "cpu/forward_plan.h"
 #include "cpu/isa.h"
@@ -136,3 +137,12 @@ void attention_forward(const AttentionProblem& p, Cancel cancel) {
 }
 
 }  // namespace fa::cpu
+
+namespace fa {
+
+void ops::Attention::run(cpu::Execution& execution) const {
+  if (check_contents) validate_contents(problem);
+  cpu::attention_forward(problem, execution.cancel);
+}
+
+}  // namespace fa

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/validate.h"
 #include "cpu/arena.h"
 #include "cpu/forward_plan.h"
 #include "cpu/isa.h"
@@ -192,3 +193,12 @@ void attention_backward(const AttentionProblem& p, const AttentionGradients& g, 
 }
 
 }  // namespace fa::cpu
+
+namespace fa {
+
+void ops::AttentionBackward::run(cpu::Execution& execution) const {
+  if (check_contents) validate_contents(problem);
+  cpu::attention_backward(problem, gradients, execution.cancel);
+}
+
+}  // namespace fa

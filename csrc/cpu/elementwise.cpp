@@ -115,3 +115,27 @@ void fill_normal(const View& target, uint64_t seed, Cancel cancel) {
 }
 
 }  // namespace fa::cpu
+
+namespace fa {
+
+void ops::Convert::run(cpu::Execution& execution) const {
+  cpu::convert(source, target, execution.cancel);
+}
+
+void ops::FillZero::run(cpu::Execution& execution) const {
+  cpu::fill_zero(target, execution.cancel);
+}
+
+void ops::FillNormal::run(cpu::Execution& execution) const {
+  cpu::fill_normal(target, seed, execution.cancel);
+}
+
+void ops::Download::run(cpu::Execution& execution) const {
+  cpu::convert(source, contiguous_like(source, dtype, host), execution.cancel);
+}
+
+void ops::Receive::run(cpu::Execution& execution) const {
+  cpu::convert(contiguous_like(target, dtype, const_cast<void*>(host)), target, execution.cancel);
+}
+
+}  // namespace fa

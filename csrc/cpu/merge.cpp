@@ -115,3 +115,11 @@ void merge_states(const std::vector<View>& outs, const std::vector<View>& lses,
 }
 
 }  // namespace fa::cpu
+
+namespace fa {
+
+void ops::MergeStates::run(cpu::Execution& execution) const {
+  cpu::merge_states(outs, lses, {}, out, lse, execution.cancel);
+}
+
+}  // namespace fa

@@ -1,18 +1,26 @@
-// What the CPU can do with tensors, synchronously on the calling thread and the pool.
-// cpu/stream.cpp queues these.
+// What the CPU can do with tensors, synchronously on the calling thread and the pool. The operations
+// of core/ops.h run these.
 #pragma once
 
-#include <atomic>
+#include <chrono>
 #include <string>
 #include <vector>
 
 #include "core/attention.h"
+#include "core/cancel.h"
+#include "core/ops.h"
 #include "core/plan.h"
 #include "core/quantize.h"
 
 namespace fa::cpu {
 
-using Cancel = const std::atomic<bool>*;
+using Clock = std::chrono::steady_clock;
+
+/** What an operation needs of the stream that runs it. */
+struct Execution {
+  Cancel cancel;
+  Clock::time_point& lap;  // when the last lap was
+};
 
 /**
  * Name of the instruction set in use ("x86-64-v3"); FLASH_ATTENTION_CPU_ISA pins one. Throws

@@ -162,3 +162,15 @@ void dequantize(const Quantized& quantized, const View& plain, Cancel cancel) {
 }
 
 }  // namespace fa::cpu
+
+namespace fa {
+
+void ops::Quantize::run(cpu::Execution& execution) const {
+  cpu::quantize(plain, quantized, execution.cancel);
+}
+
+void ops::Dequantize::run(cpu::Execution& execution) const {
+  cpu::dequantize(quantized, plain, execution.cancel);
+}
+
+}  // namespace fa

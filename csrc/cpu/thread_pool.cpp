@@ -40,7 +40,7 @@ int configured_threads() {
 /** One loop. Lives on the stack of the thread that started it, until its last helper has left. */
 class Loop {
  public:
-  Loop(int64_t count, const std::function<void(int64_t)>& body, const std::atomic<bool>* cancel)
+  Loop(int64_t count, const std::function<void(int64_t)>& body, const Cancel& cancel)
       : count_(count), body_(body), cancel_(cancel) {}
 
   int64_t count() const { return count_; }
@@ -54,7 +54,7 @@ class Loop {
   /** Takes items until none is left, the loop is cancelled, or a body has thrown. */
   void run() noexcept {
     while (!stopped_.load(std::memory_order_relaxed)) {
-      if (cancel_ != nullptr && cancel_->load(std::memory_order_relaxed)) {
+      if (cancel_.requested()) {
         stopped_.store(true, std::memory_order_relaxed);
         return;
       }
@@ -74,7 +74,8 @@ class Loop {
   void rethrow() const {
     if (error_) std::rethrow_exception(error_);
     if (next_.load(std::memory_order_relaxed) < count_) {
-      throw Error(ErrorCode::kCancelled, "", "The work was cancelled before it had finished");
+      const Failure why = cancel_.failure();
+      throw Error(why ? *why : *cancelled());
     }
   }
 
@@ -85,7 +86,7 @@ class Loop {
  private:
   const int64_t count_;
   const std::function<void(int64_t)>& body_;
-  const std::atomic<bool>* const cancel_;
+  const Cancel cancel_;
   std::atomic<int64_t> next_{0};
   std::atomic<bool> stopped_{false};
   std::mutex mutex_;
@@ -216,7 +217,7 @@ ThreadPool& ThreadPool::shared() {
 int ThreadPool::size() const { return pool().size(); }
 
 void ThreadPool::parallel_for(int64_t count, const std::function<void(int64_t item)>& body,
-                              const std::atomic<bool>* cancel) {
+                              const Cancel& cancel) {
   if (count <= 0) return;
   Loop loop(count, body, cancel);
   if (count == 1 || pool().size() == 1) {

@@ -2,9 +2,10 @@
 // loops it starts, so `size() - 1` threads are kept here.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
+
+#include "core/cancel.h"
 
 namespace fa::cpu {
 
@@ -25,12 +26,12 @@ class ThreadPool {
 
   /**
    * Runs body(item) for every item in [0, count), handed out in ascending order, on this thread and
-   * the pool's. Returns when all have finished. When `*cancel` becomes true no further item starts
-   * and Error{kCancelled} is thrown after the running ones have ended. An exception of a body stops
-   * the loop likewise and is rethrown here. Several streams may call it at once.
+   * the pool's. Returns when all have finished. When `cancel` is requested no further item starts,
+   * and its failure is thrown after the running ones have ended. An exception of a body stops the
+   * loop likewise and is rethrown here. Several streams may call it at once.
    */
   void parallel_for(int64_t count, const std::function<void(int64_t item)>& body,
-                    const std::atomic<bool>* cancel = nullptr);
+                    const Cancel& cancel = {});
 };
 
 }  // namespace fa::cpu

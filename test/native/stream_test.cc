@@ -1,6 +1,6 @@
-// The CPU stream: order, lifetimes, failures, shutdown with work in flight. Meant for
-// ThreadSanitizer.
-#include "cpu/stream.h"
+// The stream, over the CPU: order, lifetimes, failures, aborting, shutdown with work in flight. Meant
+// for ThreadSanitizer.
+#include "core/stream.h"
 
 #include <chrono>
 #include <cmath>
@@ -9,14 +9,17 @@
 #include <vector>
 
 #include "check.h"
+#include "core/validate.h"
+#include "cpu/cpu_backend.h"
 
 namespace {
 
 using namespace fa;
-using fa::cpu::CpuStream;
+
+std::unique_ptr<Backend> cpu() { return std::make_unique<fa::cpu::CpuBackend>(); }
 
 /** Float32 memory of a stream with a row-major view. */
-TensorRef new_tensor(CpuStream& stream, std::initializer_list<int64_t> shape,
+TensorRef new_tensor(Stream& stream, std::initializer_list<int64_t> shape,
                      DType dtype = DType::kFloat32) {
   View view = contiguous_view(nullptr, dtype, shape);
   TensorRef tensor;
@@ -26,7 +29,7 @@ TensorRef new_tensor(CpuStream& stream, std::initializer_list<int64_t> shape,
   return tensor;
 }
 
-TensorRef int32_tensor(CpuStream& stream, const std::vector<int32_t>& values) {
+TensorRef int32_tensor(Stream& stream, const std::vector<int32_t>& values) {
   TensorRef tensor = new_tensor(stream, {static_cast<int64_t>(values.size())}, DType::kInt32);
   stream.upload(values.data(), DType::kInt32, tensor);
   return tensor;
@@ -36,18 +39,23 @@ const float* floats(const TensorRef& tensor) {
   return static_cast<const float*>(tensor.storage->data());
 }
 
-void fill_normal(CpuStream& stream, const TensorRef& tensor, uint64_t seed) {
-  stream.fill_normal(tensor.view, seed, {{}, {tensor.storage}});
+void fill_normal(Stream& stream, const TensorRef& tensor, uint64_t seed) {
+  stream.enqueue(ops::FillNormal{.target = tensor.view, .seed = seed}, {{}, {tensor.storage}});
 }
 
-void convert(CpuStream& stream, const TensorRef& source, const TensorRef& target) {
-  stream.convert(source.view, target.view, {{source.storage}, {target.storage}});
+void fill_zero(Stream& stream, const TensorRef& tensor) {
+  stream.enqueue(ops::FillZero{.target = tensor.view}, {{}, {tensor.storage}});
+}
+
+void convert(Stream& stream, const TensorRef& source, const TensorRef& target) {
+  stream.enqueue(ops::Convert{.source = source.view, .target = target.view},
+                 {{source.storage}, {target.storage}});
 }
 
 /** Holds up a stream: its thread runs the notification and waits there. */
 class Gate {
  public:
-  explicit Gate(CpuStream& stream) {
+  explicit Gate(Stream& stream) {
     stream.notify([opened = opened_.get_future().share()] { opened.wait(); });
   }
   void open() { opened_.set_value(); }
@@ -58,7 +66,7 @@ class Gate {
 
 /** Standard causal attention of batch 1; q, k and v are random. */
 struct Attention {
-  Attention(CpuStream& stream, int64_t seqlen, int64_t heads)
+  Attention(Stream& stream, int64_t seqlen, int64_t heads)
       : q(new_tensor(stream, {1, seqlen, heads, 64})),
         k(new_tensor(stream, {1, seqlen, heads, 64})),
         v(new_tensor(stream, {1, seqlen, heads, 64})),
@@ -75,11 +83,12 @@ struct Attention {
     validate(problem);
   }
 
-  void enqueue(CpuStream& stream, std::vector<std::shared_ptr<Storage>> more_reads = {},
+  void enqueue(Stream& stream, std::vector<std::shared_ptr<Storage>> more_reads = {},
                bool check_contents = false) {
     std::vector<std::shared_ptr<Storage>> reads = {q.storage, k.storage, v.storage};
     reads.insert(reads.end(), more_reads.begin(), more_reads.end());
-    stream.attention(problem, {std::move(reads), {out.storage}}, check_contents);
+    stream.enqueue(ops::Attention{.problem = problem, .check_contents = check_contents},
+                   {std::move(reads), {out.storage}});
   }
 
   TensorRef q, k, v, out;
@@ -87,7 +96,7 @@ struct Attention {
 };
 
 void unused_stream_needs_nothing() {
-  CpuStream stream;
+  Stream stream(cpu());
   CHECK(stream.device() == "cpu");
   CHECK(stream.last_enqueued() == 0);
   CHECK(stream.completed(0));
@@ -95,7 +104,7 @@ void unused_stream_needs_nothing() {
 }
 
 void tasks_run_in_order() {
-  CpuStream stream;
+  Stream stream(cpu());
   constexpr int kSteps = 50;
   std::vector<int> order;  // written by the stream's thread, read after the last notification
   std::promise<void> all;
@@ -119,10 +128,10 @@ void tasks_run_in_order() {
 }
 
 void calls_return_before_the_work_runs() {
-  CpuStream stream;
+  Stream stream(cpu());
   Gate gate(stream);
   const TensorRef a = new_tensor(stream, {16}), b = new_tensor(stream, {16});
-  stream.fill_zero(a.view, {{}, {a.storage}});
+  fill_zero(stream, a);
   const uint64_t filled = stream.last_enqueued();
   convert(stream, a, b);
   CHECK(!stream.completed(filled));
@@ -136,10 +145,10 @@ void calls_return_before_the_work_runs() {
 }
 
 void storages_live_until_their_task_has_run() {
-  CpuStream stream;
+  Stream stream(cpu());
   Gate gate(stream);
   TensorRef a = new_tensor(stream, {16}), b = new_tensor(stream, {16});
-  stream.fill_zero(a.view, {{}, {a.storage}});
+  fill_zero(stream, a);
   convert(stream, a, b);
   const std::weak_ptr<Storage> source = a.storage, target = b.storage;
   a.storage.reset();
@@ -151,7 +160,7 @@ void storages_live_until_their_task_has_run() {
 }
 
 void failures_spread_along_reads_only() {
-  CpuStream stream;
+  Stream stream(cpu());
   const TensorRef lengths = int32_tensor(stream, {9999});
   Attention broken(stream, 32, 2), sound(stream, 32, 2);
   broken.problem.seqlens_k = lengths.view;
@@ -160,7 +169,8 @@ void failures_spread_along_reads_only() {
   const TensorRef copy = new_tensor(stream, {1, 32, 2, 64}),
                   both = new_tensor(stream, {1, 32, 2, 64});
   convert(stream, broken.out, copy);
-  stream.convert(sound.out.view, both.view, {{sound.out.storage, copy.storage}, {both.storage}});
+  stream.enqueue(ops::Convert{.source = sound.out.view, .target = both.view},
+                 {{sound.out.storage, copy.storage}, {both.storage}});
   stream.wait(stream.last_enqueued());
   const auto failure = broken.out.storage->failure();
   CHECK(failure && failure->code() == ErrorCode::kShape && failure->argument() == "seqlensK");
@@ -171,12 +181,12 @@ void failures_spread_along_reads_only() {
 }
 
 void shutdown_drops_what_waits() {
-  CpuStream stream;
+  Stream stream(cpu());
   const TensorRef before = new_tensor(stream, {16}), after = new_tensor(stream, {16});
-  stream.fill_zero(before.view, {{}, {before.storage}});
+  fill_zero(stream, before);
   stream.wait(stream.last_enqueued());
   Gate gate(stream);
-  stream.fill_zero(after.view, {{}, {after.storage}});
+  fill_zero(stream, after);
   std::atomic<bool> notified{false};
   stream.notify([&] { notified = true; });
   std::thread opener([&] {
@@ -200,9 +210,9 @@ void shutdown_drops_what_waits() {
 }
 
 void shutdown_interrupts_what_runs() {
-  CpuStream stream;
+  Stream stream(cpu());
   Attention slow(stream, 8192, 32);  // a second on two cores, a minute and more with a sanitizer
-  stream.fill_zero(slow.out.view, {{}, {slow.out.storage}});
+  fill_zero(stream, slow.out);
   slow.enqueue(stream);
   stream.wait(stream.last_enqueued() - 1);
   std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -220,7 +230,7 @@ void streams_share_the_pool() {
   std::vector<float> results(8);
   for (size_t i = 0; i < results.size(); ++i) {
     environments.emplace_back([&results, i] {
-      CpuStream stream;
+      Stream stream(cpu());
       Attention attention(stream, 96, 3);
       for (int round = 0; round < 5; ++round) attention.enqueue(stream);
       std::promise<void> done;
@@ -236,9 +246,9 @@ void streams_share_the_pool() {
 }
 
 void idle_stream_rests() {
-  CpuStream stream;
+  Stream stream(cpu());
   const TensorRef a = new_tensor(stream, {16});
-  stream.fill_zero(a.view, {{}, {a.storage}});
+  fill_zero(stream, a);
   stream.wait(stream.last_enqueued());
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
   const std::clock_t begin = std::clock();  // processor time of all threads

@@ -15,6 +15,7 @@
 
 namespace {
 
+using fa::Cancel;
 using fa::ErrorCode;
 using fa::cpu::num_threads;
 using fa::cpu::ThreadPool;
@@ -132,7 +133,7 @@ void cancelling_stops_it() {
   for (int64_t count : {1, 2, 100}) {
     CHECK(throws(ErrorCode::kCancelled, [&] {
       pool().parallel_for(
-          count, [&](int64_t) { ++runs; }, &cancel);
+          count, [&](int64_t) { ++runs; }, Cancel(&cancel));
     }));
   }
   CHECK(runs == 0);
@@ -149,14 +150,14 @@ void cancelling_stops_it() {
           ++runs;
           nap(10);
         },
-        &cancel);
+        Cancel(&cancel));
   }));
   canceller.join();
   CHECK(runs >= 20 && runs < 1000000);
 
   cancel = false;
   pool().parallel_for(
-      100, [&](int64_t item) { cancel = item == 99; }, &cancel);  // none was left
+      100, [&](int64_t item) { cancel = item == 99; }, Cancel(&cancel));  // none was left
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // The CUDA stream on the SIMT executor: order, transfers, out of memory, a kernel that ends its
 // device, shutdown with work in flight. Attention itself is left out.
-#include "cuda/runtime/stream.h"
+#include "core/stream.h"
 
 #include <cmath>
 #include <cstdlib>
@@ -11,15 +11,19 @@
 
 #include "../native/check.h"
 #include "core/transfer.h"
+#include "cuda/base/execution.h"
 #include "cuda/runtime/backend.h"
-#include "cuda/runtime/backward.h"
-#include "cuda/runtime/forward.h"
 #include "cuda/runtime/plan.h"
+
+namespace fa {
+
+void ops::Attention::run(cuda::Execution&) const {}
+void ops::AttentionBackward::run(cuda::Execution&) const {}
+
+}  // namespace fa
 
 namespace fa::cuda {
 
-void attention_forward(const AttentionProblem&, const Queue&) {}
-void attention_backward(const AttentionProblem&, const AttentionGradients&, const Queue&) {}
 AttentionPlan plan_attention(const AttentionProblem&, const cudaDeviceProp&) { return {}; }
 
 }  // namespace fa::cuda
@@ -31,7 +35,9 @@ using StreamPointer = std::unique_ptr<Stream>;
 
 constexpr size_t kMemory = size_t{64} << 20;
 
-StreamPointer open(const char* device = "simt:sm80") { return cuda::open_stream(device); }
+StreamPointer open(const char* device = "simt:sm80") {
+  return std::make_unique<Stream>(cuda::open_backend(device));
+}
 
 TensorRef new_tensor(Stream& stream, std::initializer_list<int64_t> shape,
                      DType dtype = DType::kFloat32) {
@@ -43,11 +49,27 @@ TensorRef new_tensor(Stream& stream, std::initializer_list<int64_t> shape,
   return tensor;
 }
 
+void fill_zero(Stream& stream, const TensorRef& tensor) {
+  stream.enqueue(ops::FillZero{.target = tensor.view}, {{}, {tensor.storage}});
+}
+
+void fill_normal(Stream& stream, const TensorRef& tensor, uint64_t seed) {
+  stream.enqueue(ops::FillNormal{.target = tensor.view, .seed = seed}, {{}, {tensor.storage}});
+}
+
+void convert(Stream& stream, const std::shared_ptr<Storage>& storage, const View& source,
+             const TensorRef& target) {
+  stream.enqueue(ops::Convert{.source = source, .target = target.view},
+                 {{storage}, {target.storage}});
+}
+
 /** Enqueues a read and waits for it; the failure of whatever went wrong before. */
 Failure read(Stream& stream, const TensorRef& tensor, std::vector<float>& values) {
   values.assign(static_cast<size_t>(tensor.view.size()), -1);
   const auto host = std::make_shared<HostStorage>(&stream, values.size() * sizeof(float));
-  stream.download(tensor.view, DType::kFloat32, host->data(), {{tensor.storage}, {host}});
+  stream.enqueue(
+      ops::Download{.source = tensor.view, .dtype = DType::kFloat32, .host = host->data()},
+      {{tensor.storage}, {host}});
   std::promise<void> done;
   stream.notify([&done] { done.set_value(); });
   done.get_future().wait();
@@ -69,8 +91,8 @@ void check_order_and_transfer() {
   const int64_t count = static_cast<int64_t>(values.size());
   TensorRef a = new_tensor(*stream, {count}), b = new_tensor(*stream, {count}, DType::kBFloat16);
   stream->upload(values.data(), DType::kFloat32, a);
-  CHECK(a.storage->written_by == 0 && a.storage->host_data() == nullptr);
-  stream->convert(a.view, b.view, {{a.storage}, {b.storage}});
+  CHECK(a.storage->host_written_by == 0 && a.storage->host_data() == nullptr);
+  convert(*stream, a.storage, a.view, b);
   CHECK(b.storage->written_by == stream->last_enqueued());
   a = {};  // tasks keep what they need
   TensorRef c = new_tensor(*other, {count});
@@ -110,7 +132,7 @@ void check_copies() {
         transfer(b, c);
         a = b = {};
         TensorRef zeros = new_tensor(*stream, {count});
-        stream->fill_zero(zeros.view, {{}, {zeros.storage}});
+        fill_zero(*stream, zeros);
         std::vector<float> back;
         CHECK(read(*stream, c, back) == nullptr && back == values);
         other->wait(other->last_enqueued());
@@ -131,12 +153,12 @@ void check_out_of_memory() {
   TensorRef most = new_tensor(*stream, {static_cast<int64_t>(kMemory / 4 / 4 * 3)});
   CHECK(throws(ErrorCode::kOutOfMemory, [&] { stream->allocate(kMemory / 2); }));
   // What a task that has not run yet holds is waited for.
-  stream->fill_zero(most.view, {{}, {most.storage}});
+  fill_zero(*stream, most);
   most = {};
   CHECK(stream->allocate(kMemory / 2) != nullptr);
   // A task that runs out of scratch fails alone.
   TensorRef wide = new_tensor(*stream, {static_cast<int64_t>(kMemory / 4 / 2)});
-  stream->fill_zero(wide.view, {{}, {wide.storage}});
+  fill_zero(*stream, wide);
   wide.view.strides[0] = 0;  // is gathered for the read
   wide.view.shape[0] = static_cast<int64_t>(kMemory / 4 / 4 * 3);
   std::vector<float> values;
@@ -153,7 +175,7 @@ void check_threads() {
       const StreamPointer stream = open();
       for (int round = 0; round < 10; ++round) {
         TensorRef a = new_tensor(*stream, {1000});
-        stream->fill_normal(a.view, static_cast<uint64_t>(t), {{}, {a.storage}});
+        fill_normal(*stream, a, static_cast<uint64_t>(t));
         std::vector<float> values;
         CHECK(read(*stream, a, values) == nullptr);
         CHECK(std::isfinite(values[999]) && values[999] != -1);
@@ -170,7 +192,7 @@ void check_shutdown() {
     TensorRef a = new_tensor(*stream, {200'000});
     int notified = 0;
     for (int i = 0; i < 5; ++i) {
-      stream->fill_normal(a.view, 1, {{}, {a.storage}});
+      fill_normal(*stream, a, 1);
       stream->notify([&notified] { ++notified; });
     }
     stream->shutdown();
@@ -180,7 +202,7 @@ void check_shutdown() {
     stream->wait(stream->last_enqueued());
     stream->notify([&notified] { ++notified; });
     CHECK(notified == 6);
-    CHECK(throws(ErrorCode::kCancelled, [&] { stream->fill_zero(a.view, {{}, {a.storage}}); }));
+    CHECK(throws(ErrorCode::kCancelled, [&] { fill_zero(*stream, a); }));
     kept = a;  // freed when the stream is gone
   }
 }
@@ -189,10 +211,10 @@ void check_shutdown() {
 void check_sticky_error() {
   const StreamPointer stream = open(), bystander = open();
   TensorRef a = new_tensor(*stream, {4, 4}), b = new_tensor(*stream, {4, 4});
-  stream->fill_zero(a.view, {{}, {a.storage}});
+  fill_zero(*stream, a);
   View beyond = a.view;
   beyond.strides[0] = 1 << 20;  // reads outside of every allocation
-  stream->convert(beyond, b.view, {{a.storage}, {b.storage}});
+  convert(*stream, a.storage, beyond, b);
   std::vector<float> values;
   const Failure first = read(*stream, b, values);
   CHECK(first && first->code() == ErrorCode::kCuda);

@@ -1,4 +1,6 @@
+#include "core/ops.h"
 #include "cuda/base/error.h"
+#include "cuda/base/execution.h"
 #include "cuda/base/launch.h"
 #include "cuda/elementwise/convert.h"
 #include "cuda/elementwise/element.h"
@@ -91,3 +93,11 @@ void convert(const View& source, const View& target, const Queue& queue) {
 }
 
 }  // namespace fa::cuda
+
+namespace fa {
+
+void ops::Convert::run(cuda::Execution& execution) const {
+  cuda::convert(source, target, execution.queue);
+}
+
+}  // namespace fa

@@ -1,7 +1,9 @@
 #include <cmath>
 
+#include "core/ops.h"
 #include "core/philox.h"
 #include "cuda/base/error.h"
+#include "cuda/base/execution.h"
 #include "cuda/base/launch.h"
 #include "cuda/elementwise/fill.h"
 #include "cuda/ptx/ptx.h"
@@ -72,3 +74,15 @@ cudaError_t find_kernels() {
 }
 
 }  // namespace fa::cuda
+
+namespace fa {
+
+void ops::FillZero::run(cuda::Execution& execution) const {
+  cuda::fill_zero(target, execution.queue);
+}
+
+void ops::FillNormal::run(cuda::Execution& execution) const {
+  cuda::fill_normal(target, seed, execution.queue);
+}
+
+}  // namespace fa

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/ops.h"
 #include "cuda/base/error.h"
+#include "cuda/base/execution.h"
 #include "cuda/base/launch.h"
 #include "cuda/base/scratch.h"
 #include "cuda/elementwise/merge.h"
@@ -121,3 +123,11 @@ void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, 
 }
 
 }  // namespace fa::cuda
+
+namespace fa {
+
+void ops::MergeStates::run(cuda::Execution& execution) const {
+  cuda::merge_states(outs, lses, out, lse, execution.queue);
+}
+
+}  // namespace fa

@@ -1,5 +1,7 @@
 #include <cmath>
 
+#include "core/ops.h"
+#include "cuda/base/execution.h"
 #include "cuda/base/launch.h"
 #include "cuda/elementwise/element.h"
 #include "cuda/elementwise/fill.h"
@@ -228,3 +230,15 @@ void dequantize(const Quantized& quantized, const View& plain, const Queue& queu
 }
 
 }  // namespace fa::cuda
+
+namespace fa {
+
+void ops::Quantize::run(cuda::Execution& execution) const {
+  cuda::quantize(plain, quantized, execution.queue);
+}
+
+void ops::Dequantize::run(cuda::Execution& execution) const {
+  cuda::dequantize(quantized, plain, execution.queue);
+}
+
+}  // namespace fa

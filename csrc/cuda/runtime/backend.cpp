@@ -1,8 +1,8 @@
 #include "cuda/runtime/backend.h"
 
 #include "core/error.h"
+#include "cuda/runtime/cuda_backend.h"
 #include "cuda/runtime/device.h"
-#include "cuda/runtime/stream.h"
 
 namespace fa::cuda {
 
@@ -49,10 +49,10 @@ std::vector<DeviceInfo> devices() {
   return result;
 }
 
-std::unique_ptr<Stream> open_stream(const std::string& name) {
+std::unique_ptr<Backend> open_backend(const std::string& name) {
   const Devices& all = all_devices();
   for (const auto& device : all.list) {
-    if (device->name() == name) return std::make_unique<CudaStream>(*device);
+    if (device->name() == name) return std::make_unique<CudaBackend>(*device);
   }
   std::string reason = all.reason;
   if (reason.empty()) {

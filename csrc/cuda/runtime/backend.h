@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "core/backend.h"
 #include "core/device.h"
-#include "core/stream.h"
 
 namespace fa::cuda {
 
@@ -17,9 +17,9 @@ bool built();
 std::vector<DeviceInfo> devices();
 
 /**
- * A stream of the device with that name. Throws Error{kDeviceUnavailable}, which says why there is
- * none, or Error{kCuda}.
+ * Opens the device with that name. Throws Error{kDeviceUnavailable}, which says why there is none,
+ * or Error{kCuda}.
  */
-std::unique_ptr<Stream> open_stream(const std::string& device);
+std::unique_ptr<Backend> open_backend(const std::string& device);
 
 }  // namespace fa::cuda

@@ -2,6 +2,8 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/ops.h"
+#include "cuda/base/execution.h"
 #include "cuda/base/launch.h"
 #include "cuda/base/scratch.h"
 #include "cuda/elementwise/convert.h"
@@ -9,6 +11,7 @@
 #include "cuda/elementwise/fill.h"
 #include "cuda/runtime/backward.h"
 #include "cuda/runtime/backward_plan.h"
+#include "cuda/runtime/index_contents.h"
 #include "cuda/runtime/params.h"
 #include "cuda/runtime/tensor_map.h"
 #include "cuda/sm80/backward_kernels.h"
@@ -172,3 +175,12 @@ void attention_backward(const AttentionProblem& problem, const AttentionGradient
 }
 
 }  // namespace fa::cuda
+
+namespace fa {
+
+void ops::AttentionBackward::run(cuda::Execution& execution) const {
+  if (check_contents) cuda::validate_contents_on_device(problem, execution.queue);
+  cuda::attention_backward(problem, gradients, execution.queue);
+}
+
+}  // namespace fa

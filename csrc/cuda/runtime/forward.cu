@@ -1,9 +1,12 @@
+#include "core/ops.h"
+#include "cuda/base/execution.h"
 #include "cuda/base/launch.h"
 #include "cuda/base/scratch.h"
 #include "cuda/elementwise/combine.h"
 #include "cuda/runtime/forward.h"
 #include "cuda/runtime/forward_plan.h"
 #include "cuda/runtime/forward_sm90.h"
+#include "cuda/runtime/index_contents.h"
 #include "cuda/runtime/params.h"
 #include "cuda/sm80/forward_params.h"
 
@@ -103,3 +106,12 @@ void attention_forward(const AttentionProblem& p, const Queue& queue) {
 }
 
 }  // namespace fa::cuda
+
+namespace fa {
+
+void ops::Attention::run(cuda::Execution& execution) const {
+  if (check_contents) cuda::validate_contents_on_device(problem, execution.queue);
+  cuda::attention_forward(problem, execution.queue);
+}
+
+}  // namespace fa

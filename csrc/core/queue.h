@@ -9,7 +9,7 @@
 
 #include "core/spin.h"
 
-namespace fa::cuda {
+namespace fa {
 
 template <typename Item>
 class WorkQueue {
@@ -52,13 +52,12 @@ class WorkQueue {
     pushed_.notify_one();
   }
 
-  // guards what follows
  private:
-  std::mutex mutex_;
+  std::mutex mutex_;  // guards what follows
   std::deque<Item> items_;
   bool closed_ = false;
   std::condition_variable pushed_;
   std::atomic<uint64_t> pushes_{0};
 };
 
-}  // namespace fa::cuda
+}  // namespace fa

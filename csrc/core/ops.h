@@ -1,0 +1,133 @@
+// Everything that a stream can be asked to do: an operation is what it needs, and one `run` per
+// backend, defined in that backend's file for it. How to add one: docs/architecture.md.
+#pragma once
+
+#include <cstdint>
+#include <variant>
+#include <vector>
+
+#include "core/attention.h"
+#include "core/quantize.h"
+#include "core/view.h"
+
+namespace fa::cpu {
+struct Execution;
+}
+namespace fa::cuda {
+struct Execution;
+}
+
+namespace fa::ops {
+
+struct Attention {
+  AttentionProblem problem;
+  bool check_contents = false;  // of the index tensors, which the call could not look at
+
+  void run(cpu::Execution& execution) const;
+  void run(cuda::Execution& execution) const;
+};
+
+struct AttentionBackward {
+  AttentionProblem problem;
+  AttentionGradients gradients;
+  bool check_contents = false;
+
+  void run(cpu::Execution& execution) const;
+  void run(cuda::Execution& execution) const;
+};
+
+/** outs [B, S, H, D] and lses (float32, [B, H, S]), one pair per state -> out, lse. */
+struct MergeStates {
+  std::vector<View> outs, lses;
+  View out, lse;
+
+  void run(cpu::Execution& execution) const;
+  void run(cuda::Execution& execution) const;
+};
+
+/** Element-wise conversion of any view into a contiguous one of the same shape. */
+struct Convert {
+  View source, target;
+
+  void run(cpu::Execution& execution) const;
+  void run(cuda::Execution& execution) const;
+};
+
+/** plain [batch, seqlen, heads, dim] -> values and scales. */
+struct Quantize {
+  View plain;
+  Quantized quantized;
+
+  void run(cpu::Execution& execution) const;
+  void run(cuda::Execution& execution) const;
+};
+
+struct Dequantize {
+  Quantized quantized;
+  View plain;
+
+  void run(cpu::Execution& execution) const;
+  void run(cuda::Execution& execution) const;
+};
+
+struct FillZero {
+  View target;
+
+  void run(cpu::Execution& execution) const;
+  void run(cuda::Execution& execution) const;
+};
+
+/**
+ * Standard normal values: Box-Muller over Philox4x32-10 by element index; the same on every device.
+ */
+struct FillNormal {
+  View target;
+  uint64_t seed = 0;
+
+  void run(cpu::Execution& execution) const;
+  void run(cuda::Execution& execution) const;
+};
+
+/**
+ * Converts `source` to contiguous `dtype` at `host`, the memory of the one storage written, which
+ * nobody else touches until what is notified afterwards has run.
+ */
+struct Download {
+  View source;
+  DType dtype = DType::kFloat32;
+  void* host = nullptr;
+
+  void run(cpu::Execution& execution) const;
+  void run(cuda::Execution& execution) const;
+};
+
+/** The reverse: `host` is contiguous, as is `target`, and belongs to one of the storages read. */
+struct Receive {
+  const void* host = nullptr;
+  DType dtype = DType::kFloat32;
+  View target;
+
+  void run(cpu::Execution& execution) const;
+  void run(cuda::Execution& execution) const;
+};
+
+/**
+ * Writes to `milliseconds`, the memory of the one storage written, how long the device was at what
+ * was enqueued since the lap before; 0 for the first.
+ */
+struct Lap {
+  double* milliseconds = nullptr;
+
+  void run(cpu::Execution& execution) const;
+  void run(cuda::Execution& execution) const;
+};
+
+}  // namespace fa::ops
+
+namespace fa {
+
+using Operation = std::variant<ops::Attention, ops::AttentionBackward, ops::MergeStates,
+                               ops::Convert, ops::Quantize, ops::Dequantize, ops::FillZero,
+                               ops::FillNormal, ops::Download, ops::Receive, ops::Lap>;
+
+}  // namespace fa

@@ -1,0 +1,158 @@
+#include "core/stream.h"
+
+#include "core/error.h"
+#include "core/thread.h"
+
+namespace fa {
+
+std::shared_ptr<Storage> Stream::allocate(size_t bytes) {
+  try {
+    return backend_->allocate(this, bytes);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kOutOfMemory || bytes > backend_->capacity()) throw;
+  }
+  wait(enqueued_);
+  return backend_->allocate(this, bytes);
+}
+
+void Stream::enqueue(Operation operation, TaskStorages storages, AbortFlag aborted) {
+  if (closed_.load(std::memory_order_relaxed)) throw Error(*cancelled());
+  const uint64_t sequence = enqueued_ + 1;
+  for (const auto& storage : storages.writes) {
+    storage->written_by = storage->host_written_by = sequence;
+  }
+  Task task{.operation = std::make_unique<const Operation>(std::move(operation)),
+            .storages = std::move(storages),
+            .aborted = std::move(aborted),
+            .awaited = {},
+            .reports = reports_,
+            .done = nullptr};
+  for (const auto& storage : task.storages.reads) {
+    Stream* const other = storage->stream();
+    if (other == this || storage->written_by == 0) continue;
+    other->announce(storage->written_by);
+    other->reports_ = true;  // or the next announcement would mean waiting for all queued by then
+    task.awaited.emplace_back(other, storage->written_by);
+    task.reports = true;
+  }
+  if (!task.reports) silent_ = sequence;
+  push(std::move(task));
+  enqueued_ = sequence;
+}
+
+void Stream::push(Task task) {
+  if (!thread_.joinable() && !closed_.load(std::memory_order_relaxed)) {
+    thread_ = start_thread("fa-stream", [this] { dispatch(); });
+  }
+  if (!tasks_.push(std::move(task)) && task.done) task.done();
+}
+
+void Stream::notify(std::function<void()> done) {
+  Task task;
+  task.done = std::move(done);
+  push(std::move(task));
+}
+
+void Stream::wait(uint64_t sequence) {
+  announce(sequence);
+  await(sequence);
+}
+
+/**
+ * Another thread is going to wait for that task: has its end noticed. By a notification behind all
+ * that is queued now, at most; so the waiting task, which is enqueued later, cannot be waited for
+ * in turn.
+ */
+void Stream::announce(uint64_t sequence) {
+  if (!backend_->asynchronous() || completed(sequence)) return;
+  if (sequence <= silent_) notify([] {});
+}
+
+void Stream::await(uint64_t sequence) {
+  if (completed(sequence)) return;
+  std::unique_lock<std::mutex> lock(mutex_);
+  ran_.wait(lock, [&] { return completed(sequence); });
+}
+
+void Stream::close() {
+  closed_.store(true, std::memory_order_relaxed);
+  tasks_.close();
+}
+
+void Stream::shutdown() {
+  close();
+  if (thread_.joinable()) thread_.join();
+  backend_->shutdown();
+  complete(enqueued_);
+}
+
+// ── The stream's thread ──────────────────────────────────────────────────────────────────────────
+
+void Stream::dispatch() {
+  backend_->begin();
+  uint64_t dispatched = 0;
+  Task task;
+  while (tasks_.pop(task)) {
+    if (task.operation) {
+      execute(task);
+      ++dispatched;
+    }
+    end(std::move(task), dispatched);
+    task = {};
+  }
+  backend_->finish();
+}
+
+void Stream::execute(const Task& task) {
+  const Cancel cancel(&closed_, task.aborted.get(), &task.storages);
+  Failure failure = cancel.failure();
+  if (!failure) {
+    for (const auto& [stream, sequence] : task.awaited) stream->await(sequence);
+    for (const auto& storage : task.storages.reads) {
+      if (!failure) failure = storage->failure();
+    }
+  }
+  if (!failure) failure = cancel.failure();
+  if (!failure) {
+    try {
+      backend_->run(*task.operation, task.storages, cancel);
+    } catch (...) {
+      failure = current_failure();
+    }
+  }
+  if (!failure) return;
+  for (const auto& storage : task.storages.writes) storage->fail(failure);
+}
+
+/** Tells whoever waits that all tasks up to that number have run, once they have. */
+void Stream::end(Task task, uint64_t sequence) {
+  // Memory of another stream is freed in that one's order: it is held until this work has run.
+  TaskStorages foreign;
+  if (!task.awaited.empty()) foreign = std::move(task.storages);
+  const bool noticed = task.reports || task.done != nullptr || !backend_->asynchronous();
+  std::function<void()> done = std::move(task.done);
+  // Before anyone learns that it has run: memory nobody else holds is free by then. On a device it
+  // goes back in the order of this stream, behind what was just enqueued.
+  task = {};
+  if (!noticed) return;
+  if (!backend_->asynchronous() && !done) {
+    foreign = {};
+    return complete(sequence);
+  }
+  backend_->once_run([this, sequence, done = std::move(done),
+                      foreign = std::move(foreign)](const Failure&) mutable {
+    foreign = {};
+    complete(sequence);
+    if (done) done();
+  });
+}
+
+void Stream::complete(uint64_t sequence) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    completed_.store(sequence, std::memory_order_release);
+  }
+  ran_.notify_all();
+}
+
+}  // namespace fa

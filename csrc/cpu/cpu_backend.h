@@ -1,0 +1,28 @@
+// The CPU as a stream drives it: an operation runs on the stream's thread, with the shared thread
+// pool's help, and has ended when `run` returns.
+#pragma once
+
+#include "core/backend.h"
+#include "cpu/ops.h"
+
+namespace fa::cpu {
+
+class CpuBackend final : public Backend {
+ public:
+  const std::string& device() const override { return device_; }
+  size_t capacity() const override;
+  std::shared_ptr<Storage> allocate(Stream* stream, size_t bytes) override;
+  void upload(Stream& stream, const void* host, DType host_dtype, const TensorRef& target) override;
+  void check_supported(const AttentionProblem& problem) const override;
+  AttentionPlan plan(const AttentionProblem& problem) const override;
+
+  bool asynchronous() const override { return false; }
+  void run(const Operation& operation, const TaskStorages& storages, Cancel cancel) override;
+  void once_run(Then then) override { then(nullptr); }
+
+ private:
+  const std::string device_ = "cpu";
+  Clock::time_point lap_;  // the epoch before the first
+};
+
+}  // namespace fa::cpu

@@ -1,0 +1,72 @@
+// A CUDA device as a stream drives it. Three threads share the work: the environment's own
+// allocates; the stream's, the dispatcher, enqueues kernels and copies on one CUDA stream; the
+// waiter sleeps until those have run and tells whoever asked. Only the waiter waits for the device.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <type_traits>
+
+#include "core/backend.h"
+#include "core/queue.h"
+#include "cuda/base/execution.h"
+#include "cuda/runtime/lane.h"
+#include "cuda/runtime/staging.h"
+
+namespace fa::cuda {
+
+class CudaBackend final : public Backend {
+ public:
+  /** Throws Error{kDeviceUnavailable} or Error{kCuda}. */
+  explicit CudaBackend(Device& device);
+  ~CudaBackend() override { shutdown(); }
+
+  const std::string& device() const override { return device_.name(); }
+  size_t capacity() const override { return device_.properties().totalGlobalMem; }
+  std::shared_ptr<Storage> allocate(Stream* stream, size_t bytes) override;
+  void upload(Stream& stream, const void* host, DType host_dtype, const TensorRef& target) override;
+  void check_supported(const AttentionProblem& problem) const override;
+  AttentionPlan plan(const AttentionProblem& problem) const override;
+  void shutdown() override;
+
+  void begin() override;
+  bool asynchronous() const override { return true; }
+  void run(const Operation& operation, const TaskStorages& storages, Cancel cancel) override;
+  /** `then` is called by the waiter. */
+  void once_run(Then then) override;
+  void finish() override;
+
+  // For the operations of transfer.cpp.
+
+  /** Enqueues the copy; when it has arrived it is at `host`, or `target` has failed. */
+  void copy_to_host(const char* source, char* host, size_t bytes,
+                    const std::shared_ptr<Storage>& target, const Cancel& cancel);
+  void copy_to_device(const char* host, char* target, size_t bytes, const Cancel& cancel);
+  /** Has `milliseconds`, the memory of `target`, written once what is enqueued has run. */
+  void lap(double* milliseconds, const std::shared_ptr<Storage>& target);
+
+ private:
+  struct Completion {
+    cudaEvent_t event = nullptr;  // null when none could be recorded: `failure` says why
+    Failure failure;
+    Then then;
+  };
+
+  void await_completions();
+  Failure await(cudaEvent_t event);
+  Failure examined_failure();
+
+  Device& device_;
+  const std::shared_ptr<Lane> lane_;
+  const Queue& queue_;
+  StagingRing staging_;  // the dispatcher's
+
+  using Event = std::shared_ptr<std::remove_pointer_t<cudaEvent_t>>;
+  Event lap_;  // the waiter's
+
+  WorkQueue<Completion> completions_;
+  std::thread waiter_;
+};
+
+}  // namespace fa::cuda
