@@ -1,4 +1,5 @@
 // What Node calls when it loads the addon, once per environment.
+#include "binding/abort.h"
 #include "binding/attention.h"
 #include "binding/devices.h"
 #include "binding/environment.h"
@@ -41,6 +42,9 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   add<dequantize>(exports, "dequantize");
   add<synchronize>(exports, "synchronize");
   add<lap>(exports, "lap");
+  add<new_abort_flag>(exports, "newAbortFlag");
+  add<abort>(exports, "abort");
+  add<stop_on>(exports, "stopOn");
   return exports;
 }
 

@@ -30,6 +30,8 @@ Environment& Environment::of(Napi::Env env) { return *env.GetInstanceData<Enviro
 
 void Environment::close(void* data) {
   Environment& environment = *static_cast<Environment*>(data);
+  // One may wait for a task of another: none begins any more before the first is joined.
+  for (auto& [device, stream] : environment.streams_) stream->close();
   for (auto& [device, stream] : environment.streams_) stream->shutdown();
   environment.promises_.close();
 }
@@ -51,7 +53,13 @@ Stream& Environment::stream(const std::string& device) {
            "'" + device.substr(0, 64) + "'");
   }
   auto stream = std::make_unique<Stream>(std::move(backend));
+  stream->stop_on(stop_on_);
   return *streams_.emplace(device, std::move(stream)).first->second;
+}
+
+void Environment::stop_on(const AbortFlag& flag) {
+  stop_on_ = flag;
+  for (auto& [device, stream] : streams_) stream->stop_on(flag);
 }
 
 Napi::ArrayBuffer Environment::array_buffer(size_t bytes) {

@@ -34,6 +34,9 @@ class Environment {
    */
   Stream& stream(const std::string& device);
 
+  /** See Stream::stop_on; for all streams. */
+  void stop_on(const AbortFlag& flag);
+
   /** `new ArrayBuffer(bytes)`; throws Error{kOutOfMemory}. */
   Napi::ArrayBuffer array_buffer(size_t bytes);
 
@@ -54,6 +57,7 @@ class Environment {
   Napi::Reference<Napi::Symbol> description_;
   std::shared_ptr<Ledger> ledger_ = std::make_shared<Ledger>();
   Promises promises_;
+  AbortFlag stop_on_;                                       // for streams opened meanwhile
   std::map<std::string, std::unique_ptr<Stream>> streams_;  // by device
 };
 

@@ -15,7 +15,7 @@ std::shared_ptr<Storage> Stream::allocate(size_t bytes) {
   return backend_->allocate(this, bytes);
 }
 
-void Stream::enqueue(Operation operation, TaskStorages storages, AbortFlag aborted) {
+void Stream::enqueue(Operation operation, TaskStorages storages) {
   if (closed_.load(std::memory_order_relaxed)) throw Error(*cancelled());
   const uint64_t sequence = enqueued_ + 1;
   for (const auto& storage : storages.writes) {
@@ -23,7 +23,7 @@ void Stream::enqueue(Operation operation, TaskStorages storages, AbortFlag abort
   }
   Task task{.operation = std::make_unique<const Operation>(std::move(operation)),
             .storages = std::move(storages),
-            .aborted = std::move(aborted),
+            .aborted = aborted_,
             .awaited = {},
             .reports = reports_,
             .done = nullptr};

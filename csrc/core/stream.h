@@ -48,10 +48,13 @@ class Stream final {
 
   /**
    * Enqueues a task. It waits for tasks of other streams that write what it reads. It does nothing
-   * but fail its results when something it reads has failed, when `aborted` is set before it has
-   * finished, or when nobody else holds them any more.
+   * but fail its results when something it reads has failed, when the flag of `stop_on` is set
+   * before it has finished, or when nobody else holds them any more.
    */
-  void enqueue(Operation operation, TaskStorages storages, AbortFlag aborted = nullptr);
+  void enqueue(Operation operation, TaskStorages storages);
+
+  /** Tasks enqueued from now on stop when it is set. Null: none does. */
+  void stop_on(AbortFlag aborted) { aborted_ = std::move(aborted); }
 
   /** Sequence number of the task enqueued last (0: none yet). */
   uint64_t last_enqueued() const { return enqueued_; }
@@ -92,6 +95,7 @@ class Stream final {
 
   const std::unique_ptr<Backend> backend_;
   uint64_t enqueued_ = 0;
+  AbortFlag aborted_;     // of tasks to come
   bool reports_ = false;  // tasks do, from now on
   uint64_t silent_ = 0;   // the last one that does not
   std::atomic<uint64_t> completed_{0};

@@ -90,5 +90,5 @@ export function denseProblem(
       args.seqlensK = intHandle(lengths, q.device, temporaries);
     }
   }
-  return { args, q, names, temporaries };
+  return { args, q, names, temporaries, signal: given?.signal };
 }

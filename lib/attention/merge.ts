@@ -2,6 +2,7 @@ import { native } from '../native/addon.js';
 import type { DeviceName } from '../native/device.js';
 import { call, fail } from '../native/errors.js';
 import { show } from '../native/show.js';
+import { type Abortable, abortable } from '../native/signal.js';
 import { checkOptions } from '../tensor/check.js';
 import type { DType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -10,7 +11,7 @@ import { checkLayout, handleOn } from './qkv.js';
 import { resultTensor } from './result.js';
 
 /** Options of {@link mergeAttentionStates}. */
-export interface MergeOptions {
+export interface MergeOptions extends Abortable {
   /** Axes of the outs. Default `'bshd'`. */
   layout?: Layout;
 }
@@ -21,7 +22,7 @@ export interface AttentionState<D extends DType = DType> {
   readonly lse: Tensor;
 }
 
-const mergeKeys: ReadonlySet<string> = new Set(['layout']);
+const mergeKeys: ReadonlySet<string> = new Set(['layout', 'signal']);
 
 /**
  * The attention over all keys from attention over disjoint parts of them, exactly: with `lse = log
@@ -42,13 +43,16 @@ export function mergeAttentionStates<D extends DType>(
   if (!Array.isArray(states)) {
     fail('ERR_TYPE', 'states', 'an array of { out, lse }', show(states));
   }
-  const layout = checkLayout(checkOptions(options, mergeKeys)?.layout);
+  const given = checkOptions(options, mergeKeys);
+  const layout = checkLayout(given?.layout);
   const device: DeviceName = states[0]?.out?.device;
   const handles = (field: 'out' | 'lse') =>
     states.map((state, i) => handleOn(device, state?.[field], `states[${i}].${field}`));
   const outs = handles('out');
   const lses = handles('lse');
-  const [out, lse] = call(() => native().mergeStates(outs, lses, layout), names);
+  const [out, lse] = abortable(given?.signal, () =>
+    call(() => native().mergeStates(outs, lses, layout), names),
+  );
   return { out: resultTensor(out, device), lse: resultTensor(lse, device) };
 }
 

@@ -1,4 +1,5 @@
 // What callers may say beside q, k and v.
+import type { Abortable } from '../native/signal.js';
 import type { BlockMask } from '../block-mask/block-mask.js';
 import type { DType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -31,7 +32,7 @@ export interface DropoutOptions {
 }
 
 /** Options that every attention function takes. */
-export interface CommonAttentionOptions {
+export interface CommonAttentionOptions extends Abortable {
   /** Factor of q·k. Any finite number; default 1 / sqrt(headDim). */
   scale?: number;
   /**
@@ -170,6 +171,7 @@ const common = [
   'numSplits',
   'deterministic',
   'returnLse',
+  'signal',
 ];
 
 const dense = [...common, 'layout', 'seqlensK', 'mask', 'blockMask'];

@@ -75,5 +75,5 @@ export function pagedProblem(
   const temporaries: Tensor[] = [];
   args.pageTable = intHandle(pages, q.device, temporaries);
   args.seqlensK = intHandle(lengths, q.device, temporaries);
-  return { args, q, names, temporaries };
+  return { args, q, names, temporaries, signal: given.signal };
 }

@@ -2,6 +2,7 @@
 
 import { type NativeAttentionArgs, native } from '../native/addon.js';
 import { call } from '../native/errors.js';
+import { abortable } from '../native/signal.js';
 import { liveHandle, type Tensor } from '../tensor/tensor.js';
 import type { AttentionResult } from './options.js';
 import type { Names } from './qkv.js';
@@ -12,6 +13,7 @@ export interface Problem {
   readonly q: Tensor;
   /** What the caller calls q, k and v. */
   readonly names: Names;
+  readonly signal?: AbortSignal;
   /** Tensors made for this call from plain arrays. */
   readonly temporaries: Tensor[];
 }
@@ -57,9 +59,10 @@ export function newArgs(q: Tensor, k: Tensor, v: Tensor, layout: 0 | 1): NativeA
 
 /** Enqueues the call. */
 export function run(problem: Problem): Tensor | AttentionResult {
-  const { args, q, names, temporaries } = problem;
+  const { args, q, names, temporaries, signal } = problem;
   try {
-    const [out, lse] = call(() => native().attention(args), names);
+    const enqueue = () => call(() => native().attention(args), names);
+    const [out, lse] = abortable(signal, enqueue);
     if (lse === null) return resultTensor(out, q.device);
     return { out: resultTensor(out, q.device), lse: resultTensor(lse, q.device) };
   } finally {

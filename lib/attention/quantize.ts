@@ -1,6 +1,7 @@
 import { native } from '../native/addon.js';
 import { call, fail } from '../native/errors.js';
 import { show } from '../native/show.js';
+import { type Abortable, abortable } from '../native/signal.js';
 import { checkOptions, checkTensor, checkUint64 } from '../tensor/check.js';
 import { checkDType, dtypeNumber, floating } from '../tensor/dtype.js';
 import { isTensor, liveHandle, type Tensor } from '../tensor/tensor.js';
@@ -19,7 +20,7 @@ export interface HadamardOptions {
 }
 
 /** Options of {@link quantize}. */
-export interface QuantizeOptions {
+export interface QuantizeOptions extends Abortable {
   /**
    * What shares a scale: `'block'` (default) 128 consecutive tokens of a head, for q and k;
    * `'head'` a head of one sequence, for v; `'tensor'` everything.
@@ -51,14 +52,14 @@ export interface Quantized {
 }
 
 /** Options of {@link dequantize}. */
-export interface DequantizeOptions {
+export interface DequantizeOptions extends Abortable {
   /** Default float32. */
   dtype?: 'float32' | 'float16' | 'bfloat16';
 }
 
-const quantizeKeys: ReadonlySet<string> = new Set(['per', 'hadamard', 'layout']);
+const quantizeKeys: ReadonlySet<string> = new Set(['per', 'hadamard', 'layout', 'signal']);
 const hadamardKeys: ReadonlySet<string> = new Set(['seed']);
-const dequantizeKeys: ReadonlySet<string> = new Set(['dtype']);
+const dequantizeKeys: ReadonlySet<string> = new Set(['dtype', 'signal']);
 const layouts: readonly Layout[] = ['bshd', 'bhsd'];
 
 /**
@@ -95,9 +96,8 @@ export function quantize(
   const layout = checkLayout(given?.layout);
   const per = checkPer(given?.per, 'options.per');
   const seed = checkRotation(given?.hadamard, 'options.hadamard');
-  const [values, scales] = call(
-    () => native().quantize(liveHandle(tensor), layout, per, seed),
-    quantizeNames,
+  const [values, scales] = abortable(given?.signal, () =>
+    call(() => native().quantize(liveHandle(tensor), layout, per, seed), quantizeNames),
   );
   return {
     values: resultTensor(values, tensor.device),
@@ -128,11 +128,11 @@ export function dequantize(quantized: Quantized, options?: DequantizeOptions): T
   const layout = checkLayout(quantized.layout, 'quantized.layout');
   const handles = [liveHandle(values), handleOn(device, scales, 'quantized.scales')] as const;
   const seed = checkRotation(hadamard, 'quantized.hadamard');
-  const wanted = checkOptions(options, dequantizeKeys)?.dtype;
+  const given = checkOptions(options, dequantizeKeys);
+  const wanted = given?.dtype;
   const dtype = wanted === undefined ? 'float32' : checkDType(wanted, 'options.dtype', floating);
-  const plain = call(
-    () => native().dequantize(...handles, layout, seed, dtypeNumber[dtype]),
-    dequantizeNames,
+  const plain = abortable(given?.signal, () =>
+    call(() => native().dequantize(...handles, layout, seed, dtypeNumber[dtype]), dequantizeNames),
   );
   return resultTensor(plain, device);
 }

@@ -77,5 +77,5 @@ export function varlenProblem(
   const temporaries: Tensor[] = [];
   args.cuSeqlensQ = intHandle(queries, q.device, temporaries);
   args.cuSeqlensK = intHandle(keys, q.device, temporaries);
-  return { args, q, names, temporaries };
+  return { args, q, names, temporaries, signal: given.signal };
 }

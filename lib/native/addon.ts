@@ -19,6 +19,11 @@ export interface NativeResult extends NativeTensor {
   readonly [description: symbol]: readonly [dtype: number, ...shape: number[]];
 }
 
+/** Opaque: what tasks look at to see whether their call was aborted. */
+export interface NativeAbortFlag {
+  readonly __nativeAbortFlag: never;
+}
+
 export interface NativeDeviceInfo {
   readonly name: string;
   readonly available: boolean;
@@ -197,6 +202,11 @@ export interface NativeAddon {
    * for the first.
    */
   lap(device: string): Promise<ArrayBuffer>;
+  newAbortFlag(): NativeAbortFlag;
+  /** Tasks that were to stop on `flag` stop. */
+  abort(flag: NativeAbortFlag): void;
+  /** Tasks enqueued from now on stop on `flag`; undefined: on none. */
+  stopOn(flag: NativeAbortFlag | undefined): void;
 }
 
 let addon: NativeAddon | undefined;

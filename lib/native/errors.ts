@@ -8,6 +8,7 @@ const errorCodes = [
   'ERR_OUT_OF_MEMORY',
   'ERR_DEVICE_UNAVAILABLE',
   'ERR_CUDA',
+  'ERR_ABORTED',
   'ERR_CANCELLED',
   'ERR_NATIVE_BINARY',
   'ERR_INTERNAL',
@@ -26,6 +27,7 @@ const errorCodes = [
  * - `ERR_DEVICE_UNAVAILABLE`: the device cannot be used here; the message says why
  * - `ERR_CUDA`: a call of the CUDA runtime, or the work on a CUDA device, failed; the message has
  *   CUDA's own words
+ * - `ERR_ABORTED`: the `signal` of the call was aborted; `cause` is its reason
  * - `ERR_CANCELLED`: the environment (worker thread) is shutting down
  * - `ERR_NATIVE_BINARY`: the native addon could not be loaded
  * - `ERR_INTERNAL`: a failure of the native side that has no code of its own
@@ -58,6 +60,8 @@ export class FlashAttentionError extends Error {
 
   static {
     FlashAttentionError.prototype.name = 'FlashAttentionError';
+    // The bundler renames classes that refer to themselves, and util.inspect shows this name.
+    Object.defineProperty(FlashAttentionError, 'name', { value: 'FlashAttentionError' });
     Object.defineProperty(FlashAttentionError.prototype, kBrand, { value: true });
   }
 

@@ -3,6 +3,7 @@ import './symbol-dispose.js';
 import { type NativeTensor, native } from '../native/addon.js';
 import { type DeviceName, resolveDevice } from '../native/device.js';
 import { call, fail, wait } from '../native/errors.js';
+import { type Abortable, abortable, abortableRead, signalOf } from '../native/signal.js';
 import { kHandle, show, showShape } from '../native/show.js';
 import {
   type DType,
@@ -118,9 +119,10 @@ export class Tensor<D extends DType = DType> {
    * @throws {@link FlashAttentionError} as a rejection: `ERR_DISPOSED`, or whatever went wrong in
    * the work that should have filled it.
    */
-  async data(): Promise<TypedArray<D>> {
+  async data(options?: Abortable): Promise<TypedArray<D>> {
     const handle = liveHandle(this);
-    const buffer = await wait(() => native().read(handle, dtypeNumber[this.dtype]));
+    const read = () => native().read(handle, dtypeNumber[this.dtype]);
+    const buffer = await wait(() => abortableRead(signalOf(options), read));
     return typedArrayOver(this.dtype, buffer);
   }
 
@@ -132,13 +134,14 @@ export class Tensor<D extends DType = DType> {
    *
    * @throws {@link FlashAttentionError} as {@link Tensor.data}.
    */
-  async take(): Promise<TypedArray<D>> {
+  async take(options?: Abortable): Promise<TypedArray<D>> {
     const handle = liveHandle(this);
-    const buffer = await wait(() => {
+    const take = () => {
       const promise = native().take(handle);
       this[kHandle] = null;
       return promise;
-    });
+    };
+    const buffer = await wait(() => abortableRead(signalOf(options), take));
     return typedArrayOver(this.dtype, buffer);
   }
 
@@ -148,9 +151,10 @@ export class Tensor<D extends DType = DType> {
    *
    * @throws {@link FlashAttentionError} as {@link Tensor.data}.
    */
-  async toFloat32(): Promise<Float32Array> {
+  async toFloat32(options?: Abortable): Promise<Float32Array> {
     const handle = liveHandle(this);
-    return new Float32Array(await wait(() => native().read(handle, dtypeNumber.float32)));
+    const read = () => native().read(handle, dtypeNumber.float32);
+    return new Float32Array(await wait(() => abortableRead(signalOf(options), read)));
   }
 
   /**
@@ -163,10 +167,10 @@ export class Tensor<D extends DType = DType> {
    */
   to<T extends DType>(dtype: T): Tensor<T>;
   /** A contiguous copy on another device. */
-  to(device: DeviceName): Tensor<D>;
+  to(device: DeviceName, options?: Abortable): Tensor<D>;
   /** A contiguous copy in another dtype or on another device. */
-  to(deviceOrDType: DeviceName | DType): Tensor;
-  to(deviceOrDType: DeviceName | DType): Tensor {
+  to(deviceOrDType: DeviceName | DType, options?: Abortable): Tensor;
+  to(deviceOrDType: DeviceName | DType, options?: Abortable): Tensor {
     const handle = liveHandle(this);
     if (typeof deviceOrDType !== 'string') {
       fail('ERR_TYPE', 'deviceOrDType', 'a device name or a dtype', show(deviceOrDType));
@@ -182,7 +186,9 @@ export class Tensor<D extends DType = DType> {
     }
     const dtype = toDType ? deviceOrDType : this.dtype;
     const device = toDType ? this.device : resolveDevice(deviceOrDType, 'deviceOrDType');
-    const copy = call(() => native().convert(handle, device, dtypeNumber[dtype]));
+    const copy = abortable(signalOf(options), () =>
+      call(() => native().convert(handle, device, dtypeNumber[dtype])),
+    );
     return newTensor(copy, dtype, device, this.shape);
   }
 

@@ -1,0 +1,132 @@
+import { inspect } from 'node:util';
+
+import {
+  type FlashAttentionError,
+  flashAttention,
+  flashAttentionBackward,
+  mergeAttentionStates,
+  quantize,
+  randn,
+  synchronize,
+  type Tensor,
+  timeOnDevice,
+  zeros,
+} from '../lib/index.js';
+
+const codeOf = async (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'none',
+    (error: FlashAttentionError) => error.code,
+  );
+
+const small = () => randn([1, 8, 2, 16], { seed: 1n });
+
+/** Keeps the queue of the device busy for a while, unless it is aborted. */
+const busy = (signal?: AbortSignal): Tensor => {
+  const x = zeros([1, 16384, 8, 64]);
+  return flashAttention(x, x, x, { signal });
+};
+
+test('an aborted signal is refused at once, whatever the function', async () => {
+  const signal = AbortSignal.abort('enough');
+  const q = small();
+  const { out, lse } = flashAttention(q, q, q, { returnLse: true });
+  const aborted = expect.objectContaining({
+    code: 'ERR_ABORTED',
+    argument: 'options.signal',
+    cause: 'enough',
+  });
+  for (const enqueue of [
+    () => flashAttention(q, q, q, { signal }),
+    () => flashAttentionBackward(out, { q, k: q, v: q, out, lse }, { signal }),
+    () => mergeAttentionStates([{ out, lse }], { signal }),
+    () => quantize(q, 'float8_e4m3', { signal }),
+    () => q.to('float16', { signal }),
+  ]) {
+    expect(enqueue).toThrow(aborted);
+  }
+  for (const read of [
+    () => out.data({ signal }),
+    () => out.take({ signal }),
+    () => out.toFloat32({ signal }),
+  ]) {
+    await expect(read()).rejects.toEqual(aborted);
+  }
+  expect(out.disposed).toBe(false); // a refused take() takes nothing
+  expect(await out.toFloat32({ signal: new AbortController().signal })).toHaveLength(out.size);
+});
+
+test('what runs and what waits stops; what was called without the signal does not', async () => {
+  const controller = new AbortController();
+  const running = busy(controller.signal);
+  const q = small();
+  const waiting = flashAttention(q, q, q, { signal: controller.signal });
+  const reader = flashAttention(waiting, q, q);
+  const bystander = flashAttention(q, q, q);
+  controller.abort();
+  expect(await codeOf(waiting.data())).toBe('ERR_ABORTED');
+  expect(await codeOf(reader.data())).toBe('ERR_ABORTED'); // it has nothing to read
+  expect(await codeOf(running.data())).toBe('ERR_ABORTED');
+  expect(await codeOf(bystander.data())).toBe('none');
+});
+
+test('an aborted read rejects without waiting for its turn', async () => {
+  const held = new AbortController();
+  const long = busy(held.signal);
+  const controller = new AbortController();
+  const q = small();
+  const reads = [q.data({ signal: controller.signal }), q.take({ signal: controller.signal })];
+  const codes = reads.map(codeOf);
+  controller.abort();
+  expect(await Promise.all(codes)).toEqual(['ERR_ABORTED', 'ERR_ABORTED']);
+  held.abort();
+  expect(await codeOf(long.data())).toBe('ERR_ABORTED');
+});
+
+test('work whose results are all disposed is dropped; what others read is done', async () => {
+  const controller = new AbortController();
+  busy(controller.signal);
+  const q = small();
+  const dropped = flashAttention(q, q, q);
+  const read = flashAttention(q, q, q);
+  const result = flashAttention(read, q, q);
+  dropped.dispose();
+  read.dispose();
+  controller.abort();
+  const values = await result.toFloat32();
+  const expected = await flashAttention(flashAttention(q, q, q), q, q).toFloat32();
+  expect(values).toEqual(expected);
+  await synchronize();
+});
+
+test('a signal that is none, and options with anything else, are refused', async () => {
+  const q = small();
+  const signal = {} as AbortSignal;
+  expect(() => flashAttention(q, q, q, { signal })).toThrow(
+    expect.objectContaining({ code: 'ERR_TYPE', argument: 'options.signal' }),
+  );
+  expect(await codeOf(q.data({ signal }))).toBe('ERR_TYPE');
+  expect(await codeOf(q.data({ dtype: 'float32' } as object))).toBe('ERR_OPTION');
+  expect(await codeOf(q.data(1 as never))).toBe('ERR_TYPE');
+});
+
+test('timeOnDevice rejects with what the work has thrown', async () => {
+  const mine = new Error('mine');
+  await expect(
+    timeOnDevice(() => {
+      throw mine;
+    }),
+  ).rejects.toBe(mine);
+});
+
+test('the class of errors prints under its own name', () => {
+  const error = (() => {
+    try {
+      return zeros([-1]);
+    } catch (thrown) {
+      return thrown as FlashAttentionError;
+    }
+  })();
+  expect(inspect(error)).toMatch(/^FlashAttentionError: Expected shape/);
+  expect((error as FlashAttentionError).constructor.name).toBe('FlashAttentionError');
+});
