@@ -155,50 +155,44 @@ describe.each(testedDTypes)('%s', (dtype) => {
 });
 
 describe.each(testedDTypes)('gradients, %s', (dtype) => {
-  testOnCpu.each([1e3, 1e4, 1e5, 1e6, 3e7])(
-    'two keys, one ahead by a logit of %d',
-    async (logit) => {
-      for (const seqlenQ of [1, 3, 65]) {
-        const shape = { batch: 1, seqlenQ, seqlenK: 2, heads: 1, headDim: 64 };
-        const random = randomProblem(shape, {}, 1, dtype);
-        const first = Float32Array.from(random.q).subarray(0, 64);
-        const q = Float32Array.from({ length: seqlenQ * 64 }, (_, at) => first[at % 64]);
-        const size = first.reduce((sum, x) => sum + x * x, 0);
-        const round = rounding[dtype];
-        const k = Float32Array.from({ length: 128 }, (_, at) =>
-          round((first[at % 64] * logit * 8) / size / (at < 64 ? 1 : 2)),
-        );
-        if (k.some((x) => !Number.isFinite(x))) continue; // beyond float16
-        const dOut = new Float32Array(seqlenQ * 64).fill(1);
-        const { dv } = await flashGradients({ ...random, q, k }, dOut, {}, dtype);
-        const want = Float32Array.from({ length: 128 }, (_, at) => (at < 64 ? seqlenQ : 0));
-        expect(maxError(dv, want)).toBeLessThanOrEqual(seqlenQ * 1e-5);
-      }
-    },
-  );
+  test.each([1e3, 1e4, 1e5, 1e6, 3e7])('two keys, one ahead by a logit of %d', async (logit) => {
+    for (const seqlenQ of [1, 3, 65]) {
+      const shape = { batch: 1, seqlenQ, seqlenK: 2, heads: 1, headDim: 64 };
+      const random = randomProblem(shape, {}, 1, dtype);
+      const first = Float32Array.from(random.q).subarray(0, 64);
+      const q = Float32Array.from({ length: seqlenQ * 64 }, (_, at) => first[at % 64]);
+      const size = first.reduce((sum, x) => sum + x * x, 0);
+      const round = rounding[dtype];
+      const k = Float32Array.from({ length: 128 }, (_, at) =>
+        round((first[at % 64] * logit * 8) / size / (at < 64 ? 1 : 2)),
+      );
+      if (k.some((x) => !Number.isFinite(x))) continue; // beyond float16
+      const dOut = new Float32Array(seqlenQ * 64).fill(1);
+      const { dv } = await flashGradients({ ...random, q, k }, dOut, {}, dtype);
+      const want = Float32Array.from({ length: 128 }, (_, at) => (at < 64 ? seqlenQ : 0));
+      expect(maxError(dv, want)).toBeLessThanOrEqual(seqlenQ * 1e-5);
+    }
+  });
 
-  testOnCpu.each([-1e9, LOWEST, 1e9, -LOWEST])(
-    'a row at %d throughout: a third each',
-    async (low) => {
-      for (const seqlenQ of [1, 3, 20]) {
-        const shape = { batch: 1, seqlenQ, seqlenK: 3, heads: 1, headDim: 8 };
-        const mask = { data: Float32Array.of(low), shape: [1, 1] };
-        const problem = randomProblem(shape, { mask }, 1, dtype);
-        const dOut = new Float32Array(seqlenQ * 8).fill(1);
-        const { dv } = await flashGradients(problem, dOut, { mask }, dtype);
-        const tolerance = dtype === 'float32' ? 1e-5 : 3e-2;
-        const third = new Float32Array(24).fill(seqlenQ / 3);
-        expect(maxError(dv, third)).toBeLessThanOrEqual(tolerance);
-        const sinks = [low];
-        const shared = await flashGradients({ ...problem, sinks }, dOut, { mask, sinks }, dtype);
-        const quarter = new Float32Array(24).fill(seqlenQ / 4);
-        expect(maxError(shared.dv, quarter)).toBeLessThanOrEqual(tolerance);
-        // -P(sink) dO . out, and out is a quarter of the sum of the values.
-        const sum = Array.from(problem.v).reduce((all, x) => all + x, 0);
-        expect(maxError(shared.dSinks ?? [], [(-seqlenQ * sum) / 16])).toBeLessThan(tolerance * 4);
-      }
-    },
-  );
+  test.each([-1e9, LOWEST, 1e9, -LOWEST])('a row at %d throughout: a third each', async (low) => {
+    for (const seqlenQ of [1, 3, 20]) {
+      const shape = { batch: 1, seqlenQ, seqlenK: 3, heads: 1, headDim: 8 };
+      const mask = { data: Float32Array.of(low), shape: [1, 1] };
+      const problem = randomProblem(shape, { mask }, 1, dtype);
+      const dOut = new Float32Array(seqlenQ * 8).fill(1);
+      const { dv } = await flashGradients(problem, dOut, { mask }, dtype);
+      const tolerance = dtype === 'float32' ? 1e-5 : 3e-2;
+      const third = new Float32Array(24).fill(seqlenQ / 3);
+      expect(maxError(dv, third)).toBeLessThanOrEqual(tolerance);
+      const sinks = [low];
+      const shared = await flashGradients({ ...problem, sinks }, dOut, { mask, sinks }, dtype);
+      const quarter = new Float32Array(24).fill(seqlenQ / 4);
+      expect(maxError(shared.dv, quarter)).toBeLessThanOrEqual(tolerance);
+      // -P(sink) dO . out, and out is a quarter of the sum of the values.
+      const sum = Array.from(problem.v).reduce((all, x) => all + x, 0);
+      expect(maxError(shared.dSinks ?? [], [(-seqlenQ * sum) / 16])).toBeLessThan(tolerance * 4);
+    }
+  });
 
   const rows: Record<string, GradientOptions> = {
     alone: {},
@@ -210,7 +204,7 @@ describe.each(testedDTypes)('gradients, %s', (dtype) => {
     'with lengths': { seqlensK: [110, 60] },
     deterministic: { deterministic: true },
   };
-  testOnCpu.each(Object.entries(rows))('rows of any score side by side, %s', async (_, given) => {
+  test.each(Object.entries(rows))('rows of any score side by side, %s', async (_, given) => {
     for (const [seqlenQ, all] of [
       [3, [0, 1e4, -1e9]],
       [3, [1e6, LOWEST, 3e38]],

@@ -136,8 +136,17 @@ export async function expectGradientsOf(
   { deterministic, ...options }: GradientOptions = {},
   { dtype = 'float32' as FloatDType, seed = 1, mostRows = Infinity } = {},
 ): Promise<void> {
-  const { problem, rowsOfDOut, dOut, whole } = differentiated(given, { dtype, seed, mostRows });
-  const actual = await flashGradients(problem, dOut, { ...options, deterministic }, dtype);
+  const of = differentiated(given, { dtype, seed, mostRows });
+  const actual = await flashGradients(of.problem, of.dOut, { ...options, deterministic }, dtype);
+  compareGradients(actual, of, dtype);
+}
+
+/** Each within the tolerance. */
+export function compareGradients(
+  actual: { readonly [name in GradientName]?: Numbers },
+  { problem, rowsOfDOut, whole }: Omit<Differentiated, 'dOut'>,
+  dtype: FloatDType,
+): void {
   const exact = whole(standardAttentionBackward(problem, rowsOfDOut));
   const standard = whole(standardAttentionBackward(problem, rowsOfDOut, { precision: dtype }));
   let ofRoundedOut: ReferenceGradients | undefined;
