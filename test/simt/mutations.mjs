@@ -11,6 +11,7 @@ const backward = 'cuda/sm80/backward.h';
 const walk = 'cuda/device/backward_walk.h';
 const derivative = 'cuda/device/differentiate.h';
 const combine = 'cuda/elementwise/combine.cu';
+const extreme = 'cuda/elementwise/extreme_rows.cu';
 const result = 'cuda/device/row_result.h';
 const softmax = 'cuda/device/softmax.h';
 const naturalRow = 'cuda/device/natural_row.h';
@@ -528,8 +529,75 @@ export const mutations = [
     [
       'sink gradient with the wrong sign',
       'cuda/elementwise/delta.cu',
-      'sum -= ptx::exp2_approx',
-      'sum += ptx::exp2_approx',
+      'sum -= ptx::exp2_approx(sink * kLog2E',
+      'sum += ptx::exp2_approx(sink * kLog2E',
+    ],
+    // Extreme rows.
+    [
+      'a tile loaded while warps are at the one before',
+      extreme,
+      'ptx::sync_block();  // all are done with the tile before',
+      '// all are done with the tile before',
+    ],
+    [
+      'a tile used before it is loaded',
+      extreme,
+      '      ptx::sync_block();\n      Pair pair',
+      '      Pair pair',
+    ],
+    [
+      'outer rows loaded while warps are at those before',
+      extreme,
+      'ptx::sync_block();  // all are done with the outer rows',
+      '// all are done with the outer rows',
+    ],
+    [
+      'extreme rows differentiated twice',
+      'cuda/elementwise/delta.cu',
+      'extreme || lse == -kInfinity ?',
+      'lse == -kInfinity ?',
+    ],
+    [
+      'extreme rows not found',
+      'cuda/elementwise/delta.cu',
+      'if (extreme) ptx::atomic_or(p.extreme.found, 1);',
+      '',
+    ],
+    [
+      'sink gradient lacks the extreme rows',
+      'cuda/elementwise/delta.cu',
+      'row.rcp_sum * row.delta',
+      '0.f',
+    ],
+    [
+      'the sink left out of the sum of an extreme row',
+      extreme,
+      'if (sink != -kInfinity) add(sink, 0);',
+      '',
+    ],
+    [
+      'sums of an extreme row keep an earlier maximum',
+      extreme,
+      'rescale(fmaxf(maximum, score));',
+      'maximum = fmaxf(maximum, score);',
+    ],
+    [
+      'dropout left out of dP of an extreme row',
+      extreme,
+      'pair.dweight = pair.kept * dot',
+      'pair.dweight = dot',
+    ],
+    [
+      'dropout left out of P of an extreme row',
+      extreme,
+      '{weight * pair.kept, weight',
+      '{weight, weight',
+    ],
+    [
+      'gradients of extreme rows replace those of others',
+      extreme,
+      'kAdd ? ptx::to_float(ptx::ldg(row + c)) : 0.f',
+      '0.f',
     ],
   ]),
   ...of('forward_sm90', forwardSm90),

@@ -25,6 +25,14 @@ struct BackwardBlock {
     outer0 = (Traits::kKeys ? tile : tiles - 1 - tile) * Traits::kOuter;
     head = p.columns.remainder(rest);
     batch = p.columns.quotient(rest);
+    locate(p);
+  }
+  PTX_FN BackwardBlock(const BackwardParams& p, int of_batch, int of_head, int tile)
+      : batch(of_batch), head(of_head), outer0(tile * Traits::kOuter) {
+    locate(p);
+  }
+
+  PTX_FN void locate(const BackwardParams& p) {
     sequence = locate_sequence(p.attention, batch);
     window = window_of(p.attention, sequence);
   }

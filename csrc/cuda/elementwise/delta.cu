@@ -62,24 +62,32 @@ __global__ void __launch_bounds__(kThreads)
   for (int step = kLanesPerRow / 2; step > 0; step /= 2) delta += ptx::shfl_xor(delta, step);
   if (lane != 0 || row >= rows) return;
   const float lse = ptx::ldg(a.lse.data + batch * a.lse.batch + head * a.lse.head + i * a.lse.row);
-  ptx::stg<RowState>(p.states + row, {lse == -kInfinity ? kInfinity : lse * kLog2E, delta});
+  const bool extreme = is_extreme(p, lse);
+  if (extreme) ptx::atomic_or(p.extreme.found, 1);
+  ptx::stg<RowState>(p.states + row,
+                     {extreme || lse == -kInfinity ? kInfinity : lse * kLog2E, delta});
 }
 
 /** A block sums one head. */
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     sink_gradient_kernel(const __grid_constant__ BackwardParams p) {
   PTX_SHARED(float, sums, kThreads);
   const AttentionParams& a = p.attention;
   const int head = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
-  const float sink = kLog2E * load_float(a.sinks, a.sinks_dtype, head * a.sinks_head);
+  const float sink = load_float(a.sinks, a.sinks_dtype, head * a.sinks_head);
   float sum = 0;
   for (int batch = 0; batch < a.batch; ++batch) {
     const SequenceRows s = locate_sequence(a, batch);
-    const RowState* const states =
-        p.states + (int64_t{s.q_batch} * a.heads + head) * p.q_rows + s.q_begin;
+    const int64_t first = (int64_t{s.q_batch} * a.heads + head) * p.q_rows + s.q_begin;
     for (int i = thread; i < s.seqlen_q; i += kThreads) {
-      const RowState state = ptx::ldg(states + i);
-      if (state.lse != kInfinity) sum -= ptx::exp2_approx(sink - state.lse) * state.delta;
+      const RowState state = ptx::ldg(p.states + first + i);
+      if (state.lse != kInfinity) {
+        sum -= ptx::exp2_approx(sink * kLog2E - state.lse) * state.delta;
+      } else if (is_extreme(p, ptx::ldg(a.lse.data + s.q_batch * a.lse.batch + head * a.lse.head +
+                                        (s.q_begin + i) * a.lse.row))) {
+        const ExtremeRow row = ptx::ldg(p.extreme.rows + first + i);
+        sum -= ptx::exp2_approx((sink - row.maximum) * kLog2E) * row.rcp_sum * row.delta;
+      }
     }
   }
   const auto slot = [&](int of) { return sums + static_cast<uint32_t>(of) * 4u; };

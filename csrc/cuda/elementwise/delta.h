@@ -7,12 +7,12 @@
 
 namespace fa::cuda {
 
-/** Enqueues params.states: lse and delta of every query row. */
+/** Enqueues params.states, lse and delta of every query row, and params.extreme.found. */
 void compute_row_states(const BackwardParams& params, DType dtype, const Queue& queue);
 
 /**
  * Enqueues params.dsinks: a sink is a key whose value is zero, so d(sink) = -sum over rows of
- * P(sink) delta. Sums in a fixed order.
+ * P(sink) delta. Sums in a fixed order. After differentiate_extreme_rows.
  */
 void compute_sink_gradients(const BackwardParams& params, const Queue& queue);
 

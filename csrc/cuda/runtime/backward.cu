@@ -8,6 +8,7 @@
 #include "cuda/base/scratch.h"
 #include "cuda/elementwise/convert.h"
 #include "cuda/elementwise/delta.h"
+#include "cuda/elementwise/extreme_rows.h"
 #include "cuda/elementwise/fill.h"
 #include "cuda/runtime/backward.h"
 #include "cuda/runtime/backward_plan.h"
@@ -166,12 +167,18 @@ void attention_backward(const AttentionProblem& problem, const AttentionGradient
   Scratch scratch(queue);
   p.states =
       scratch.take_array<RowState>(static_cast<size_t>(q.shape[0] * q.shape[1] * q.shape[2]));
+  View found = contiguous_view(nullptr, DType::kInt32, {1});
+  found.data = p.extreme.found = scratch.take_array<int>(1);
+  fill_zero(found, queue);
+  p.extreme.rows =
+      scratch.take_array<ExtremeRow>(static_cast<size_t>(q.shape[0] * q.shape[1] * q.shape[2]));
+  p.extreme.least_lse = least_extreme_lse(q.dtype);
   compute_row_states(p, q.dtype, queue);
+  if (problem.max_seqlen_k > 0)
+    (plan.sm90 ? differentiate_on_sm90 : differentiate_on_sm80)(problem, gradients, plan, p,
+                                                                scratch, queue);
+  differentiate_extreme_rows(p, q.dtype, queue);
   if (gradients.dsinks.present()) compute_sink_gradients(p, queue);
-  if (problem.max_seqlen_k == 0) return;
-
-  (plan.sm90 ? differentiate_on_sm90 : differentiate_on_sm80)(problem, gradients, plan, p, scratch,
-                                                              queue);
 }
 
 }  // namespace fa::cuda

@@ -93,8 +93,8 @@ AttentionPlan plan_gradients(const AttentionProblem& p, const AttentionGradients
   plan.stages = sm90::kBackwardStages;
   plan.work_items = ceil_div(p.max_seqlen_k, tile.keys) * p.kv_heads() * p.batch();
   plan.shared_bytes = sm90::backward_shared_bytes(tile);
-  plan.scratch_bytes =
-      backward.sum_size(p) * 4 + p.q.shape[0] * p.q.shape[1] * p.heads() * kRowStateBytes;
+  plan.scratch_bytes = backward.sum_size(p) * 4 + p.q.shape[0] * p.q.shape[1] * p.heads() *
+                                                      (kRowStateBytes + kExtremeRowBytes);
 
   const double element = static_cast<double>(dtype_size(p.q.dtype));
   const double dim = static_cast<double>(p.head_dim()), dim_v = static_cast<double>(p.head_dim_v());

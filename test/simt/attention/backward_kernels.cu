@@ -1,6 +1,7 @@
 // The backward kernels that the cases use: the narrowest tile of float16 and float32, width 128 of
 // bfloat16, and the tile of float32 that has one stage and one buffer.
 #include "cuda/elementwise/delta.cu"
+#include "cuda/elementwise/extreme_rows.cu"
 #include "cuda/sm80/backward.h"
 
 namespace fa::cuda::sm80 {

@@ -186,6 +186,13 @@ std::vector<Spec> backward_cases() {
     s.seqlen_q = 100;
     s.heads = s.kv_heads = 1;
   });
+  add("extreme rows, sinks, dropout", [](Spec& s) {
+    s.bias = s.far_rows = s.sinks = s.causal = true;
+    s.dropout = 0.25;
+    s.kv_heads = 1;
+    s.seqlen_q = 40;
+    s.seqlen_k = 70;
+  });
   add("rows that are not aligned", [](Spec& s) {
     s.head_dim = 37;
     s.head_dim_v = 51;

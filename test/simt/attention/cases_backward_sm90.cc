@@ -116,6 +116,12 @@ std::vector<Spec> backward_sm90_cases() {
     s.heads = s.kv_heads = 2;
     s.seqlen_k = 180;
   });
+  add("extreme rows, softcap", [](Spec& s) {
+    s.bias = s.far_rows = s.causal = true;
+    s.softcap = 8;
+    s.seqlen_q = 70;
+    s.seqlen_k = 150;
+  });
   add("block mask, sink tokens", [](Spec& s) {
     s.block_mask = true;
     s.sink_tokens = 5;

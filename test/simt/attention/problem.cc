@@ -216,7 +216,8 @@ void Problem::make_options(uint64_t seed) {
       const bool hidden = uniform(random) < 0.2;
       // Large: e to the power of a score that no lse was taken from, a row's beyond the end, would
       // be infinite.
-      const double bias = round_to(s.dtype, 128 + uniform(random));
+      const bool far = s.far_rows && at / keys % rows % 3 == 0;
+      const double bias = round_to(s.dtype, (far ? 1024 : 128) + uniform(random));
       bias_.push_back(hidden ? -std::numeric_limits<double>::infinity() : s.bias ? bias : 0);
       write_element(p.mask, at, s.bias ? bias_.back() : !hidden);
     }
@@ -225,7 +226,7 @@ void Problem::make_options(uint64_t seed) {
     p.sinks = allocate(DType::kFloat32, {heads});
     gradients.dsinks = allocate(DType::kFloat32, {heads});
     for (int h = 0; h < s.heads; ++h) {
-      sinks.push_back(-5.0 + h);
+      sinks.push_back(s.far_rows && h == 1 ? 1028 : -5.0 + h);
       write_element(p.sinks, h, sinks.back());
     }
   }

@@ -33,6 +33,7 @@ struct Spec {
   bool poison_last = false;                    // the last sequence of the batch is all NaN
   bool extreme_scores = false;                 // of two queries, beyond base 2's range; bfloat16
   bool deterministic = true;                   // backward
+  bool far_rows = false;  // with bias: every third query's is large enough to make it extreme
   // The first columns of all keys are one number, so that theirs of dQ are sums which cancel
   // (derivatives of a row's scores add up to 0): what is left is rounding, and its bits tell the
   // order of the additions.
