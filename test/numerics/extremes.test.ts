@@ -9,7 +9,6 @@ import {
   type ReferenceShape,
   standardAttention,
 } from '../../lib/reference/index.js';
-import { testOnCpu } from '../support/device.js';
 import { expectGradientsOf, flashGradients, type GradientOptions } from '../support/gradients.js';
 import {
   attentionOptions,
