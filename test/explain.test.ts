@@ -135,7 +135,7 @@ test('counts what one by one would be counted', () => {
           tilesPartial: counts.partial,
           tilesSkipped: counts.skipped,
         });
-        const merged = plan.numSplits > 1 ? 2 * plan.numSplits * rows * (8 + 1) * 4 : 0;
+        const merged = plan.numSplits > 1 ? 2 * plan.numSplits * rows * (8 + 2) * 4 : 0;
         expect(plan.bytes).toBe(2 * (rows + keysRead) * 8 * 4 + merged);
       },
     ),

@@ -125,6 +125,7 @@ describe('views', () => {
       tensors: before.tensors + 2,
       storages: before.storages + 1,
       bytes: memory().bytes,
+      scratch: 0,
     });
     t.dispose();
     expect(row.disposed).toBe(false);

@@ -81,6 +81,7 @@ Napi::Value plan(const Napi::CallbackInfo& info) {
   result.Set("standardMemory", plan.standard_memory);
   result.Set("sharedBytes", static_cast<double>(plan.shared_bytes));
   result.Set("scratchBytes", static_cast<double>(plan.scratch_bytes));
+  result.Set("backwardScratchBytes", static_cast<double>(plan.backward_scratch_bytes));
   return result;
 }
 

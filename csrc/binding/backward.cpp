@@ -24,15 +24,15 @@ Napi::Value attention_backward(const Napi::CallbackInfo& info) {
     storages.writes.push_back(tensor.storage);
     return tensor;
   };
-  const auto gradient_of = [&](const View& input, const char* name, View& gradient) {
-    const Sizes shape = shape_of(with_public_axes(input, forward.layout));
+  const auto gradient_of = [&](const View& input, Layout layout, const char* name, View& gradient) {
+    const Sizes shape = shape_of(with_public_axes(input, layout));
     TensorRef tensor = allocate(NewTensor(name, input.dtype, shape, "q"));
-    gradient = logical(tensor.view, forward.layout);
+    gradient = logical(tensor.view, layout);
     return tensor;
   };
-  TensorRef dq = gradient_of(forward.problem.q, "dq", gradients.dq);
-  TensorRef dk = gradient_of(forward.problem.k, "dk", gradients.dk);
-  TensorRef dv = gradient_of(forward.problem.v, "dv", gradients.dv);
+  TensorRef dq = gradient_of(forward.problem.q, forward.layout, "dq", gradients.dq);
+  TensorRef dk = gradient_of(forward.problem.k, forward.key_layout, "dk", gradients.dk);
+  TensorRef dv = gradient_of(forward.problem.v, forward.key_layout, "dv", gradients.dv);
   TensorRef dsinks;
   if (forward.problem.sinks.present()) {
     const Sizes shape{1, {forward.problem.heads()}};

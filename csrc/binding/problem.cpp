@@ -22,19 +22,22 @@ class Reader {
       : args_(args), call_(call), problem_(call.problem) {}
 
   void read() {
-    call_.layout = to_layout(get("layout"));
+    const Layout batched = to_layout(get("layout"));
     call_.return_lse = to_boolean(get("returnLse"), "returnLse");
     index("cuSeqlensQ", [](AttentionProblem& p) -> View& { return p.cu_seqlens_q; });
     index("cuSeqlensK", [](AttentionProblem& p) -> View& { return p.cu_seqlens_k; });
     index("pageTable", [](AttentionProblem& p) -> View& { return p.page_table; });
     index("seqlensK", [](AttentionProblem& p) -> View& { return p.seqlens_k; });
-    const bool varlen = problem_.cu_seqlens_q.present() || problem_.cu_seqlens_k.present();
-    if (varlen) call_.layout = Layout::kPacked;
-    const Layout keys = problem_.paged() && !varlen ? Layout::kBshd : call_.layout;
-    problem_.q = sequences("q", call_.layout);
-    problem_.k = sequences("k", keys);
-    problem_.v = sequences("v", keys);
-    read_lengths(varlen);
+    index("firstPositions", [](AttentionProblem& p) -> View& { return p.first_positions; });
+    const bool packed_queries = problem_.packed_queries();
+    const bool packed_keys = problem_.cu_seqlens_k.present();
+    call_.layout = packed_queries ? Layout::kPacked : batched;
+    call_.key_layout = packed_keys ? Layout::kPacked : problem_.paged() ? Layout::kBshd : batched;
+    problem_.q = sequences("q", call_.layout, packed_keys ? "cuSeqlensQ" : nullptr);
+    problem_.k = sequences("k", call_.key_layout,
+                           packed_queries && !problem_.paged() ? "cuSeqlensK" : nullptr);
+    problem_.v = sequences("v", call_.key_layout);
+    read_lengths();
     read_scales();
     read_modifiers();
     read_masks();
@@ -44,7 +47,7 @@ class Reader {
     problem_.out = sequences("out", call_.layout);
     gradients.dout = sequences("dOut", call_.layout);
     problem_.lse = checked_lse_axes(tensor("lse", false), call_.layout);
-    gradients.deterministic = to_boolean(get("deterministic"), "deterministic");
+    problem_.deterministic = to_boolean(get("deterministic"), "deterministic");
   }
 
  private:
@@ -71,26 +74,35 @@ class Reader {
     if (field(problem_).present()) call_.indices.push_back({field, call_.inputs.back()});
   }
 
-  /** q, k, v, out or dOut with the axes [batch, seqlen, heads, dim]. */
-  View sequences(const char* name, Layout layout) {
-    return checked_axes(tensor(name, false), layout, name);
+  /**
+   * q, k, v, out or dOut with the axes [batch, seqlen, heads, dim]. `offsets` is what a tensor that
+   * seems packed lacks.
+   */
+  View sequences(const char* name, Layout layout, const char* offsets = nullptr) {
+    const View view = tensor(name, false);
+    if (layout != Layout::kPacked && offsets != nullptr && view.rank == 3) {
+      refuse(ErrorCode::kOption, offsets, "given with " + quoted(name) + " of 3 axes", "none");
+    }
+    return checked_axes(view, layout, name);
   }
 
-  void read_lengths(bool varlen) {
+  void read_lengths() {
     problem_.max_seqlen_q = problem_.q.shape[1];
     problem_.max_seqlen_k = problem_.k.shape[1];
-    call_.longest_q_given = read_longest("maxSeqlenQ", varlen, problem_.max_seqlen_q);
-    call_.longest_k_given = read_longest("maxSeqlenK", varlen, problem_.max_seqlen_k);
+    call_.longest_q_given =
+        read_longest("maxSeqlenQ", problem_.packed_queries(), problem_.max_seqlen_q);
+    call_.longest_k_given =
+        read_longest("maxSeqlenK", problem_.packed_keys(), problem_.max_seqlen_k);
     if (!problem_.paged()) return;
     // What overflows is longer than any table may be: `validate` refuses it.
     __builtin_mul_overflow(problem_.page_table.shape[1], problem_.k.shape[1],
                            &problem_.max_seqlen_k);
   }
 
-  bool read_longest(const char* name, bool varlen, int64_t& longest) {
+  bool read_longest(const char* name, bool packed, int64_t& longest) {
     const Napi::Value value = get(name);
     if (value.IsUndefined()) return false;
-    if (!varlen) {
+    if (!packed) {
       refuse(ErrorCode::kOption, name, "absent without `cuSeqlensQ` and `cuSeqlensK`",
              shown(value));
     }
@@ -246,10 +258,10 @@ HostProblem check_indices(AttentionCall& call) {
     view = readable(view, index.storage, *call.stream, host.held);
   }
   AttentionProblem& problem = host.problem;
-  if (problem.varlen()) {
-    if (!call.longest_q_given) problem.max_seqlen_q = longest(problem.cu_seqlens_q);
-    if (!call.longest_k_given) problem.max_seqlen_k = longest(problem.cu_seqlens_k);
-  }
+  if (problem.packed_queries() && !call.longest_q_given)
+    problem.max_seqlen_q = longest(problem.cu_seqlens_q);
+  if (problem.packed_keys() && !call.longest_k_given)
+    problem.max_seqlen_k = longest(problem.cu_seqlens_k);
   validate_contents(problem);
   call.problem.max_seqlen_q = problem.max_seqlen_q;
   call.problem.max_seqlen_k = problem.max_seqlen_k;

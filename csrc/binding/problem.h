@@ -22,7 +22,8 @@ struct AttentionCall {
   Stream* stream = nullptr;
   std::vector<std::shared_ptr<Storage>> inputs;
   std::vector<Index> indices;
-  Layout layout = Layout::kBshd;  // of q and out; of k and v too unless they are pages
+  Layout layout = Layout::kBshd;      // of q and out
+  Layout key_layout = Layout::kBshd;  // of k and v
   bool return_lse = false;
   bool longest_q_given = false;  // varlen: maxSeqlenQ was, so problem.max_seqlen_q is not the total
   bool longest_k_given = false;

@@ -4,6 +4,7 @@
 #include "binding/new_tensor.h"
 #include "binding/tensor_handle.h"
 #include "core/transfer.h"
+#include "cpu/scratch.h"
 
 namespace fa::binding {
 
@@ -149,6 +150,7 @@ Napi::Value memory(const Napi::CallbackInfo& call) {
   result.Set("tensors", static_cast<double>(ledger.tensors()));
   result.Set("storages", static_cast<double>(ledger.storages()));
   result.Set("bytes", static_cast<double>(ledger.bytes()));
+  result.Set("scratch", static_cast<double>(cpu::scratch_in_use()));
   return result;
 }
 

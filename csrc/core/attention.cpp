@@ -13,19 +13,24 @@ int32_t int32_at(const View& view, int64_t i) { return int32_data(view)[i * view
 }  // namespace
 
 Sequence sequence(const AttentionProblem& problem, int64_t batch) {
-  Sequence s{};
-  if (problem.varlen()) {
+  Sequence s{.q_batch = batch,
+             .seqlen_q = problem.q.shape[1],
+             .k_batch = batch,
+             .seqlen_k = problem.max_seqlen_k};
+  if (problem.packed_queries()) {
+    s.q_batch = 0;
     s.q_begin = int32_at(problem.cu_seqlens_q, batch);
     s.seqlen_q = int32_at(problem.cu_seqlens_q, batch + 1) - s.q_begin;
+  }
+  if (problem.packed_keys()) {
+    s.k_batch = 0;
     s.k_begin = int32_at(problem.cu_seqlens_k, batch);
     s.seqlen_k = int32_at(problem.cu_seqlens_k, batch + 1) - s.k_begin;
-    return s;
+  } else if (problem.seqlens_k.present()) {
+    s.seqlen_k = int32_at(problem.seqlens_k, batch);
   }
-  s.q_batch = batch;
-  s.k_batch = batch;
-  s.seqlen_q = problem.q.shape[1];
-  s.seqlen_k =
-      problem.seqlens_k.present() ? int32_at(problem.seqlens_k, batch) : problem.max_seqlen_k;
+  s.first_position = problem.first_positions.present() ? int32_at(problem.first_positions, batch)
+                                                       : s.seqlen_k - s.seqlen_q;
   return s;
 }
 

@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <string>
 
+#include "core/mask.h"
 #include "core/view.h"
 
 namespace fa {
@@ -18,8 +19,7 @@ constexpr int64_t kUnbounded = int64_t{1} << 60;
 
 constexpr int64_t kMaxHeadDim = 576;
 
-/** Positions are int32 in kernels. */
-constexpr int64_t kMaxSeqlen = (int64_t{1} << 30) - 1;
+constexpr int64_t kMaxSeqlen = kMaxPosition;
 
 /** A block mask's length that is not known. */
 constexpr int64_t kAnySeqlen = -1;
@@ -49,16 +49,22 @@ struct Dropout {
   uint64_t offset = 0;
 };
 
+/** How the queries of the sequences lie: by themselves, or one after the other. */
+enum class QueryLayout { kBatched, kPacked };
+/** Likewise the keys and values; or in pages that a table lists. */
+enum class KeyLayout { kBatched, kPacked, kPaged };
+
 struct AttentionProblem {
-  // Logical axis order is always [batch, seqlen, heads, dim], whatever the strides say.
-  //   dense   q [B, Sq, H, D]       k [B, Sk, Hkv, D]               v [B, Sk, Hkv, Dv]
-  //   varlen  q [1, totalQ, H, D]   k [1, totalK, Hkv, D]           v [1, totalK, Hkv, Dv]
-  //           + cu_seqlens_q, cu_seqlens_k
-  //   paged   q [B, Sq, H, D]       k [pages, pageSize, Hkv, D]     v [pages, pageSize, Hkv, Dv]
-  //           + page_table, seqlens_k
+  // Logical axis order is always [batch, seqlen, heads, dim], whatever the strides say. Queries and
+  // keys lie independently of each other (v is like k):
+  //   q batched  [B, Sq, H, D]
+  //     packed   [1, totalQ, H, D], cu_seqlens_q
+  //   k batched  [B, Sk, Hkv, D], seqlens_k optional
+  //     packed   [1, totalK, Hkv, D], cu_seqlens_k
+  //     paged    [pages, pageSize, Hkv, D], page_table, seqlens_k
   View q, k, v;
   View out;  // like q, with dim Dv, of out_dtype()
-  // float32, natural log: dense and paged [B, H, Sq], varlen [1, H, totalQ]; absent when not wanted
+  // float32, natural log: [B, H, Sq], or [1, H, totalQ] of packed queries; absent when not wanted
   View lse;
 
   // float8_e4m3 only: what an element is multiplied by. Strides may be 0, where one scale stands
@@ -67,12 +73,13 @@ struct AttentionProblem {
   View k_scale;  // float32 [B, Hkv, ceil(Sk / kScaleTokens)]
   View v_scale;  // float32 [B, Hkv]
 
-  View cu_seqlens_q;         // int32 [batch + 1], varlen only
-  View cu_seqlens_k;         // int32 [batch + 1], varlen only
-  View page_table;           // int32 [batch, pagesPerSequence], paged only
-  View seqlens_k;            // int32 [batch]: dense (optional) and paged (required)
-  int64_t max_seqlen_q = 0;  // varlen: upper bound of any sequence's length; else Sq
-  int64_t max_seqlen_k = 0;  // varlen: likewise; dense Sk; paged pagesPerSequence * pageSize
+  View cu_seqlens_q;         // int32 [batch + 1]: packed queries
+  View cu_seqlens_k;         // int32 [batch + 1]: packed keys
+  View page_table;           // int32 [batch, pagesPerSequence]: paged keys
+  View seqlens_k;            // int32 [batch]: of batched keys (optional) or paged ones (required)
+  View first_positions;      // int32 [batch]: where query 0 stands among the keys; optional
+  int64_t max_seqlen_q = 0;  // Sq; packed: upper bound of any sequence's length
+  int64_t max_seqlen_k = 0;  // Sk; packed: likewise; paged: pagesPerSequence * pageSize
 
   float scale = 1;
   int64_t window_left = kUnbounded;  // causal caps window_right at 0
@@ -84,8 +91,17 @@ struct AttentionProblem {
   BlockMaskView block_mask;
   View sinks;  // float32/float16/bfloat16 [H]
   Dropout dropout;
-  int num_splits = 0;  // 0: chosen by the device
+  int num_splits = 0;          // 0: chosen by the device
+  bool deterministic = false;  // gradients: the same bits for any number of threads
 
+  QueryLayout query_layout() const {
+    return cu_seqlens_q.present() ? QueryLayout::kPacked : QueryLayout::kBatched;
+  }
+  KeyLayout key_layout() const {
+    return page_table.present()     ? KeyLayout::kPaged
+           : cu_seqlens_k.present() ? KeyLayout::kPacked
+                                    : KeyLayout::kBatched;
+  }
   int64_t batch() const { return cu_seqlens_q.present() ? cu_seqlens_q.shape[0] - 1 : q.shape[0]; }
   int64_t heads() const { return q.shape[2]; }
   int64_t kv_heads() const { return k.shape[2]; }
@@ -94,8 +110,11 @@ struct AttentionProblem {
   int64_t head_dim_v() const { return v.shape[3]; }
   bool float8() const { return q.dtype == DType::kFloat8E4M3; }
   DType out_dtype() const { return float8() ? DType::kBFloat16 : q.dtype; }
-  bool varlen() const { return cu_seqlens_q.present(); }
-  bool paged() const { return page_table.present(); }
+  /** Whether rows of q, or of k, may belong to no sequence. */
+  bool ragged() const { return packed_queries() || packed_keys() || seqlens_k.present(); }
+  bool packed_queries() const { return query_layout() == QueryLayout::kPacked; }
+  bool packed_keys() const { return key_layout() == KeyLayout::kPacked; }
+  bool paged() const { return key_layout() == KeyLayout::kPaged; }
 };
 
 /**
@@ -105,7 +124,7 @@ struct AttentionProblem {
 template <typename Function>
 void for_each_index(AttentionProblem& problem, Function function) {
   for (View* view : {&problem.cu_seqlens_q, &problem.cu_seqlens_k, &problem.page_table,
-                     &problem.seqlens_k, &problem.block_mask.table}) {
+                     &problem.seqlens_k, &problem.first_positions, &problem.block_mask.table}) {
     if (view->present()) function(*view);
   }
 }
@@ -115,20 +134,20 @@ void for_each_index(AttentionProblem& problem, Function function) {
  * inputs then.
  */
 struct AttentionGradients {
-  View dout;                   // like out
-  View dq, dk, dv;             // contiguous, shaped like q, k, v
-  View dsinks;                 // float32 [H]; present iff the problem has sinks
-  bool deterministic = false;  // the same bits for any number of threads
+  View dout;        // like out
+  View dq, dk, dv;  // contiguous, shaped like q, k, v
+  View dsinks;      // float32 [H]; present iff the problem has sinks
 };
 
 /** Where one sequence of the batch lies. */
 struct Sequence {
-  int64_t q_batch, q_begin, seqlen_q;  // rows q_begin .. q_begin + seqlen_q of q[q_batch]
-  int64_t k_batch, k_begin,
-      seqlen_k;  // likewise of k and v; paged: k_begin is 0, rows go through the page table
-  int64_t offset() const {
-    return seqlen_k - seqlen_q;
-  }  // bottom-right alignment: query i stands at i + offset
+  // Rows q_begin .. q_begin + seqlen_q of q[q_batch], and likewise of k and v; paged keys go
+  // through the page table.
+  int64_t q_batch, q_begin, seqlen_q;
+  int64_t k_batch, k_begin, seqlen_k;
+  // Query i stands at first_position + i among the keys: for windows and ALiBi. By default the last
+  // query stands at the last key.
+  int64_t first_position;
 };
 
 Sequence sequence(const AttentionProblem& problem, int64_t batch);

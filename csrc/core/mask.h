@@ -8,6 +8,9 @@
 
 namespace fa {
 
+/** Positions of queries and keys are int32 in kernels; a window's bounds may be added to them. */
+constexpr int kMaxPosition = (1 << 30) - 1;
+
 enum class TileKind { kSkip, kPartial, kFull };
 
 /**
@@ -20,7 +23,7 @@ struct BasicWindowMask {
   Int left, right;  // kept on either side of the diagonal; kUnbounded when all are
   Int sink_tokens;  // the first keys, exempt from the left bound (StreamingLLM, Xiao et al. 2023)
   Int seqlen_k;
-  Int offset;  // seqlen_k - seqlen_q
+  Int offset;  // position of query 0 among the keys
 
   /** First key that query i sees by the window alone. */
   FA_INLINE Int begin(Int i) const {

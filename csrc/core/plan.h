@@ -26,9 +26,10 @@ struct AttentionPlan {
   double bytes = 0;  // bytes the kernel reads and writes: Q and O once, K and V once per work item
   double standard_bytes =
       0;  // bytes standard attention moves: Q, K, V, O once, S and P written and read
-  double standard_memory = 0;  // bytes of S and P that standard attention stores
-  int64_t shared_bytes = 0;    // shared memory of a block, on a GPU
-  int64_t scratch_bytes = 0;   // scratch over all threads, and split partials
+  double standard_memory = 0;          // bytes of S and P that standard attention stores
+  int64_t shared_bytes = 0;            // shared memory of a block, on a GPU
+  int64_t scratch_bytes = 0;           // scratch over all threads, and split partials
+  int64_t backward_scratch_bytes = 0;  // likewise of the gradients
 };
 
 }  // namespace fa

@@ -38,7 +38,7 @@ void validate_qkv(const AttentionProblem& p, Layout layout) {
   if (p.paged()) {
     expect_shape(p.k, "k", {"numPages", "pageSize", "kvHeads", p.head_dim()});
   } else {
-    const char* const seqlen = p.varlen() ? "totalK" : "seqlenK";
+    const char* const seqlen = p.packed_queries() ? "totalK" : "seqlenK";
     expect_shape(p.k, "k", {p.q.shape[0], seqlen, "kvHeads", p.head_dim()}, layout);
   }
   expect_shape(p.v, "v", {p.k.shape[0], p.k.shape[1], p.kv_heads(), "headDimV"}, keys);
@@ -64,10 +64,10 @@ void validate_scales(const AttentionProblem& p) {
     refuse(ErrorCode::kOption, "scales",
            std::string("absent with ") + dtype_name(p.q.dtype) + " `q`", "some");
   }
-  if (p.varlen() || p.paged())
+  if (p.packed_queries() || p.paged())
     refuse(ErrorCode::kDType, "q",
            std::string("one of float32, float16, bfloat16 with ") +
-               (p.varlen() ? "`cuSeqlensQ`" : "`pageTable`"),
+               (p.packed_queries() ? "`cuSeqlensQ`" : "`pageTable`"),
            "float8_e4m3");
   if (!q || !k || !v) {
     const char* const missing = !q && !k && !v ? "scales"
@@ -169,7 +169,7 @@ void validate_modifiers(const AttentionProblem& p) {
 }
 
 void validate_mask(const AttentionProblem& p) {
-  if (p.varlen())
+  if (p.packed_queries())
     refuse(ErrorCode::kOption, "mask",
            "absent with `cuSeqlensQ`, whose sequences have no common rows,", "one");
   if (p.mask.dtype != DType::kBool && !is_floating(p.mask.dtype))
@@ -188,7 +188,8 @@ void validate_mask(const AttentionProblem& p) {
 
 void validate_block_mask(const AttentionProblem& p) {
   const BlockMaskView& b = p.block_mask;
-  if (p.varlen()) refuse(ErrorCode::kOption, "blockMask", "absent with `cuSeqlensQ`", "one");
+  if (p.packed_queries())
+    refuse(ErrorCode::kOption, "blockMask", "absent with `cuSeqlensQ`", "one");
   const int64_t queries = p.q.shape[1], keys = p.max_seqlen_k;
   const bool made_for_others = (b.seqlen_q != kAnySeqlen && b.seqlen_q != queries) ||
                                (b.seqlen_k != kAnySeqlen && b.seqlen_k != keys);
@@ -224,7 +225,7 @@ void validate_outputs(const AttentionProblem& p, Layout layout) {
   if (p.lse.present()) {
     expect_dtype(p.lse, DType::kFloat32, "lse");
     expect_shape(p.lse, "lse", {p.q.shape[0], p.heads(), p.q.shape[1]}, layout,
-                 p.varlen() ? ", [heads, totalQ]," : ", [batch, heads, seqlenQ],");
+                 p.packed_queries() ? ", [heads, totalQ]," : ", [batch, heads, seqlenQ],");
   }
 }
 

@@ -81,7 +81,7 @@ void validate_cells(const BlockMaskView& block_mask) {
 }  // namespace
 
 void validate_contents(const AttentionProblem& p) {
-  if (p.varlen()) {
+  if (p.packed_queries()) {
     validate_cu_seqlens(p.cu_seqlens_q, p.q.shape[1], p.max_seqlen_q, "cuSeqlensQ", "maxSeqlenQ");
     validate_cu_seqlens(p.cu_seqlens_k, p.k.shape[1], p.max_seqlen_k, "cuSeqlensK", "maxSeqlenK");
   }

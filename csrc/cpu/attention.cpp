@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <initializer_list>
 #include <limits>
 #include <vector>
 
@@ -10,7 +11,9 @@
 #include "cpu/arena.h"
 #include "cpu/forward_plan.h"
 #include "cpu/isa.h"
+#include "cpu/merge.h"
 #include "cpu/ops.h"
+#include "cpu/scratch.h"
 #include "cpu/thread_pool.h"
 
 namespace fa::cpu {
@@ -19,9 +22,9 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-/** Varlen rows that no sequence covers: nothing is attended, so out is 0 and lse -infinity. */
+/** Packed rows that no sequence covers: nothing is attended, so out is 0 and lse -infinity. */
 void clear_uncovered_rows(const AttentionProblem& p) {
-  if (!p.varlen()) return;
+  if (!p.packed_queries()) return;
   const int64_t batch = p.batch();
   const int64_t covered =
       batch == 0 ? 0 : sequence(p, batch - 1).q_begin + sequence(p, batch - 1).seqlen_q;
@@ -38,45 +41,69 @@ void clear_uncovered_rows(const AttentionProblem& p) {
 }
 
 /**
- * Where the partial results of split keys lie, float32 and contiguous: out [1 or B, S, H, Dv], lse
- * [1 or B, H, S] and what rounding left out of that lse, for each. An lse of -1e9 alone would not
- * tell how many keys its split saw.
- */
-struct Partials {
-  AttentionProblem first;  // the problem with out and lse of the first split
-  int64_t rows = 0;
-  int64_t stride = 0;  // floats from one split to the next
-};
-
-Partials partial_outputs(const AttentionProblem& p, int splits, Arena& arena) {
-  const int64_t* s = p.q.shape;
-  const int64_t rows = s[0] * s[1] * p.heads();
-  Partials partials;
-  partials.first = p;
-  partials.rows = rows;
-  partials.stride = rows * (p.head_dim_v() + 2);
-  float* const data = reinterpret_cast<float*>(
-      arena.reserve(static_cast<size_t>(partials.stride * splits) * sizeof(float)));
-  partials.first.out = contiguous_view(data, DType::kFloat32, {s[0], s[1], s[2], p.head_dim_v()});
-  partials.first.lse =
-      contiguous_view(data + rows * p.head_dim_v(), DType::kFloat32, {s[0], s[2], s[1]});
-  return partials;
-}
-
-View moved(View view, int64_t elements) {
-  view.data = view.at(elements);
-  return view;
-}
-
-/**
  * What a stream's thread keeps from call to call, so that a call like the last one allocates
  * nothing.
  */
 struct Workspace {
   ForwardPlan plan;
   Arena sinks, partials;
-  std::vector<View> outs, lses, rests;
+  std::vector<MergeState> states;  // of all splits
 };
+
+/**
+ * Lays out the partial results of every split, float32: out [1, S, H, Dv], lse [1, H, S] and what
+ * rounding left out of that lse. An lse of -1e9 alone would not tell how many keys its split saw.
+ */
+void lay_out_partials(const AttentionProblem& p, Workspace& work, float* at) {
+  work.states.clear();
+  const int64_t heads = p.heads(), dim = p.head_dim_v();
+  const auto place = [&](std::initializer_list<int64_t> shape) {
+    const View view = contiguous_view(at, DType::kFloat32, shape);
+    at += view.size();
+    return view;
+  };
+  for (const SequencePlan& s : work.plan.sequences) {
+    const int64_t rows = s.rows.seqlen_q;
+    for (int split = 0; s.num_splits > 1 && split < s.num_splits; ++split) {
+      work.states.push_back({.out = place({1, rows, heads, dim}),
+                             .lse = place({1, heads, rows}),
+                             .rest = place({1, heads, rows})});
+    }
+  }
+}
+
+/** Has the kernel write a split's partial result. */
+void redirect(ForwardArgs& args, const MergeState& to, int64_t head) {
+  const View &out = to.out, &lse = to.lse;
+  args.out = {out.at(head * out.strides[2]), static_cast<int>(DType::kFloat32), out.strides[1], 1};
+  args.out_head_stride = out.strides[2];
+  args.lse = static_cast<float*>(lse.data) + head * lse.strides[1];
+  args.lse_rest = static_cast<float*>(to.rest.data) + head * lse.strides[1];
+  args.lse_head_stride = lse.strides[1];
+  args.lse_row_stride = 1;
+}
+
+/** `view`, [B, S, H, D] or [B, H, S], from an element on. */
+View moved(View view, int64_t elements) {
+  if (view.present()) view.data = view.at(elements);
+  return view;
+}
+
+/** Merges the splits of row `index` of all rows that have some. */
+void merge_splits(const AttentionProblem& p, const Workspace& work, int64_t index) {
+  const std::vector<SequencePlan>& sequences = work.plan.sequences;
+  // Sequences without split rows begin where the next one does.
+  const auto after =
+      std::upper_bound(sequences.begin(), sequences.end(), index,
+                       [](int64_t row, const SequencePlan& s) { return row < s.first_split_row; });
+  const SequencePlan& s = *(after - 1);
+  const View out =
+      moved(p.out, s.rows.q_batch * p.out.strides[0] + s.rows.q_begin * p.out.strides[1]);
+  const View lse =
+      moved(p.lse, s.rows.q_batch * p.lse.strides[0] + s.rows.q_begin * p.lse.strides[2]);
+  merge_row(work.states.data() + s.first_state, static_cast<size_t>(s.num_splits), out, lse, 0,
+            index - s.first_split_row);
+}
 
 }  // namespace
 
@@ -93,47 +120,35 @@ void attention_forward(const AttentionProblem& p, Cancel cancel) {
     sinks = logits;
   }
   clear_uncovered_rows(p);
-
-  const int splits = plan.num_splits;
-  Partials partials;
-  if (splits > 1) {
-    partials = partial_outputs(p, splits, work.partials);
-    work.outs.clear();
-    work.lses.clear();
-    work.rests.clear();
-    for (int s = 0; s < splits; ++s) {
-      AttentionProblem partial = partials.first;
-      partial.out = moved(partial.out, s * partials.stride);
-      partial.lse = moved(partial.lse, s * partials.stride);
-      clear_uncovered_rows(partial);
-      work.outs.push_back(partial.out);
-      work.lses.push_back(partial.lse);
-      work.rests.push_back(moved(partial.lse, partials.rows));
-    }
-  }
+  const Scratch partials(work.partials, plan.partial_bytes());
+  lay_out_partials(p, work, partials.floats());
 
   const auto run_item = [&](int64_t index) {
     const WorkItem item = work_item(p, plan, index);
-    ForwardArgs args =
-        forward_args(splits > 1 ? partials.first : p, plan, item.batch, item.kv_head, sinks);
-    if (splits > 1) {
-      args.out.base += item.split * partials.stride * static_cast<int64_t>(sizeof(float));
-      args.lse += item.split * partials.stride;
-      args.lse_rest = args.lse + partials.rows;
-    }
+    const SequencePlan& s = plan.sequences[static_cast<size_t>(item.batch)];
+    ForwardArgs args = forward_args(p, s.rows, item.batch, item.kv_head, sinks);
+    args.kv_heads = static_cast<int>(plan.heads_per_item(s));
+    args.panels = s.decode ? 1 : plan.panels;
+    args.tile_k = plan.tile_k;
     args.row_begin = item.row_begin;
     args.row_end = item.row_end;
-    set_split(args, item.split, splits);
+    set_split(args, item.split, s.num_splits);
+    if (s.num_splits > 1) {
+      const size_t state = static_cast<size_t>(s.first_state + item.split);
+      redirect(args, work.states[state], item.kv_head * p.group());
+    }
     static thread_local Arena scratch;
     const KernelTable& table = *plan.kernels;
-    if (plan.decode)
+    if (s.decode)
       table.decode(args, scratch.reserve(table.decode_scratch(args)));
     else
       table.forward(args, scratch.reserve(table.forward_scratch(args)));
   };
-  ThreadPool::shared().parallel_for(plan.work_items(), std::ref(run_item), cancel);
+  ThreadPool::shared().parallel_for(plan.work_items, std::ref(run_item), cancel);
 
-  if (splits > 1) merge_states(work.outs, work.lses, work.rests, p.out, p.lse, cancel);
+  if (plan.split_rows == 0) return;
+  const auto merge = [&](int64_t index) { merge_splits(p, work, index); };
+  ThreadPool::shared().parallel_for(plan.split_rows, std::ref(merge), cancel);
 }
 
 }  // namespace fa::cpu

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 
-#include "core/mask.h"
+#include "core/divide.h"
 #include "core/philox.h"
+#include "core/tile_range.h"
 #include "cpu/isa.h"
 #include "cpu/ops.h"
 #include "cpu/thread_pool.h"
@@ -23,24 +24,50 @@ constexpr int64_t kItemsPerThread = 4;        // enough for the last items to ev
 constexpr int64_t kMinSplitKeys = 512;  // below this a split's merge costs more than it spreads
 constexpr int64_t kMaxAutoSplits = 64;
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-bool decodes(const AttentionProblem& p, const KernelTable& kernels) {
-  return p.max_seqlen_q * p.group() <= kernels.decode_rows && p.head_dim() % kernels.lanes == 0 &&
-         p.head_dim_v() % kernels.lanes == 0 && p.k.strides[3] == 1 && p.v.strides[3] == 1 &&
-         !p.block_mask.present() && p.dropout.p == 0;
+/** Whether the decode kernel can do a sequence with few enough rows. */
+bool can_decode(const AttentionProblem& p, const KernelTable& kernels) {
+  return p.head_dim() % kernels.lanes == 0 && p.head_dim_v() % kernels.lanes == 0 &&
+         p.k.strides[3] == 1 && p.v.strides[3] == 1 && !p.block_mask.present() && p.dropout.p == 0;
 }
 
-int64_t count_items(const AttentionProblem& p, int64_t rows_per_item, int64_t heads_per_item,
-                    std::vector<int64_t>* first_item) {
+/** Work items of a sequence without splits. */
+int64_t count_items(const AttentionProblem& p, const ForwardPlan& plan, const SequencePlan& s) {
+  return p.kv_heads() / plan.heads_per_item(s) *
+         ceil_div(s.rows.seqlen_q * p.group(), plan.rows_per_item(s));
+}
+
+int64_t count_items(const AttentionProblem& p, const ForwardPlan& plan) {
   int64_t items = 0;
-  for (int64_t b = 0; b < p.batch(); ++b) {
-    if (first_item != nullptr) first_item->push_back(items);
-    items += p.kv_heads() / heads_per_item *
-             ceil_div(sequence(p, b).seqlen_q * p.group(), rows_per_item);
-  }
-  if (first_item != nullptr) first_item->push_back(items);
+  for (const SequencePlan& s : plan.sequences) items += count_items(p, plan, s);
   return items;
+}
+
+/** As many panels as share a pass over the keys and still leave every thread enough items. */
+int choose_panels(const AttentionProblem& p, ForwardPlan& plan) {
+  const int64_t panel_rows = plan.kernels->panel_rows;
+  const int64_t fitting = kPanelBytes / ((p.head_dim() + p.head_dim_v()) * panel_rows * 4);
+  plan.panels =
+      static_cast<int>(std::clamp<int64_t>(std::min(fitting, kItemRows / panel_rows), 1, 64));
+  while (plan.panels > 1 && count_items(p, plan) < kItemsPerThread * plan.threads) --plan.panels;
+  // Items of one size: 512 rows are two times 256, not 384 and 128.
+  int64_t longest = 0;
+  for (const SequencePlan& s : plan.sequences) longest = std::max(longest, s.rows.seqlen_q);
+  const int64_t row_panels = ceil_div(longest * p.group(), panel_rows);
+  if (row_panels == 0) return plan.panels;
+  return static_cast<int>(ceil_div(row_panels, ceil_div(row_panels, plan.panels)));
+}
+
+/**
+ * Splits of a sequence's keys. A number that the caller fixed depends on that sequence alone, so
+ * that its bits do not depend on its neighbours; `wanted` is what else fills the threads.
+ */
+int choose_splits(const AttentionProblem& p, const ForwardPlan& plan, const SequencePlan& s,
+                  int64_t wanted) {
+  const int64_t keys = s.rows.seqlen_k, tile = plan.tile_k;
+  if (p.num_splits > 0)
+    return static_cast<int>(std::clamp<int64_t>(ceil_div(keys, tile), 1, p.num_splits));
+  const int64_t least = std::max(kMinSplitKeys / plan.heads_per_item(s), tile);
+  return static_cast<int>(std::clamp<int64_t>(std::min(wanted, keys / least), 1, kMaxAutoSplits));
 }
 
 }  // namespace
@@ -48,62 +75,59 @@ int64_t count_items(const AttentionProblem& p, int64_t rows_per_item, int64_t he
 void plan_forward(const AttentionProblem& p, ForwardPlan& plan) {
   plan.kernels = &kernels();
   plan.threads = num_threads();
-  plan.decode = decodes(p, *plan.kernels);
-  // Heads that lie side by side are read together: see kernels/decode.h.
-  plan.heads_per_item = plan.decode && p.k.strides[2] < p.k.strides[1] ? p.kv_heads() : 1;
-  const int64_t panel_rows = plan.decode ? plan.kernels->decode_rows : plan.kernels->panel_rows;
-  const int64_t dims = p.head_dim() + p.head_dim_v();
   plan.tile_k = std::max(p.head_dim(), p.head_dim_v()) > kWideHeadDim ? kTileKeysWide : kTileKeys;
-  const int64_t fitting = kPanelBytes / (dims * panel_rows * 4);
-  plan.panels = static_cast<int>(
-      std::clamp<int64_t>(plan.decode ? 1 : std::min(fitting, kItemRows / panel_rows), 1, 64));
-  while (plan.panels > 1 && count_items(p, plan.panels * panel_rows, plan.heads_per_item, nullptr) <
-                                kItemsPerThread * plan.threads)
-    --plan.panels;
-  // Items of one size: 512 rows are two times 256, not 384 and 128.
-  const int64_t row_panels = ceil_div(p.max_seqlen_q * p.group(), panel_rows);
-  if (row_panels > 0)
-    plan.panels = static_cast<int>(ceil_div(row_panels, ceil_div(row_panels, plan.panels)));
-  plan.rows_per_item = plan.panels * panel_rows;
-
-  const int64_t items = count_items(p, plan.rows_per_item, plan.heads_per_item, nullptr);
-  const int64_t tiles = std::max<int64_t>(1, ceil_div(p.max_seqlen_k, plan.tile_k));
-  if (p.num_splits > 0) {
-    plan.num_splits = static_cast<int>(std::min<int64_t>(p.num_splits, tiles));
-  } else if (items == 0 || items >= kItemsPerThread * plan.threads) {
-    plan.num_splits = 1;
-  } else {
-    const int64_t wanted = ceil_div(kItemsPerThread * plan.threads, items);
-    plan.num_splits = static_cast<int>(std::clamp<int64_t>(
-        std::min(wanted, p.max_seqlen_k /
-                             std::max<int64_t>(kMinSplitKeys / plan.heads_per_item, plan.tile_k)),
-        1, kMaxAutoSplits));
-    if (plan.threads == 1) plan.num_splits = 1;
+  // Heads that lie side by side are read together: see kernels/decode.h.
+  plan.heads_per_decode = p.k.strides[2] < p.k.strides[1] ? p.kv_heads() : 1;
+  const bool decodes = can_decode(p, *plan.kernels);
+  plan.sequences.clear();
+  for (int64_t b = 0; b < p.batch(); ++b) {
+    SequencePlan s{};
+    s.rows = sequence(p, b);
+    s.decode = decodes && s.rows.seqlen_q * p.group() <= plan.kernels->decode_rows;
+    plan.sequences.push_back(s);
   }
-  plan.first_item.clear();
-  count_items(p, plan.rows_per_item, plan.heads_per_item, &plan.first_item);
-  for (int64_t& first : plan.first_item) first *= plan.num_splits;
+  plan.panels = choose_panels(p, plan);
+
+  const int64_t items = count_items(p, plan), enough = kItemsPerThread * plan.threads;
+  const bool idle = plan.threads > 1 && items > 0 && items < enough;
+  const int64_t wanted = idle ? ceil_div(enough, items) : 1;
+  plan.num_splits = 1;
+  plan.work_items = plan.split_rows = plan.states = plan.partial_floats = 0;
+  for (SequencePlan& s : plan.sequences) {
+    s.num_splits = choose_splits(p, plan, s, wanted);
+    s.first_item = plan.work_items;
+    s.first_split_row = plan.split_rows;
+    s.first_state = plan.states;
+    plan.work_items += count_items(p, plan, s) * s.num_splits;
+    plan.num_splits = std::max(plan.num_splits, s.num_splits);
+    if (s.num_splits == 1) continue;
+    plan.split_rows += s.rows.seqlen_q;
+    plan.states += s.num_splits;
+    plan.partial_floats += s.num_splits * s.rows.seqlen_q * p.heads() * (p.head_dim_v() + 2);
+  }
 }
 
 WorkItem work_item(const AttentionProblem& p, const ForwardPlan& plan, int64_t index) {
-  const auto after = std::upper_bound(plan.first_item.begin(), plan.first_item.end(), index);
+  const auto after =
+      std::upper_bound(plan.sequences.begin(), plan.sequences.end(), index,
+                       [](int64_t item, const SequencePlan& s) { return item < s.first_item; });
+  const SequencePlan& s = *(after - 1);
   WorkItem item{};
-  item.batch = after - plan.first_item.begin() - 1;
-  int64_t rest = index - plan.first_item[static_cast<size_t>(item.batch)];
-  item.split = static_cast<int>(rest % plan.num_splits);
-  rest /= plan.num_splits;
-  const int64_t rows = sequence(p, item.batch).seqlen_q * p.group();
-  const int64_t blocks = ceil_div(rows, plan.rows_per_item);
+  item.batch = after - 1 - plan.sequences.begin();
+  int64_t rest = index - s.first_item;
+  item.split = static_cast<int>(rest % s.num_splits);
+  rest /= s.num_splits;
+  const int64_t rows = s.rows.seqlen_q * p.group(), rows_per_item = plan.rows_per_item(s);
+  const int64_t blocks = ceil_div(rows, rows_per_item);
   const int64_t block = blocks - 1 - rest % blocks;
-  item.kv_head = rest / blocks * plan.heads_per_item;
-  item.row_begin = block * plan.rows_per_item;
-  item.row_end = std::min(rows, item.row_begin + plan.rows_per_item);
+  item.kv_head = rest / blocks * plan.heads_per_item(s);
+  item.row_begin = block * rows_per_item;
+  item.row_end = std::min(rows, item.row_begin + rows_per_item);
   return item;
 }
 
-ForwardArgs forward_args(const AttentionProblem& p, const ForwardPlan& plan, int64_t batch,
+ForwardArgs forward_args(const AttentionProblem& p, const Sequence& s, int64_t batch,
                          int64_t kv_head, const float* sinks) {
-  const Sequence s = sequence(p, batch);
   const int64_t group = p.group(), head = kv_head * group;
   ForwardArgs a{};
   const auto rows = [](const View& view, int64_t b, int64_t begin, int64_t h) {
@@ -134,13 +158,14 @@ ForwardArgs forward_args(const AttentionProblem& p, const ForwardPlan& plan, int
   }
   a.seqlen_q = s.seqlen_q;
   a.seqlen_k = s.seqlen_k;
+  a.first_position = s.first_position;
   a.window_left = p.window_left;
   a.window_right = p.window_right;
   a.sink_tokens = p.sink_tokens;
   a.head_dim = static_cast<int>(p.head_dim());
   a.head_dim_v = static_cast<int>(p.head_dim_v());
   a.group = static_cast<int>(group);
-  a.kv_heads = static_cast<int>(plan.heads_per_item);
+  a.kv_heads = 1;
   a.k_head_stride = p.k.strides[2];
   a.v_head_stride = p.v.strides[2];
   a.scale = p.scale;
@@ -189,8 +214,6 @@ ForwardArgs forward_args(const AttentionProblem& p, const ForwardPlan& plan, int
   a.row_end = s.seqlen_q * group;
   a.key_end = s.seqlen_k;
   a.first_split = true;
-  a.panels = plan.panels;
-  a.tile_k = plan.tile_k;
   return a;
 }
 
@@ -207,9 +230,10 @@ std::vector<float> sink_logits(const AttentionProblem& p) {
 }
 
 void set_split(ForwardArgs& args, int split, int num_splits) {
-  const int64_t tiles = ceil_div(args.seqlen_k, args.tile_k);
-  args.key_begin = std::min(args.seqlen_k, tiles * split / num_splits * args.tile_k);
-  args.key_end = std::min(args.seqlen_k, tiles * (split + 1) / num_splits * args.tile_k);
+  const int tiles = static_cast<int>(ceil_div(args.seqlen_k, args.tile_k));
+  const TileRange range = TileRange{0, tiles}.split(split, num_splits);
+  args.key_begin = std::min(args.seqlen_k, int64_t{range.begin} * args.tile_k);
+  args.key_end = std::min(args.seqlen_k, int64_t{range.end} * args.tile_k);
   args.first_split = split == 0;
 }
 

@@ -1,4 +1,5 @@
-// How a problem is cut into work items for the CPU: one function decides panels, tile and splits.
+// How a problem is cut into work items for the CPU: one function decides kernels, panels, tile and
+// splits.
 #pragma once
 
 #include <cstdint>
@@ -9,18 +10,36 @@
 
 namespace fa::cpu {
 
+/** What a sequence's own lengths decide, and where it comes in the batch. */
+struct SequencePlan {
+  Sequence rows;
+  bool decode;         // few rows: the decode kernel
+  int num_splits;      // of its keys
+  int64_t first_item;  // work items, rows of split sequences and partial results before it
+  int64_t first_split_row;
+  int64_t first_state;
+};
+
 struct ForwardPlan {
   const KernelTable* kernels;
   int threads;
-  bool decode;  // few rows: the decode kernel
   int tile_k;
-  int panels;
-  int num_splits;
-  int64_t rows_per_item;
-  int64_t heads_per_item;           // kv heads; more than one only in decoding
-  std::vector<int64_t> first_item;  // per batch, and the total: work items before it
+  int panels;                // that share a pass over the keys
+  int64_t heads_per_decode;  // kv heads of an item of the decode kernel
+  int num_splits;            // the most of any sequence
+  int64_t work_items;
+  int64_t split_rows;      // of sequences whose keys are split
+  int64_t states;          // partial results: one per split of those
+  int64_t partial_floats;  // that they take
+  std::vector<SequencePlan> sequences;
 
-  int64_t work_items() const { return first_item.back(); }
+  size_t partial_bytes() const { return static_cast<size_t>(partial_floats) * sizeof(float); }
+  int64_t heads_per_item(const SequencePlan& sequence) const {
+    return sequence.decode ? heads_per_decode : 1;
+  }
+  int64_t rows_per_item(const SequencePlan& sequence) const {
+    return sequence.decode ? kernels->decode_rows : int64_t{panels} * kernels->panel_rows;
+  }
 };
 
 /** Fills `plan`, whose memory is used again. */
@@ -36,10 +55,11 @@ struct WorkItem {
 WorkItem work_item(const AttentionProblem& problem, const ForwardPlan& plan, int64_t index);
 
 /**
- * The kernel's arguments for a (batch, kv head) of the problem, all rows and keys. `sinks` holds
- * the logits of all heads as float32, or is null.
+ * The kernel's arguments for a (batch, kv head) of the problem, all rows and keys of `sequence`;
+ * panels and tile are left to the caller. `sinks` holds the logits of all heads as float32, or is
+ * null.
  */
-ForwardArgs forward_args(const AttentionProblem& problem, const ForwardPlan& plan, int64_t batch,
+ForwardArgs forward_args(const AttentionProblem& problem, const Sequence& sequence, int64_t batch,
                          int64_t kv_head, const float* sinks);
 
 /** The sink logits of all heads as float32; the problem has sinks. */

@@ -1,5 +1,7 @@
 // Exact merge of attention over disjoint key sets (Flash-Decoding; Rabe & Staats 2021, §2):
 //   lse = log sum_s exp(lse_s),   out = sum_s exp(lse_s - lse) out_s.
+#include "cpu/merge.h"
+
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -75,43 +77,49 @@ int64_t lse_at(const View& lse, int64_t b, int64_t h, int64_t i) {
 
 }  // namespace
 
-void merge_states(const std::vector<View>& outs, const std::vector<View>& lses,
-                  const std::vector<View>& rests, const View& out, const View& lse, Cancel cancel) {
-  const int64_t batch = out.shape[0], seqlen = out.shape[1], heads = out.shape[2];
-  const KernelTable& table = kernels();
-  const auto merge_rows = [&](int64_t index) {
-    const int64_t b = index / seqlen, i = index % seqlen;
-    const int64_t padded = (out.shape[3] + 15) / 16 * 16;
-    static thread_local Arena arena;
-    const size_t row_bytes = 2 * static_cast<size_t>(padded) * sizeof(float);
-    char* const scratch = arena.reserve(row_bytes + RowStates::bytes(outs.size()));
-    for (int64_t h = 0; h < heads; ++h) {
-      RowStates states(scratch + row_bytes, outs.size());
-      for (size_t s = 0; s < outs.size(); ++s) {
-        const View& o = outs[s];
-        const auto read = [&](const View& view) {
-          return static_cast<const float*>(view.data)[lse_at(view, b, h, i)];
-        };
-        states.add(o.at(b * o.strides[0] + i * o.strides[1] + h * o.strides[2]), o.strides[3],
-                   read(lses[s]), rests.empty() ? 0 : read(rests[s]));
-      }
-      const float merged = states.weigh();
-      if (lse.present()) static_cast<float*>(lse.data)[lse_at(lse, b, h, i)] = merged;
-      table.merge_row(MergeRowArgs{
-          .states = static_cast<int>(states.count),
-          .rows = states.outs,
-          .dim_strides = states.dim_strides,
-          .dtype = static_cast<int>(outs[0].dtype),
-          .weights = states.weights,
-          .n = static_cast<int>(out.shape[3]),
-          .out = out.at(b * out.strides[0] + i * out.strides[1] + h * out.strides[2]),
-          .out_dtype = static_cast<int>(out.dtype),
-          .out_dim_stride = out.strides[3],
-          .scratch = reinterpret_cast<float*>(scratch),
-      });
+void merge_row(const MergeState* states, size_t count, const View& out, const View& lse, int64_t b,
+               int64_t i) {
+  static thread_local Arena arena;
+  const int64_t padded = (out.shape[3] + 15) / 16 * 16;
+  const size_t row_bytes = 2 * static_cast<size_t>(padded) * sizeof(float);
+  char* const scratch = arena.reserve(row_bytes + RowStates::bytes(count));
+  for (int64_t h = 0; h < out.shape[2]; ++h) {
+    RowStates row(scratch + row_bytes, count);
+    for (size_t s = 0; s < count; ++s) {
+      const View& o = states[s].out;
+      const auto read = [&](const View& view) {
+        return view.present() ? static_cast<const float*>(view.data)[lse_at(view, b, h, i)] : 0.f;
+      };
+      row.add(o.at(b * o.strides[0] + i * o.strides[1] + h * o.strides[2]), o.strides[3],
+              read(states[s].lse), read(states[s].rest));
     }
+    const float merged = row.weigh();
+    if (lse.present()) static_cast<float*>(lse.data)[lse_at(lse, b, h, i)] = merged;
+    kernels().merge_row(MergeRowArgs{
+        .states = static_cast<int>(row.count),
+        .rows = row.outs,
+        .dim_strides = row.dim_strides,
+        .dtype = static_cast<int>(states[0].out.dtype),
+        .weights = row.weights,
+        .n = static_cast<int>(out.shape[3]),
+        .out = out.at(b * out.strides[0] + i * out.strides[1] + h * out.strides[2]),
+        .out_dtype = static_cast<int>(out.dtype),
+        .out_dim_stride = out.strides[3],
+        .scratch = reinterpret_cast<float*>(scratch),
+    });
+  }
+}
+
+void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, const View& out,
+                  const View& lse, Cancel cancel) {
+  std::vector<MergeState> states;
+  for (size_t s = 0; s < outs.size(); ++s)
+    states.push_back({.out = outs[s], .lse = lses[s], .rest = {}});
+  const int64_t seqlen = out.shape[1];
+  const auto merge = [&](int64_t index) {
+    merge_row(states.data(), states.size(), out, lse, index / seqlen, index % seqlen);
   };
-  ThreadPool::shared().parallel_for(batch * seqlen, std::ref(merge_rows), cancel);
+  ThreadPool::shared().parallel_for(out.shape[0] * seqlen, std::ref(merge), cancel);
 }
 
 }  // namespace fa::cpu
@@ -119,7 +127,7 @@ void merge_states(const std::vector<View>& outs, const std::vector<View>& lses,
 namespace fa {
 
 void ops::MergeStates::run(cpu::Execution& execution) const {
-  cpu::merge_states(outs, lses, {}, out, lse, execution.cancel);
+  cpu::merge_states(outs, lses, out, lse, execution.cancel);
 }
 
 }  // namespace fa

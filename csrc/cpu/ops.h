@@ -34,9 +34,8 @@ AttentionPlan plan_attention(const AttentionProblem& problem);
 void attention_forward(const AttentionProblem& problem, Cancel cancel);
 void attention_backward(const AttentionProblem& problem, const AttentionGradients& gradients,
                         Cancel cancel);
-/** `rests` is what rounding left out of each lse; empty for what has only a float32 lse. */
-void merge_states(const std::vector<View>& outs, const std::vector<View>& lses,
-                  const std::vector<View>& rests, const View& out, const View& lse, Cancel cancel);
+void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, const View& out,
+                  const View& lse, Cancel cancel);
 void convert(const View& source, const View& target, Cancel cancel);
 void quantize(const View& plain, const Quantized& quantized, Cancel cancel);
 void dequantize(const Quantized& quantized, const View& plain, Cancel cancel);

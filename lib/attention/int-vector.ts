@@ -6,6 +6,7 @@ import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
 import { checkInteger, checkSameDevice, checkTensor } from '../tensor/check.js';
 import { tensor } from '../tensor/make.js';
+import { checkAttached } from '../tensor/tensor-data.js';
 import { isTensor, liveHandle, type Tensor } from '../tensor/tensor.js';
 import type { IntVector, PageTable } from './options.js';
 
@@ -21,6 +22,7 @@ export function checkIntVector(value: IntVector, device: DeviceName, argument: s
     const expected = 'an int32 Tensor, an Int32Array, a Uint32Array or an array of integers';
     fail('ERR_TYPE', argument, expected, show(value));
   }
+  if (ArrayBuffer.isView(value)) checkAttached(value, argument);
   const numbers = value as readonly number[];
   for (let i = 0; i < numbers.length; i++) {
     checkInteger(numbers[i], 0, maxInt32, `${argument}[${i}]`);
@@ -50,6 +52,7 @@ export function checkPageTable(value: PageTable, device: DeviceName, argument: s
   const columns = rows.length > 0 ? rows[0].length : 0;
   const data = new Int32Array(rows.length * columns);
   rows.forEach((row, b) => {
+    if (ArrayBuffer.isView(row)) checkAttached(row, `${argument}[${b}]`);
     if (row.length !== columns) {
       const expected = `as long as the first row, ${columns}`;
       fail('ERR_SHAPE', `${argument}[${b}]`, expected, `${row.length}`);

@@ -67,13 +67,13 @@ export interface CommonAttentionOptions extends Abortable {
   dropout?: DropoutOptions;
   /**
    * Key ranges worked on side by side and merged exactly (split-KV, Flash-Decoding). `'auto'`
-   * (default) fills the device; a fixed number, 1 to 256, makes the bits of a sequence's result
-   * independent of what else is in the batch.
+   * (default) fills the device, so that bits depend on the batch and on the number of threads; a
+   * fixed number, 1 to 256, makes the bits of a sequence's result depend on that sequence alone.
    */
   numSplits?: number | 'auto';
   /**
    * Gradients with the same bits for any number of threads. Without it they are the same for the
-   * same number. Results of forward calls always are, so they ignore it. Default false.
+   * same number. Forward calls ignore it: for them a fixed `numSplits` does that. Default false.
    */
   deterministic?: boolean;
 }

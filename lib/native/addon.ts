@@ -56,6 +56,7 @@ export interface NativeMemory {
   /** Storages those handles hold, and their bytes; shared storages count once. */
   readonly storages: number;
   readonly bytes: number;
+  readonly scratch: number;
 }
 
 /**
@@ -67,8 +68,8 @@ export interface NativeAttentionArgs {
   k: NativeTensor;
   v: NativeTensor;
   /**
-   * Dense and paged q: 0 = [B, S, H, D] (bshd), 1 = [B, H, S, D] (bhsd). k and v likewise unless
-   * paged. Varlen: always [total, H, D].
+   * Batched q, k and v: 0 = [B, S, H, D] (bshd), 1 = [B, H, S, D] (bhsd). Packed ones, those that
+   * cuSeqlens are given for, are [total, H, D]; paged keys [pages, pageSize, H, D].
    */
   layout: 0 | 1;
   returnLse: boolean;
@@ -79,6 +80,8 @@ export interface NativeAttentionArgs {
   sinkTokens?: number;
   softcap?: number;
   seqlensK?: NativeTensor;
+  /** int32 [B]: where query 0 of a sequence stands among its keys. Default: seqlenK - seqlenQ. */
+  firstPositions?: NativeTensor;
   alibiSlopes?: NativeTensor;
   /** Right-aligned broadcastable to [B, H, Sq, Sk], rank 1..4. */
   mask?: NativeTensor;

@@ -130,6 +130,11 @@ export interface MemoryUse {
   readonly storages: number;
   /** Bytes of those storages. */
   readonly bytes: number;
+  /**
+   * Bytes that running calls of this process hold on the CPU beside tensors: partial results of
+   * split keys, sums of gradients. They are given back when a call ends.
+   */
+  readonly scratch: number;
 }
 
 /** Counts of live tensors, their storages and bytes, in this thread and over all devices. */

@@ -55,4 +55,6 @@ export interface Plan {
   readonly sharedBytes: number;
   /** Scratch memory of the call, in bytes. */
   readonly scratchBytes: number;
+  /** Scratch memory of the gradients, in bytes; 0 for a call that has none. */
+  readonly backwardScratchBytes: number;
 }

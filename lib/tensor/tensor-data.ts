@@ -131,12 +131,13 @@ export function hostData(data: unknown, shape: readonly number[], dtype?: DType)
 /**
  * A detached view has length 0, like an honest empty one; only making a new view tells them apart.
  */
-function checkAttached(view: ArrayBufferView): void {
+/** Refuses a view whose buffer went to another thread. */
+export function checkAttached(view: ArrayBufferView, argument = 'data'): void {
   if (view.byteLength !== 0) return;
   try {
     new Uint8Array(view.buffer, 0, 0);
   } catch {
-    fail('ERR_TYPE', 'data', 'a live typed array', 'one whose buffer was detached (transferred)');
+    fail('ERR_TYPE', argument, 'a live typed array', 'one whose buffer was detached (transferred)');
   }
 }
 

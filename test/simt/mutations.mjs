@@ -274,9 +274,9 @@ export const mutations = [
     // Splits.
     [
       'splits overlap by a tile',
-      ranges,
-      'static_cast<int>(count * (index + 1) / splits)',
-      'static_cast<int>(count * (index + 1) / splits) + 1',
+      'core/tile_range.h',
+      'static_cast<int>(count * (index + 1) / parts)',
+      'static_cast<int>(count * (index + 1) / parts) + 1',
     ],
     [
       'partial results of the wrong split',

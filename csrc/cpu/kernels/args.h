@@ -63,6 +63,7 @@ struct ForwardArgs {
   float* lse_rest;  // null, or likewise: what rounding left out of the lse, for merging splits
 
   int64_t seqlen_q, seqlen_k;
+  int64_t first_position;  // of query 0 among the keys
   int64_t window_left, window_right, sink_tokens;
   int head_dim, head_dim_v, group;
   int kv_heads;  // of this item; more than one only in decoding

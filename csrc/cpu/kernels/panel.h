@@ -38,7 +38,7 @@ FA_ALWAYS_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 FA_ALWAYS_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 FA_ALWAYS_INLINE WindowMask window_of(const ForwardArgs& a) {
-  return {a.window_left, a.window_right, a.sink_tokens, a.seqlen_k, a.seqlen_k - a.seqlen_q};
+  return {a.window_left, a.window_right, a.sink_tokens, a.seqlen_k, a.first_position};
 }
 
 /** The logit of the sink that this split counts, or null. */

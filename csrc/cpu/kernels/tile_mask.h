@@ -125,7 +125,7 @@ void modify_scores(const ForwardArgs& a, const Panel& panel, int first_group, bo
   const float cap = a.softcap * panel.units.per_natural;
   const Vec to_cap = splat(a.softcap > 0 ? 1.f / cap : 0.f);
   const Vec lowest = splat(panel.units.lowest_visible);
-  const int32_t offset = static_cast<int32_t>(a.seqlen_k - a.seqlen_q);
+  const int32_t offset = static_cast<int32_t>(a.first_position);
   Vec slope[kRowVectors] = {};
   if (a.alibi_slopes != nullptr) {
     for (int at = 0; at < panel.groups * kLanes; ++at)

@@ -63,6 +63,13 @@ struct DropoutParams {
   uint32_t key0, key1, offset_lo;
 };
 
+/** Numbers of queries: the sequences that a launch is for. */
+struct QueryCounts {
+  int least, most;
+
+  FA_INLINE bool hold(int64_t count) const { return least <= count && count <= most; }
+};
+
 struct AttentionParams {
   Tensor q, k, v, out;
   RowScalars lse;
@@ -72,8 +79,8 @@ struct AttentionParams {
   FastDivide group;  // heads / kv_heads
   int head_dim, head_dim_v;
   int seqlen_q, seqlen_k;  // upper bounds of any sequence's lengths
-  int total_q, total_k;    // varlen: packed tokens; else 0
-  Indices cu_seqlens_q, cu_seqlens_k, seqlens_k;
+  int total_q, total_k;    // packed tokens, of queries and of keys; else 0
+  Indices cu_seqlens_q, cu_seqlens_k, seqlens_k, first_positions;
   Pages pages;
   bool aligned;  // all rows of q, k, v and out are multiples of 16 bytes at multiples of 16 bytes
 

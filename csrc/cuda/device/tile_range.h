@@ -1,6 +1,7 @@
 // Which tiles of keys a block of rows visits, and which of them need a mask.
 #pragma once
 
+#include "core/tile_range.h"
 #include "cuda/device/packed_rows.h"
 #include "cuda/device/sequence.h"
 
@@ -53,19 +54,7 @@ struct TileMask {
   }
 };
 
-/** Tiles [begin, end) hold every key that queries [i0, i1) see. */
-struct TileRange {
-  int begin, end;
-
-  /** The part of one split: near-equal runs of tiles. */
-  PTX_FN TileRange split(int index, int splits) const {
-    if (splits == 1) return *this;
-    const int64_t count = end - begin;
-    return {begin + static_cast<int>(count * index / splits),
-            begin + static_cast<int>(count * (index + 1) / splits)};
-  }
-};
-
+/** Tiles that hold every key that queries [i0, i1) see. */
 template <int kKeys>
 PTX_FN TileRange visible_tiles(const Window& window, int i0, int i1) {
   const int last = window.end(i1 - 1);

@@ -69,13 +69,13 @@ void differentiate_on_sm80(const AttentionProblem& problem, const AttentionGradi
                            const BackwardPlan& plan, const BackwardParams& call, Scratch& scratch,
                            const Queue& queue) {
   BackwardParams p = call;
-  if (gradients.deterministic) {
+  if (problem.deterministic) {
     launch_backward(problem, plan, p, Outer::kKeys, queue);
     launch_backward(problem, plan, p, Outer::kQueries, queue);
     return;
   }
   const View& q = problem.q;
-  p.dq_pitch = static_cast<int>((problem.head_dim() + 7) / 8 * 8);
+  p.dq_pitch = static_cast<int>(BackwardPlan::sum_pitch(problem));
   View sum =
       contiguous_view(nullptr, DType::kFloat32, {q.shape[0], q.shape[1], q.shape[2], p.dq_pitch});
   sum.data = p.dq_sum = scratch.take_array<float>(static_cast<size_t>(sum.size()));
@@ -118,7 +118,7 @@ void differentiate_on_sm90(const AttentionProblem& problem, const AttentionGradi
     return view.data;
   };
   p.call.dq_sum = static_cast<float*>(zeros(DType::kFloat32, plan.sum_size(problem)));
-  if (gradients.deterministic) {
+  if (problem.deterministic) {
     const int64_t turns = sm90::kBackwardConsumers * plan.sum_tiles(problem);
     p.turns = static_cast<int*>(zeros(DType::kInt32, turns + 1));
     p.ticket = p.turns + turns;
@@ -157,9 +157,8 @@ void attention_backward(const AttentionProblem& problem, const AttentionGradient
   p.dsinks = static_cast<float*>(gradients.dsinks.data);
 
   // Rows that no sequence covers, and sequences without partners, are left to these zeros.
-  const bool ragged = problem.varlen() || problem.seqlens_k.present();
   const bool empty = problem.max_seqlen_q == 0 || problem.max_seqlen_k == 0;
-  if (ragged || empty)
+  if (problem.ragged() || empty)
     for (const View* view : {&gradients.dq, &gradients.dk, &gradients.dv}) fill_zero(*view, queue);
   if (gradients.dsinks.present()) fill_zero(gradients.dsinks, queue);
   if (problem.batch() == 0 || problem.max_seqlen_q == 0) return;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "core/divide.h"
 #include "cuda/runtime/device.h"
 #include "cuda/runtime/head_block.h"
 #include "cuda/runtime/params.h"
@@ -18,18 +19,15 @@ bool has_options(const AttentionProblem& p) {
          p.sink_tokens > 0 || p.dropout.p > 0;
 }
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 /** What the kernels of sm_90a do for one (batch, query head): see sm90/backward.h. */
 struct Counts {
   int64_t full = 0, partial = 0, skipped = 0;
-  double pairs = 0, query_rows = 0, states = 0;  // rows loaded
-  std::vector<bool> met;                         // tiles of keys with something to do
+  double query_rows = 0, states = 0;  // rows loaded
+  std::vector<bool> met;              // tiles of keys with something to do
 
   Counts(const HeadBlock& head, const sm90::BackwardTile& tile, const Sequence& s,
          int64_t query_rows_there)
       : met(static_cast<size_t>(ceil_div(s.seqlen_k, tile.keys))) {
-    for (int64_t i = 0; i < s.seqlen_q; ++i) pairs += visible_pairs(head, i);
     for (int64_t j0 = 0; j0 < s.seqlen_k; j0 += tile.keys) {
       for (int64_t i0 = 0; i0 < s.seqlen_q; i0 += tile.queries) {
         const int64_t last = std::min(i0 + tile.queries, s.seqlen_q);
@@ -69,14 +67,20 @@ BackwardPlan plan_backward(const AttentionProblem& problem, const AttentionGradi
       has_options(problem) || (!plan.sm90 && (problem.q.dtype == DType::kFloat32 || !plan.aligned));
   if (plan.sm90) {
     const int64_t rows = problem.q.shape[1], queries = plan.tile.queries;
-    plan.query_tiles =
-        problem.varlen() ? rows / queries + problem.batch() : (rows + queries - 1) / queries;
+    plan.query_tiles = problem.packed_queries() ? rows / queries + problem.batch()
+                                                : (rows + queries - 1) / queries;
   }
   return plan;
 }
 
 std::string BackwardPlan::kernel() const {
   return std::string(sm90 ? "sm90" : "sm80") + ".backward" + (featured ? ".featured" : "");
+}
+
+int64_t BackwardPlan::scratch_bytes(const AttentionProblem& p) const {
+  const int64_t rows = p.q.shape[0] * p.q.shape[1] * p.heads();
+  const int64_t sum = sm90 ? sum_size(p) : rows * sum_pitch(p);
+  return rows * (kRowStateBytes + kExtremeRowBytes) + sum * static_cast<int64_t>(sizeof(float));
 }
 
 AttentionPlan plan_gradients(const AttentionProblem& p, const AttentionGradients& gradients,
@@ -93,8 +97,7 @@ AttentionPlan plan_gradients(const AttentionProblem& p, const AttentionGradients
   plan.stages = sm90::kBackwardStages;
   plan.work_items = ceil_div(p.max_seqlen_k, tile.keys) * p.kv_heads() * p.batch();
   plan.shared_bytes = sm90::backward_shared_bytes(tile);
-  plan.scratch_bytes = backward.sum_size(p) * 4 + p.q.shape[0] * p.q.shape[1] * p.heads() *
-                                                      (kRowStateBytes + kExtremeRowBytes);
+  plan.scratch_bytes = backward.scratch_bytes(p);
 
   const double element = static_cast<double>(dtype_size(p.q.dtype));
   const double dim = static_cast<double>(p.head_dim()), dim_v = static_cast<double>(p.head_dim_v());
@@ -115,7 +118,7 @@ AttentionPlan plan_gradients(const AttentionProblem& p, const AttentionGradients
         plan.tiles_full += c.full;
         plan.tiles_partial += c.partial;
         plan.tiles_skipped += c.skipped;
-        pairs += c.pairs;
+        pairs += visible_pairs(p, s, batch, head);
         plan.bytes += c.query_rows * row + c.states * kRowStateBytes;
         for (size_t i = 0; i < met.size(); ++i) met[i] = met[i] || c.met[i];
       }

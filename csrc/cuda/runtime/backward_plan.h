@@ -29,6 +29,12 @@ struct BackwardPlan {
   int64_t sum_tiles(const AttentionProblem& problem) const {
     return problem.q.shape[0] * problem.heads() * query_tiles;
   }
+  /** Floats of a row of the sum of dQ, of sm_80. */
+  static int64_t sum_pitch(const AttentionProblem& problem) {
+    return (problem.head_dim() + 7) / 8 * 8;
+  }
+  /** Row states, and the sum of dQ; without a fixed order of additions. */
+  int64_t scratch_bytes(const AttentionProblem& problem) const;
 };
 
 /** Looks at shapes, strides and options alone, never at memory. */

@@ -4,6 +4,7 @@
 #include <limits>
 #include <string>
 
+#include "core/divide.h"
 #include "core/error.h"
 #include "cuda/runtime/device.h"
 #include "cuda/runtime/params.h"
@@ -24,8 +25,6 @@ constexpr int64_t kBlocksPerSm = 2;   // what registers allow blocks of 4 warps
 constexpr double kShareOfL2 = 0.6;    // that keys and values of one section may take
 constexpr int64_t kMostTiles = std::numeric_limits<int32_t>::max() / 2;
 constexpr int64_t kMostRows = std::numeric_limits<int32_t>::max() / 2;  // of a sequence, packed
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /** What the plain kernels leave out. */
 bool has_options(const AttentionProblem& p) {
@@ -62,10 +61,9 @@ constexpr bool (*kStaysOnSm80[])(const AttentionProblem& p) = {
       return !tma_addressable(p.q) || !tma_addressable(p.k) || !tma_addressable(p.v) ||
              !tma_addressable(p.out);
     },
-    // Few rows over many keys are bound by memory, and want splits and tiles of few rows.
-    [](const AttentionProblem& p) {
-      return p.num_splits > 1 || p.max_seqlen_q * p.group() <= kRowsWorthWgmma;
-    },
+    // Few rows over many keys are bound by memory, and want splits and tiles of few rows. (Sequences
+    // of few rows: see plan_forward.)
+    [](const AttentionProblem& p) { return p.num_splits > 1; },
 };
 
 bool stays_on_sm80(const AttentionProblem& p, const cudaDeviceProp& properties) {
@@ -76,7 +74,7 @@ bool stays_on_sm80(const AttentionProblem& p, const cudaDeviceProp& properties) 
 }
 
 /** Keys that the rows of one tile can see. */
-int64_t visible_keys(const AttentionProblem& p, const ForwardPlan& plan) {
+int64_t visible_keys(const AttentionProblem& p, const ForwardLaunch& plan) {
   if (p.sink_tokens > 0) return p.max_seqlen_k;
   const int64_t span = p.window_left + p.window_right + 1 + plan.rows / plan.pack;
   return std::clamp<int64_t>(span, 1, std::max<int64_t>(1, p.max_seqlen_k));
@@ -103,11 +101,19 @@ int automatic_splits(int64_t blocks, int64_t tiles, int64_t places) {
   return splits;
 }
 
+/** Upper bound of the tiles of keys that the rows of one tile visit. */
+int64_t key_tiles(const AttentionProblem& p, const ForwardLaunch& launch) {
+  return std::min(ceil_div(visible_keys(p, launch), launch.keys) + 1,  // they may lie across tiles
+                  ceil_div(p.max_seqlen_k, launch.keys));
+}
+
 /** What follows from the choice of a tile. */
-void count_tiles(ForwardPlan& plan, const AttentionProblem& p) {
-  plan.row_tiles = ceil_div(p.max_seqlen_q * plan.pack, plan.rows);
-  plan.head_blocks = p.heads() / plan.pack;
-  plan.tiles = plan.row_tiles * plan.head_blocks * p.batch();
+void count_tiles(ForwardLaunch& launch, const AttentionProblem& p, QueryCounts queries) {
+  const int64_t longest = std::min<int64_t>(p.max_seqlen_q, queries.most);
+  launch.queries = queries;
+  launch.row_tiles = ceil_div(longest * launch.pack, launch.rows);
+  launch.head_blocks = p.heads() / launch.pack;
+  launch.tiles = launch.blocks = launch.row_tiles * launch.head_blocks * p.batch();
 }
 
 /** The greatest divisor of `count` up to `most`. */
@@ -117,81 +123,140 @@ int64_t divisor_up_to(int64_t count, int64_t most) {
   return divisor;
 }
 
-ForwardPlan plan_sm90(const AttentionProblem& p, const cudaDeviceProp& properties) {
-  ForwardPlan plan{};
-  plan.family = ForwardKernelFamily::kSm90;
-  plan.featured = has_options(p);
+ForwardLaunch launch_on_sm90(const AttentionProblem& p, const cudaDeviceProp& properties,
+                             QueryCounts queries) {
+  ForwardLaunch launch{};
+  launch.family = ForwardKernelFamily::kSm90;
+  launch.featured = has_options(p);
   const sm90::ForwardTile tile =
-      sm90::forward_tile(p.float8()      ? sm90::ForwardVariant::kFp8
-                         : plan.featured ? sm90::ForwardVariant::kFeatured
-                                         : sm90::ForwardVariant::kPlain,
+      sm90::forward_tile(p.float8()        ? sm90::ForwardVariant::kFp8
+                         : launch.featured ? sm90::ForwardVariant::kFeatured
+                                           : sm90::ForwardVariant::kPlain,
                          static_cast<int>(p.head_dim()), static_cast<int>(p.head_dim_v()));
-  plan.width = tile.width;
-  plan.width_v = tile.width_v;
-  plan.rows = tile.rows();
-  plan.keys = tile.keys;
-  plan.rows_together = plan.rows / tile.consumers;
-  plan.stages = tile.stages;
-  plan.threads = tile.threads();
-  plan.shared_bytes = sm90::forward_shared_bytes(tile, static_cast<int>(dtype_size(p.q.dtype)));
-  plan.pack =
-      packs_heads(p) && plan.rows_together % p.group() == 0 ? static_cast<int>(p.group()) : 1;
-  count_tiles(plan, p);
-  plan.blocks = std::min<int64_t>(plan.tiles, properties.multiProcessorCount);
+  launch.width = tile.width;
+  launch.width_v = tile.width_v;
+  launch.rows = tile.rows();
+  launch.keys = tile.keys;
+  launch.rows_together = launch.rows / tile.consumers;
+  launch.stages = tile.stages;
+  launch.threads = tile.threads();
+  launch.shared_bytes = sm90::forward_shared_bytes(tile, static_cast<int>(dtype_size(p.q.dtype)));
+  launch.pack =
+      packs_heads(p) && launch.rows_together % p.group() == 0 ? static_cast<int>(p.group()) : 1;
+  count_tiles(launch, p, queries);
+  launch.blocks = std::min<int64_t>(launch.tiles, properties.multiProcessorCount);
 
   // Rows of all lengths: the longest of several heads first, as many as share L2. Else one head
   // after the other.
-  const int64_t heads = plan.head_blocks * p.batch();
+  const int64_t heads = launch.head_blocks * p.batch();
   const double head_bytes = static_cast<double>(p.max_seqlen_k * (p.head_dim() + p.head_dim_v())) *
                             static_cast<double>(dtype_size(p.k.dtype));
-  const bool uneven = p.varlen() || p.window_right < p.max_seqlen_k;
-  plan.section =
+  const bool uneven = p.ragged() || p.window_right < p.max_seqlen_k;
+  launch.section =
       !uneven ? 1
               : divisor_up_to(
                     heads, static_cast<int64_t>(kShareOfL2 * properties.l2CacheSize / head_bytes));
-  plan.num_splits = p.num_splits > 0
-                        ? p.num_splits
-                        : automatic_splits(plan.tiles, ceil_div(visible_keys(p, plan), plan.keys),
-                                           properties.multiProcessorCount);
-  return plan;
+  return launch;
+}
+
+/** The tiles of sm_80 for few rows, which take every option, or those for many. */
+ForwardLaunch launch_on_sm80(const AttentionProblem& p, bool few_rows, QueryCounts queries) {
+  ForwardLaunch launch{};
+  launch.family = ForwardKernelFamily::kSm80;
+  launch.featured = few_rows;
+  const sm80::ForwardTile tile =
+      sm80::forward_tile(p.q.dtype == DType::kFloat32, few_rows,
+                         static_cast<int>(std::max(p.head_dim(), p.head_dim_v())));
+  launch.width = launch.width_v = tile.width;
+  launch.rows = tile.rows;
+  launch.keys = tile.keys;
+  launch.rows_together = tile.rows / tile.warps;
+  launch.stages = tile.stages;
+  launch.threads = tile.warps * 32;
+  launch.shared_bytes = sm80::forward_shared_bytes(tile, static_cast<int>(dtype_size(p.q.dtype)));
+  launch.pack = packs_heads(p) ? static_cast<int>(p.group()) : 1;
+  count_tiles(launch, p, queries);
+  return launch;
+}
+
+constexpr int kNoLimit = std::numeric_limits<int>::max();
+
+/** One launch for all sequences, or one for those of up to `few` queries and one for the others. */
+template <typename Few, typename Many>
+void choose_launches(ForwardPlan& plan, const AttentionProblem& p, int few, Few for_few,
+                     Many for_many) {
+  plan.launch_count = 1;
+  if (p.max_seqlen_q <= few) {
+    plan.launches[0] = for_few(QueryCounts{0, kNoLimit});
+  } else if (!p.packed_queries()) {  // all sequences are equally long
+    plan.launches[0] = for_many(QueryCounts{0, kNoLimit});
+  } else {
+    plan.launch_count = 2;
+    plan.launches[0] = for_many(QueryCounts{few + 1, kNoLimit});
+    plan.launches[1] = for_few(QueryCounts{0, few});
+  }
+}
+
+/** Whether the kernels of sm_90a take the sequences of many rows; else `plan` is as it was. */
+bool plan_sm90(ForwardPlan& plan, const AttentionProblem& p, const cudaDeviceProp& properties) {
+  if (stays_on_sm80(p, properties)) return false;
+  const int few = static_cast<int>(kRowsWorthWgmma / p.group());
+  if (p.max_seqlen_q <= few) return false;
+  ForwardPlan chosen{};
+  choose_launches(
+      chosen, p, few, [&](QueryCounts queries) { return launch_on_sm80(p, true, queries); },
+      [&](QueryCounts queries) { return launch_on_sm90(p, properties, queries); });
+  chosen.num_splits = 1;
+  const ForwardLaunch& longest = chosen.launches[0];
+  const int64_t tiles = ceil_div(visible_keys(p, longest), longest.keys);
+  if (p.num_splits == 0 &&
+      automatic_splits(longest.tiles, tiles, properties.multiProcessorCount) > 1)
+    return false;  // there are few rows, after all
+  plan = chosen;
+  return true;
 }
 
 ForwardPlan plan_sm80(const AttentionProblem& p, const cudaDeviceProp& properties) {
   ForwardPlan plan{};
-  plan.family = ForwardKernelFamily::kSm80;
   const bool float32 = p.q.dtype == DType::kFloat32;
   const int element = static_cast<int>(dtype_size(p.q.dtype));
   const int head_dim = static_cast<int>(std::max(p.head_dim(), p.head_dim_v()));
-  plan.pack = packs_heads(p) ? static_cast<int>(p.group()) : 1;
-
-  const auto fits = [&](const sm80::ForwardTile& tile) {
-    return tile.width > 0 && static_cast<size_t>(sm80::forward_shared_bytes(tile, element)) <=
-                                 properties.sharedMemPerBlockOptin;
-  };
   const sm80::ForwardTile few_rows = sm80::forward_tile(float32, true, head_dim);
   const sm80::ForwardTile many_rows = sm80::forward_tile(float32, false, head_dim);
-  plan.featured = float32 || has_options(p) || p.paged() || !aligned(p) ||
-                  p.max_seqlen_q * plan.pack <= few_rows.rows || !fits(many_rows);
-  const sm80::ForwardTile tile = plan.featured ? few_rows : many_rows;
-  plan.width = plan.width_v = tile.width;
-  plan.rows = tile.rows;
-  plan.keys = tile.keys;
-  plan.rows_together = tile.rows / tile.warps;
-  plan.stages = tile.stages;
-  plan.threads = tile.warps * 32;
-  plan.shared_bytes = sm80::forward_shared_bytes(tile, element);
-  count_tiles(plan, p);
+  const bool many_fit =
+      many_rows.width > 0 && static_cast<size_t>(sm80::forward_shared_bytes(many_rows, element)) <=
+                                 properties.sharedMemPerBlockOptin;
+  const bool few_alone = float32 || has_options(p) || p.paged() || !aligned(p) || !many_fit;
+  const int pack = packs_heads(p) ? static_cast<int>(p.group()) : 1;
+  const int few = few_alone ? kNoLimit : few_rows.rows / pack;
 
-  const int64_t key_tiles = ceil_div(visible_keys(p, plan), plan.keys);
-  const int64_t resident = std::clamp<int64_t>(
-      static_cast<int64_t>(properties.sharedMemPerMultiprocessor) / plan.shared_bytes, 1,
-      kBlocksPerSm);
-  plan.num_splits =
-      p.num_splits > 0
-          ? static_cast<int>(std::min<int64_t>(p.num_splits, std::max<int64_t>(1, key_tiles)))
-          : automatic_splits(plan.tiles, key_tiles, resident * properties.multiProcessorCount);
-  plan.tiles *= plan.num_splits;
-  plan.blocks = plan.tiles;
+  // Partial results of one call come from one kernel: with packed queries and a fixed number of
+  // splits from that which any sequence can take, for the sake of a sequence's bits.
+  const bool any_length = p.num_splits > 1 && p.packed_queries();
+  plan.launches[0] = launch_on_sm80(p, any_length || p.max_seqlen_q <= few, {0, kNoLimit});
+  plan.launch_count = 1;
+  const ForwardLaunch& longest = plan.launches[0];
+  if (p.num_splits > 0) {
+    // Never one where more were asked for: a neighbour with more keys would have splits merged.
+    plan.num_splits = static_cast<int>(
+        std::clamp<int64_t>(key_tiles(p, longest), std::min(2, p.num_splits), p.num_splits));
+  } else {
+    const int64_t resident = std::clamp<int64_t>(
+        static_cast<int64_t>(properties.sharedMemPerMultiprocessor) / longest.shared_bytes, 1,
+        kBlocksPerSm);
+    plan.num_splits =
+        automatic_splits(longest.tiles, ceil_div(visible_keys(p, longest), longest.keys),
+                         resident * properties.multiProcessorCount);
+  }
+  if (p.num_splits <= 1 && plan.num_splits == 1) {
+    choose_launches(
+        plan, p, few, [&](QueryCounts queries) { return launch_on_sm80(p, true, queries); },
+        [&](QueryCounts queries) { return launch_on_sm80(p, false, queries); });
+  }
+  for (int i = 0; i < plan.launch_count; ++i) {
+    plan.launches[i].tiles *= plan.num_splits;
+    plan.launches[i].blocks = plan.launches[i].tiles;
+  }
   return plan;
 }
 
@@ -211,20 +276,18 @@ int64_t ForwardPlan::scratch_bytes(const AttentionProblem& p) const {
 ForwardPlan plan_forward(const AttentionProblem& p, const cudaDeviceProp& properties) {
   check_supported(p, properties);
   ForwardPlan plan{};
-  bool chosen = false;
   if (p.float8()) {
-    plan = plan_sm90(p, properties);
-    plan.num_splits = 1;
-    chosen = true;
-  } else if (!stays_on_sm80(p, properties)) {
-    plan = plan_sm90(p, properties);
-    chosen = plan.num_splits == 1;  // else there are few rows, after all
+    plan.launches[0] = launch_on_sm90(p, properties, {0, kNoLimit});
+    plan.launch_count = plan.num_splits = 1;
+  } else if (!plan_sm90(plan, p, properties)) {
+    plan = plan_sm80(p, properties);
   }
-  if (!chosen) plan = plan_sm80(p, properties);
-  if (plan.tiles > kMostTiles) {
+  const ForwardLaunch& longest = plan.launches[0];
+  if (longest.tiles > kMostTiles) {
     throw Error(ErrorCode::kShape, "q",
                 "Expected at most " + std::to_string(kMostTiles) + " tiles of " +
-                    std::to_string(plan.rows) + " rows but received " + std::to_string(plan.tiles));
+                    std::to_string(longest.rows) + " rows but received " +
+                    std::to_string(longest.tiles));
   }
   return plan;
 }

@@ -31,18 +31,19 @@ ptx::tensor_map key_map(const View& view, int keys) {
 
 }  // namespace
 
-sm90::ForwardParams sm90_forward_params(const AttentionProblem& p, const ForwardPlan& plan) {
+sm90::ForwardParams sm90_forward_params(const AttentionProblem& p, const ForwardLaunch& launch) {
   sm90::ForwardParams params{};
   params.attention = attention_params(p);
-  params.pack = FastDivide(plan.pack);
-  params.head_blocks = FastDivide(plan.head_blocks);
-  params.row_tiles = FastDivide(plan.row_tiles);
-  params.section = FastDivide(plan.section);
-  params.tiles = static_cast<int>(plan.tiles);
-  params.q = query_map(p.q, plan.pack);
-  params.k = key_map(p.k, plan.keys);
-  params.v = key_map(p.v, plan.keys);
-  params.out = query_map(p.out, plan.pack);
+  params.pack = FastDivide(launch.pack);
+  params.head_blocks = FastDivide(launch.head_blocks);
+  params.row_tiles = FastDivide(launch.row_tiles);
+  params.section = FastDivide(launch.section);
+  params.queries = launch.queries;
+  params.tiles = static_cast<int>(launch.tiles);
+  params.q = query_map(p.q, launch.pack);
+  params.k = key_map(p.k, launch.keys);
+  params.v = key_map(p.v, launch.keys);
+  params.out = query_map(p.out, launch.pack);
   return params;
 }
 

@@ -8,9 +8,10 @@
 namespace fa::cuda {
 
 /**
- * The parameters of `problem`, of a plan with tiles; scales are left to the caller. Throws
+ * The parameters of `problem`, of a launch with tiles; scales are left to the caller. Throws
  * fa::Error.
  */
-sm90::ForwardParams sm90_forward_params(const AttentionProblem& problem, const ForwardPlan& plan);
+sm90::ForwardParams sm90_forward_params(const AttentionProblem& problem,
+                                        const ForwardLaunch& launch);
 
 }  // namespace fa::cuda

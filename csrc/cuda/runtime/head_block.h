@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/attention.h"
+#include "core/cost.h"
 #include "core/mask.h"
 
 namespace fa::cuda {
@@ -25,7 +26,7 @@ struct HeadBlock {
 inline HeadBlock head_block(const AttentionProblem& p, const Sequence& s, int64_t batch,
                             int64_t head) {
   HeadBlock h{};
-  h.window = {p.window_left, p.window_right, p.sink_tokens, s.seqlen_k, s.offset()};
+  h.window = window_of(p, s);
   h.dense_mask = p.mask.present();
   if (p.block_mask.present()) {
     const View& table = p.block_mask.table;
@@ -35,24 +36,6 @@ inline HeadBlock head_block(const AttentionProblem& p, const Sequence& s, int64_
                table.strides[2], table.strides[3], p.block_mask.block_q, p.block_mask.block_k};
   }
   return h;
-}
-
-/**
- * Visible pairs of query i, as far as intervals and whole blocks tell; a bitmap's block counts as a
- * whole.
- */
-inline double visible_pairs(const HeadBlock& head, int64_t i) {
-  if (head.table.cells == nullptr) return static_cast<double>(head.window.count(i));
-  const WindowMask& w = head.window;
-  const int64_t begin = w.begin(i), end = w.end(i);
-  double pairs = 0;
-  for (int64_t j = 0; j < end; j += head.table.block_k) {
-    const int64_t stop = std::min(j + head.table.block_k, end);
-    if (head.table.cell(i / head.table.block_q, j / head.table.block_k) == 0) continue;
-    pairs += static_cast<double>(std::max<int64_t>(0, stop - std::max(j, begin)) +
-                                 std::max<int64_t>(0, std::min({stop, begin, w.sink_tokens}) - j));
-  }
-  return pairs;
 }
 
 }  // namespace fa::cuda

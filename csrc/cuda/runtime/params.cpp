@@ -103,13 +103,16 @@ AttentionParams attention_params(const AttentionProblem& p) {
   a.head_dim_v = static_cast<int>(p.head_dim_v());
   a.seqlen_q = static_cast<int>(p.max_seqlen_q);
   a.seqlen_k = static_cast<int>(p.max_seqlen_k);
-  if (p.varlen()) {
+  if (p.packed_queries()) {
     a.total_q = static_cast<int>(p.q.shape[1]);
-    a.total_k = static_cast<int>(p.k.shape[1]);
     a.cu_seqlens_q = indices(p.cu_seqlens_q);
+  }
+  if (p.packed_keys()) {
+    a.total_k = static_cast<int>(p.k.shape[1]);
     a.cu_seqlens_k = indices(p.cu_seqlens_k);
   }
   if (p.seqlens_k.present()) a.seqlens_k = indices(p.seqlens_k);
+  if (p.first_positions.present()) a.first_positions = indices(p.first_positions);
   if (p.paged()) {
     a.pages = {static_cast<const int32_t*>(p.page_table.data), p.page_table.strides[0],
                p.page_table.strides[1], static_cast<int>(p.k.shape[0]), FastDivide(p.k.shape[1])};

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/tile_range.h"
 #include "cuda/runtime/backward_plan.h"
 #include "cuda/runtime/forward_plan.h"
 #include "cuda/runtime/head_block.h"
@@ -15,8 +16,8 @@ constexpr double kTf32Products = 3;  // device/fragment.h
 
 struct Counts {
   int64_t full = 0, partial = 0, skipped = 0;
-  double pairs = 0, query_rows = 0, key_rows = 0;  // rows read
-  double products = 0;                             // rows x keys of the tiles that warps compute
+  double query_rows = 0, key_rows = 0;  // rows read
+  double products = 0;                  // rows x keys of the tiles that warps compute
 };
 
 /**
@@ -27,18 +28,17 @@ struct RowsThere {
   int64_t queries, keys;
 };
 
-RowsThere rows_there(const AttentionProblem& p, const ForwardPlan& plan, const Sequence& s) {
-  if (plan.family == ForwardKernelFamily::kSm80) return {s.seqlen_q, s.seqlen_k};
+RowsThere rows_there(const AttentionProblem& p, const ForwardLaunch& launch, const Sequence& s) {
+  if (launch.family == ForwardKernelFamily::kSm80) return {s.seqlen_q, s.seqlen_k};
   return {p.q.shape[1] - s.q_begin, p.k.shape[1] - s.k_begin};
 }
 
 /** The blocks of one (batch, block of heads): see sm80/forward.h and sm90/forward.h. */
-Counts count(const ForwardPlan& plan, const HeadBlock& head, const Sequence& s, RowsThere there) {
+Counts count(const ForwardLaunch& plan, int num_splits, const HeadBlock& head, const Sequence& s,
+             RowsThere there) {
   Counts c;
   const int64_t rows = s.seqlen_q * plan.pack, keys = plan.keys;
   const int64_t tiles = (s.seqlen_k + keys - 1) / keys;
-  for (int64_t i = 0; i < s.seqlen_q; ++i)
-    c.pairs += static_cast<double>(plan.pack) * visible_pairs(head, i);
   for (int64_t row0 = 0; row0 < rows; row0 += plan.rows) {
     const int64_t row_end = std::min(rows, row0 + plan.rows);
     const int64_t i0 = row0 / plan.pack, i1 = (row_end - 1) / plan.pack + 1;
@@ -47,10 +47,11 @@ Counts count(const ForwardPlan& plan, const HeadBlock& head, const Sequence& s, 
     const int64_t begin = first < last ? first / keys : 0;
     const int64_t end = first < last ? (last + keys - 1) / keys : 0;
     c.skipped += tiles - (end - begin);
-    for (int split = 0; split < plan.num_splits; ++split) {
+    const TileRange visible{static_cast<int>(begin), static_cast<int>(end)};
+    for (int split = 0; split < num_splits; ++split) {
       bool any = false;
-      for (int64_t tile = begin + (end - begin) * split / plan.num_splits;
-           tile < begin + (end - begin) * (split + 1) / plan.num_splits; ++tile) {
+      const TileRange range = visible.split(split, num_splits);
+      for (int64_t tile = range.begin; tile < range.end; ++tile) {
         const int64_t key0 = tile * keys;
         const TileKind kind = head.classify(i0, i1, key0, key0 + keys);
         c.full += kind == TileKind::kFull;
@@ -84,27 +85,31 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
   }
   const ForwardPlan forward = plan_forward(p, properties);
   AttentionPlan plan;
-  const bool sm90 = forward.family == ForwardKernelFamily::kSm90;
+  // What is said of one sequence is said of the longest.
+  const ForwardLaunch& longest = forward.launches[0];
+  const bool sm90 = longest.family == ForwardKernelFamily::kSm90;
   plan.isa = sm90 ? "sm_90a" : "sm_80";
   plan.kernel = std::string(sm90 ? "sm90" : "sm80") + ".forward";
-  if (forward.featured) plan.kernel += ".featured";
+  if (longest.featured) plan.kernel += ".featured";
   if (p.float8()) plan.kernel += ".float8";
   if (!p.paged() && !p.float8()) {
     AttentionGradients gradients;
     gradients.dout = p.out;
-    plan.backward_kernel = plan_backward(p, gradients, properties).kernel();
+    const BackwardPlan backward = plan_backward(p, gradients, properties);
+    plan.backward_kernel = backward.kernel();
+    plan.backward_scratch_bytes = backward.scratch_bytes(p);
   }
-  plan.threads = forward.threads;
-  plan.tile_q = forward.rows;
-  plan.tile_k = forward.keys;
-  plan.stages = forward.stages;
-  plan.packed_heads = forward.pack;
+  plan.threads = longest.threads;
+  plan.tile_q = longest.rows;
+  plan.tile_k = longest.keys;
+  plan.stages = longest.stages;
+  plan.packed_heads = longest.pack;
   plan.num_splits = forward.num_splits;
-  plan.work_items = forward.tiles;
-  plan.shared_bytes = forward.shared_bytes;
+  plan.work_items = forward.tiles();
+  plan.shared_bytes = longest.shared_bytes;
 
   Counts total;
-  double rows = 0, keys = 0, scores = 0;
+  double rows = 0, keys = 0, scores = 0, executed = 0, total_pairs = 0;
   for (int64_t b = 0; b < p.batch(); ++b) {
     const Sequence s = sequence(p, b);
     rows += static_cast<double>(s.seqlen_q * p.heads());
@@ -113,18 +118,19 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
               static_cast<double>(p.heads());
     // Head blocks that a block mask does not tell apart are counted once.
     const bool alike = !p.block_mask.present() || p.block_mask.table.shape[1] == 1;
-    const int64_t repeats = alike ? forward.head_blocks : 1;
-    for (int64_t block = 0; block < forward.head_blocks; block += repeats) {
-      const Counts c =
-          count(forward, head_block(p, s, b, block * forward.pack), s, rows_there(p, forward, s));
+    const ForwardLaunch& launch = forward.launch_of(s.seqlen_q);
+    const int64_t repeats = alike ? launch.head_blocks : 1;
+    for (int64_t block = 0; block < launch.head_blocks; block += repeats) {
+      const Counts c = count(launch, forward.num_splits, head_block(p, s, b, block * launch.pack),
+                             s, rows_there(p, launch, s));
       plan.tiles_full += repeats * c.full;
       plan.tiles_partial += repeats * c.partial;
       plan.tiles_skipped += repeats * c.skipped;
       const double times = static_cast<double>(repeats);
-      total.pairs += times * c.pairs;
+      total_pairs += times * launch.pack * visible_pairs(p, s, b, block * launch.pack);
       total.query_rows += times * c.query_rows;
       total.key_rows += times * c.key_rows;
-      total.products += times * c.products;
+      executed += 2 * times * static_cast<double>(launch.width + launch.width_v) * c.products;
     }
   }
   const double element = static_cast<double>(dtype_size(p.q.dtype)),
@@ -132,9 +138,8 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
   const double dim = static_cast<double>(p.head_dim()), dim_v = static_cast<double>(p.head_dim_v());
   const double splits = forward.num_splits;
   const bool lse = p.lse.present();
-  plan.flops = 2 * (dim + dim_v) * total.pairs;
-  plan.executed_flops = 2 * static_cast<double>(forward.width + forward.width_v) * total.products *
-                        (p.q.dtype == DType::kFloat32 ? kTf32Products : 1);
+  plan.flops = 2 * (dim + dim_v) * total_pairs;
+  plan.executed_flops = executed * (p.q.dtype == DType::kFloat32 ? kTf32Products : 1);
   plan.bytes = total.query_rows * dim * element + total.key_rows * (dim + dim_v) * element +
                rows * (dim_v * out_element + (lse ? 4 : 0));
   // Partial results are written and read once, their lse read twice (elementwise/combine.cu).

@@ -29,7 +29,8 @@ struct ForwardBlock {
     sequence = locate_sequence(a, batch);
     const int head0 = head_block * static_cast<int>(p.pack.divisor);
     kv_head = a.group.quotient(head0);
-    rows = {p.pack, head0, sequence.seqlen_q * static_cast<int>(p.pack.divisor)};
+    const int queries = p.queries.hold(sequence.seqlen_q) ? sequence.seqlen_q : 0;
+    rows = {p.pack, head0, queries * static_cast<int>(p.pack.divisor)};
   }
 };
 

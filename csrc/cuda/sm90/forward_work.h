@@ -48,7 +48,8 @@ struct ForwardWork {
     head_block = p.head_blocks.remainder(of_batches);
     sequence = locate_sequence(p.attention, batch);
     const int pack = static_cast<int>(p.pack.divisor);
-    rows = {p.pack, head_block * pack, sequence.seqlen_q * pack};
+    rows = {p.pack, head_block * pack,
+            p.queries.hold(sequence.seqlen_q) ? sequence.seqlen_q * pack : 0};
   }
 
   PTX_FN bool empty() const { return row0 >= rows.count; }

@@ -208,13 +208,14 @@ std::string run_forward_fp8(const Spec& s, uint64_t seed) {
   namespace sm90 = fa::cuda::sm90;
   const sm90::ForwardTile tile =
       sm90::forward_tile(sm90::ForwardVariant::kFp8, s.head_dim, s.head_dim_v);
-  fa::cuda::ForwardPlan plan{};
+  fa::cuda::ForwardLaunch plan{};
   plan.pack = s.heads / s.kv_heads;
   plan.keys = tile.keys;
   plan.row_tiles = (s.seqlen_q * plan.pack + tile.rows() - 1) / tile.rows();
   plan.head_blocks = s.kv_heads;
   plan.tiles = plan.row_tiles * plan.head_blocks * s.batch;
   plan.section = 1;
+  plan.queries = {0, static_cast<int>(s.seqlen_q)};
   sm90::ForwardParams params = fa::cuda::sm90_forward_params(p, plan);
   params.q_scales = q.params();
   params.k_scales = k.params();
