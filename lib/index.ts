@@ -52,6 +52,7 @@ export type { ErrorCode } from './native/errors.js';
 export { FlashAttentionError } from './native/errors.js';
 export { version } from './native/package.js';
 export type { Plan } from './native/plan.js';
+export { concat } from './tensor/concat.js';
 export type { DType, TypedArray, TypedArrays } from './tensor/dtype.js';
 export type { RandnOptions, TensorOptions } from './tensor/make.js';
 export { empty, randn, tensor, zeros } from './tensor/make.js';

@@ -3,4 +3,4 @@
  * others are about other things.
  */
 export const deviceTests =
-  'test/(numerics/.*|device/.*|(merge|varlen|paged|packed|quantize|sdpa|tensor|tensor-views))\\.test\\.ts$';
+  'test/(numerics/.*|device/.*|(merge|varlen|paged|packed|quantize|sdpa|concat|tensor|tensor-views))\\.test\\.ts$';

@@ -18,6 +18,7 @@ const functions = [
   'fromData',
   'view',
   'convert',
+  'concat',
   'describe',
   'read',
   'dispose',

@@ -58,6 +58,9 @@ function promises(): void {
   const general: Tensor = rounded;
   same<ReturnType<typeof general.data>, Promise<TypedArray>>(true);
 
+  const joined = fa.concat([rounded, rounded.slice([0, 1])], 0);
+  same<typeof joined, Tensor<'bfloat16'>>(true);
+
   // What tensor() and its like infer.
   const flags = fa.tensor([[true], [false]], [2, 1]);
   same<typeof flags, Tensor<'bool'>>(true);
@@ -197,6 +200,7 @@ test('the module exports what the design lists, and nothing else', () => {
     'BlockMask',
     'FlashAttentionError',
     'Tensor',
+    'concat',
     'defaultDevice',
     'dequantize',
     'devices',

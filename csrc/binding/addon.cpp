@@ -30,6 +30,7 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   add<from_data>(exports, "fromData");
   add<view>(exports, "view");
   add<convert>(exports, "convert");
+  add<concat>(exports, "concat");
   add<describe>(exports, "describe");
   add<read>(exports, "read");
   add<take>(exports, "take");

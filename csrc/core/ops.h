@@ -45,9 +45,17 @@ struct MergeStates {
   void run(cuda::Execution& execution) const;
 };
 
-/** Element-wise conversion of any view into a contiguous one of the same shape. */
+/** Element-wise conversion of any view into another of the same shape. */
 struct Convert {
   View source, target;
+
+  void run(cpu::Execution& execution) const;
+  void run(cuda::Execution& execution) const;
+};
+
+/** Copies every source, bit by bit, to its part: a view of the result of its shape and dtype. */
+struct Concat {
+  std::vector<View> sources, parts;
 
   void run(cpu::Execution& execution) const;
   void run(cuda::Execution& execution) const;
@@ -126,8 +134,9 @@ struct Lap {
 
 namespace fa {
 
-using Operation = std::variant<ops::Attention, ops::AttentionBackward, ops::MergeStates,
-                               ops::Convert, ops::Quantize, ops::Dequantize, ops::FillZero,
-                               ops::FillNormal, ops::Download, ops::Receive, ops::Lap>;
+using Operation =
+    std::variant<ops::Attention, ops::AttentionBackward, ops::MergeStates, ops::Convert,
+                 ops::Concat, ops::Quantize, ops::Dequantize, ops::FillZero, ops::FillNormal,
+                 ops::Download, ops::Receive, ops::Lap>;
 
 }  // namespace fa

@@ -47,6 +47,9 @@ void validate_contents(const AttentionProblem& problem);
  */
 void validate_merge(const std::vector<View>& outs, const std::vector<View>& lses, Layout layout);
 
+/** Throws fa::Error unless the tensors can lie one behind the other along `axis`. */
+void validate_concat(const std::vector<View>& tensors, int64_t axis);
+
 /**
  * Throws fa::Error unless `plain` [batch, seqlen, heads, dim] can become `quantized`, or the
  * reverse.

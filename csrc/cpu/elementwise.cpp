@@ -14,18 +14,22 @@ namespace {
 
 constexpr int64_t kChunk = int64_t{1} << 16;  // elements of one parallel item
 
-/** A view as rows of its longest trailing run with one stride. */
+/**
+ * Two views of one shape as rows: the longest trailing run that has one stride in the source and
+ * lies side by side in the target.
+ */
 struct RowWalk {
-  View outer;  // the axes before it
+  View source, target;  // the axes before it
   int64_t length, stride;
 };
 
-RowWalk rows_of(const View& view) {
-  RowWalk walk{view, 1, 1};
-  int last = view.rank;
+RowWalk rows_of(const View& source, const View& target) {
+  RowWalk walk{source, target, 1, 1};
+  int last = source.rank;
   while (last > 0) {
-    const int64_t extent = view.shape[last - 1], stride = view.strides[last - 1];
+    const int64_t extent = source.shape[last - 1], stride = source.strides[last - 1];
     if (extent != 1) {
+      if (target.strides[last - 1] != walk.length) break;
       if (walk.length == 1)
         walk.stride = stride;
       else if (stride != walk.stride * walk.length)
@@ -34,7 +38,7 @@ RowWalk rows_of(const View& view) {
     }
     --last;
   }
-  walk.outer.rank = last;
+  walk.source.rank = walk.target.rank = last;
   return walk;
 }
 
@@ -52,7 +56,7 @@ int64_t outer_offset(const View& outer, int64_t index) {
 void convert(const View& source, const View& target, Cancel cancel) {
   const int64_t size = source.size();
   if (size == 0) return;
-  const RowWalk walk = rows_of(source);
+  const RowWalk walk = rows_of(source, target);
   const KernelTable& table = kernels();
   const int64_t chunks = (size + kChunk - 1) / kChunk;
   ThreadPool::shared().parallel_for(
@@ -62,9 +66,10 @@ void convert(const View& source, const View& target, Cancel cancel) {
         for (int64_t at = chunk * kChunk; at < end;) {
           const int64_t row = at / walk.length, column = at % walk.length;
           const int64_t n = std::min(walk.length - column, end - at);
-          table.convert_row(source.at(outer_offset(walk.outer, row) + column * walk.stride),
+          table.convert_row(source.at(outer_offset(walk.source, row) + column * walk.stride),
                             static_cast<int>(source.dtype), walk.stride, static_cast<int>(n),
-                            target.at(at), static_cast<int>(target.dtype));
+                            target.at(outer_offset(walk.target, row) + column),
+                            static_cast<int>(target.dtype));
           at += n;
         }
       },

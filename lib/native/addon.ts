@@ -164,6 +164,8 @@ export interface NativeAddon {
   view(tensor: NativeTensor, shape: number[], strides: number[], offset: number): NativeTensor;
   /** Contiguous copy in another dtype or on another device. */
   convert(tensor: NativeTensor, device: string, dtype: number): NativeTensor;
+  /** The tensors one behind the other along an axis, contiguous. */
+  concat(tensors: NativeTensor[], axis: number): NativeResult;
   describe(tensor: NativeTensor): NativeDescription;
   /** Contiguous row-major contents as `dtype` (the tensor's own, or 0). */
   read(tensor: NativeTensor, dtype: number): Promise<ArrayBuffer>;

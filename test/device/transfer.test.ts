@@ -1,5 +1,6 @@
 // Tensors on the device under test: making, converting, copying between devices, reading.
 import {
+  concat,
   defaultDevice,
   devices,
   flashAttention,
@@ -93,6 +94,7 @@ testIf(!onCpu, 'there is one device')('tensors of two devices do not mix', () =>
   const here = zeros(shape, { device: 'cpu' });
   expectThrow(() => flashAttention(there, here, here), 'ERR_DEVICE', 'k');
   expectThrow(() => flashAttention(here, here, there), 'ERR_DEVICE', 'v');
+  expectThrow(() => concat([there, here], 0), 'ERR_DEVICE', 'tensors[1]');
   const seqlensK = tensor(Int32Array.of(1), [1], { device: 'cpu' });
   expectThrow(
     () => flashAttention(there, there, there, { seqlensK }),

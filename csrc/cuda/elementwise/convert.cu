@@ -18,7 +18,7 @@ struct ConvertParams {
   int source_dtype, target_dtype;
   int64_t size;
   int rank;
-  int64_t shape[kMaxRank], strides[kMaxRank];  // of the source
+  int64_t shape[kMaxRank], source_strides[kMaxRank], target_strides[kMaxRank];
 };
 
 PTX_FN void copy_element(const char* from, char* to, int bytes) {
@@ -35,14 +35,15 @@ __global__ void __launch_bounds__(kThreads)
   const int source_size = element_size(p.source_dtype), target_size = element_size(p.target_dtype);
   int64_t index = int64_t{blockIdx.x} * (kThreads * kPerThread) + threadIdx.x;
   for (int n = 0; n < kPerThread && index < p.size; ++n, index += kThreads) {
-    int64_t rest = index, offset = 0;
+    int64_t rest = index, source = 0, target = 0;
     for (int axis = p.rank - 1; axis > 0; --axis) {
-      offset += rest % p.shape[axis] * p.strides[axis];
+      const int64_t at = rest % p.shape[axis];
+      source += at * p.source_strides[axis];
+      target += at * p.target_strides[axis];
       rest /= p.shape[axis];
     }
-    offset += rest * p.strides[0];
-    const char* const from = p.source + offset * source_size;
-    char* const to = p.target + index * target_size;
+    const char* const from = p.source + (source + rest * p.source_strides[0]) * source_size;
+    char* const to = p.target + (target + rest * p.target_strides[0]) * target_size;
     if (p.source_dtype == p.target_dtype)
       copy_element(from, to, source_size);
     else
@@ -50,23 +51,26 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/** Appends the axes of `view` to `p`, neighbours that one stride walks as one. */
-void set_axes(ConvertParams& p, const View& view) {
+/** Sets the axes of `p`: those of both views, neighbours that one stride walks in each as one. */
+void set_axes(ConvertParams& p, const View& source, const View& target) {
   p.rank = 1;
   p.shape[0] = 1;
-  p.strides[0] = 0;
-  for (int axis = 0; axis < view.rank; ++axis) {
-    const int64_t length = view.shape[axis], stride = view.strides[axis];
+  p.source_strides[0] = p.target_strides[0] = 0;
+  for (int axis = 0; axis < source.rank; ++axis) {
+    const int64_t length = source.shape[axis];
+    const int64_t from = source.strides[axis], to = target.strides[axis];
     if (length == 1) continue;
-    int64_t& last_length = p.shape[p.rank - 1];
-    int64_t& last_stride = p.strides[p.rank - 1];
-    if (last_length == 1 || last_stride == stride * length) {
-      last_length *= length;
-      last_stride = stride;
+    int last = p.rank - 1;
+    const bool goes_on =
+        p.source_strides[last] == from * length && p.target_strides[last] == to * length;
+    if (p.shape[last] == 1 || goes_on) {
+      p.shape[last] *= length;
     } else {
-      p.shape[p.rank] = length;
-      p.strides[p.rank++] = stride;
+      last = p.rank++;
+      p.shape[last] = length;
     }
+    p.source_strides[last] = from;
+    p.target_strides[last] = to;
   }
 }
 
@@ -75,7 +79,7 @@ void set_axes(ConvertParams& p, const View& view) {
 void convert(const View& source, const View& target, const Queue& queue) {
   const int64_t size = target.size();
   if (size == 0) return;
-  if (source.dtype == target.dtype && source.contiguous()) {
+  if (source.dtype == target.dtype && source.contiguous() && target.contiguous()) {
     FA_CUDA(cudaMemcpyAsync, target.data, source.data,
             static_cast<size_t>(size) * dtype_size(target.dtype), cudaMemcpyDeviceToDevice,
             queue.stream);
@@ -87,7 +91,7 @@ void convert(const View& source, const View& target, const Queue& queue) {
   p.source_dtype = static_cast<int>(source.dtype);
   p.target_dtype = static_cast<int>(target.dtype);
   p.size = size;
-  set_axes(p, source);
+  set_axes(p, source, target);
   const int64_t per_block = kThreads * kPerThread;
   launch(convert_kernel, (size + per_block - 1) / per_block, kThreads, 0, queue, p);
 }

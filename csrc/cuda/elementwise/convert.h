@@ -7,8 +7,8 @@
 namespace fa::cuda {
 
 /**
- * Enqueues target[i] = source[i] in row-major order: any strides and dtype into a contiguous view
- * of the same shape.
+ * Enqueues target[i] = source[i] for two views of one shape, of any strides and dtypes; no two
+ * elements of the target may lie in one place.
  */
 void convert(const View& source, const View& target, const Queue& queue);
 
