@@ -1,6 +1,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/divide.h"
 #include "core/expect.h"
 #include "core/validate.h"
 
@@ -205,10 +206,13 @@ void validate_block_mask(const AttentionProblem& p) {
   };
   expect_size(b.block_q);
   expect_size(b.block_k);
-  const auto one_or = [](int64_t given, int64_t extent) { return given == 1 ? 1 : extent; };
+  const int64_t batch = b.table.shape[0], heads = b.table.shape[1];
+  if ((batch != 1 && batch != p.batch()) || (heads != 1 && heads != p.heads()))
+    refuse(ErrorCode::kShape, "blockMask",
+           "made for batch 1 or " + text(p.batch()) + ", heads 1 or " + text(p.heads()),
+           "one for batch " + text(batch) + ", heads " + text(heads));
   expect_shape(b.table, "blockMask",
-               {one_or(b.table.shape[0], p.batch()), one_or(b.table.shape[1], p.heads()),
-                (queries + b.block_q - 1) / b.block_q, (keys + b.block_k - 1) / b.block_k},
+               {batch, heads, ceil_div(queries, b.block_q), ceil_div(keys, b.block_k)},
                Layout::kBshd, ", [1 or batch, 1 or heads, block rows, block columns],");
   if (!b.bits.present()) return;
   expect_dtype(b.bits, DType::kInt32, "blockMask");
@@ -259,7 +263,7 @@ void validate(const AttentionProblem& problem, Layout layout) {
 }
 
 void refuse_float8(const std::string& where) {
-  refuse(ErrorCode::kDType, "q", "one of float32, float16, bfloat16 " + where,
+  refuse(ErrorCode::kDType, "q", "float32, float16 or bfloat16 " + where,
          "float8_e4m3: dequantize() `q`, `k` and `v` first");
 }
 

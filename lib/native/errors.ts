@@ -136,6 +136,13 @@ function publicName(argument: string, names: ArgumentNames): string {
   return argument;
 }
 
+/** "q, k and v" as the caller has them, in one packed tensor perhaps. */
+function nameInputs(names: ArgumentNames): string {
+  const inputs = [...new Set(['q', 'k', 'v'].map((name) => publicName(name, names)))];
+  const last = inputs.pop();
+  return inputs.length > 0 ? `${inputs.join(', ')} and ${last}` : `${last}`;
+}
+
 /** The argument, and which member of it where it is a list that `names` has a function for. */
 function place(argument: unknown, text: string, names: ArgumentNames): string | undefined {
   if (typeof argument !== 'string') return undefined;
@@ -152,7 +159,9 @@ export function fromNative(error: unknown, names: ArgumentNames = {}): FlashAtte
   if (error instanceof FlashAttentionError) return error;
   const { code, argument, message } = (error ?? {}) as Record<string, unknown>;
   const native = typeof message === 'string' && message ? message : String(error);
-  const text = native.replace(/`([\w.[\]]+)`/g, (_, name: string) => publicName(name, names));
+  const text = native
+    .replace('`q`, `k` and `v`', () => nameInputs(names))
+    .replace(/`([\w.[\]]+)`/g, (_, name: string) => publicName(name, names));
   const given = place(argument, native, names);
   return new FlashAttentionError(
     knownCodes.has(code) ? (code as ErrorCode) : 'ERR_INTERNAL',
