@@ -1,7 +1,7 @@
 /**
  * What each device does with which dtype, as docs/support.md: asked of the code that decides, by
  * `explain` of a small call per feature. `node scripts/support-matrix.mjs` writes the file; it
- * needs `npm run build:ts` and `npm run build:simt`. test/device/support-matrix.test.ts compares
+ * needs `npm run build:ts` and `npm run build:simt`. test/support-matrix.test.ts compares
  * the table of the device that it runs on.
  */
 import { execFileSync } from 'node:child_process';

@@ -2,7 +2,7 @@
 // scripts/test-device.mjs cuda:0`, or `simt:sm80` or `simt:sm90`, for which it builds the test
 // addon. Further arguments go to jest.
 import path from 'node:path';
-import { deviceTests } from './device-tests.mjs';
+import { deviceTests, docsTests } from './device-tests.mjs';
 import { ensureBuilt, npm, root, run } from './ensure-built.mjs';
 
 const [device, ...args] = process.argv.slice(2);
@@ -25,7 +25,7 @@ const jest = [
   '--disable-warning=ExperimentalWarning',
   '--experimental-vm-modules',
   'node_modules/jest/bin/jest.js',
-  `--testPathPatterns=/${deviceTests}`,
+  `--testPathPatterns=/(${deviceTests}|${docsTests})`,
   ...['/node_modules/', ...others].map((pattern) => `--testPathIgnorePatterns=${pattern}`),
 ];
 run(process.execPath, [...jest, ...args], { env });

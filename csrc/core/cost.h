@@ -16,8 +16,8 @@ WindowMask window_of(const AttentionProblem& problem, const Sequence& sequence);
 double window_pairs(const WindowMask& window, int64_t i0, int64_t i1, int64_t j0, int64_t j1);
 
 /**
- * Pairs that a query head of a sequence sees. Only cells of a block mask are walked, and the bits of
- * partial ones.
+ * Pairs that a query head of a sequence sees. Only cells of a block mask are walked, and the bits
+ * of partial ones.
  */
 double visible_pairs(const AttentionProblem& problem, const Sequence& sequence, int64_t batch,
                      int64_t head);

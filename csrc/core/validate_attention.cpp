@@ -30,7 +30,9 @@ void expect_axes_within(const View& view, const char* argument, Layout layout) {
 }
 
 void validate_qkv(const AttentionProblem& p, Layout layout) {
-  const Layout keys = p.paged() ? Layout::kBshd : layout;
+  const Layout keys = p.packed_keys()                          ? Layout::kPacked
+                      : p.paged() || layout == Layout::kPacked ? Layout::kBshd
+                                                               : layout;
   if (!p.float8()) expect_floating(p.q, "q");
   expect_like_q(p.k, p.q, "k");
   expect_like_q(p.v, p.q, "v");
@@ -39,8 +41,9 @@ void validate_qkv(const AttentionProblem& p, Layout layout) {
   if (p.paged()) {
     expect_shape(p.k, "k", {"numPages", "pageSize", "kvHeads", p.head_dim()});
   } else {
-    const char* const seqlen = p.packed_queries() ? "totalK" : "seqlenK";
-    expect_shape(p.k, "k", {p.q.shape[0], seqlen, "kvHeads", p.head_dim()}, layout);
+    const char* const seqlen = p.packed_keys() ? "totalK" : "seqlenK";
+    const int64_t batches = p.packed_keys() ? 1 : p.batch();
+    expect_shape(p.k, "k", {batches, seqlen, "kvHeads", p.head_dim()}, keys);
   }
   expect_shape(p.v, "v", {p.k.shape[0], p.k.shape[1], p.kv_heads(), "headDimV"}, keys);
   if (p.kv_heads() < 1)
@@ -65,10 +68,12 @@ void validate_scales(const AttentionProblem& p) {
     refuse(ErrorCode::kOption, "scales",
            std::string("absent with ") + dtype_name(p.q.dtype) + " `q`", "some");
   }
-  if (p.packed_queries() || p.paged())
+  if (p.packed_queries() || p.packed_keys() || p.paged())
     refuse(ErrorCode::kDType, "q",
            std::string("one of float32, float16, bfloat16 with ") +
-               (p.packed_queries() ? "`cuSeqlensQ`" : "`pageTable`"),
+               (p.packed_queries() ? "`cuSeqlensQ`"
+                : p.packed_keys()  ? "`cuSeqlensK`"
+                                   : "`pageTable`"),
            "float8_e4m3");
   if (!q || !k || !v) {
     const char* const missing = !q && !k && !v ? "scales"
@@ -87,30 +92,31 @@ void validate_scales(const AttentionProblem& p) {
                 p.v_scale.rank == 3 ? ". Quantize `v` with per: 'head' or 'tensor'" : "");
 }
 
-void validate_varlen(const AttentionProblem& p) {
-  if (!p.cu_seqlens_q.present())
-    refuse(ErrorCode::kOption, "cuSeqlensQ", "given with `cuSeqlensK`", "none");
-  if (!p.cu_seqlens_k.present())
-    refuse(ErrorCode::kOption, "cuSeqlensK", "given with `cuSeqlensQ`", "none");
-  if (p.paged()) refuse(ErrorCode::kOption, "pageTable", "absent with `cuSeqlensQ`", "one");
+void expect_cu_seqlens(const View& offsets, const char* argument, int64_t longest,
+                       const char* longest_argument) {
+  expect_dtype(offsets, DType::kInt32, argument);
+  expect_rank(offsets, argument, {"batch + 1"});
+  if (offsets.shape[0] < 1)
+    refuse(ErrorCode::kShape, argument, "of shape [batch + 1], with at least the first 0,",
+           shape_text(offsets));
+  expect_option(longest >= 0 && longest <= kMaxSeqlen, longest_argument, "a length",
+                static_cast<double>(longest));
+}
+
+/** Queries and keys are packed or not, each for themselves. */
+void validate_packing(const AttentionProblem& p) {
+  if (p.packed_queries()) {
+    expect_cu_seqlens(p.cu_seqlens_q, "cuSeqlensQ", p.max_seqlen_q, "maxSeqlenQ");
+    expect_shape(p.q, "q", {1, "totalQ", "heads", "headDim"}, Layout::kPacked);
+  }
+  if (!p.cu_seqlens_k.present()) return;
+  if (p.paged()) refuse(ErrorCode::kOption, "pageTable", "absent with `cuSeqlensK`", "one");
   if (p.seqlens_k.present())
     refuse(ErrorCode::kOption, "seqlensK", "absent with `cuSeqlensK`, which gives the lengths,",
            "one");
-  expect_dtype(p.cu_seqlens_q, DType::kInt32, "cuSeqlensQ");
-  expect_dtype(p.cu_seqlens_k, DType::kInt32, "cuSeqlensK");
-  expect_rank(p.cu_seqlens_q, "cuSeqlensQ", {"batch + 1"});
-  if (p.cu_seqlens_q.shape[0] < 1)
-    refuse(ErrorCode::kShape, "cuSeqlensQ", "of shape [batch + 1], with at least the first 0,",
-           shape_text(p.cu_seqlens_q));
-  expect_shape(p.cu_seqlens_k, "cuSeqlensK", {p.cu_seqlens_q.shape[0]}, Layout::kBshd,
-               ", like `cuSeqlensQ`,");
-  expect_shape(p.q, "q", {1, "totalQ", "heads", "headDim"}, Layout::kPacked);
-  const auto expect_length = [](int64_t length, const char* argument) {
-    expect_option(length >= 0 && length <= kMaxSeqlen, argument, "a length",
-                  static_cast<double>(length));
-  };
-  expect_length(p.max_seqlen_q, "maxSeqlenQ");
-  expect_length(p.max_seqlen_k, "maxSeqlenK");
+  expect_cu_seqlens(p.cu_seqlens_k, "cuSeqlensK", p.max_seqlen_k, "maxSeqlenK");
+  expect_shape(p.cu_seqlens_k, "cuSeqlensK", {p.batch() + 1}, Layout::kBshd,
+               p.packed_queries() ? ", like `cuSeqlensQ`," : ", [batch + 1],");
 }
 
 void validate_pages(const AttentionProblem& p) {
@@ -128,11 +134,15 @@ void validate_pages(const AttentionProblem& p) {
 }
 
 void validate_indices(const AttentionProblem& p) {
-  if (p.cu_seqlens_q.present() || p.cu_seqlens_k.present()) validate_varlen(p);
+  validate_packing(p);
   if (p.paged()) validate_pages(p);
   if (p.seqlens_k.present()) {
     expect_dtype(p.seqlens_k, DType::kInt32, "seqlensK");
     expect_shape(p.seqlens_k, "seqlensK", {p.batch()}, Layout::kBshd, ", [batch],");
+  }
+  if (p.first_positions.present()) {
+    expect_dtype(p.first_positions, DType::kInt32, "firstPositions");
+    expect_shape(p.first_positions, "firstPositions", {p.batch()}, Layout::kBshd, ", [batch],");
   }
 }
 
@@ -169,10 +179,15 @@ void validate_modifiers(const AttentionProblem& p) {
   }
 }
 
+/** What cuts queries or keys into sequences that have no rows or columns in common. */
+const char* offsets_of(const AttentionProblem& p) {
+  return p.packed_queries() ? "`cuSeqlensQ`" : p.packed_keys() ? "`cuSeqlensK`" : nullptr;
+}
+
 void validate_mask(const AttentionProblem& p) {
-  if (p.packed_queries())
+  if (const char* const offsets = offsets_of(p))
     refuse(ErrorCode::kOption, "mask",
-           "absent with `cuSeqlensQ`, whose sequences have no common rows,", "one");
+           std::string("absent with ") + offsets + ", whose sequences have no common rows,", "one");
   if (p.mask.dtype != DType::kBool && !is_floating(p.mask.dtype))
     refuse(ErrorCode::kDType, "mask", "one of bool, float32, float16, bfloat16",
            dtype_name(p.mask.dtype));
@@ -189,8 +204,8 @@ void validate_mask(const AttentionProblem& p) {
 
 void validate_block_mask(const AttentionProblem& p) {
   const BlockMaskView& b = p.block_mask;
-  if (p.packed_queries())
-    refuse(ErrorCode::kOption, "blockMask", "absent with `cuSeqlensQ`", "one");
+  if (const char* const offsets = offsets_of(p))
+    refuse(ErrorCode::kOption, "blockMask", std::string("absent with ") + offsets, "one");
   const int64_t queries = p.q.shape[1], keys = p.max_seqlen_k;
   const bool made_for_others = (b.seqlen_q != kAnySeqlen && b.seqlen_q != queries) ||
                                (b.seqlen_k != kAnySeqlen && b.seqlen_k != keys);

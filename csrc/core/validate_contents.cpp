@@ -49,6 +49,17 @@ void validate_seqlens(const AttentionProblem& p) {
   }
 }
 
+void validate_first_positions(const AttentionProblem& p) {
+  for (int64_t b = 0; b < p.batch(); ++b) {
+    const Sequence s = sequence(p, b);
+    const int64_t last = kMaxSeqlen - s.seqlen_q;
+    if (s.first_position < -kMaxSeqlen || s.first_position > last)
+      refuse(ErrorCode::kOption, "firstPositions",
+             "of positions from " + text(-kMaxSeqlen) + " to " + text(last),
+             text(s.first_position) + " at " + at(b));
+  }
+}
+
 void validate_page_table(const AttentionProblem& p) {
   const int32_t* table = int32_data(p.page_table);
   const int64_t page_size = p.k.shape[1], pages = p.k.shape[0];
@@ -81,11 +92,12 @@ void validate_cells(const BlockMaskView& block_mask) {
 }  // namespace
 
 void validate_contents(const AttentionProblem& p) {
-  if (p.packed_queries()) {
+  if (p.packed_queries())
     validate_cu_seqlens(p.cu_seqlens_q, p.q.shape[1], p.max_seqlen_q, "cuSeqlensQ", "maxSeqlenQ");
+  if (p.packed_keys())
     validate_cu_seqlens(p.cu_seqlens_k, p.k.shape[1], p.max_seqlen_k, "cuSeqlensK", "maxSeqlenK");
-  }
   if (p.seqlens_k.present()) validate_seqlens(p);
+  if (p.first_positions.present()) validate_first_positions(p);
   if (p.paged()) validate_page_table(p);
   if (p.block_mask.present()) validate_cells(p.block_mask);
 }

@@ -1,5 +1,5 @@
-// What the CPU can do with tensors, synchronously on the calling thread and the pool. The operations
-// of core/ops.h run these.
+// What the CPU can do with tensors, synchronously on the calling thread and the pool. The
+// operations of core/ops.h run these.
 #pragma once
 
 #include <chrono>

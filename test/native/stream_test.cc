@@ -1,5 +1,5 @@
-// The stream, over the CPU: order, lifetimes, failures, aborting, shutdown with work in flight. Meant
-// for ThreadSanitizer.
+// The stream, over the CPU: order, lifetimes, failures, aborting, shutdown with work in flight.
+// Meant for ThreadSanitizer.
 #include "core/stream.h"
 
 #include <chrono>

@@ -95,7 +95,7 @@ describe.each(testedDTypes)('%s', (dtype) => {
     }
   });
 
-  /** One query of each of two sequences over `longest` keys in memory; of which the first's bits. */
+  /** One query of each of two sequences over `longest` keys; of which the first's bits. */
   async function batched(longest: number, seqlensK: number[], numSplits: number, pageSize = 0) {
     const pad = (own: Float32Array, other: Float32Array) => {
       const data = new Float32Array(2 * longest * kvHeads * headDim);

@@ -5,7 +5,7 @@
 
 namespace fa::cuda {
 
-/** A row's softmax in the units of its kernel, and what its accumulators are to be multiplied by. */
+/** A row's softmax in its kernel's units, and what its accumulators are to be multiplied by. */
 struct RowResult {
   float top, sum;
   float factor;

@@ -1,6 +1,6 @@
 // Rows whose lse is so large that its rounding shows in P = exp(s - lse). Half a unit in the last
-// place of an lse of 1e6 is 0.03, a factor of 1.03 in every probability of the row; at -1e9, which a
-// mask may add to all scores of a row, nothing is left of P. The lse that the forward pass saved
+// place of an lse of 1e6 is 0.03, a factor of 1.03 in every probability of the row; at -1e9, which
+// a mask may add to all scores of a row, nothing is left of P. The lse that the forward pass saved
 // cannot tell more. So these rows, which are few, get their maximum and sum again, and with them
 // their gradients: P = exp(s - maximum) / sum, where the difference is small or P is 0.
 //

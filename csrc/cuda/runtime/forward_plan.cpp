@@ -61,8 +61,8 @@ constexpr bool (*kStaysOnSm80[])(const AttentionProblem& p) = {
       return !tma_addressable(p.q) || !tma_addressable(p.k) || !tma_addressable(p.v) ||
              !tma_addressable(p.out);
     },
-    // Few rows over many keys are bound by memory, and want splits and tiles of few rows. (Sequences
-    // of few rows: see plan_forward.)
+    // Few rows over many keys are bound by memory, and want splits and tiles of few rows.
+    // (Sequences of few rows: see plan_forward.)
     [](const AttentionProblem& p) { return p.num_splits > 1; },
 };
 
