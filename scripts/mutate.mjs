@@ -142,7 +142,9 @@ const asked = mutations
   .filter((mutation) => !options.new || !rows.has(nameOf(mutation)))
   .filter((mutation) => !options.stale || isStale(mutation));
 const step = Math.max(1, asked.length / Number(options.sample));
-const chosen = asked.filter((_, index) => Math.floor(index / step) > Math.floor((index - 1) / step));
+const chosen = asked.filter(
+  (_, index) => Math.floor(index / step) > Math.floor((index - 1) / step),
+);
 if (options.stale) {
   console.log(`${mutations.length - asked.length} of ${mutations.length} are as in the table`);
   if (chosen.length < asked.length) console.log(`of the others ${chosen.length} are made again`);

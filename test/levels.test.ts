@@ -36,9 +36,9 @@ for (const dtype of floatDTypes) {
   const add = (name: string, one: Omit<Case, 'dtype'>) => {
     cases[`${name}, ${dtype}`] = { ...one, dtype };
   };
-  for (const numSplits of [0, 1, 3]) {
-    const fixed = numSplits !== 0;
-    const how = `${numSplits || 'automatic'} splits`;
+  for (const numSplits of [undefined, 1, 3]) {
+    const fixed = numSplits !== undefined;
+    const how = `${numSplits ?? 'automatic'} splits`;
     const forward = { backward: false, fixed };
     add(`forward, ${how}`, { ...forward, shape: long, options: { numSplits } });
     add(`decode, ${how}`, { ...forward, shape: token, options: { causal: true, numSplits } });
