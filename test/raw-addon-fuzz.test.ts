@@ -28,6 +28,9 @@ const functions = [
   'mergeStates',
   'quantize',
   'dequantize',
+  'newAbortFlag',
+  'abort',
+  'stopOn',
   'synchronize',
   'take',
 ];
