@@ -103,6 +103,12 @@ describe('memory', () => {
     expect(child).toMatchObject(clean);
     expect(printed.most).toBeLessThan(8 * 2 ** 30);
   });
+
+  test('what a loop drops that never yields does not pile up', async () => {
+    const { child, printed } = await scenario('dropped memory of a loop');
+    expect(child).toMatchObject(clean);
+    expect(printed.most).toBeLessThan(8 * 2 ** 30); // of 16 GiB
+  });
 });
 
 describe('the stream', () => {

@@ -37,11 +37,11 @@ Napi::Value attention(const Napi::CallbackInfo& info) {
 
   Stream& stream = *call.stream;
   TaskStorages storages{.reads = call.inputs, .writes = {}};
-  TensorRef out = new_out(call).allocate(stream), lse;
+  TensorRef out = new_out(call).allocate(env, stream), lse;
   call.problem.out = logical(out.view, call.layout);
   storages.writes.push_back(out.storage);
   if (call.return_lse) {
-    lse = new_lse(call).allocate(stream);
+    lse = new_lse(call).allocate(env, stream);
     call.problem.lse = logical_lse(lse.view, call.layout);
     storages.writes.push_back(lse.storage);
   }

@@ -20,7 +20,7 @@ Napi::Value attention_backward(const Napi::CallbackInfo& info) {
   Stream& stream = *forward.stream;
   TaskStorages storages{.reads = forward.inputs, .writes = {}};
   const auto allocate = [&](const NewTensor& made) {
-    TensorRef tensor = made.allocate(stream);
+    TensorRef tensor = made.allocate(env, stream);
     storages.writes.push_back(tensor.storage);
     return tensor;
   };

@@ -39,7 +39,8 @@ Napi::Value concat(const Napi::CallbackInfo& call) {
     // Views may be longer than any memory. Where that is a sum, it need not be right.
     shape.values[axis] = std::min(shape.values[axis] + source.shape[axis], kMaxSafeInteger + 1);
   }
-  TensorRef target = NewTensor("the result", first.dtype, shape, "tensors").allocate(stream);
+  TensorRef target =
+      NewTensor("the result", first.dtype, shape, "tensors").allocate(call.Env(), stream);
   View part = target.view;
   for (const View& source : concat.sources) {
     part.shape[axis] = source.shape[axis];

@@ -1,5 +1,7 @@
 #include "binding/ledger.h"
 
+#include <algorithm>
+
 namespace fa::binding {
 
 namespace {
@@ -25,6 +27,16 @@ void Ledger::remove(Napi::Env env, const Storage& storage) {
   handles_.erase(found);
   bytes_ -= storage.bytes();
   adjust(env, -static_cast<int64_t>(storage.bytes()));
+}
+
+bool Ledger::has_piled_up(size_t bytes) {
+  constexpr size_t kLeast = size_t{256} << 20;
+  if (bytes_ + bytes <= look_at_) {
+    if (2 * bytes_ < look_at_) look_at_ = std::max(kLeast, 2 * bytes_);
+    return false;
+  }
+  look_at_ = 2 * bytes_ + bytes;
+  return true;
 }
 
 }  // namespace fa::binding

@@ -10,6 +10,8 @@
 
 namespace fa::binding {
 
+class Handle;
+
 class Ledger {
  public:
   /** A new handle holds `storage`. */
@@ -20,6 +22,15 @@ class Ledger {
   /** Whether no handle but one holds `storage`. */
   bool held_once(const Storage& storage) const { return handles_.at(&storage) == 1; }
 
+  /** Handles that are not disposed: see tensor_handle.cpp. */
+  Handle* first_handle = nullptr;
+
+  /**
+   * Whether to look for handles that were collected, before `bytes` more: when twice as much is
+   * held as after the last look.
+   */
+  bool has_piled_up(size_t bytes);
+
   size_t tensors() const { return tensors_; }
   size_t storages() const { return handles_.size(); }
   size_t bytes() const { return bytes_; }
@@ -28,6 +39,7 @@ class Ledger {
   std::unordered_map<const Storage*, size_t> handles_;
   size_t tensors_ = 0;
   size_t bytes_ = 0;
+  size_t look_at_ = size_t{256} << 20;  // bytes
 };
 
 }  // namespace fa::binding

@@ -46,8 +46,10 @@ Napi::Value merge_states(const Napi::CallbackInfo& info) {
 
   const View like_out = out_views[0], like_lse = lse_views[0];
   for (View& view : out_views) view = logical(view, layout);
-  TensorRef out = NewTensor("out", like_out.dtype, shape_of(like_out), "outs").allocate(*stream);
-  TensorRef lse = NewTensor("lse", like_lse.dtype, shape_of(like_lse), "lses").allocate(*stream);
+  TensorRef out =
+      NewTensor("out", like_out.dtype, shape_of(like_out), "outs").allocate(info.Env(), *stream);
+  TensorRef lse =
+      NewTensor("lse", like_lse.dtype, shape_of(like_lse), "lses").allocate(info.Env(), *stream);
   TaskStorages storages{.reads = {}, .writes = {out.storage, lse.storage}};
   for (const TensorRef& tensor : outs) storages.reads.push_back(tensor.storage);
   for (const TensorRef& tensor : lses) storages.reads.push_back(tensor.storage);

@@ -1,16 +1,40 @@
 #include "binding/new_tensor.h"
 
+#include "binding/environment.h"
+#include "binding/tensor_handle.h"
+
 namespace fa::binding {
+
+namespace {
+
+/** More memory outside V8's heap than any heap limit makes V8 collect before it returns. */
+constexpr int64_t kPressure = int64_t{1} << 40;
+
+std::shared_ptr<Storage> allocated(Napi::Env env, Stream& stream, size_t bytes) {
+  try {
+    return stream.allocate(bytes);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kOutOfMemory) throw;
+  }
+  int64_t total = 0;
+  napi_adjust_external_memory(env, kPressure, &total);
+  napi_adjust_external_memory(env, -kPressure, &total);
+  release_collected(env);
+  return stream.allocate(bytes);
+}
+
+}  // namespace
 
 NewTensor::NewTensor(const char* name, DType dtype, const Sizes& shape, const char* argument)
     : name_(name), bytes_(byte_size(dtype, shape, argument, ErrorCode::kOutOfMemory)) {
   view_ = row_major(nullptr, dtype, shape);  // its strides cannot overflow: its bytes do not
 }
 
-TensorRef NewTensor::allocate(Stream& stream) const {
+TensorRef NewTensor::allocate(Napi::Env env, Stream& stream) const {
+  if (Environment::of(env).ledger()->has_piled_up(bytes_)) release_collected(env);
   TensorRef tensor{nullptr, view_};
   try {
-    tensor.storage = stream.allocate(bytes_);
+    tensor.storage = allocated(env, stream, bytes_);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kOutOfMemory) throw;
     throw Error(error.code(), error.argument(),

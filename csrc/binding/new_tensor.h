@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "binding/napi.h"
 #include "binding/shapes.h"
 #include "core/stream.h"
 
@@ -19,8 +20,11 @@ class NewTensor {
   /** Its shape, strides and dtype. There is no data yet. */
   const View& view() const { return view_; }
 
-  /** Throws Error{kOutOfMemory} that says what did not fit. */
-  TensorRef allocate(Stream& stream) const;
+  /**
+   * With memory of `stream`. Tensors that JavaScript has dropped make room first: when much has
+   * piled up, and when there is no other. Throws Error{kOutOfMemory} that says what did not fit.
+   */
+  TensorRef allocate(Napi::Env env, Stream& stream) const;
 
  private:
   const char* name_;

@@ -46,7 +46,8 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
   validate_quantized(plain_axes, quantized, layout);
 
   Stream& stream = *plain.storage->stream();
-  TensorRef values = new_values.allocate(stream), scales = new_scales.allocate(stream);
+  TensorRef values = new_values.allocate(info.Env(), stream),
+            scales = new_scales.allocate(info.Env(), stream);
   quantized.values.data = values.view.data;
   quantized.scales.data = scales.view.data;
   stream.enqueue(ops::Quantize{.plain = plain_axes, .quantized = quantized},
@@ -72,7 +73,7 @@ Napi::Value dequantize(const Napi::CallbackInfo& info) {
   View plain_axes = logical(new_plain.view(), layout);
   validate_quantized(plain_axes, quantized, layout);
 
-  TensorRef plain = new_plain.allocate(stream);
+  TensorRef plain = new_plain.allocate(info.Env(), stream);
   plain_axes.data = plain.view.data;
   stream.enqueue(ops::Dequantize{.quantized = quantized, .plain = plain_axes},
                  {.reads = {values.storage, scales.storage}, .writes = {plain.storage}});

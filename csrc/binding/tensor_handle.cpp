@@ -6,18 +6,23 @@
 
 namespace fa::binding {
 
-namespace {
-
 // A random number that marks our objects: a wrong one is an error and never a wrong pointer.
-constexpr napi_type_tag kTensorTag = {0x8b1f0c5d7a3e4962, 0xb4d5e2a917c80f36};
+static constexpr napi_type_tag kTensorTag = {0x8b1f0c5d7a3e4962, 0xb4d5e2a917c80f36};
 
 class Handle {
  public:
   Handle(Napi::Env env, TensorRef tensor)
       : env_(env), ledger_(Environment::of(env).ledger()), tensor_(std::move(tensor)) {
     ledger_->add(env_, *tensor_.storage);
+    before_ = &ledger_->first_handle;
+    after_ = *before_;
+    if (after_ != nullptr) after_->before_ = &after_;
+    *before_ = this;
   }
-  ~Handle() { release(); }
+  ~Handle() {
+    release();
+    if (object_ != nullptr) napi_delete_reference(env_, object_);
+  }
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
 
@@ -28,13 +33,45 @@ class Handle {
     if (disposed()) return;
     ledger_->remove(env_, *tensor_.storage);
     tensor_.storage.reset();
+    *before_ = after_;
+    if (after_ != nullptr) after_->before_ = before_;
+  }
+
+  /** Makes `object` the one that this stands behind, and that owns it. */
+  void wrap(napi_value object) {
+    if (napi_type_tag_object(env_, object, &kTensorTag) != napi_ok ||
+        napi_wrap(env_, object, this, finalize, nullptr, &object_) != napi_ok)
+      throw Napi::Error::New(env_);
+  }
+
+  /** Releases this handle and those after it whose objects were collected. */
+  static void release_collected(Handle* handle) {
+    while (handle != nullptr) {
+      Handle* const after = handle->after_;
+      if (handle->collected()) handle->release();
+      handle = after;
+    }
   }
 
  private:
+  static void finalize(napi_env, void* data, void*) { delete static_cast<Handle*>(data); }
+
+  bool collected() const {
+    if (object_ == nullptr) return false;  // not wrapped yet
+    const Napi::HandleScope scope(env_);
+    napi_value object = nullptr;
+    return napi_get_reference_value(env_, object_, &object) == napi_ok && object == nullptr;
+  }
+
   Napi::Env env_;
   std::shared_ptr<Ledger> ledger_;  // handles may be finalized after the environment's own data
   TensorRef tensor_;                // without storage once disposed
+  napi_ref object_ = nullptr;       // weak
+  Handle** before_;                 // the ledger's list of those that are not disposed
+  Handle* after_;
 };
+
+namespace {
 
 /** [dtype, ...shape]: one array is what JavaScript can be told fastest. */
 Napi::Array description(Napi::Env env, const View& view) {
@@ -66,10 +103,7 @@ Handle& handle_of(const Napi::Value& value, const char* argument) {
 Napi::Object new_handle(Napi::Env env, TensorRef tensor) {
   const Napi::Object object = Napi::Object::New(env);
   auto handle = std::make_unique<Handle>(env, std::move(tensor));
-  if (napi_type_tag_object(env, object, &kTensorTag) != napi_ok ||
-      napi_wrap(env, object, handle.get(), finalize, nullptr, nullptr) != napi_ok) {
-    throw Napi::Error::New(env);
-  }
+  handle->wrap(object);
   handle.release();
   return object;
 }
@@ -100,6 +134,10 @@ TensorRef tensor_of(const Napi::Value& value, const char* argument) {
 
 void dispose_handle(const Napi::Value& value, const char* argument) {
   handle_of(value, argument).release();
+}
+
+void release_collected(Napi::Env env) {
+  Handle::release_collected(Environment::of(env).ledger()->first_handle);
 }
 
 }  // namespace fa::binding

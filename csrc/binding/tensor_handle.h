@@ -30,4 +30,10 @@ TensorRef tensor_of(const Napi::Value& value, const char* argument);
 /** Releases the storage of a handle. Idempotent. */
 void dispose_handle(const Napi::Value& value, const char* argument);
 
+/**
+ * Releases the storages of handles that the garbage collector took. Their finalizers do so too, but
+ * Node runs those between turns of the event loop: never, in a loop that does not yield.
+ */
+void release_collected(Napi::Env env);
+
 }  // namespace fa::binding

@@ -13,12 +13,14 @@ namespace {
 /** The arguments all functions that make a tensor start with, and the tensor. */
 struct Creation {
   explicit Creation(const Napi::CallbackInfo& call)
-      : stream(Environment::of(call.Env()).stream(to_text(call[0], "device"))),
+      : env(call.Env()),
+        stream(Environment::of(env).stream(to_text(call[0], "device"))),
         dtype(to_dtype(call[1], "dtype")),
         tensor("the tensor", dtype, to_sizes(call[2], "shape"), "shape") {}
 
-  TensorRef allocate() const { return tensor.allocate(stream); }
+  TensorRef allocate() const { return tensor.allocate(env, stream); }
 
+  Napi::Env env;
   Stream& stream;
   DType dtype;
   NewTensor tensor;
@@ -109,7 +111,8 @@ Napi::Value convert(const Napi::CallbackInfo& call) {
   Stream& stream = Environment::of(call.Env()).stream(to_text(call[1], "device"));
   const DType dtype = to_dtype(call[2], "dtype");
   const TensorRef source = tensor_of(call[0], "tensor");
-  TensorRef target = NewTensor("the copy", dtype, shape_of(source.view), "tensor").allocate(stream);
+  TensorRef target =
+      NewTensor("the copy", dtype, shape_of(source.view), "tensor").allocate(call.Env(), stream);
   if (source.storage->stream() == &stream) {
     stream.enqueue(ops::Convert{.source = source.view, .target = target.view},
                    {{source.storage}, {target.storage}});

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "core/validate.h"
 #include "cpu/ops.h"
 
 namespace {
@@ -127,8 +128,8 @@ bool check(const Shape& s, DType dtype) {
   p.softcap = s.softcap;
   p.window_left = s.window_left;
   if (s.causal) p.window_right = 0;
-  fa::validate(p);
-  fa::validate_backward(p, g);
+  fa::validate(p, fa::Layout::kBshd);
+  fa::validate_backward(p, g, fa::Layout::kBshd);
   fa::cpu::attention_forward(p, nullptr);
   fa::cpu::attention_backward(p, g, nullptr);
 
@@ -224,8 +225,8 @@ bool check_range(int64_t seqlen_q, DType dtype) {
   g.dq = fa::contiguous_view(dq.data(), dtype, {1, seqlen_q, 1, kDim});
   g.dk = fa::contiguous_view(dk.data(), dtype, {1, kKeys, 1, kDim});
   g.dv = fa::contiguous_view(dv.data(), dtype, {1, kKeys, 1, kDim});
-  fa::validate(p);
-  fa::validate_backward(p, g);
+  fa::validate(p, fa::Layout::kBshd);
+  fa::validate_backward(p, g, fa::Layout::kBshd);
   fa::cpu::attention_forward(p, nullptr);
   fa::cpu::attention_backward(p, g, nullptr);
 

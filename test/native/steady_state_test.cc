@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "check.h"
+#include "core/validate.h"
 #include "cpu/ops.h"
 
 namespace {
@@ -121,7 +122,7 @@ struct Decode {
  * call would make.
  */
 void allocates_nothing(const Decode& decode) {
-  fa::validate(decode.problem);
+  fa::validate(decode.problem, fa::Layout::kBshd);
   CHECK(fa::cpu::plan_attention(decode.problem).kernel == std::string("cpu.decode"));
   constexpr int kCalls = 100;
   for (int stretch = 0; stretch < 20; ++stretch) {

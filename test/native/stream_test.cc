@@ -80,7 +80,7 @@ struct Attention {
     problem.out = out.view;
     problem.max_seqlen_q = problem.max_seqlen_k = seqlen;
     problem.scale = 0.125f;
-    validate(problem);
+    validate(problem, Layout::kBshd);
   }
 
   void enqueue(Stream& stream, std::vector<std::shared_ptr<Storage>> more_reads = {},

@@ -104,7 +104,8 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   const Window window = window_of(a, block.sequence);
   const TileMask<kFeatured> mask{window, &a, block.batch, rows.head0};
   const int block_i0 = rows.query_begin(block.row0);
-  const int block_i1 = rows.query_end(block.row0 + RowTile::kRows);
+  // Opaque, so that it is worked out for every tile and not kept in a register.
+  const auto block_i1 = [&] { return rows.query_end(ptx::opaque(block.row0) + RowTile::kRows); };
   // Keys that the warp's rows see lie before this one: above the diagonal a warp has nothing to do.
   const auto warp_end = [&] {
     const int row0 = block.row0 + warp_row();
@@ -115,7 +116,8 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   const auto after = [&](int tile) {
     do ++tile;
     while (kFeatured && tile < range.end &&
-           mask.classify(block_i0, block_i1, tile * kKeys, (tile + 1) * kKeys) == TileKind::kSkip);
+           mask.classify(block_i0, block_i1(), tile * kKeys, (tile + 1) * kKeys) ==
+               TileKind::kSkip);
     return tile;
   };
 
@@ -165,7 +167,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
     const int key0 = ahead[0] * kKeys;
     const uint32_t k_tile = k_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes);
     const uint32_t v_tile = v_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes);
-    const bool partial = mask.hides_pairs(block_i0, block_i1, key0, key0 + kKeys);
+    const bool partial = mask.hides_pairs(block_i0, block_i1(), key0, key0 + kKeys);
     const bool working = key0 < warp_end();
 
     typename Traits::Scores s;

@@ -123,7 +123,7 @@ PTX_FN void store_rounded(const ForwardParams& p, const ForwardBlock& block, int
 
 /** Does the extreme ones of the warp's rows again, over what has been stored for them. */
 template <class T, class Traits>
-PTX_FN void attend_naturally(const ForwardParams& p, int warp_row) {
+PTX_COLD void attend_naturally(const ForwardParams& p, int warp_row) {
   const AttentionParams& a = p.attention;
   const ForwardBlock block = block_again(p, Traits::RowTile::kRows);
   const Window window = window_of(a, block.sequence);

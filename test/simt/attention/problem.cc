@@ -184,7 +184,7 @@ void Problem::make_inputs(uint64_t seed) {
   gradients.dq = allocate(s.dtype, {batch, rows_q, heads, dim});
   gradients.dk = allocate(s.dtype, {batch_k, rows_k, kv_heads, dim});
   gradients.dv = allocate(s.dtype, {batch_k, rows_k, kv_heads, dim_v});
-  gradients.deterministic = s.deterministic;
+  p.deterministic = s.deterministic;
   place_rows(p.q, false, &HostSequence::q);
   place_rows(p.k, true, &HostSequence::k);
   place_rows(p.v, true, &HostSequence::v);
