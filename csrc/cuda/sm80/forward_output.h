@@ -48,7 +48,12 @@ PTX_FN bool finish_rows(const ForwardParams& p, const ForwardBlock& block, int r
       o[r / 2][d][2 * (r % 2)] *= result.factor;
       o[r / 2][d][2 * (r % 2) + 1] *= result.factor;
     }
-    extreme |= !kFeatured && left_base_2(result.top);
+    if constexpr (!kFeatured) {
+      // An empty row's score is -infinity as well. Nothing is to be done again for it.
+      const Window window = window_of(a, block.sequence);
+      const int i = block.rows.query(inside);
+      extreme |= left_base_2(result.top) && window.begin(i) < window.end(i);
+    }
     if (lane.t == 0 && row < block.rows.count)
       store_softmax<kFeatured>(p, block, row, kFeatured ? kNaturalUnit : kBase2Unit, result.top,
                                result.sum);

@@ -98,7 +98,7 @@ std::string check_reports(double& global_bytes) {
  */
 bool has_exact_bytes(const Spec& s) {
   return !(s.varlen || s.seqlens_k || s.page_size || s.alibi || s.bias || s.bool_mask || s.sinks ||
-           s.block_mask || s.poison_v || s.num_splits > 1);
+           s.block_mask || s.poison_v || s.extreme_scores || s.num_splits > 1);
 }
 
 cudaDeviceProp device_properties() {
