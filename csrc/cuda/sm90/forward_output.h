@@ -51,7 +51,12 @@ PTX_FN bool finish_rows(const AttentionParams& a, const ForwardWork& work, int r
       o[0][d][2 * r] *= factor;
       o[0][d][2 * r + 1] *= factor;
     }
-    extreme |= !kFeatured && left_base_2(result.top);
+    if constexpr (!kFeatured) {
+      // An empty row's score is -infinity as well. Nothing is to be done again for it.
+      const Window window = window_of(a, work.sequence);
+      const int i = work.rows.query(inside);
+      extreme |= left_base_2(result.top) && window.begin(i) < window.end(i);
+    }
     if (lane.t == 0 && row < work.rows.count)
       store_lse(a, work, row,
                 row_lse(kFeatured ? kNaturalUnit : kBase2Unit, result.top, result.sum));
