@@ -6,13 +6,15 @@
 namespace fa::cuda::sm80 {
 
 ForwardKernel forward_f16(bool featured, int width) {
-  if (width == 32 && !featured) return forward<ptx::f16, 32, false>;
+  if (width == 32) return featured ? forward<ptx::f16, 32, true> : forward<ptx::f16, 32, false>;
+  if (width == 96 && featured) return forward<ptx::f16, 96, true>;
   if (width != 64) return nullptr;
   return featured ? forward<ptx::f16, 64, true> : forward<ptx::f16, 64, false>;
 }
 
 ForwardKernel forward_bf16(bool featured, int width) {
-  return width == 128 && !featured ? forward<ptx::bf16, 128, false> : nullptr;
+  if (width != 128) return nullptr;
+  return featured ? forward<ptx::bf16, 128, true> : forward<ptx::bf16, 128, false>;
 }
 
 ForwardKernel forward_f32(bool, int width) {
