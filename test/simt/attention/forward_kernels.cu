@@ -8,11 +8,13 @@ namespace fa::cuda::sm80 {
 ForwardKernel forward_f16(bool featured, int width) {
   if (width == 32) return featured ? forward<ptx::f16, 32, true> : forward<ptx::f16, 32, false>;
   if (width == 96 && featured) return forward<ptx::f16, 96, true>;
+  if (width == 256 && featured) return forward<ptx::f16, 256, true>;
   if (width != 64) return nullptr;
   return featured ? forward<ptx::f16, 64, true> : forward<ptx::f16, 64, false>;
 }
 
 ForwardKernel forward_bf16(bool featured, int width) {
+  if (width == 192 && featured) return forward<ptx::bf16, 192, true>;
   if (width != 128) return nullptr;
   return featured ? forward<ptx::bf16, 128, true> : forward<ptx::bf16, 128, false>;
 }
