@@ -142,8 +142,8 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
   plan.executed_flops = executed * (p.q.dtype == DType::kFloat32 ? kTf32Products : 1);
   plan.bytes = total.query_rows * dim * element + total.key_rows * (dim + dim_v) * element +
                rows * (dim_v * out_element + (lse ? 4 : 0));
-  // Partial results are written and read once, their lse read twice (elementwise/combine.cu).
-  if (forward.num_splits > 1) plan.bytes += splits * rows * (2 * dim_v + 3) * 4;
+  // Partial results are written and read once, with sum and maximum, the latter twice (combine.cu).
+  if (forward.num_splits > 1) plan.bytes += splits * rows * (2 * dim_v + 5) * 4;
   plan.standard_bytes =
       rows * (dim + dim_v) * element + keys * (dim + dim_v) * element + 4 * scores * element;
   plan.standard_memory = 2 * scores * element;
