@@ -171,7 +171,8 @@ class Reader {
     }
     BlockMaskView& block_mask = problem_.block_mask;
     index("blockMaskTable", [](AttentionProblem& p) -> View& { return p.block_mask.table; });
-    block_mask.bits = tensor("blockMaskBits");
+    // Not judged, but counted by plans, on the host.
+    index("blockMaskBits", [](AttentionProblem& p) -> View& { return p.block_mask.bits; });
     if (!block_mask.present()) return;
     block_mask.block_q = to_integer(get("blockQ"), "blockQ", 1, kMaxInt32);
     block_mask.block_k = to_integer(get("blockK"), "blockK", 1, kMaxInt32);
