@@ -1,7 +1,7 @@
 // Brings a clone to the state in which its code can run: dependencies installed, addon and
 // TypeScript built. Does only what is out of date. Plain Node: it runs before `npm ci` did.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -41,11 +41,24 @@ export function npm(...args) {
   else run('npm', args);
 }
 
-/** `npm ci` when node_modules is missing or older than the lockfile. */
+/** The packages of a lockfile, by path; none when there is no such file. */
+function packagesOf(lockfile) {
+  const file = path.join(root, lockfile);
+  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).packages : {};
+}
+
+/**
+ * `npm ci` when node_modules is not what the lockfile says. Dates do not tell: a checkout makes the
+ * lockfile look newer, and `npm ci` would empty a node_modules that checkouts share by a link.
+ */
 export function ensureInstalled() {
-  if (!isStale(['node_modules/.package-lock.json'], ['package-lock.json'])) return;
+  const installed = packagesOf('node_modules/.package-lock.json');
+  const missing = Object.entries(packagesOf('package-lock.json')).some(
+    ([name, { version, optional }]) =>
+      name !== '' && !optional && installed[name]?.version !== version,
+  );
   // No package here needs its install script, and our own would compile what ensureBuilt() builds.
-  npm('ci', '--ignore-scripts');
+  if (missing) npm('ci', '--ignore-scripts');
 }
 
 /** The addon that binding.cjs would load, if it was made by the latest build. */
