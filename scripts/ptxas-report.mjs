@@ -70,7 +70,7 @@ function faultsOf(source, kernels, { log, object }) {
 
 /** What is wrong with the order of waits and exponentials in the machine code of sm_90a. */
 function scheduleFaults(source, object) {
-  if (!source.startsWith('csrc/cuda/sm90/')) return [];
+  if (!/^csrc\/cuda\/sm90\/[^/]+$/.test(source)) return []; // kernels, not their launches
   const all = overlaps([object]);
   const late = all.filter(([, { after }]) => after > 0).map(([symbol]) => symbol);
   const names = late.length > 0 ? demangle(late).map(shortName) : [];

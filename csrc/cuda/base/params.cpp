@@ -1,4 +1,4 @@
-#include "cuda/runtime/params.h"
+#include "cuda/base/params.h"
 
 #include <algorithm>
 
@@ -71,18 +71,6 @@ bool aligned_rows(const View& view) {
     return false;
   for (int axis = 0; axis < 3; ++axis)
     if (view.shape[axis] > 1 && view.strides[axis] * size % kBytes != 0) return false;
-  return true;
-}
-
-bool tma_addressable(const View& view) {
-  constexpr int64_t kStrideLimit = int64_t{1} << 40;  // bytes
-  const int64_t element = static_cast<int64_t>(dtype_size(view.dtype));
-  for (int axis = 0; axis < view.rank; ++axis) {
-    const int64_t stride = view.strides[axis];
-    if (view.shape[axis] == 0) return false;
-    if (view.shape[axis] > 1 && (stride <= 0 || stride > kStrideLimit / element / view.shape[axis]))
-      return false;
-  }
   return true;
 }
 

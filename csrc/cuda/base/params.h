@@ -15,10 +15,4 @@ Tensor tensor_params(const View& view);
 /** True when rows of `view` can be copied 16 bytes at a time. */
 bool aligned_rows(const View& view);
 
-/**
- * Whether TMA can address `view`, given aligned rows: it is not empty, and strides that matter are
- * neither 0 nor negative nor
- *  beyond 2^40 bytes. */
-bool tma_addressable(const View& view);
-
 }  // namespace fa::cuda

@@ -1,5 +1,5 @@
 // What every attention kernel is told about a call: AttentionProblem in the form kernels read it,
-// positions as int32, options prepared. Filled by runtime/params.cpp.
+// positions as int32, options prepared. Filled by base/params.cpp.
 #pragma once
 
 #include <cstdint>

@@ -5,6 +5,7 @@
 #include "core/ops.h"
 #include "cuda/base/execution.h"
 #include "cuda/base/launch.h"
+#include "cuda/base/params.h"
 #include "cuda/base/scratch.h"
 #include "cuda/elementwise/convert.h"
 #include "cuda/elementwise/delta.h"
@@ -13,10 +14,8 @@
 #include "cuda/runtime/backward.h"
 #include "cuda/runtime/backward_plan.h"
 #include "cuda/runtime/index_contents.h"
-#include "cuda/runtime/params.h"
-#include "cuda/runtime/tensor_map.h"
 #include "cuda/sm80/backward_kernels.h"
-#include "cuda/sm90/backward_kernels.h"
+#include "cuda/sm90/host/backward_launch.h"
 
 namespace fa::cuda {
 
@@ -89,56 +88,6 @@ void differentiate_on_sm80(const AttentionProblem& problem, const AttentionGradi
     convert(permuted(sum, {0, 2, 1, 3}), permuted(gradients.dq, {0, 2, 1, 3}), queue);
 }
 
-/** Boxes of `rows` rows of one head, a panel of 64 columns wide. */
-ptx::tensor_map panel_map(const View& view, int rows) {
-  return encode_tensor_map(view.dtype, view.data,
-                           {{view.shape[3], 1, 64},
-                            {view.shape[1], view.strides[1], rows},
-                            {view.shape[2], view.strides[2], 1},
-                            {view.shape[0], view.strides[0], 1}});
-}
-
-/** The kernels of sm_90a. */
-void differentiate_on_sm90(const AttentionProblem& problem, const AttentionGradients& gradients,
-                           const BackwardPlan& plan, const BackwardParams& call, Scratch& scratch,
-                           const Queue& queue) {
-  const sm90::BackwardTile& tile = plan.tile;
-  const bool half = problem.q.dtype == DType::kFloat16;
-  sm90::BackwardKernelParams p{};
-  p.call = call;
-  p.query_tiles = static_cast<int>(plan.query_tiles);
-  p.q = panel_map(problem.q, tile.queries);
-  p.dout = panel_map(gradients.dout, tile.queries);
-  p.k = panel_map(problem.k, tile.keys);
-  p.v = panel_map(problem.v, tile.keys);
-  const auto zeros = [&](DType dtype, int64_t size) {
-    View view = contiguous_view(nullptr, dtype, {size});
-    view.data = scratch.take(static_cast<size_t>(size) * dtype_size(dtype));
-    fill_zero(view, queue);
-    return view.data;
-  };
-  p.call.dq_sum = static_cast<float*>(zeros(DType::kFloat32, plan.sum_size(problem)));
-  if (problem.deterministic) {
-    const int64_t turns = sm90::kBackwardConsumers * plan.sum_tiles(problem);
-    p.turns = static_cast<int*>(zeros(DType::kInt32, turns + 1));
-    p.ticket = p.turns + turns;
-  }
-
-  const auto run = [&](auto kernel, int64_t rows, int tile_rows, int64_t heads, int threads,
-                       int shared_bytes) {
-    const int64_t tiles = (rows + tile_rows - 1) / tile_rows;
-    p.call.tiles = FastDivide(tiles);
-    p.call.columns = FastDivide(heads);
-    launch(kernel, tiles * heads * problem.batch(), threads, static_cast<size_t>(shared_bytes),
-           queue, p);
-  };
-  run((half ? sm90::backward_f16 : sm90::backward_bf16)(plan.featured, tile.width),
-      problem.max_seqlen_k, tile.keys, problem.kv_heads(), sm90::kBackwardThreads,
-      sm90::backward_shared_bytes(tile));
-  run((half ? sm90::query_sum_f16 : sm90::query_sum_bf16)(tile.width), problem.max_seqlen_q,
-      tile.queries, problem.heads(), sm90::kQuerySumThreads, 0);
-}
-
 }  // namespace
 
 void attention_backward(const AttentionProblem& problem, const AttentionGradients& gradients,
@@ -173,9 +122,12 @@ void attention_backward(const AttentionProblem& problem, const AttentionGradient
       scratch.take_array<ExtremeRow>(static_cast<size_t>(q.shape[0] * q.shape[1] * q.shape[2]));
   p.extreme.least_lse = least_extreme_lse(q.dtype);
   compute_row_states(p, q.dtype, queue);
-  if (problem.max_seqlen_k > 0)
-    (plan.sm90 ? differentiate_on_sm90 : differentiate_on_sm80)(problem, gradients, plan, p,
-                                                                scratch, queue);
+  if (problem.max_seqlen_k > 0) {
+    if (plan.sm90)
+      sm90::launch_backward(problem, gradients, plan.layout, plan.featured, p, scratch, queue);
+    else
+      differentiate_on_sm80(problem, gradients, plan, p, scratch, queue);
+  }
   differentiate_extreme_rows(p, q.dtype, queue);
   if (gradients.dsinks.present()) compute_sink_gradients(p, queue);
 }

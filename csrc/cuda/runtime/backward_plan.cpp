@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "core/divide.h"
+#include "cuda/base/params.h"
 #include "cuda/runtime/device.h"
 #include "cuda/runtime/head_block.h"
-#include "cuda/runtime/params.h"
 
 namespace fa::cuda {
 
@@ -50,26 +50,14 @@ struct Counts {
 BackwardPlan plan_backward(const AttentionProblem& problem, const AttentionGradients& gradients,
                            const cudaDeviceProp& properties) {
   BackwardPlan plan{};
-  bool addressable = plan.aligned = true;
-  for (const View* view : {&problem.q, &problem.k, &problem.v, &problem.out, &gradients.dout}) {
+  plan.aligned = true;
+  for (const View* view : {&problem.q, &problem.k, &problem.v, &problem.out, &gradients.dout})
     plan.aligned &= aligned_rows(*view);
-    addressable &= tma_addressable(*view);
-  }
-
-  // What stays on sm_80: other devices, float32, rows that TMA cannot take, head dims whose
-  // gradients fill the registers.
-  const int64_t width = std::max(problem.head_dim(), problem.head_dim_v());
-  plan.tile = sm90::backward_tile(static_cast<int>(std::min<int64_t>(width, 1 << 20)));
-  plan.sm90 = runs_sm90a(properties) && problem.q.dtype != DType::kFloat32 && plan.aligned &&
-              addressable && plan.tile.width > 0;
+  plan.sm90 = runs_sm90a(properties) && sm90::takes_backward(problem, gradients);
   // Neither do the plain kernels of sm_80 know float32 or rows that are not aligned.
   plan.featured =
       has_options(problem) || (!plan.sm90 && (problem.q.dtype == DType::kFloat32 || !plan.aligned));
-  if (plan.sm90) {
-    const int64_t rows = problem.q.shape[1], queries = plan.tile.queries;
-    plan.query_tiles = problem.packed_queries() ? rows / queries + problem.batch()
-                                                : (rows + queries - 1) / queries;
-  }
+  if (plan.sm90) plan.layout = sm90::plan_backward(problem);
   return plan;
 }
 
@@ -79,7 +67,7 @@ std::string BackwardPlan::kernel() const {
 
 int64_t BackwardPlan::scratch_bytes(const AttentionProblem& p) const {
   const int64_t rows = p.q.shape[0] * p.q.shape[1] * p.heads();
-  const int64_t sum = sm90 ? sum_size(p) : rows * sum_pitch(p);
+  const int64_t sum = sm90 ? layout.sum_size(p) : rows * sum_pitch(p);
   return rows * (kRowStateBytes + kExtremeRowBytes) + sum * static_cast<int64_t>(sizeof(float));
 }
 
@@ -90,7 +78,7 @@ AttentionPlan plan_gradients(const AttentionProblem& p, const AttentionGradients
   plan.isa = backward.sm90 ? "sm_90a" : "sm_80";
   plan.kernel = backward.kernel();
   if (!backward.sm90) return plan;
-  const sm90::BackwardTile& tile = backward.tile;
+  const sm90::BackwardTile& tile = backward.layout.tile;
   plan.threads = sm90::kBackwardThreads;
   plan.tile_q = tile.queries;
   plan.tile_k = tile.keys;

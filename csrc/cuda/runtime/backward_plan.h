@@ -7,7 +7,7 @@
 
 #include "core/attention.h"
 #include "core/plan.h"
-#include "cuda/sm90/backward_tiles.h"
+#include "cuda/sm90/host/backward_plan.h"
 
 namespace fa::cuda {
 
@@ -16,19 +16,10 @@ struct BackwardPlan {
   bool featured;  // the kernels with every option
   bool sm90;      // the kernels of sm_90a, else those of sm_80
 
-  // Of the former.
-  sm90::BackwardTile tile;
-  int64_t query_tiles;  // of the sum of dQ, for each (axis 0 of q, head): see sm90/query_sum.h
+  sm90::BackwardLayout layout;  // of the former
 
   std::string kernel() const;  // "sm90.backward"
 
-  /** Float32 elements of the sum of dQ. */
-  int64_t sum_size(const AttentionProblem& problem) const {
-    return sum_tiles(problem) * tile.queries * tile.width;
-  }
-  int64_t sum_tiles(const AttentionProblem& problem) const {
-    return problem.q.shape[0] * problem.heads() * query_tiles;
-  }
   /** Floats of a row of the sum of dQ, of sm_80. */
   static int64_t sum_pitch(const AttentionProblem& problem) {
     return (problem.head_dim() + 7) / 8 * 8;

@@ -1,24 +1,18 @@
 #include "core/ops.h"
 #include "cuda/base/execution.h"
 #include "cuda/base/launch.h"
+#include "cuda/base/params.h"
 #include "cuda/base/scratch.h"
 #include "cuda/elementwise/combine.h"
 #include "cuda/runtime/forward.h"
 #include "cuda/runtime/forward_plan.h"
-#include "cuda/runtime/forward_sm90.h"
 #include "cuda/runtime/index_contents.h"
-#include "cuda/runtime/params.h"
 #include "cuda/sm80/forward_params.h"
+#include "cuda/sm90/host/forward_launch.h"
 
 namespace fa::cuda {
 
 namespace {
-
-template <typename Params>
-void launch_forward(void (*kernel)(Params), const ForwardLaunch& with, const Params& params,
-                    const Queue& queue) {
-  launch(kernel, with.blocks, with.threads, static_cast<size_t>(with.shared_bytes), queue, params);
-}
 
 FastDivide divide(int64_t by) { return FastDivide(by > 0 ? by : 1); }
 
@@ -31,7 +25,8 @@ void launch_on_sm80(const AttentionProblem& p, const ForwardLaunch& with,
   const auto find = p.q.dtype == DType::kFloat16    ? sm80::forward_f16
                     : p.q.dtype == DType::kBFloat16 ? sm80::forward_bf16
                                                     : sm80::forward_f32;
-  launch_forward(find(with.featured, with.width), with, params, queue);
+  launch(find(with.featured, with.width), with.blocks, with.threads,
+         static_cast<size_t>(with.shared_bytes), queue, params);
 }
 
 /** Rows that see nothing: all, or those of packed tensors that no sequence has. */
@@ -44,33 +39,12 @@ void clear_rows(const AttentionProblem& p, bool uncovered_alone, const Queue& qu
   combine(none, p.out.dtype, queue);
 }
 
-/** [batch, heads, blocks of tokens], or [batch, heads] for all tokens. */
-sm90::BlockScales block_scales(const View& scales) {
-  return {static_cast<const float*>(scales.data), scales.strides[0], scales.strides[1],
-          scales.rank == 3 ? scales.strides[2] : 0, FastDivide(kScaleTokens)};
-}
-
-void launch_on_sm90(const AttentionProblem& p, const ForwardLaunch& with, const Queue& queue) {
-  if (with.tiles == 0) return;
-  if (p.float8()) {
-    if (p.max_seqlen_k == 0) return clear_rows(p, false, queue);  // nothing for TMA
-    sm90::ForwardParams params = sm90_forward_params(p, with);
-    params.q_scales = block_scales(p.q_scale);
-    params.k_scales = block_scales(p.k_scale);
-    params.v_scales = block_scales(p.v_scale);
-    return launch_forward(sm90::forward_e4m3(with.width), with, params, queue);
-  }
-  const auto find = p.q.dtype == DType::kFloat16 ? sm90::forward_f16 : sm90::forward_bf16;
-  launch_forward(find(with.featured, with.width, with.width_v), with, sm90_forward_params(p, with),
-                 queue);
-}
-
 void launch_all(const AttentionProblem& p, const ForwardPlan& plan,
                 const sm80::ForwardParams& params, const Queue& queue) {
   for (int i = 0; i < plan.launch_count; ++i) {
     const ForwardLaunch& with = plan.launches[i];
     if (with.family == ForwardKernelFamily::kSm90)
-      launch_on_sm90(p, with, queue);
+      sm90::launch_forward(p, with, queue);
     else
       launch_on_sm80(p, with, params, queue);
   }
@@ -106,6 +80,7 @@ void forward_in_splits(const AttentionProblem& p, const ForwardPlan& plan,
 
 void attention_forward(const AttentionProblem& p, const Queue& queue) {
   const ForwardPlan plan = plan_forward(p, queue.properties);
+  if (p.float8() && p.max_seqlen_k == 0) return clear_rows(p, false, queue);  // nothing for TMA
   sm80::ForwardParams params{};
   params.attention = attention_params(p);
   params.splits = divide(plan.num_splits);

@@ -6,72 +6,24 @@
 
 #include "core/divide.h"
 #include "core/error.h"
+#include "cuda/base/params.h"
 #include "cuda/runtime/device.h"
-#include "cuda/runtime/params.h"
 #include "cuda/runtime/supported.h"
 #include "cuda/sm80/forward_tiles.h"
-#include "cuda/sm90/forward_tiles.h"
+#include "cuda/sm90/host/forward_plan.h"
 
 namespace fa::cuda {
 
 namespace {
 
 constexpr int kMaxAutoSplits = 128;
-constexpr float kLargestPlainScale = 1e20f;  // scores of float16 stay in base 2's range
-constexpr int64_t kFewTiles = 4;             // too few for a split to be worth its merge
-constexpr double kFullDevice = 0.8;          // share of the device's places that is busy enough
+constexpr int64_t kFewTiles = 4;      // too few for a split to be worth its merge
+constexpr double kFullDevice = 0.8;   // share of the device's places that is busy enough
 constexpr double kGoodEnough = 0.85;  // of the best occupancy that any number of splits reaches
 constexpr int64_t kBlocksPerSm = 2;   // what registers allow blocks of 4 warps
-constexpr double kShareOfL2 = 0.6;    // that keys and values of one section may take
 constexpr int64_t kMostTiles = std::numeric_limits<int32_t>::max() / 2;
-constexpr int64_t kMostRows = std::numeric_limits<int32_t>::max() / 2;  // of a sequence, packed
-
-/** What the plain kernels leave out. */
-bool has_options(const AttentionProblem& p) {
-  return p.softcap > 0 || p.alibi_slopes.present() || p.mask.present() || p.block_mask.present() ||
-         p.sinks.present() || p.dropout.p > 0 || p.sink_tokens > 0 || p.scale <= 0 ||
-         p.scale > kLargestPlainScale;
-}
 
 bool aligned(const AttentionProblem& p) { return attention_params(p).aligned; }
-
-/**
- * Query heads of a group as rows of one tile. A block mask that tells heads apart lets tiles be
- * skipped for one of them alone.
- */
-bool packs_heads(const AttentionProblem& p) {
-  const bool heads_differ = p.block_mask.present() && p.block_mask.table.shape[1] != 1;
-  return !heads_differ && p.max_seqlen_q <= kMostRows / p.group();
-}
-
-constexpr int kRowsWorthWgmma = 64;
-
-/**
- * What stays with the sm_80 kernels on a GPU of compute capability 9.0: also in
- * docs/design/forward-hopper.md.
- */
-constexpr bool (*kStaysOnSm80[])(const AttentionProblem& p) = {
-    // wgmma has no product that is good to float32.
-    [](const AttentionProblem& p) { return p.q.dtype == DType::kFloat32; },
-    // Threads follow a page table key by key; TMA cannot.
-    [](const AttentionProblem& p) { return p.paged(); },
-    // TMA copies rows of 16-byte multiples at 16-byte multiples, along strides that lead on.
-    [](const AttentionProblem& p) { return !aligned(p); },
-    [](const AttentionProblem& p) {
-      return !tma_addressable(p.q) || !tma_addressable(p.k) || !tma_addressable(p.v) ||
-             !tma_addressable(p.out);
-    },
-    // Few rows over many keys are bound by memory, and want splits and tiles of few rows.
-    // (Sequences of few rows: see plan_forward.)
-    [](const AttentionProblem& p) { return p.num_splits > 1; },
-};
-
-bool stays_on_sm80(const AttentionProblem& p, const cudaDeviceProp& properties) {
-  if (!runs_sm90a(properties)) return true;
-  for (const auto applies : kStaysOnSm80)
-    if (applies(p)) return true;
-  return false;
-}
 
 /** Keys that the rows of one tile can see. */
 int64_t visible_keys(const AttentionProblem& p, const ForwardLaunch& plan) {
@@ -107,58 +59,6 @@ int64_t key_tiles(const AttentionProblem& p, const ForwardLaunch& launch) {
                   ceil_div(p.max_seqlen_k, launch.keys));
 }
 
-/** What follows from the choice of a tile. */
-void count_tiles(ForwardLaunch& launch, const AttentionProblem& p, QueryCounts queries) {
-  const int64_t longest = std::min<int64_t>(p.max_seqlen_q, queries.most);
-  launch.queries = queries;
-  launch.row_tiles = ceil_div(longest * launch.pack, launch.rows);
-  launch.head_blocks = p.heads() / launch.pack;
-  launch.tiles = launch.blocks = launch.row_tiles * launch.head_blocks * p.batch();
-}
-
-/** The greatest divisor of `count` up to `most`. */
-int64_t divisor_up_to(int64_t count, int64_t most) {
-  int64_t divisor = std::clamp<int64_t>(most, 1, std::max<int64_t>(1, count));
-  while (count % divisor != 0) --divisor;
-  return divisor;
-}
-
-ForwardLaunch launch_on_sm90(const AttentionProblem& p, const cudaDeviceProp& properties,
-                             QueryCounts queries) {
-  ForwardLaunch launch{};
-  launch.family = ForwardKernelFamily::kSm90;
-  launch.featured = has_options(p);
-  const sm90::ForwardTile tile =
-      sm90::forward_tile(p.float8()        ? sm90::ForwardVariant::kFp8
-                         : launch.featured ? sm90::ForwardVariant::kFeatured
-                                           : sm90::ForwardVariant::kPlain,
-                         static_cast<int>(p.head_dim()), static_cast<int>(p.head_dim_v()));
-  launch.width = tile.width;
-  launch.width_v = tile.width_v;
-  launch.rows = tile.rows();
-  launch.keys = tile.keys;
-  launch.rows_together = launch.rows / tile.consumers;
-  launch.stages = tile.stages;
-  launch.threads = tile.threads();
-  launch.shared_bytes = sm90::forward_shared_bytes(tile, static_cast<int>(dtype_size(p.q.dtype)));
-  launch.pack =
-      packs_heads(p) && launch.rows_together % p.group() == 0 ? static_cast<int>(p.group()) : 1;
-  count_tiles(launch, p, queries);
-  launch.blocks = std::min<int64_t>(launch.tiles, properties.multiProcessorCount);
-
-  // Rows of all lengths: the longest of several heads first, as many as share L2. Else one head
-  // after the other.
-  const int64_t heads = launch.head_blocks * p.batch();
-  const double head_bytes = static_cast<double>(p.max_seqlen_k * (p.head_dim() + p.head_dim_v())) *
-                            static_cast<double>(dtype_size(p.k.dtype));
-  const bool uneven = p.ragged() || p.window_right < p.max_seqlen_k;
-  launch.section =
-      !uneven ? 1
-              : divisor_up_to(
-                    heads, static_cast<int64_t>(kShareOfL2 * properties.l2CacheSize / head_bytes));
-  return launch;
-}
-
 /** The tiles of sm_80 for few rows, which take every option, or those for many. */
 ForwardLaunch launch_on_sm80(const AttentionProblem& p, bool few_rows, QueryCounts queries) {
   ForwardLaunch launch{};
@@ -175,7 +75,7 @@ ForwardLaunch launch_on_sm80(const AttentionProblem& p, bool few_rows, QueryCoun
   launch.threads = tile.warps * 32;
   launch.shared_bytes = sm80::forward_shared_bytes(tile, static_cast<int>(dtype_size(p.q.dtype)));
   launch.pack = packs_heads(p) ? static_cast<int>(p.group()) : 1;
-  count_tiles(launch, p, queries);
+  launch.count_tiles(p, queries);
   return launch;
 }
 
@@ -199,13 +99,13 @@ void choose_launches(ForwardPlan& plan, const AttentionProblem& p, int few, Few 
 
 /** Whether the kernels of sm_90a take the sequences of many rows; else `plan` is as it was. */
 bool plan_sm90(ForwardPlan& plan, const AttentionProblem& p, const cudaDeviceProp& properties) {
-  if (stays_on_sm80(p, properties)) return false;
-  const int few = static_cast<int>(kRowsWorthWgmma / p.group());
+  if (!runs_sm90a(properties) || !sm90::takes_forward(p)) return false;
+  const int few = static_cast<int>(sm90::kFewRows / p.group());
   if (p.max_seqlen_q <= few) return false;
   ForwardPlan chosen{};
   choose_launches(
       chosen, p, few, [&](QueryCounts queries) { return launch_on_sm80(p, true, queries); },
-      [&](QueryCounts queries) { return launch_on_sm90(p, properties, queries); });
+      [&](QueryCounts queries) { return sm90::plan_forward(p, properties, queries); });
   chosen.num_splits = 1;
   const ForwardLaunch& longest = chosen.launches[0];
   const int64_t tiles = ceil_div(visible_keys(p, longest), longest.keys);
@@ -226,7 +126,8 @@ ForwardPlan plan_sm80(const AttentionProblem& p, const cudaDeviceProp& propertie
   const bool many_fit =
       many_rows.width > 0 && static_cast<size_t>(sm80::forward_shared_bytes(many_rows, element)) <=
                                  properties.sharedMemPerBlockOptin;
-  const bool few_alone = float32 || has_options(p) || p.paged() || !aligned(p) || !many_fit;
+  const bool few_alone =
+      float32 || needs_featured_forward(p) || p.paged() || !aligned(p) || !many_fit;
   const int pack = packs_heads(p) ? static_cast<int>(p.group()) : 1;
   const int few = few_alone ? kNoLimit : few_rows.rows / pack;
 
@@ -277,7 +178,7 @@ ForwardPlan plan_forward(const AttentionProblem& p, const cudaDeviceProp& proper
   check_supported(p, properties);
   ForwardPlan plan{};
   if (p.float8()) {
-    plan.launches[0] = launch_on_sm90(p, properties, {0, kNoLimit});
+    plan.launches[0] = sm90::plan_forward(p, properties, {0, kNoLimit});
     plan.launch_count = plan.num_splits = 1;
   } else if (!plan_sm90(plan, p, properties)) {
     plan = plan_sm80(p, properties);

@@ -4,30 +4,9 @@
 #include <cuda_runtime.h>
 
 #include "core/attention.h"
-#include "cuda/device/params.h"
+#include "cuda/base/forward_launch.h"
 
 namespace fa::cuda {
-
-enum class ForwardKernelFamily { kSm80, kSm90 };
-
-/** One kernel, and the sequences it is for. */
-struct ForwardLaunch {
-  ForwardKernelFamily family;
-  bool featured;       // every option; of sm_80 also the tiles for few rows; else plain
-  int width, width_v;  // head dims of the products: padded
-  int rows, keys;      // of a tile
-  int rows_together;   // that leave out tiles of keys together: a warp's, or a warpgroup's
-  int stages;
-  int threads;          // of a block
-  int shared_bytes;     // of a block
-  int pack;             // query heads packed as rows of a tile
-  QueryCounts queries;  // sequences of other lengths are left to the other launch
-  int64_t row_tiles;    // of the longest of its sequences
-  int64_t head_blocks;  // heads / pack
-  int64_t tiles;        // of rows, over all heads, sequences and splits
-  int64_t section;      // sm_90: (sequence, block of heads)s that are worked on at a time
-  int64_t blocks;       // launched: all tiles, or as many as there are SMs
-};
 
 /**
  * The kernel is chosen for each sequence by its own length, so that a sequence's bits do not depend

@@ -6,7 +6,7 @@
 #include "core/expect.h"
 #include "core/validate.h"
 #include "cuda/runtime/device.h"
-#include "cuda/runtime/params.h"
+#include "cuda/sm90/host/tma_addressable.h"
 
 namespace fa::cuda {
 
@@ -24,7 +24,7 @@ void expect_absent(bool absent, const char* option, const std::string& received)
 }
 
 void expect_readable(const View& view, const char* argument) {
-  if (view.size() == 0 || (aligned_rows(view) && tma_addressable(view))) return;
+  if (view.size() == 0 || sm90::tma_addressable(view)) return;
   View strides = view;
   std::copy_n(view.strides, view.rank, strides.shape);
   refuse_with_float8(ErrorCode::kShape, argument,

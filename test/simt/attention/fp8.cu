@@ -5,8 +5,8 @@
 #include "core/dtype.h"
 #include "core/mask.h"
 #include "cuda/base/launch.h"
-#include "cuda/runtime/forward_sm90.h"
 #include "cuda/sm90/forward_tiles.h"
+#include "cuda/sm90/host/forward_launch.h"
 #include "fp8.h"
 #include "simt/fp8.h"
 #include "simt/launch_log.h"
@@ -216,7 +216,7 @@ std::string run_forward_fp8(const Spec& s, uint64_t seed) {
   plan.tiles = plan.row_tiles * plan.head_blocks * s.batch;
   plan.section = 1;
   plan.queries = {0, static_cast<int>(s.seqlen_q)};
-  sm90::ForwardParams params = fa::cuda::sm90_forward_params(p, plan);
+  sm90::ForwardParams params = sm90::forward_params(p, plan);
   params.q_scales = q.params();
   params.k_scales = k.params();
   params.v_scales = v.params();

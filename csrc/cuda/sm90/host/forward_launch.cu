@@ -1,9 +1,11 @@
-#include "cuda/runtime/forward_sm90.h"
-#include "cuda/runtime/params.h"
-#include "cuda/runtime/tensor_map.h"
+#include "core/quantize.h"
+#include "cuda/base/launch.h"
+#include "cuda/base/params.h"
+#include "cuda/sm90/host/forward_launch.h"
+#include "cuda/sm90/host/tensor_map.h"
 #include "cuda/sm90/panels.h"
 
-namespace fa::cuda {
+namespace fa::cuda::sm90 {
 
 namespace {
 
@@ -12,9 +14,9 @@ ptx::tensor_map query_map(const View& view, int pack) {
   const int64_t heads = view.strides[2];
   return encode_tensor_map(
       view.dtype, view.data,
-      {{view.shape[3], 1, sm90::kPanelRowBytes / static_cast<int>(dtype_size(view.dtype))},
+      {{view.shape[3], 1, kPanelRowBytes / static_cast<int>(dtype_size(view.dtype))},
        {pack, heads, pack},
-       {view.shape[1], view.strides[1], sm90::kWarpgroupRows / pack},
+       {view.shape[1], view.strides[1], kWarpgroupRows / pack},
        {view.shape[2] / pack, heads * pack, 1},
        {view.shape[0], view.strides[0], 1}});
 }
@@ -23,16 +25,30 @@ ptx::tensor_map query_map(const View& view, int pack) {
 ptx::tensor_map key_map(const View& view, int keys) {
   return encode_tensor_map(
       view.dtype, view.data,
-      {{view.shape[3], 1, sm90::kPanelRowBytes / static_cast<int>(dtype_size(view.dtype))},
+      {{view.shape[3], 1, kPanelRowBytes / static_cast<int>(dtype_size(view.dtype))},
        {view.shape[1], view.strides[1], keys},
        {view.shape[2], view.strides[2], 1},
        {view.shape[0], view.strides[0], 1}});
 }
 
+/** [batch, heads, blocks of tokens], or [batch, heads] for all tokens. */
+BlockScales block_scales(const View& scales) {
+  return {static_cast<const float*>(scales.data), scales.strides[0], scales.strides[1],
+          scales.rank == 3 ? scales.strides[2] : 0, FastDivide(kScaleTokens)};
+}
+
+ForwardKernel find_kernel(DType dtype, const ForwardLaunch& launch) {
+  switch (dtype) {
+    case DType::kFloat16: return forward_f16(launch.featured, launch.width, launch.width_v);
+    case DType::kBFloat16: return forward_bf16(launch.featured, launch.width, launch.width_v);
+    default: return forward_e4m3(launch.width);
+  }
+}
+
 }  // namespace
 
-sm90::ForwardParams sm90_forward_params(const AttentionProblem& p, const ForwardLaunch& launch) {
-  sm90::ForwardParams params{};
+ForwardParams forward_params(const AttentionProblem& p, const ForwardLaunch& launch) {
+  ForwardParams params{};
   params.attention = attention_params(p);
   params.pack = FastDivide(launch.pack);
   params.head_blocks = FastDivide(launch.head_blocks);
@@ -47,4 +63,16 @@ sm90::ForwardParams sm90_forward_params(const AttentionProblem& p, const Forward
   return params;
 }
 
-}  // namespace fa::cuda
+void launch_forward(const AttentionProblem& p, const ForwardLaunch& with, const Queue& queue) {
+  if (with.tiles == 0) return;
+  ForwardParams params = forward_params(p, with);
+  if (p.float8()) {
+    params.q_scales = block_scales(p.q_scale);
+    params.k_scales = block_scales(p.k_scale);
+    params.v_scales = block_scales(p.v_scale);
+  }
+  launch(find_kernel(p.q.dtype, with), with.blocks, with.threads,
+         static_cast<size_t>(with.shared_bytes), queue, params);
+}
+
+}  // namespace fa::cuda::sm90

@@ -2,16 +2,20 @@
 #pragma once
 
 #include "core/attention.h"
-#include "cuda/runtime/forward_plan.h"
+#include "cuda/base/forward_launch.h"
+#include "cuda/base/queue.h"
 #include "cuda/sm90/forward_params.h"
 
-namespace fa::cuda {
+namespace fa::cuda::sm90 {
 
 /**
  * The parameters of `problem`, of a launch with tiles; scales are left to the caller. Throws
  * fa::Error.
  */
-sm90::ForwardParams sm90_forward_params(const AttentionProblem& problem,
-                                        const ForwardLaunch& launch);
+ForwardParams forward_params(const AttentionProblem& problem, const ForwardLaunch& launch);
 
-}  // namespace fa::cuda
+/** Enqueues a launch of plan_forward() (forward_plan.h). Throws fa::Error. */
+void launch_forward(const AttentionProblem& problem, const ForwardLaunch& launch,
+                    const Queue& queue);
+
+}  // namespace fa::cuda::sm90

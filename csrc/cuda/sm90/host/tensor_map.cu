@@ -5,9 +5,9 @@
 
 #include "core/error.h"
 #include "cuda/base/error.h"
-#include "cuda/runtime/tensor_map.h"
+#include "cuda/sm90/host/tensor_map.h"
 
-namespace fa::cuda {
+namespace fa::cuda::sm90 {
 
 namespace {
 
@@ -74,4 +74,4 @@ ptx::tensor_map encode_tensor_map(DType dtype, void* data,
   return result;
 }
 
-}  // namespace fa::cuda
+}  // namespace fa::cuda::sm90

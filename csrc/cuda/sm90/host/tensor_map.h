@@ -8,7 +8,7 @@
 #include "core/view.h"
 #include "cuda/ptx/tma.h"
 
-namespace fa::cuda {
+namespace fa::cuda::sm90 {
 
 /** One dimension of a tensor and of the boxes that are copied. */
 struct MapDimension {
@@ -25,4 +25,4 @@ struct MapDimension {
 ptx::tensor_map encode_tensor_map(DType dtype, void* data,
                                   std::initializer_list<MapDimension> dimensions);
 
-}  // namespace fa::cuda
+}  // namespace fa::cuda::sm90

@@ -1,0 +1,42 @@
+// One kernel of the forward pass and how a call is cut up for it.
+#pragma once
+
+#include "core/attention.h"
+#include "cuda/device/params.h"
+
+namespace fa::cuda {
+
+enum class ForwardKernelFamily { kSm80, kSm90 };
+
+/** One kernel, and the sequences it is for. */
+struct ForwardLaunch {
+  ForwardKernelFamily family;
+  bool featured;       // every option; of sm_80 also the tiles for few rows; else plain
+  int width, width_v;  // head dims of the products: padded
+  int rows, keys;      // of a tile
+  int rows_together;   // that leave out tiles of keys together: a warp's, or a warpgroup's
+  int stages;
+  int threads;          // of a block
+  int shared_bytes;     // of a block
+  int pack;             // query heads packed as rows of a tile
+  QueryCounts queries;  // sequences of other lengths are left to the other launch
+  int64_t row_tiles;    // of the longest of its sequences
+  int64_t head_blocks;  // heads / pack
+  int64_t tiles;        // of rows, over all heads, sequences and splits
+  int64_t section;      // sm_90: (sequence, block of heads)s that are worked on at a time
+  int64_t blocks;       // launched: all tiles, or as many as there are SMs
+
+  /** What follows from tile and pack: all tiles of the sequences of `counts` queries. */
+  void count_tiles(const AttentionProblem& problem, QueryCounts counts);
+};
+
+/** Whether the plain kernels leave out what `problem` asks for. */
+bool needs_featured_forward(const AttentionProblem& problem);
+
+/**
+ * Whether the query heads of a group can be rows of one tile. A block mask that tells heads apart
+ * lets tiles be skipped for one of them alone.
+ */
+bool packs_heads(const AttentionProblem& problem);
+
+}  // namespace fa::cuda

@@ -1,0 +1,62 @@
+#include "core/divide.h"
+#include "cuda/base/launch.h"
+#include "cuda/elementwise/fill.h"
+#include "cuda/sm90/backward_kernels.h"
+#include "cuda/sm90/host/backward_launch.h"
+#include "cuda/sm90/host/tensor_map.h"
+
+namespace fa::cuda::sm90 {
+
+namespace {
+
+/** Boxes of `rows` rows of one head, a panel of 64 columns wide. */
+ptx::tensor_map panel_map(const View& view, int rows) {
+  return encode_tensor_map(view.dtype, view.data,
+                           {{view.shape[3], 1, 64},
+                            {view.shape[1], view.strides[1], rows},
+                            {view.shape[2], view.strides[2], 1},
+                            {view.shape[0], view.strides[0], 1}});
+}
+
+}  // namespace
+
+void launch_backward(const AttentionProblem& problem, const AttentionGradients& gradients,
+                     const BackwardLayout& layout, bool featured, const BackwardParams& call,
+                     Scratch& scratch, const Queue& queue) {
+  const BackwardTile& tile = layout.tile;
+  const bool half = problem.q.dtype == DType::kFloat16;
+  BackwardKernelParams p{};
+  p.call = call;
+  p.query_tiles = static_cast<int>(layout.query_tiles);
+  p.q = panel_map(problem.q, tile.queries);
+  p.dout = panel_map(gradients.dout, tile.queries);
+  p.k = panel_map(problem.k, tile.keys);
+  p.v = panel_map(problem.v, tile.keys);
+  const auto zeros = [&](DType dtype, int64_t size) {
+    View view = contiguous_view(nullptr, dtype, {size});
+    view.data = scratch.take(static_cast<size_t>(size) * dtype_size(dtype));
+    fill_zero(view, queue);
+    return view.data;
+  };
+  p.call.dq_sum = static_cast<float*>(zeros(DType::kFloat32, layout.sum_size(problem)));
+  if (problem.deterministic) {
+    const int64_t turns = kBackwardConsumers * layout.sum_tiles(problem);
+    p.turns = static_cast<int*>(zeros(DType::kInt32, turns + 1));
+    p.ticket = p.turns + turns;
+  }
+
+  const auto run = [&](auto kernel, int64_t rows, int tile_rows, int64_t heads, int threads,
+                       int shared_bytes) {
+    const int64_t tiles = ceil_div(rows, tile_rows);
+    p.call.tiles = FastDivide(tiles);
+    p.call.columns = FastDivide(heads);
+    launch(kernel, tiles * heads * problem.batch(), threads, static_cast<size_t>(shared_bytes),
+           queue, p);
+  };
+  run((half ? backward_f16 : backward_bf16)(featured, tile.width), problem.max_seqlen_k, tile.keys,
+      problem.kv_heads(), kBackwardThreads, backward_shared_bytes(tile));
+  run((half ? query_sum_f16 : query_sum_bf16)(tile.width), problem.max_seqlen_q, tile.queries,
+      problem.heads(), kQuerySumThreads, 0);
+}
+
+}  // namespace fa::cuda::sm90

@@ -1,0 +1,79 @@
+#include "cuda/sm90/host/forward_plan.h"
+
+#include <algorithm>
+
+#include "cuda/sm90/forward_tiles.h"
+#include "cuda/sm90/host/tma_addressable.h"
+
+namespace fa::cuda::sm90 {
+
+namespace {
+
+constexpr double kShareOfL2 = 0.6;  // that keys and values of one section may take
+
+/** What stays with the kernels of sm_80: also in docs/design/forward-hopper.md. */
+constexpr bool (*kStaysOnSm80[])(const AttentionProblem& p) = {
+    // wgmma has no product that is good to float32.
+    [](const AttentionProblem& p) { return p.q.dtype == DType::kFloat32; },
+    // Threads follow a page table key by key; TMA cannot.
+    [](const AttentionProblem& p) { return p.paged(); },
+    [](const AttentionProblem& p) {
+      return !tma_addressable(p.q) || !tma_addressable(p.k) || !tma_addressable(p.v) ||
+             !tma_addressable(p.out);
+    },
+    // Few rows over many keys are bound by memory, and want splits and tiles of few rows.
+    // (Sequences of few rows: see kFewRows.)
+    [](const AttentionProblem& p) { return p.num_splits > 1; },
+};
+
+/** The greatest divisor of `count` up to `most`. */
+int64_t divisor_up_to(int64_t count, int64_t most) {
+  int64_t divisor = std::clamp<int64_t>(most, 1, std::max<int64_t>(1, count));
+  while (count % divisor != 0) --divisor;
+  return divisor;
+}
+
+}  // namespace
+
+bool takes_forward(const AttentionProblem& p) {
+  return std::none_of(std::begin(kStaysOnSm80), std::end(kStaysOnSm80),
+                      [&](const auto applies) { return applies(p); });
+}
+
+ForwardLaunch plan_forward(const AttentionProblem& p, const cudaDeviceProp& properties,
+                           QueryCounts queries) {
+  ForwardLaunch launch{};
+  launch.family = ForwardKernelFamily::kSm90;
+  launch.featured = needs_featured_forward(p);
+  const ForwardTile tile =
+      forward_tile(p.float8()        ? ForwardVariant::kFp8
+                   : launch.featured ? ForwardVariant::kFeatured
+                                     : ForwardVariant::kPlain,
+                   static_cast<int>(p.head_dim()), static_cast<int>(p.head_dim_v()));
+  launch.width = tile.width;
+  launch.width_v = tile.width_v;
+  launch.rows = tile.rows();
+  launch.keys = tile.keys;
+  launch.rows_together = launch.rows / tile.consumers;
+  launch.stages = tile.stages;
+  launch.threads = tile.threads();
+  launch.shared_bytes = forward_shared_bytes(tile, static_cast<int>(dtype_size(p.q.dtype)));
+  launch.pack =
+      packs_heads(p) && launch.rows_together % p.group() == 0 ? static_cast<int>(p.group()) : 1;
+  launch.count_tiles(p, queries);
+  launch.blocks = std::min<int64_t>(launch.tiles, properties.multiProcessorCount);
+
+  // Rows of all lengths: the longest of several heads first, as many as share L2. Else one head
+  // after the other.
+  const int64_t heads = launch.head_blocks * p.batch();
+  const double head_bytes = static_cast<double>(p.max_seqlen_k * (p.head_dim() + p.head_dim_v())) *
+                            static_cast<double>(dtype_size(p.k.dtype));
+  const bool uneven = p.ragged() || p.window_right < p.max_seqlen_k;
+  launch.section =
+      !uneven ? 1
+              : divisor_up_to(
+                    heads, static_cast<int64_t>(kShareOfL2 * properties.l2CacheSize / head_bytes));
+  return launch;
+}
+
+}  // namespace fa::cuda::sm90
