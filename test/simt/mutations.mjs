@@ -62,7 +62,7 @@ export const mutations = [
       'every other tile not committed',
       forward,
       'ptx::cp_async_commit();',
-      'if (tile % 2 == 0) ptx::cp_async_commit();',
+      'if (n_block % 2 == 0) ptx::cp_async_commit();',
     ],
     ['V loaded into the wrong stage', forward, '(stage + kStages - 1) % kStages', 'stage'],
     [

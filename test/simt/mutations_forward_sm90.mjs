@@ -245,8 +245,8 @@ export const forwardSm90 = [
     'ptx::setmaxnreg_inc<Traits::kConsumerRegisters + 8>()',
   ],
   // What is visited.
-  ['a tile too few', work, 'tile >= begin; }', 'tile > begin; }'],
-  ['first tile of all left out', work, 'tile = range.end;', 'tile = range.end - 1;'],
+  ['a tile too few', work, 'n_block >= n_block_min; }', 'n_block > n_block_min; }'],
+  ['first tile of all left out', work, 'n_block = range.end;', 'n_block = range.end - 1;'],
   ['mask left out in partial tiles', forward, 'if (kFeatured || partial)', 'if (kFeatured)'],
   [
     'tiles skipped that some rows see',

@@ -17,9 +17,9 @@ constexpr int64_t kMostRows = std::numeric_limits<int32_t>::max() / 2;  // of a 
 void ForwardLaunch::count_tiles(const AttentionProblem& p, QueryCounts counts) {
   const int64_t longest = std::min<int64_t>(p.max_seqlen_q, counts.most);
   queries = counts;
-  row_tiles = ceil_div(longest * pack, rows);
+  m_blocks = ceil_div(longest * pack, rows);
   head_blocks = p.heads() / pack;
-  tiles = blocks = row_tiles * head_blocks * p.batch();
+  tiles = blocks = m_blocks * head_blocks * p.batch();
 }
 
 bool needs_featured_forward(const AttentionProblem& p) {

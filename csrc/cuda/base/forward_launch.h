@@ -20,7 +20,7 @@ struct ForwardLaunch {
   int shared_bytes;     // of a block
   int pack;             // query heads packed as rows of a tile
   QueryCounts queries;  // sequences of other lengths are left to the other launch
-  int64_t row_tiles;    // of the longest of its sequences
+  int64_t m_blocks;     // tiles of rows of the longest of its sequences
   int64_t head_blocks;  // heads / pack
   int64_t tiles;        // of rows, over all heads, sequences and splits
   int64_t section;      // sm_90: (sequence, block of heads)s that are worked on at a time

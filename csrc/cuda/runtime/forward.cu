@@ -20,7 +20,7 @@ void launch_on_sm80(const AttentionProblem& p, const ForwardLaunch& with,
                     sm80::ForwardParams params, const Queue& queue) {
   params.pack = divide(with.pack);
   params.head_blocks = divide(with.head_blocks);
-  params.row_tiles = divide(with.row_tiles);
+  params.m_blocks = divide(with.m_blocks);
   params.queries = with.queries;
   const auto find = p.q.dtype == DType::kFloat16    ? sm80::forward_f16
                     : p.q.dtype == DType::kBFloat16 ? sm80::forward_bf16

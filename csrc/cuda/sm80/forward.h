@@ -112,40 +112,40 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
     const int row1 = row0 + 16 * Traits::kRowTiles;
     return row0 < rows.count ? window.end(rows.query_end(row1) - 1) : 0;
   };
-  const TileRange range = tiles_of<Traits>(p, block, window);
-  const auto after = [&](int tile) {
-    do ++tile;
-    while (kFeatured && tile < range.end &&
-           mask.classify(block_i0, block_i1(), tile * kKeys, (tile + 1) * kKeys) ==
+  const TileRange n_blocks = n_blocks_of<Traits>(p, block, window);
+  const auto after = [&](int n_block) {
+    do ++n_block;
+    while (kFeatured && n_block < n_blocks.end &&
+           mask.classify(block_i0, block_i1(), n_block * kKeys, (n_block + 1) * kKeys) ==
                TileKind::kSkip);
-    return tile;
+    return n_block;
   };
 
   // K and V arrive in turns, every tile a group of copies of its own: K0 V0 K1 V1 ... While one
   // tile is worked on the next kStages - 1 are complete or on their way, and half of the one after.
   const KeyRows<T, kFeatured> keys(a, a.k, block.sequence, block.batch, block.kv_head);
   const KeyRows<T, kFeatured> values(a, a.v, block.sequence, block.batch, block.kv_head);
-  const auto load = [&](const KeyRows<T, kFeatured>& from, uint32_t to, int columns, int tile) {
-    if (tile < range.end) {
+  const auto load = [&](const KeyRows<T, kFeatured>& from, uint32_t to, int columns, int n_block) {
+    if (n_block < n_blocks.end) {
       // Opaque, or the compiler would keep a pointer for every chunk and count each of them up.
-      const int key0 = ptx::opaque(tile * kKeys);
+      const int key0 = ptx::opaque(n_block * kKeys);
       load_tile<KeyTile, T, kThreads, kFeatured>(to, window.seqlen_k - key0, columns, a.aligned,
                                                  from.tensor.dim,
                                                  [&](int row) { return from.row(key0 + row); });
     }
     ptx::cp_async_commit();
   };
-  const auto load_keys = [&](int tile, int stage) {
-    load(keys, k_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim, tile);
+  const auto load_keys = [&](int n_block, int stage) {
+    load(keys, k_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim, n_block);
   };
-  const auto load_values = [&](int tile, int stage) {
-    load(values, v_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim_v, tile);
+  const auto load_values = [&](int n_block, int stage) {
+    load(values, v_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim_v, n_block);
   };
-  int ahead[kStages + 1];  // tiles: the current one and those that follow
-  ahead[0] = after(range.begin - 1);
+  int ahead[kStages + 1];  // n_blocks: the current one and those that follow
+  ahead[0] = after(n_blocks.begin - 1);
 #pragma unroll
   for (int n = 1; n <= kStages; ++n) ahead[n] = after(ahead[n - 1]);
-  if (ahead[0] < range.end) {
+  if (ahead[0] < n_blocks.end) {
     load_tile<RowTile, T, kThreads, kFeatured>(
         q_tile, rows.count - block.row0, a.head_dim, a.aligned, a.q.dim,
         [&](int row) { return packed_row<T>(a.q, block, block.row0 + row); });
@@ -163,7 +163,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   OnlineSoftmax<Traits::kRowTiles> softmax;
   typename Traits::Output o = {};
   bool any_poison = false;
-  for (int stage = 0; ahead[0] < range.end; stage = (stage + 1) % kStages) {
+  for (int stage = 0; ahead[0] < n_blocks.end; stage = (stage + 1) % kStages) {
     const int key0 = ahead[0] * kKeys;
     const uint32_t k_tile = k_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes);
     const uint32_t v_tile = v_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes);

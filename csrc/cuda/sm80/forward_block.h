@@ -19,9 +19,10 @@ struct ForwardBlock {
    */
   PTX_FN ForwardBlock(const ForwardParams& p, int index, int tile_rows) {
     const AttentionParams& a = p.attention;
-    int rest = p.row_tiles.quotient(index);
-    const int row_tiles = static_cast<int>(p.row_tiles.divisor);
-    row0 = (row_tiles - 1 - (index - rest * row_tiles)) * tile_rows;
+    int rest = p.m_blocks.quotient(index);
+    const int m_blocks = static_cast<int>(p.m_blocks.divisor);
+    const int m_block = m_blocks - 1 - (index - rest * m_blocks);
+    row0 = m_block * tile_rows;
     split = p.splits.remainder(rest);
     rest = p.splits.quotient(rest);
     const int head_block = p.head_blocks.remainder(rest);
@@ -67,7 +68,8 @@ PTX_FN U* packed_row(const Tensor& tensor, const ForwardBlock& block, int row) {
 
 /** The tiles of keys that a block visits: those that its rows see, of its split. */
 template <class Traits>
-PTX_FN TileRange tiles_of(const ForwardParams& p, const ForwardBlock& block, const Window& window) {
+PTX_FN TileRange n_blocks_of(const ForwardParams& p, const ForwardBlock& block,
+                             const Window& window) {
   return visible_tiles<Traits::kTile.keys>(window, block.rows.query_begin(block.row0),
                                            block.rows.query_end(block.row0 + Traits::kTile.rows))
       .split(block.split, static_cast<int>(p.splits.divisor));

@@ -132,7 +132,7 @@ PTX_COLD void attend_naturally(const ForwardParams& p, int warp_row) {
   const AttentionParams& a = p.attention;
   const ForwardBlock block = block_again(p, Traits::RowTile::kRows);
   const Window window = window_of(a, block.sequence);
-  const TileRange range = tiles_of<Traits>(p, block, window);
+  const TileRange range = n_blocks_of<Traits>(p, block, window);
   const KeyRows<T, false> keys(a, a.k, block.sequence, block.batch, block.kv_head);
   const KeyRows<T, false> values(a, a.v, block.sequence, block.batch, block.kv_head);
   ptx::sync_warp();  // after all that the lanes have stored

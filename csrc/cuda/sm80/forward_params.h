@@ -11,7 +11,7 @@ struct ForwardParams {
   FastDivide pack;         // query heads packed as rows: 1, or the whole group
   FastDivide head_blocks;  // heads / pack
   FastDivide splits;       // ranges of keys
-  FastDivide row_tiles;    // tiles of rows of the longest sequence
+  FastDivide m_blocks;     // tiles of rows of the longest sequence
   QueryCounts queries;     // of the sequences that are worked on; others have no rows here
   // With more than one split, attention.out is the float32 partial result of split 0, and
   // attention.lse has the maxima of its rows (in kSplitUnit), the sums `row_sums` elements further

@@ -39,9 +39,10 @@ struct ForwardWork {
    */
   PTX_FN ForwardWork(const ForwardParams& p, int index, int tile_rows) {
     const int rest = p.section.quotient(index);
-    const int section = p.row_tiles.quotient(rest);
-    const int row_tiles = static_cast<int>(p.row_tiles.divisor);
-    row0 = (row_tiles - 1 - (rest - section * row_tiles)) * tile_rows;
+    const int section = p.m_blocks.quotient(rest);
+    const int m_blocks = static_cast<int>(p.m_blocks.divisor);
+    const int m_block = m_blocks - 1 - (rest - section * m_blocks);
+    row0 = m_block * tile_rows;
     const int of_batches =
         section * static_cast<int>(p.section.divisor) + p.section.remainder(index);
     batch = p.head_blocks.quotient(of_batches);
@@ -63,25 +64,25 @@ template <bool kFeatured, int kRows, int kKeys>
 struct KeyWalk {
   TileMask<kFeatured> mask;
   int i0, i1;  // queries
-  int begin, tile;
+  int n_block_min, n_block;
 
   PTX_FN KeyWalk(const AttentionParams& a, const ForwardWork& work)
       : mask{window_of(a, work.sequence), &a, work.batch, work.rows.head0} {
     i0 = work.rows.query_begin(work.row0);
     i1 = work.rows.query_end(work.row0 + kRows);
     const TileRange range = visible_tiles<kKeys>(mask.window, i0, i1);
-    begin = range.begin;
-    tile = range.end;
+    n_block_min = range.begin;
+    n_block = range.end;
     advance();
   }
 
-  PTX_FN bool more() const { return tile >= begin; }
+  PTX_FN bool more() const { return n_block >= n_block_min; }
   PTX_FN void advance() {
-    do --tile;
-    while (kFeatured && tile >= begin &&
+    do --n_block;
+    while (kFeatured && n_block >= n_block_min &&
            mask.classify(i0, i1, key0(), key0() + kKeys) == TileKind::kSkip);
   }
-  PTX_FN int key0() const { return tile * kKeys; }
+  PTX_FN int key0() const { return n_block * kKeys; }
   /** Whether some row of the tile does not see some of the keys. */
   PTX_FN bool hides_pairs() const { return mask.hides_pairs(i0, i1, key0(), key0() + kKeys); }
 };

@@ -211,9 +211,9 @@ std::string run_forward_fp8(const Spec& s, uint64_t seed) {
   fa::cuda::ForwardLaunch plan{};
   plan.pack = s.heads / s.kv_heads;
   plan.keys = tile.keys;
-  plan.row_tiles = (s.seqlen_q * plan.pack + tile.rows() - 1) / tile.rows();
+  plan.m_blocks = (s.seqlen_q * plan.pack + tile.rows() - 1) / tile.rows();
   plan.head_blocks = s.kv_heads;
-  plan.tiles = plan.row_tiles * plan.head_blocks * s.batch;
+  plan.tiles = plan.m_blocks * plan.head_blocks * s.batch;
   plan.section = 1;
   plan.queries = {0, static_cast<int>(s.seqlen_q)};
   sm90::ForwardParams params = sm90::forward_params(p, plan);

@@ -52,7 +52,7 @@ ForwardParams forward_params(const AttentionProblem& p, const ForwardLaunch& lau
   params.attention = attention_params(p);
   params.pack = FastDivide(launch.pack);
   params.head_blocks = FastDivide(launch.head_blocks);
-  params.row_tiles = FastDivide(launch.row_tiles);
+  params.m_blocks = FastDivide(launch.m_blocks);
   params.section = FastDivide(launch.section);
   params.queries = launch.queries;
   params.tiles = static_cast<int>(launch.tiles);
