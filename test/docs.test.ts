@@ -10,6 +10,7 @@ const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--excl
   .split('\n')
   .filter((file) => existsSync(file));
 const pages = tracked.filter((file) => file.endsWith('.md'));
+const workflows = tracked.filter((file) => file.startsWith('.github/workflows/'));
 const sources = tracked.filter((file) => /\.(cpp|cc|cu|h|ts|mjs|cjs|cmake)$/.test(file));
 
 const withoutCode = (text: string) => text.replace(/^```[\s\S]*?^```/gm, '');
@@ -58,4 +59,62 @@ test('the glossary names sources that exist', () => {
   expect(places.length).toBeGreaterThan(10);
   const missing = places.map(([, file]) => file).filter((file) => !existsSync(`csrc/${file}`));
   expect(missing).toEqual([]);
+});
+
+describe('commands in documents exist', () => {
+  const json = JSON.parse(readFileSync('package.json', 'utf8'));
+  const texts = [...pages.filter((page) => page !== 'CHANGELOG.md'), ...workflows].map((file) => ({
+    file,
+    text: readFileSync(file, 'utf8'),
+  }));
+
+  /** What of the names that a pattern finds is not known, with its file. */
+  function unknown(pattern: RegExp, known: readonly string[]): string[] {
+    const names = texts.flatMap(({ file, text }) =>
+      [...text.matchAll(pattern)].map(([, name]) => ({ file, name })),
+    );
+    expect(names.length).toBeGreaterThan(5);
+    return names
+      .filter(({ name }) => !known.includes(name))
+      .map((each) => Object.values(each).join(': '));
+  }
+
+  test('scripts of npm', () => {
+    const pattern = /\bnpm run(?:\s+--silent)?\s+([a-z][\w:-]*)/g;
+    expect(unknown(pattern, Object.keys(json.scripts))).toEqual([]);
+  });
+
+  test('commands of flash-attention', () => {
+    const source = readFileSync('lib/cli/cli-main.ts', 'utf8');
+    const commands = [...source.matchAll(/\.command\('(\w+)'/g)].map(([, name]) => name);
+    expect(unknown(/\b(?:npx|exec)(?: --no)? flash-attention ([a-z]+)/g, commands)).toEqual([]);
+  });
+
+  test('dependencies, by their versions', () => {
+    const install = readFileSync('docs/install.md', 'utf8');
+    const dependencies: Record<string, string> = json.dependencies;
+    const needed = Object.entries(dependencies).map(([name, version]) => `${name}@${version}`);
+    expect(install).toContain(`npm pack flash-attention@${json.version} ${needed.join(' ')}\n`);
+    const files = needed.map((each) => `./${each.replace('@', '-')}.tgz`).join(' ');
+    expect(install).toContain(`./flash-attention-${json.version}.tgz ${files}\n`);
+  });
+});
+
+test('errors that docs/install.md explains are those of the sources', () => {
+  const install = readFileSync('docs/install.md', 'utf8');
+  const sections = install
+    .split(/^### /m)
+    .filter((text) => /^What (this package says|is said of)/.test(text));
+  const quoted = sections.flatMap((text) =>
+    [...text.matchAll(/^\| `(.+?)` \|/gm)].map(([, quote]) => quote),
+  );
+  expect(quoted.length).toBeGreaterThan(15);
+  const messages = sources
+    .filter((file) => /^(lib|csrc|scripts|binding\.cjs)/.test(file))
+    .map((file) => readFileSync(file, 'utf8'))
+    .join('\n');
+  const fragments = quoted.flatMap((quote) =>
+    quote.split('…').filter((part) => part.trim() !== ''),
+  );
+  expect(fragments.filter((part) => !messages.includes(part))).toEqual([]);
 });

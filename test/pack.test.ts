@@ -18,6 +18,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
+const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
 const minutes = 60_000;
 
 /** One key: softmax over it is 1, so the output is the value. */
@@ -51,7 +52,9 @@ const consumers = {
 /** Every file the tarball may have; each pattern has to match at least one. */
 const allowed = [
   /^package\.json$/,
-  /^README\.md$/,
+  /^(README|CHANGELOG|CODE_OF_CONDUCT|CONTRIBUTING|SECURITY)\.md$/,
+  /^docs\/([\w-]+\/)?[\w-]+\.md$/,
+  /^examples\/[\w-]+\.mjs$/,
   /^LICENSE$/,
   /^CMakeLists\.txt$/,
   /^binding\.(cjs|gyp)$/,
@@ -154,6 +157,14 @@ test('the tarball has the files it should have, and no others', () => {
   expect(packed.filter((name) => name.endsWith('.node'))).toHaveLength(1);
 });
 
+test('links of the README lead to files that are there', () => {
+  const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
+  const links = [...readme.matchAll(/\]\(([^)#\s]+)/g)].map(([, link]) => link);
+  const relative = links.filter((link) => !/^[a-z]+:/.test(link));
+  expect(relative.length).toBeGreaterThan(5);
+  expect(relative.filter((link) => !packed.includes(link))).toEqual([]);
+});
+
 test('the declarations show nothing internal', () => {
   const names = packed.filter((name) => /\.d\.c?ts$/.test(name));
   expect(names).not.toEqual([]);
@@ -183,7 +194,7 @@ describe.each([
   });
 
   test('has a command line', () => {
-    expect(run(consumer, ['npx', '--no', 'flash-attention', 'info'])).toContain('0.1.0');
+    expect(run(consumer, ['npx', '--no', 'flash-attention', 'info'])).toContain(version);
   });
 });
 
