@@ -1,14 +1,23 @@
 /**
- * Products of queries and keys that are finite but have no room in base 2, in tiles of many rows:
- * the kernels that keep scores in base 2 do such rows again.
+ * Products of queries and keys from large to float32's greatest, in tiles of many rows: the kernels
+ * that keep scores in base 2 do such rows again.
  */
-import { flashAttention } from '../../lib/index.js';
-import { standardAttention } from '../../lib/reference/index.js';
+import {
+  dequantize,
+  devices,
+  flashAttention,
+  quantize,
+  type Tensor,
+  tensor,
+} from '../../lib/index.js';
+import { type ReferenceProblem, standardAttention } from '../../lib/reference/index.js';
+import { device, testIf } from '../support/device.js';
 import {
   attentionOptions,
   bound,
   type FloatDType,
   maxError,
+  normals,
   qkvTensors,
   randomProblem,
   rounding,
@@ -17,28 +26,86 @@ import {
 } from '../support/numerics.js';
 
 const [seqlenQ, seqlenK, heads, headDim] = [150, 260, 2, 64];
+const sizes = [3e4, 1e6, 3e7, 9e8, 2e9, 1.1e10, 3e15, 1e20, 3e26, 1e30, 2e38, 2.75e38, 3.2e38];
 
-/** Rows whose scores are extreme, and the greatest of them. */
-const extremeRows: readonly (readonly [number, number])[] = [
-  [3, 3e38],
-  [64, -3e38],
-  [65, 2.75e38],
-  [149, -3.2e38],
+/**
+ * Columns of the keys that extreme rows meet: with or without scores of 7/8 of the others, and with
+ * the scores of the first or the last half of the keys at 0.
+ */
+const columns = [
+  (j: number) => (j % 3 === 1 ? 0.875 : 1),
+  (j: number) => (j < seqlenK / 2 ? 1 : 0),
+  (j: number) => (j < seqlenK / 2 ? 0 : 1),
 ];
 
-/** Scores of those rows are x or 7/8 of x, those of the others as usual. */
-function problemOf(options: SharedOptions, dtype: FloatDType) {
+/** Of every third row the column and the score that it has where the column is 1. */
+function extremeScores(): ReadonlyMap<number, readonly [number, number]> {
+  const all = sizes.flatMap((x) =>
+    columns.flatMap((_, column) => [[column, x] as const, [column, -x] as const]),
+  );
+  // Spread: every tile has some of each kind.
+  return new Map(all.map((score, n) => [(n * 31) % seqlenQ, score]));
+}
+
+/** A problem whose extreme rows meet columns of 0 to `unit`; others have usual scores. */
+function problemOf(
+  options: SharedOptions,
+  dtype: FloatDType,
+  unit: number,
+  scale: number,
+): ReferenceProblem {
   const shape = { batch: 1, seqlenQ, seqlenK, heads, headDim };
   const random = randomProblem(shape, options, 1, dtype);
   const [q, k] = [Float32Array.from(random.q), Float32Array.from(random.k)];
-  for (const [i, x] of extremeRows) {
-    q.fill(0, i * heads * headDim, (i + 1) * heads * headDim);
-    for (let h = 0; h < heads; h++) q[(i * heads + h) * headDim] = rounding[dtype](x);
+  const extreme = extremeScores();
+  for (let row = 0; row < seqlenQ * heads; row++) {
+    const [column, x] = extreme.get(Math.floor(row / heads)) ?? [0, 0];
+    const of = q.subarray(row * headDim, (row + 1) * headDim);
+    if (x !== 0 || scale !== 1) of.fill(0);
+    of.fill(0, 0, columns.length);
+    const value = rounding[dtype](x / unit / scale);
+    if (Number.isFinite(value)) of[column] = value; // what the dtype has not is left out
   }
-  for (let j = 0; j < seqlenK; j++) {
-    for (let h = 0; h < heads; h++) k[(j * heads + h) * headDim] = j % 3 === 1 ? 0.875 : 1;
+  for (let row = 0; row < seqlenK * heads; row++) {
+    for (const [c, column] of columns.entries()) {
+      k[row * headDim + c] = unit * column(Math.floor(row / heads));
+    }
   }
-  return { ...random, scale: 1, q, k };
+  return { ...random, scale, q, k };
+}
+
+/** The same weights, of scores that standard attention in any dtype can compute. */
+function withUsualScores(problem: ReferenceProblem, unit: number): ReferenceProblem {
+  const q = Float32Array.from(problem.q, (x, at) =>
+    at % headDim < columns.length ? (Math.sign(x) * 1000) / unit : x,
+  );
+  return { ...problem, scale: 1, q };
+}
+
+/** Lse to the last digits of float32. */
+async function expectLse(actual: Tensor, expected: ArrayLike<number>): Promise<void> {
+  const sums = await actual.toFloat32();
+  Array.from(expected).forEach((want, at) => {
+    expect(Math.abs(sums[at] - want)).toBeLessThanOrEqual(Math.abs(want) * 2 ** -21 + 1e-4);
+  });
+}
+
+/** `usual` has the same weights by scores that standard attention in the dtype can compute. */
+async function expectForward(
+  problem: ReferenceProblem,
+  usual: ReferenceProblem,
+  options: SharedOptions,
+  dtype: FloatDType,
+): Promise<void> {
+  const { q, k, v } = qkvTensors(problem, dtype);
+  const given = attentionOptions({ ...options, scale: problem.scale }, problem.shape);
+  const { out, lse } = flashAttention(q, k, v, { ...given, returnLse: true });
+  const truth = standardAttention(problem);
+  const standard = standardAttention(usual, { precision: dtype });
+  expect(maxError(await out.toFloat32(), truth.out)).toBeLessThanOrEqual(
+    bound(standard.out, truth.out),
+  );
+  await expectLse(lse, truth.lse);
 }
 
 const cases: Record<string, SharedOptions> = {
@@ -50,19 +117,86 @@ const cases: Record<string, SharedOptions> = {
   'a window, three splits': { window: [40, 3], numSplits: 3 },
 };
 
-describe.each(testedDTypes.filter((dtype) => dtype !== 'float16'))('%s', (dtype) => {
+describe.each(testedDTypes)('%s', (dtype) => {
+  // float16 has no large numbers: large keys, and a large scale.
+  const units = dtype === 'float16' ? [2 ** 15, 2 ** 15] : [1];
   test.each(Object.entries(cases))('%s', async (_, options) => {
-    const problem = problemOf(options, dtype);
-    const { q, k, v } = qkvTensors(problem, dtype);
-    const given = attentionOptions({ ...options, scale: 1 }, problem.shape);
-    const { out, lse } = flashAttention(q, k, v, { ...given, returnLse: true });
-    const truth = standardAttention(problem);
-    const standard = standardAttention(problem, { precision: dtype });
-    const values = await out.toFloat32();
-    expect(maxError(values, truth.out)).toBeLessThanOrEqual(bound(standard.out, truth.out));
-    const sums = await lse.toFloat32();
-    truth.lse.forEach((want, at) => {
-      expect(Math.abs(sums[at] - want)).toBeLessThanOrEqual(Math.abs(want) * 2 ** -21 + 1e-4);
-    });
+    for (const [n, unit] of units.entries()) {
+      const problem = problemOf(options, dtype, unit, 2 ** (66 * n));
+      await expectForward(problem, withUsualScores(problem, unit), options, dtype);
+    }
   });
+
+  // 65536 in base 2 is 45426.09.
+  test.each([1, 2, 3])(
+    'scores of a few digits on both sides of the limit, %i splits',
+    async (n) => {
+      const options = { numSplits: n };
+      const bases = [45426, 45427, 30001, 1234];
+      const shape = { batch: 1, seqlenQ: 40, seqlenK, heads: 1, headDim };
+      const random = randomProblem(shape, options, 1, dtype);
+      const ahead = (j: number) => (j < 150 ? 0 : 2);
+      const problem = (withBase: boolean) => {
+        const [q, k] = [40, seqlenK].map((rows) => new Float32Array(rows * headDim));
+        for (let i = 0; i < 40; i++) q.set([256, 1], i * headDim + 2 * (i % bases.length));
+        for (let j = 0; j < seqlenK; j++) {
+          const digits = bases.flatMap((base) => {
+            const score = withBase ? base + ahead(j) - 2 : ahead(j);
+            return [Math.floor(score / 256), score % 256];
+          });
+          k.set(digits, j * headDim);
+        }
+        return { ...random, scale: 1, q, k };
+      };
+      await expectForward(problem(true), problem(false), options, dtype);
+    },
+  );
+});
+
+const hasFloat8 = devices().some(
+  ({ name, kernels }) => name === device && kernels.includes('sm90.forward.float8'),
+);
+
+// A head for each size, since a scale is shared.
+testIf(hasFloat8, `${device} has no float8 kernel`).each([
+  ['all keys', {}],
+  ['causal', { causal: true }],
+])('float8, %s', async (_, options) => {
+  const shape = { batch: 1, seqlenQ: 70, seqlenK, heads: sizes.length, headDim };
+  const [q, k] = [70, seqlenK].map((rows) => new Float32Array(rows * sizes.length * headDim));
+  const at = (row: number, head: number) => (row * sizes.length + head) * headDim;
+  for (const [h, x] of sizes.entries()) {
+    for (let i = 0; i < 70; i++) q[at(i, h) + (i % 3)] = i % 2 === 0 ? x : -x;
+    for (let j = 0; j < seqlenK; j++)
+      k.set(
+        columns.map((column) => column(j)),
+        at(j, h),
+      );
+  }
+  const inputs = [q, k, normals(k.length, 5)];
+  const quantized = inputs.map((data) =>
+    quantize(
+      tensor(data, [1, data.length / (sizes.length * headDim), sizes.length, headDim]),
+      'float8_e4m3',
+      { per: 'head' },
+    ),
+  );
+  const [q8, k8, v8] = quantized;
+  const { out, lse } = flashAttention(q8.values, k8.values, v8.values, {
+    ...options,
+    scale: 1,
+    returnLse: true,
+    scales: { q: q8.scales, k: k8.scales, v: v8.scales },
+  });
+  const rounded = await Promise.all(quantized.map((x) => dequantize(x).toFloat32()));
+  const truth = standardAttention({
+    ...options,
+    scale: 1,
+    shape,
+    q: rounded[0],
+    k: rounded[1],
+    v: rounded[2],
+  });
+  expect(maxError(await out.toFloat32(), truth.out)).toBeLessThan(2 ** -6);
+  await expectLse(lse, truth.lse);
 });

@@ -251,9 +251,19 @@ export const mutations = [
       'return x;',
     ],
     ['sum of a row lacks a lane pair', softmax, 'return x + ptx::shfl_xor(x, 2);', 'return x;'],
-    ['rows that see nothing not guarded', softmax, 'top == -kInfinity ? 0.f : top;', 'top;'],
-    ['empty rows divided by their sum', result, 'sum == 0 ? 0.f : factor', 'factor'],
-    ['lse of base 2', result, 'ptx::log2_approx(sum) * kLn2)', 'ptx::log2_approx(sum))'],
+    [
+      'rows that see nothing not guarded',
+      softmax,
+      'kFeatured ? -std::numeric_limits<float>::max() : -kBase2Limit',
+      '-kInfinity',
+    ],
+    ['empty rows divided by their sum', result, 'if (sum == 0) return {-kInfinity, 0, 0};', ''],
+    [
+      'lse of base 2',
+      result,
+      'ptx::log2_approx(sum), kLn2, top',
+      'ptx::log2_approx(sum), 1.f, top',
+    ],
     [
       'sink counted by every split',
       forwardOutput,
@@ -290,15 +300,12 @@ export const mutations = [
       'block.split * p.row_split',
       '0 * p.row_split',
     ],
-    ['merge ignores the sums of splits', combine, 'p.unit.log2) * sum_of_split;', 'p.unit.log2);'],
-    [
-      'maxima of splits stored in base 2',
-      forwardOutput,
-      'top * (unit.log2 / kSplitUnit<kFeatured>.log2)',
-      'top * unit.log2',
-    ],
+    ['merge ignores the sums of splits', combine, 'kLog2E) * sum_of_split;', 'kLog2E);'],
+    ['maxima left in base 2', result, 'if constexpr (!kFeatured) {', 'if constexpr (false) {'],
     // Scores beyond base 2.
-    ['extreme rows not done again', forward, 'if (extreme) attend', 'if (false) attend'],
+    ['extreme rows not done again', forward, 'if (extreme != 0) attend', 'if (false) attend'],
+    ['other rows done again', naturalRow, 'line % 8 * 4 + line / 8', 'line'],
+    ['weights of low scores infinite', softmax, '() : -kBase2Limit', '() : -0x1p126f'],
     [
       'extreme rows stored before the others are',
       forwardOutput,

@@ -197,7 +197,7 @@ export const forwardSm90 = [
     'if (poisoned) {',
   ],
   // Scores beyond base 2.
-  ['extreme rows not done again', output, 'if (extreme) {', 'if (false) {'],
+  ['extreme rows not done again', output, 'if (extreme != 0) {', 'if (false) {'],
   [
     'extreme rows done again before the others are staged',
     output,

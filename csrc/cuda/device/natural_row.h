@@ -1,6 +1,6 @@
-// Rows of a plain kernel whose scores leave base 2's range: beyond 2.36e38 a finite score times
-// log2(e) is infinite. Such a row shows when it is complete, by its greatest score, and is done
-// again here in natural units, from global memory, by its warp, key by key.
+// Rows of a plain kernel whose scores leave base 2's range (kBase2Limit). Such a row shows when it
+// is complete, by its greatest score, and is done again here in natural units, from global memory,
+// by its warp, key by key.
 #pragma once
 
 #include "cuda/device/load_tile.h"
@@ -8,11 +8,13 @@
 
 namespace fa::cuda {
 
-/**
- * Whether a plain kernel's row may have left base 2: its greatest score is infinite. Rows that see
- * nothing look alike, but they, and their neighbours in a warp, have few keys to look at again.
- */
-PTX_FN bool left_base_2(float top) { return fabsf(top) == kInfinity; }
+/** Whether a plain kernel's row, of this greatest score, is to be done again. */
+PTX_FN bool left_base_2(float top) { return !(fabsf(top) < kBase2Limit); }
+
+/** Of a ballot in which lane (g, t) votes for row 8t + g: whether `line` has its vote. */
+PTX_FN bool voted_for(uint32_t ballot, int line) {
+  return (ballot >> (line % 8 * 4 + line / 8) & 1u) != 0;
+}
 
 /** Over the head dim, the same in every lane. */
 template <class T>
@@ -32,9 +34,6 @@ struct NaturalRow {
   static constexpr int kColumns = (kWidth + 31) / 32;
   float top = -kInfinity, sum = 0;
   float out[kColumns] = {};
-
-  /** Whether base 2 has no room for the greatest score, or may have none. */
-  PTX_FN bool extreme() const { return fabsf(top) > 2.35e38f && fabsf(top) < kInfinity; }
 
   /** score(key) is the same in every lane, value(key, column) that of the lane's columns. */
   template <class Score, class Value>

@@ -100,15 +100,4 @@ struct AttentionParams {
 constexpr float kLog2E = 1.4426950408889634f;
 constexpr float kLn2 = 0.6931471805599453f;
 
-/** Units that scores are kept in: what 1 is in base 2, and naturally. */
-struct ScoreUnit {
-  float log2, natural;
-};
-constexpr ScoreUnit kNaturalUnit{kLog2E, 1.f};  // of a featured kernel
-constexpr ScoreUnit kBase2Unit{1.f, kLn2};      // of a plain one
-
-/** Of the maxima of splits. In base 2 some natural scores would be infinite: hence units of 4. */
-template <bool kFeatured>
-constexpr ScoreUnit kSplitUnit = kFeatured ? kNaturalUnit : ScoreUnit{4.f, 4 * kLn2};
-
 }  // namespace fa::cuda

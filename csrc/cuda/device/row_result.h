@@ -5,15 +5,15 @@
 
 namespace fa::cuda {
 
-/** A row's softmax in its kernel's units, and what its accumulators are to be multiplied by. */
+/** A row's softmax in natural units, and what its accumulators are to be multiplied by. */
 struct RowResult {
-  float top, sum;
+  float top, sum;  // the sum is relative to the greatest score; -infinity: the row saw nothing
   float factor;
 };
 
 /**
- * From the row's greatest score and the sum of its weights; the sink joins both where `with_sink`
- * says so.
+ * From the row's greatest score in its kernel's units and the sum of its weights; the sink joins
+ * both where `with_sink` says so.
  */
 template <bool kFeatured>
 PTX_FN RowResult row_result(const AttentionParams& p, int head, float top, float sum,
@@ -31,12 +31,19 @@ PTX_FN RowResult row_result(const AttentionParams& p, int head, float top, float
     }
     if (p.dropout.enabled) factor *= p.dropout.keep_scale;
   }
-  return {top, sum, sum == 0 ? 0.f : factor * ptx::rcp_approx(sum)};
+  if (sum == 0) return {-kInfinity, 0, 0};
+  factor *= ptx::rcp_approx(sum);
+  if constexpr (!kFeatured) {
+    const float base_2 = top;
+    top = base_2 * kLn2;
+    sum *= ptx::exp2_approx(fmaf(-top, kLog2E, base_2));  // what rounding took from the score
+  }
+  return {top, sum, factor};
 }
 
 /** The natural logarithm of a row's denominator. */
-PTX_FN float row_lse(ScoreUnit unit, float top, float sum) {
-  return sum == 0 ? -kInfinity : fmaf(top, unit.natural, ptx::log2_approx(sum) * kLn2);
+PTX_FN float row_lse(float top, float sum) {
+  return sum == 0 ? -kInfinity : fmaf(ptx::log2_approx(sum), kLn2, top);
 }
 
 }  // namespace fa::cuda

@@ -3,12 +3,27 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 
 #include "cuda/ptx/ptx.h"
 
 namespace fa::cuda {
 
 constexpr float kInfinity = __builtin_huge_valf();
+
+/**
+ * Plain kernels keep scores in base 2. A row's reference is rounded, and what that takes away is a
+ * factor of all its weights. Up to here it is below 2^(1/128), which matters to no dtype; beyond
+ * 2^30 it overflows. Rows whose maximum lies beyond are done again (natural_row.h).
+ */
+constexpr float kBase2Limit = 0x1p16f;
+
+/**
+ * What maxima begin with: finite, for differences never to be NaN. No natural score is less. In
+ * base 2 the weights of lesser scores are 0, as they are next to any score that is not extreme.
+ */
+template <bool kFeatured>
+constexpr float kLeastMaximum = kFeatured ? -std::numeric_limits<float>::max() : -kBase2Limit;
 
 /** Over the four lanes that share a row. */
 PTX_FN float quad_max(float x) {
@@ -27,10 +42,10 @@ struct OnlineSoftmax {
   float maximum[kRows];  // of the scores, scaled
   float sum[kRows];      // of this thread's columns alone
 
-  PTX_FN OnlineSoftmax() {
+  PTX_FN explicit OnlineSoftmax(float least_maximum) {
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
-      maximum[r] = -kInfinity;
+      maximum[r] = least_maximum;
       sum[r] = 0;
     }
   }
@@ -53,9 +68,8 @@ struct OnlineSoftmax {
 #pragma unroll
       for (int n = 0; n < kKeyTiles; ++n) top = fmaxf(s[m][n][h], fmaxf(s[m][n][h + 1], top));
       top = fmaxf(maximum[r], quad_max(top) * scale[r]);
-      const float origin = top == -kInfinity ? 0.f : top;
       // Weights are relative to this as it is rounded, and so is alpha.
-      const float reference = origin - lift;
+      const float reference = top - lift;
       alpha[r] = ptx::exp2_approx((maximum[r] - lift - reference) * to_base_2);
       unchanged &= top == maximum[r];
       maximum[r] = top;

@@ -56,8 +56,7 @@ __global__ void __launch_bounds__(kWarps* kLanes)
   for (int split = lane; split < splits; split += kLanes) {
     const float* const of_split = top + split * p.row_split;
     const float sum_of_split = ptx::ldg(of_split + p.row_sums);  // NaN where the row has one
-    const float weight =
-        ptx::exp2_approx((ptx::ldg(of_split) - origin) * p.unit.log2) * sum_of_split;
+    const float weight = ptx::exp2_approx((ptx::ldg(of_split) - origin) * kLog2E) * sum_of_split;
     ptx::sts<float>(weights + split * kFloatBytes, sum_of_split == 0 ? kSawNothing : weight);
     sum += weight;
   }
@@ -85,7 +84,7 @@ __global__ void __launch_bounds__(kWarps* kLanes)
   }
   if (lane == 0 && a.lse.data != nullptr)
     ptx::stg(a.lse.data + batch * a.lse.batch + head * a.lse.head + row * a.lse.row,
-             row_lse(p.unit, highest, sum));
+             row_lse(highest, sum));
 }
 
 }  // namespace

@@ -10,11 +10,10 @@
 namespace fa::cuda {
 
 struct CombineParams {
-  AttentionParams attention;  // out and lse are those of the call
-  Tensor partial_out;         // float32, of split 0; dims lie side by side
-  RowScalars partial_top;     // a row's greatest score in `unit`, relative to which its
-  int64_t row_sums;           // sum is, so many elements further on
-  ScoreUnit unit;
+  AttentionParams attention;     // out and lse are those of the call
+  Tensor partial_out;            // float32, of split 0; dims lie side by side
+  RowScalars partial_top;        // a row's greatest score, relative to which its
+  int64_t row_sums;              // sum is, so many elements further on
   int64_t out_split, row_split;  // elements from one split to the next
   int splits;                    // 0: no partial results, rows come out as if they saw nothing,
   bool complete;                 // but for rows of sequences, which are to stay as they are

@@ -66,7 +66,6 @@ void forward_in_splits(const AttentionProblem& p, const ForwardPlan& plan,
   merge.splits = plan.num_splits;
   merge.partial_out = {out, rows * heads * width, heads * width, width, 1};
   merge.partial_top = {out + plan.num_splits * scalars * width, heads * rows, rows, 1};
-  merge.unit = plan.launches[0].featured ? kSplitUnit<true> : kSplitUnit<false>;
   merge.out_split = params.out_split = scalars * width;
   merge.row_split = params.row_split = scalars;
   merge.row_sums = params.row_sums = plan.num_splits * scalars;

@@ -160,7 +160,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   constexpr int kInFlight = 2 * (kStages - 1);
   // Scores are products still in a plain kernel, and complete in a featured one: see OnlineSoftmax.
   const float scale = kFeatured ? 1.f : a.scale_log2, to_base_2 = kFeatured ? kLog2E : 1.f;
-  OnlineSoftmax<Traits::kRowTiles> softmax;
+  OnlineSoftmax<Traits::kRowTiles> softmax(kLeastMaximum<kFeatured>);
   typename Traits::Output o = {};
   bool any_poison = false;
   for (int stage = 0; ahead[0] < n_blocks.end; stage = (stage + 1) % kStages) {
@@ -205,7 +205,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   const ForwardBlock done = block_again(p, RowTile::kRows);
   const int done_row0 = done.row0 + warp_row();
   if (done_row0 >= done.rows.count) return;
-  const bool extreme = finish_rows<T, Traits, kFeatured>(p, done, done_row0, softmax, o);
+  const uint32_t extreme = finish_rows<T, Traits, kFeatured>(p, done, done_row0, softmax, o);
   const bool split = p.splits.divisor > 1;
   if constexpr (sizeof(T) == 4) {
     store_float32<Traits>(p, done, done_row0, split || a.aligned, o);
@@ -216,7 +216,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
       store_rounded<T, Traits>(p, done, done_row0, warp_row(), q_tile, o);
   }
   if constexpr (!kFeatured) {
-    if (extreme) attend_naturally<T, Traits>(p, warp_row());
+    if (extreme != 0) attend_naturally<T, Traits>(p, warp_row(), extreme);
   }
   if (any_poison) restore_poison<T, Traits, kFeatured>(p, warp_row());
 }

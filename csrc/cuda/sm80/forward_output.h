@@ -9,9 +9,8 @@
 namespace fa::cuda::sm80 {
 
 /** lse of a row, or what the merge of splits needs to know of its softmax. */
-template <bool kFeatured>
-PTX_FN void store_softmax(const ForwardParams& p, const ForwardBlock& block, int row,
-                          ScoreUnit unit, float top, float sum) {
+PTX_FN void store_softmax(const ForwardParams& p, const ForwardBlock& block, int row, float top,
+                          float sum) {
   const RowScalars& lse = p.attention.lse;
   if (lse.data == nullptr) return;
   float* const to = lse.data + block.sequence.q_batch * lse.batch +
@@ -19,21 +18,21 @@ PTX_FN void store_softmax(const ForwardParams& p, const ForwardBlock& block, int
                     (block.sequence.q_begin + block.rows.query(row)) * lse.row;
   if (p.splits.divisor > 1) {
     float* const of_split = to + block.split * p.row_split;
-    ptx::stg(of_split, top * (unit.log2 / kSplitUnit<kFeatured>.log2));
+    ptx::stg(of_split, top);
     ptx::stg(of_split + p.row_sums, sum);
   } else {
-    ptx::stg(to, row_lse(unit, top, sum));
+    ptx::stg(to, row_lse(top, sum));
   }
 }
 
 /**
- * Sums over the keys complete, the sink among them: o becomes the output, lse is stored. True
- * for the whole warp when one of its rows may have left base 2.
+ * Sums over the keys complete, the sink among them: o becomes the output, lse is stored. Votes for
+ * the rows that have left base 2 (voted_for).
  */
 template <class T, class Traits, bool kFeatured>
-PTX_FN bool finish_rows(const ForwardParams& p, const ForwardBlock& block, int row0,
-                        const OnlineSoftmax<Traits::kRowTiles>& softmax,
-                        typename Traits::Output& o) {
+PTX_FN uint32_t finish_rows(const ForwardParams& p, const ForwardBlock& block, int row0,
+                            const OnlineSoftmax<Traits::kRowTiles>& softmax,
+                            typename Traits::Output& o) {
   const AttentionParams& a = p.attention;
   const LanePosition lane;
   bool extreme = false;
@@ -49,16 +48,14 @@ PTX_FN bool finish_rows(const ForwardParams& p, const ForwardBlock& block, int r
       o[r / 2][d][2 * (r % 2) + 1] *= result.factor;
     }
     if constexpr (!kFeatured) {
-      // An empty row's score is -infinity as well. Nothing is to be done again for it.
+      // An empty row's maximum is the least one as well. Nothing is to be done again for it.
       const Window window = window_of(a, block.sequence);
       const int i = block.rows.query(inside);
-      extreme |= left_base_2(result.top) && window.begin(i) < window.end(i);
+      extreme |= lane.t == r && left_base_2(softmax.maximum[r]) && window.begin(i) < window.end(i);
     }
-    if (lane.t == 0 && row < block.rows.count)
-      store_softmax<kFeatured>(p, block, row, kFeatured ? kNaturalUnit : kBase2Unit, result.top,
-                               result.sum);
+    if (lane.t == 0 && row < block.rows.count) store_softmax(p, block, row, result.top, result.sum);
   }
-  return !kFeatured && ptx::vote_any(extreme);
+  return kFeatured ? 0u : ptx::vote_ballot(extreme);
 }
 
 /** Straight from the accumulators: the four lanes of a row fill a sector of 32 bytes. */
@@ -126,9 +123,9 @@ PTX_FN void store_rounded(const ForwardParams& p, const ForwardBlock& block, int
   }
 }
 
-/** Does the extreme ones of the warp's rows again, over what has been stored for them. */
+/** Does the `extreme` ones of the warp's rows again, over what has been stored for them. */
 template <class T, class Traits>
-PTX_COLD void attend_naturally(const ForwardParams& p, int warp_row) {
+PTX_COLD void attend_naturally(const ForwardParams& p, int warp_row, uint32_t extreme) {
   const AttentionParams& a = p.attention;
   const ForwardBlock block = block_again(p, Traits::RowTile::kRows);
   const Window window = window_of(a, block.sequence);
@@ -137,8 +134,10 @@ PTX_COLD void attend_naturally(const ForwardParams& p, int warp_row) {
   const KeyRows<T, false> values(a, a.v, block.sequence, block.batch, block.kv_head);
   ptx::sync_warp();  // after all that the lanes have stored
 #pragma unroll 1
-  for (int row = block.row0 + warp_row, row1 = row + 16 * Traits::kRowTiles; row < row1; ++row) {
+  for (int line = 0; line < 16 * Traits::kRowTiles; ++line) {
+    const int row = block.row0 + warp_row + line;
     if (row >= block.rows.count) break;
+    if (!voted_for(extreme, line)) continue;
     const int i = block.rows.query(row);
     const int first = range.begin * Traits::kTile.keys, last = range.end * Traits::kTile.keys;
     const T* const q = packed_row<T>(a.q, block, row);
@@ -151,7 +150,6 @@ PTX_COLD void attend_naturally(const ForwardParams& p, int warp_row) {
         [&](int key, int column) {
           return ptx::to_float(ptx::ldg(values.row(key) + column * a.v.dim));
         });
-    if (!natural.extreme()) continue;
     natural.for_each_column(a.head_dim_v, [&](int c, int column) {
       const int64_t at = column * a.out.dim;
       if (p.splits.divisor > 1)
@@ -160,8 +158,7 @@ PTX_COLD void attend_naturally(const ForwardParams& p, int warp_row) {
       else
         ptx::stg(packed_row<T>(a.out, block, row) + at, ptx::from_float<T>(natural.out[c]));
     });
-    if (this_thread() % 32 == 0)
-      store_softmax<false>(p, block, row, kNaturalUnit, natural.top, natural.sum);
+    if (this_thread() % 32 == 0) store_softmax(p, block, row, natural.top, natural.sum);
   }
 }
 

@@ -14,8 +14,8 @@ struct ForwardParams {
   FastDivide m_blocks;     // tiles of rows of the longest sequence
   QueryCounts queries;     // of the sequences that are worked on; others have no rows here
   // With more than one split, attention.out is the float32 partial result of split 0, and
-  // attention.lse has the maxima of its rows (in kSplitUnit), the sums `row_sums` elements further
-  // on. Those of split s lie s times the other two further on.
+  // attention.lse has the maxima of its rows, the sums `row_sums` elements further on. Those of
+  // split s lie s times the other two further on.
   int64_t out_split, row_split, row_sums;
 };
 

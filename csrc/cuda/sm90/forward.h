@@ -290,15 +290,15 @@ PTX_FN void consume(const ForwardParams& p, const SharedLayout<Traits>& shared, 
   for (ForwardSchedule schedule; schedule.tile() < p.tiles; schedule.advance()) {
     const ForwardWork work(p, schedule.tile(), Traits::kRows);
     if (work.empty()) continue;
-    OnlineSoftmax<1> softmax;
+    OnlineSoftmax<1> softmax(kLeastMaximum<Traits::kFeatured>);
     typename Traits::Output o = {};
     const bool poisoned = consumer.attend(work, softmax, o);
     // Worked out anew, so that the loop need not keep it in registers.
     const ForwardWork done(p, ptx::opaque(schedule.tile()), Traits::kRows);
     const int row0 = done.row0 + kWarpgroupRows * of;
     if (row0 < done.rows.count) {
-      const bool extreme = finish_rows<Traits>(p.attention, done, done.row0 + consumer.warp_row(),
-                                               consumer.value_scale, softmax, o);
+      const uint32_t extreme = finish_rows<Traits>(
+          p.attention, done, done.row0 + consumer.warp_row(), consumer.value_scale, softmax, o);
       store_output<Traits>(p, done, row0, of, shared.output_of(of), extreme, poisoned, o);
     }
     if constexpr (!Traits::kStagesApart) {

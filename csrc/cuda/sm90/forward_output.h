@@ -30,12 +30,12 @@ PTX_FN void store_lse(const AttentionParams& a, const ForwardWork& work, int row
 
 /**
  * Sums over the keys complete: o, times `value_scale`, becomes the output of the warp's rows, lse
- * is stored. True for the whole warp when one of its rows may have left base 2.
+ * is stored. Votes for the rows that have left base 2 (voted_for).
  */
 template <class Traits>
-PTX_FN bool finish_rows(const AttentionParams& a, const ForwardWork& work, int row0,
-                        float value_scale, const OnlineSoftmax<1>& softmax,
-                        typename Traits::Output& o) {
+PTX_FN uint32_t finish_rows(const AttentionParams& a, const ForwardWork& work, int row0,
+                            float value_scale, const OnlineSoftmax<1>& softmax,
+                            typename Traits::Output& o) {
   constexpr bool kFeatured = Traits::kFeatured;
   const LanePosition lane;
   bool extreme = false;
@@ -52,25 +52,24 @@ PTX_FN bool finish_rows(const AttentionParams& a, const ForwardWork& work, int r
       o[0][d][2 * r + 1] *= factor;
     }
     if constexpr (!kFeatured) {
-      // An empty row's score is -infinity as well. Nothing is to be done again for it.
+      // An empty row's maximum is the least one as well. Nothing is to be done again for it.
       const Window window = window_of(a, work.sequence);
       const int i = work.rows.query(inside);
-      extreme |= left_base_2(result.top) && window.begin(i) < window.end(i);
+      extreme |= lane.t == r && left_base_2(softmax.maximum[r]) && window.begin(i) < window.end(i);
     }
     if (lane.t == 0 && row < work.rows.count)
-      store_lse(a, work, row,
-                row_lse(kFeatured ? kNaturalUnit : kBase2Unit, result.top, result.sum));
+      store_lse(a, work, row, row_lse(result.top, result.sum));
   }
-  return !kFeatured && ptx::vote_any(extreme);
+  return kFeatured ? 0u : ptx::vote_ballot(extreme);
 }
 
 /**
- * Does the extreme ones of a warp's rows again, over what is staged for them: rows from
+ * Does the `extreme` ones of a warp's rows again, over what is staged for them: rows from
  * row0 + line0 on, lines from line0 on.
  */
 template <class Traits>
 PTX_FN void attend_naturally(const ForwardParams& p, const ForwardWork& work, int row0, int line0,
-                             uint32_t staged) {
+                             uint32_t extreme, uint32_t staged) {
   using T = typename Traits::T;
   using Out = typename Traits::Out;
   const AttentionParams& a = p.attention;
@@ -82,6 +81,7 @@ PTX_FN void attend_naturally(const ForwardParams& p, const ForwardWork& work, in
   for (int line = line0; line < line0 + 16; ++line) {
     const int row = row0 + line;
     if (row >= work.rows.count) break;
+    if (!voted_for(extreme, line - line0)) continue;
     const int i = work.rows.query(row), head = work.rows.head(row);
     const int64_t query = work.sequence.q_begin + i;
     const T* const q = static_cast<const T*>(a.q.data) + work.sequence.q_batch * a.q.batch +
@@ -105,14 +105,12 @@ PTX_FN void attend_naturally(const ForwardParams& p, const ForwardWork& work, in
           else
             return x;
         });
-    if (!natural.extreme()) continue;
     natural.for_each_column(a.head_dim_v, [&](int c, int column) {
       ptx::sts<Out>(staged + Traits::OutputTile::offset(line, column / 8) +
                         static_cast<uint32_t>(column % 8 * 2),
                     ptx::from_float<Out>(natural.out[c]));
     });
-    if (this_thread() % 32 == 0)
-      store_lse(a, work, row, row_lse(kNaturalUnit, natural.top, natural.sum));
+    if (this_thread() % 32 == 0) store_lse(a, work, row, row_lse(natural.top, natural.sum));
   }
 }
 
@@ -161,7 +159,7 @@ PTX_FN void store_rows(const AttentionParams& a, const ForwardWork& work, int ro
 /** Stores the rows of consumer `of`, from row0 on. */
 template <class Traits>
 PTX_FN void store_output(const ForwardParams& p, const ForwardWork& work, int row0, int of,
-                         uint32_t staged, bool extreme, bool poisoned,
+                         uint32_t staged, uint32_t extreme, bool poisoned,
                          const typename Traits::Output& o) {
   using OutputTile = typename Traits::OutputTile;
   const AttentionParams& a = p.attention;
@@ -184,9 +182,9 @@ PTX_FN void store_output(const ForwardParams& p, const ForwardWork& work, int ro
     ptx::stmatrix_x4(staged + OutputTile::offset(warp_row + lane % 16, d + lane / 16), words);
   }
   if constexpr (!Traits::kFeatured) {
-    if (extreme) {
+    if (extreme != 0) {
       ptx::sync_warp();  // after all that the lanes have stored
-      attend_naturally<Traits>(p, work, row0, warp_row, staged);
+      attend_naturally<Traits>(p, work, row0, warp_row, extreme, staged);
     }
   }
   if (poisoned) {

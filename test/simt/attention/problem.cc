@@ -116,9 +116,17 @@ void Problem::make_inputs(uint64_t seed) {
       std::fill(q, q + s.heads * s.head_dim, 0);
       for (int h = 0; h < s.heads; ++h) q[h * s.head_dim] = round_to(s.dtype, sign * 3e38);
     }
-    for (int j = 0; j < sequence.seqlen_k; ++j)
-      for (int h = 0; h < s.kv_heads; ++h)
-        row(sequence.k, j, s.kv_heads)[h * s.head_dim] = j % 5 == 0 ? -0.875 : -1;
+    // Scores of -1e30, then of 0.
+    const auto low = row(sequence.q, sequence.seqlen_q - 1, s.heads);
+    std::fill(low, low + s.heads * s.head_dim, 0);
+    for (int h = 0; h < s.heads; ++h) low[h * s.head_dim + 1] = round_to(s.dtype, 1e30);
+    for (int j = 0; j < sequence.seqlen_k; ++j) {
+      for (int h = 0; h < s.kv_heads; ++h) {
+        const auto k = row(sequence.k, j, s.kv_heads) + h * s.head_dim;
+        k[0] = j % 5 == 0 ? -0.875 : -1;
+        k[1] = j < sequence.seqlen_k / 2 ? -1 : 0;
+      }
+    }
   }
   if (s.poison_key) {
     HostSequence& sequence = sequences[0];

@@ -31,7 +31,7 @@ struct Spec {
   bool poison_key = false;                     // NaN in one key
   bool poison_query = false;                   // NaN in one query, and infinity in a row of dOut
   bool poison_last = false;                    // the last sequence of the batch is all NaN
-  bool extreme_scores = false;                 // of two queries, beyond base 2's range; bfloat16
+  bool extreme_scores = false;                 // of three queries, beyond base 2's range; bfloat16
   bool deterministic = true;                   // backward
   bool far_rows = false;  // with bias: every third query's is large enough to make it extreme
   // The first columns of all keys are one number, so that theirs of dQ are sums which cancel
