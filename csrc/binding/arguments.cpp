@@ -1,6 +1,7 @@
 #include "binding/arguments.h"
 
 #include <cmath>
+#include <limits>
 
 #include "core/attention.h"
 
@@ -77,7 +78,7 @@ float to_finite_float(const Napi::Value& value, const char* argument) {
   const char* const expected = "a finite float32 number";
   const double number = to_number(value, argument, expected);
   // The test first: converting a double beyond the range of float is undefined.
-  if (!(std::fabs(number) <= 3.4028234663852886e38)) {
+  if (!(std::fabs(number) <= std::numeric_limits<float>::max())) {
     refuse(ErrorCode::kOption, argument, expected, number_text(number));
   }
   return static_cast<float>(number);

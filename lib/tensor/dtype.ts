@@ -9,33 +9,30 @@ import { show } from '../native/show.js';
  */
 export type DType = 'float32' | 'float16' | 'bfloat16' | 'int32' | 'bool' | 'float8_e4m3';
 
-/** In the order of csrc/core/dtype.h: the index is the number the native side uses. */
-export const dtypes: readonly DType[] = [
-  'float32',
-  'float16',
-  'bfloat16',
-  'int32',
-  'bool',
-  'float8_e4m3',
-];
+/**
+ * The typed array of each dtype, in the order of csrc/core/dtype.h: a dtype's place is the number
+ * that the native side uses.
+ */
+const constructors = {
+  float32: Float32Array,
+  float16: Uint16Array,
+  bfloat16: Uint16Array,
+  int32: Int32Array,
+  bool: Uint8Array,
+  float8_e4m3: Uint8Array,
+} as const satisfies Record<DType, unknown>;
 
-export const dtypeNumber: Readonly<Record<DType, number>> = {
-  float32: 0,
-  float16: 1,
-  bfloat16: 2,
-  int32: 3,
-  bool: 4,
-  float8_e4m3: 5,
-};
+export const dtypes = Object.keys(constructors) as readonly DType[];
 
-export const dtypeSize: Readonly<Record<DType, number>> = {
-  float32: 4,
-  float16: 2,
-  bfloat16: 2,
-  int32: 4,
-  bool: 1,
-  float8_e4m3: 1,
-};
+const table = (of: (dtype: DType, place: number) => number) =>
+  Object.fromEntries(dtypes.map((dtype, place) => [dtype, of(dtype, place)])) as Readonly<
+    Record<DType, number>
+  >;
+
+export const dtypeNumber = table((_, place) => place);
+
+/** Bytes of an element. */
+export const dtypeSize = table((dtype) => constructors[dtype].BYTES_PER_ELEMENT);
 
 export function isDType(value: unknown): value is DType {
   return typeof value === 'string' && Object.hasOwn(dtypeNumber, value);
@@ -92,12 +89,3 @@ export type TypedArray<D extends DType = DType> = TypedArrays[D];
 export function typedArrayOver<D extends DType>(dtype: D, buffer: ArrayBuffer): TypedArray<D> {
   return new constructors[dtype](buffer) as TypedArray<D>;
 }
-
-const constructors = {
-  float32: Float32Array,
-  float16: Uint16Array,
-  bfloat16: Uint16Array,
-  int32: Int32Array,
-  bool: Uint8Array,
-  float8_e4m3: Uint8Array,
-} as const;

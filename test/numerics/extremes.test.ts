@@ -14,6 +14,7 @@ import {
   attentionOptions,
   bound,
   type FloatDType,
+  lowestFloat32,
   maxError,
   qkvTensors,
   randomProblem,
@@ -22,7 +23,6 @@ import {
   testedDTypes,
 } from '../support/numerics.js';
 
-const LOWEST = -3.4028234663852886e38;
 const rowCounts = [1, 3, 8, 40];
 
 /** Out within the usual tolerance; lse to the last digits of float32. */
@@ -71,21 +71,21 @@ function rowsAt(
   return { problem: { ...random, q }, options: { ...options, mask } };
 }
 
-const bases = [0, -1e9, LOWEST, 1e6, -1e30, 3e38, -2.5e38, 0];
+const bases = [0, -1e9, lowestFloat32, 1e6, -1e30, 3e38, -2.5e38, 0];
 
 describe.each(testedDTypes)('%s', (dtype) => {
   test("three keys at float32's lowest: their mean, and an exact lse", async () => {
     for (const seqlenQ of rowCounts) {
       const shape = { batch: 1, seqlenQ, seqlenK: 3, heads: 2, headDim: 16 };
       const { q, k, v } = qkvTensors(randomProblem(shape, {}, 1, dtype), dtype);
-      const mask = tensor([LOWEST], [1, 1]);
+      const mask = tensor([lowestFloat32], [1, 1]);
       const { out, lse } = flashAttention(q, k, v, { mask, returnLse: true });
       const values = await v.toFloat32();
       (await out.toFloat32()).forEach((x, at) => {
         const mean = [0, 1, 2].reduce((sum, j) => sum + values[j * 32 + (at % 32)] / 3, 0);
         expect(Math.abs(x - mean)).toBeLessThan(dtype === 'float32' ? 1e-6 : 1e-2);
       });
-      expect(new Set(await lse.toFloat32())).toEqual(new Set([LOWEST]));
+      expect(new Set(await lse.toFloat32())).toEqual(new Set([lowestFloat32]));
     }
   });
 
@@ -93,7 +93,7 @@ describe.each(testedDTypes)('%s', (dtype) => {
     'in one part': { numSplits: 1 },
     'in three splits of unequal length': { numSplits: 3 },
     'with a causal window and sink tokens': { window: [60, 0], sinkTokens: 2 },
-    'with sinks': { sinks: [1e9, LOWEST, Math.fround(3e38), 0], numSplits: 3 },
+    'with sinks': { sinks: [1e9, lowestFloat32, Math.fround(3e38), 0], numSplits: 3 },
     'with a softcap': { softcap: 20 },
     'with lengths': { seqlensK: [270, 140] },
   };
@@ -113,7 +113,7 @@ describe.each(testedDTypes)('%s', (dtype) => {
     }
   });
 
-  test.each([2e38, 3e38, -3e38, LOWEST, -LOWEST])(
+  test.each([2e38, 3e38, -3e38, lowestFloat32, -lowestFloat32])(
     'a score of %d: by a mask, a sink, a scale, a product, a slope',
     async (x) => {
       for (const seqlenQ of rowCounts) {
@@ -173,25 +173,28 @@ describe.each(testedDTypes)('gradients, %s', (dtype) => {
     }
   });
 
-  test.each([-1e9, LOWEST, 1e9, -LOWEST])('a row at %d throughout: a third each', async (low) => {
-    for (const seqlenQ of [1, 3, 20]) {
-      const shape = { batch: 1, seqlenQ, seqlenK: 3, heads: 1, headDim: 8 };
-      const mask = { data: Float32Array.of(low), shape: [1, 1] };
-      const problem = randomProblem(shape, { mask }, 1, dtype);
-      const dOut = new Float32Array(seqlenQ * 8).fill(1);
-      const { dv } = await flashGradients(problem, dOut, { mask }, dtype);
-      const tolerance = dtype === 'float32' ? 1e-5 : 3e-2;
-      const third = new Float32Array(24).fill(seqlenQ / 3);
-      expect(maxError(dv, third)).toBeLessThanOrEqual(tolerance);
-      const sinks = [low];
-      const shared = await flashGradients({ ...problem, sinks }, dOut, { mask, sinks }, dtype);
-      const quarter = new Float32Array(24).fill(seqlenQ / 4);
-      expect(maxError(shared.dv, quarter)).toBeLessThanOrEqual(tolerance);
-      // -P(sink) dO . out, and out is a quarter of the sum of the values.
-      const sum = Array.from(problem.v).reduce((all, x) => all + x, 0);
-      expect(maxError(shared.dSinks ?? [], [(-seqlenQ * sum) / 16])).toBeLessThan(tolerance * 4);
-    }
-  });
+  test.each([-1e9, lowestFloat32, 1e9, -lowestFloat32])(
+    'a row at %d throughout: a third each',
+    async (low) => {
+      for (const seqlenQ of [1, 3, 20]) {
+        const shape = { batch: 1, seqlenQ, seqlenK: 3, heads: 1, headDim: 8 };
+        const mask = { data: Float32Array.of(low), shape: [1, 1] };
+        const problem = randomProblem(shape, { mask }, 1, dtype);
+        const dOut = new Float32Array(seqlenQ * 8).fill(1);
+        const { dv } = await flashGradients(problem, dOut, { mask }, dtype);
+        const tolerance = dtype === 'float32' ? 1e-5 : 3e-2;
+        const third = new Float32Array(24).fill(seqlenQ / 3);
+        expect(maxError(dv, third)).toBeLessThanOrEqual(tolerance);
+        const sinks = [low];
+        const shared = await flashGradients({ ...problem, sinks }, dOut, { mask, sinks }, dtype);
+        const quarter = new Float32Array(24).fill(seqlenQ / 4);
+        expect(maxError(shared.dv, quarter)).toBeLessThanOrEqual(tolerance);
+        // -P(sink) dO . out, and out is a quarter of the sum of the values.
+        const sum = Array.from(problem.v).reduce((all, x) => all + x, 0);
+        expect(maxError(shared.dSinks ?? [], [(-seqlenQ * sum) / 16])).toBeLessThan(tolerance * 4);
+      }
+    },
+  );
 
   const rows: Record<string, GradientOptions> = {
     alone: {},
@@ -206,7 +209,7 @@ describe.each(testedDTypes)('gradients, %s', (dtype) => {
   test.each(Object.entries(rows))('rows of any score side by side, %s', async (_, given) => {
     for (const [seqlenQ, all] of [
       [3, [0, 1e4, -1e9]],
-      [3, [1e6, LOWEST, 3e38]],
+      [3, [1e6, lowestFloat32, 3e38]],
       [40, bases],
     ] as const) {
       const shape = { batch: 2, seqlenQ, seqlenK: 110, heads: 4, kvHeads: 2, headDim: 16 };

@@ -27,6 +27,10 @@ import { uniform } from './random.js';
 
 export type FloatDType = 'float32' | 'float16' | 'bfloat16';
 export const floatDTypes: readonly FloatDType[] = ['float32', 'float16', 'bfloat16'];
+
+/** float32's most negative number: what many models add instead of -Infinity. */
+export const lowestFloat32 = -3.4028234663852886e38;
+
 /** Those whose kernels only this device has. */
 export const testedDTypes = floatDTypes.filter((dtype) => !onSimtHopper || dtype !== 'float32');
 

@@ -1,6 +1,6 @@
 /** Every option alone and some together, for forward and backward tests of one shape. */
 import { BlockMask } from '../../lib/index.js';
-import { normals, type SharedOptions } from './numerics.js';
+import { lowestFloat32, normals, type SharedOptions } from './numerics.js';
 import { uniform } from './random.js';
 
 export const shape = {
@@ -24,9 +24,8 @@ function biases(count: number, seed: number): Float32Array {
   return normals(count, seed + 1).map((x) => (random() < 0.1 ? -Infinity : x));
 }
 
-/** What many models add instead of -Infinity. */
 function lowestWhereHidden(count: number, seed: number): Float32Array {
-  return Float32Array.from(bits(count, seed), (bit) => (bit ? 0 : -3.4028234663852886e38));
+  return Float32Array.from(bits(count, seed), (bit) => (bit ? 0 : lowestFloat32));
 }
 
 const dropout = { p: 0.17, seed: 0x1234_5678_9abc_def0n, offset: 0x1_0000_0007n };
