@@ -8,6 +8,7 @@
 #include "binding/quantize.h"
 #include "binding/read.h"
 #include "binding/tensors.h"
+#include "core/system.h"
 
 namespace fa::binding {
 
@@ -19,6 +20,7 @@ void add(Napi::Object exports, const char* name) {
 }
 
 Napi::Object load(Napi::Env env, Napi::Object exports) {
+  stay_loaded();
   Environment::open(env);
   exports.Set("description", Environment::of(env).description());
   add<info>(exports, "info");

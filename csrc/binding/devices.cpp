@@ -5,8 +5,8 @@
 
 #include "core/device.h"
 #include "core/error.h"
+#include "core/system.h"
 #include "cpu/ops.h"
-#include "cpu/system.h"
 #include "cpu/thread_pool.h"
 #include "cuda/runtime/backend.h"
 
@@ -51,8 +51,8 @@ Napi::Array strings(Napi::Env env, const std::vector<std::string>& texts) {
 DeviceInfo cpu_device() {
   DeviceInfo cpu;
   cpu.name = "cpu";
-  cpu.model = cpu::cpu_model();
-  cpu.memory = cpu::physical_memory();
+  cpu.model = cpu_model();
+  cpu.memory = physical_memory();
   try {
     cpu.capability = cpu::isa();
     cpu.threads = cpu::num_threads();

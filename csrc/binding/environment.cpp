@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "binding/arguments.h"
+#include "core/system.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/storage.h"
 #include "cpu/thread_pool.h"
@@ -68,7 +69,7 @@ Napi::ArrayBuffer Environment::array_buffer(size_t bytes) {
   try {
     auto buffer = array_buffer_.New({Napi::Number::New(env_, static_cast<double>(bytes))})
                       .As<Napi::ArrayBuffer>();
-    cpu::ask_for_huge_pages(buffer.Data(), bytes);
+    ask_for_huge_pages(buffer.Data(), bytes);
     return buffer;
   } catch (const Napi::Error&) {
     throw Error(ErrorCode::kOutOfMemory, "",

@@ -2,9 +2,7 @@
 // binds every libc function to its newest version, although only the symbol's home or a detail
 // changed; here the older versions are named, and the linker redirects to them (--wrap in
 // CMakeLists.txt). scripts/check-binary.mjs asserts the result.
-#include <features.h>
-
-#if defined(__GLIBC__) && defined(FA_GLIBC_FLOOR)
+#if defined(FA_GLIBC_FLOOR)
 #include <dlfcn.h>
 #include <link.h>
 #include <pthread.h>

@@ -3,9 +3,9 @@
 #include <variant>
 
 #include "core/error.h"
+#include "core/system.h"
 #include "core/validate.h"
 #include "cpu/storage.h"
-#include "cpu/system.h"
 
 namespace fa::cpu {
 

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "cpu/ops.h"
+#include "cpu/x86.h"
 
 namespace fa::cpu {
 
@@ -18,27 +19,23 @@ struct Level {
 /** Best first. */
 std::vector<Level> levels() {
   std::vector<Level> all;
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-#endif
 #if defined(FA_ISA_V4_BF16)
-  all.push_back({&kKernelsV4Bf16, __builtin_cpu_supports("x86-64-v4") != 0 &&
-                                      __builtin_cpu_supports("avx512bf16") != 0});
+  all.push_back({&kKernelsV4Bf16, x86::level() >= 4 && x86::has_avx512_bf16()});
 #endif
 #if defined(FA_ISA_V4)
-  all.push_back({&kKernelsV4, __builtin_cpu_supports("x86-64-v4") != 0});
+  all.push_back({&kKernelsV4, x86::level() >= 4});
 #endif
 #if defined(FA_ISA_V3)
-  all.push_back({&kKernelsV3, __builtin_cpu_supports("x86-64-v3") != 0});
+  all.push_back({&kKernelsV3, x86::level() >= 3});
 #endif
 #if defined(FA_ISA_V2)
-  all.push_back({&kKernelsV2, __builtin_cpu_supports("x86-64-v2") != 0});
+  all.push_back({&kKernelsV2, x86::level() >= 2});
 #endif
 #if defined(FA_ISA_WIDE)
-  all.push_back({&kKernelsWide, __builtin_cpu_supports("x86-64-v3") != 0});
+  all.push_back({&kKernelsWide, x86::level() >= 3});
 #endif
 #if defined(FA_ISA_WIDE_BF16)
-  all.push_back({&kKernelsWideBf16, __builtin_cpu_supports("x86-64-v3") != 0});
+  all.push_back({&kKernelsWideBf16, x86::level() >= 3});
 #endif
 #if defined(FA_ISA_NEON)
   all.push_back({&kKernelsNeon, true});

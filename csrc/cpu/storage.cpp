@@ -1,29 +1,24 @@
 #include "cpu/storage.h"
 
-#include <cstdlib>
 #include <deque>
 #include <mutex>
+#include <new>
 #include <string>
 
-#include "cpu/system.h"
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#include <unistd.h>
-#endif
-
-// Under AddressSanitizer all memory comes from its allocator, which puts red zones around it.
-#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
-#define FA_STORAGE_MMAP 1
-#else
-#define FA_STORAGE_MMAP 0
-#endif
+#include "core/system.h"
 
 namespace fa::cpu {
 
 namespace {
 
-constexpr size_t kAlignment = 64;
+// Under AddressSanitizer all memory comes from its allocator, which puts red zones around it.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kMapsLarge = false;
+#else
+constexpr bool kMapsLarge = true;
+#endif
+
+constexpr std::align_val_t kAlignment{64};
 
 [[noreturn]] void out_of_memory(size_t bytes, const std::string& why) {
   throw Error(ErrorCode::kOutOfMemory, "",
@@ -32,41 +27,17 @@ constexpr size_t kAlignment = 64;
 
 class HeapStorage final : public Storage {
  public:
-  HeapStorage(Stream* stream, size_t bytes) : Storage(stream, bytes) {
-    if (posix_memalign(&data_, kAlignment, bytes > 0 ? bytes : 1) != 0) {
-      out_of_memory(bytes, "the system has no memory left");
-    }
+  HeapStorage(Stream* stream, size_t bytes)
+      : Storage(stream, bytes), data_(::operator new(bytes, kAlignment, std::nothrow)) {
+    if (data_ == nullptr) out_of_memory(bytes, "the system has no memory left");
   }
-  ~HeapStorage() override { std::free(data_); }
+  ~HeapStorage() override { ::operator delete(data_, kAlignment); }
   void* data() const override { return data_; }
   const void* host_data() const override { return data_; }
 
  private:
-  void* data_ = nullptr;
+  void* data_;
 };
-
-#if FA_STORAGE_MMAP
-
-constexpr size_t kHugePage = size_t{2} << 20;
-
-size_t page_size() {
-  static const size_t size = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  return size;
-}
-
-/** `length` bytes from a huge page's boundary on; null when the system has none left. */
-void* map_block(size_t length) {
-  // mmap aligns to small pages only: map more, then give back what lies outside.
-  void* address =
-      mmap(nullptr, length + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (address == MAP_FAILED) return nullptr;
-  char* const begin = static_cast<char*>(address);
-  const size_t head = (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
-  if (head > 0) munmap(begin, head);
-  if (kHugePage > head) munmap(begin + head + length, kHugePage - head);
-  madvise(begin + head, length, MADV_HUGEPAGE);  // a hint: systems without huge pages refuse it
-  return begin + head;
-}
 
 /**
  * Mapped memory that was freed, the oldest first. A server's calls have the same few sizes again
@@ -95,14 +66,14 @@ class KeptBlocks {
 
   void give(void* data, size_t length) {
     if (length > kKeptBytes) {
-      munmap(data, length);
+      unmap_pages(data, length);
       return;
     }
     std::lock_guard<std::mutex> lock(mutex_);
     blocks_.push_back({data, length});
     bytes_ += length;
     for (; bytes_ > kKeptBytes; blocks_.pop_front()) {
-      munmap(blocks_.front().data, blocks_.front().length);
+      unmap_pages(blocks_.front().data, blocks_.front().length);
       bytes_ -= blocks_.front().length;
     }
   }
@@ -122,7 +93,7 @@ class MappedStorage final : public Storage {
   MappedStorage(Stream* stream, size_t bytes) : Storage(stream, bytes) {
     length_ = (bytes + page_size() - 1) / page_size() * page_size();
     data_ = KeptBlocks::of_process().take(length_);
-    if (data_ == nullptr) data_ = map_block(length_);
+    if (data_ == nullptr) data_ = map_pages(length_);
     if (data_ == nullptr) out_of_memory(bytes, "the system has no memory left");
   }
   ~MappedStorage() override { KeptBlocks::of_process().give(data_, length_); }
@@ -134,18 +105,7 @@ class MappedStorage final : public Storage {
   size_t length_ = 0;
 };
 
-#endif
-
 }  // namespace
-
-void ask_for_huge_pages([[maybe_unused]] void* data, [[maybe_unused]] size_t bytes) {
-#if FA_STORAGE_MMAP
-  const uintptr_t address = reinterpret_cast<uintptr_t>(data);
-  const uintptr_t begin = (address + page_size() - 1) / page_size() * page_size();
-  const uintptr_t end = (address + bytes) / page_size() * page_size();
-  if (end >= begin + kHugePage) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-#endif
-}
 
 void expect_possible(size_t bytes) {
   static const uint64_t limit = usable_memory();
@@ -156,9 +116,7 @@ void expect_possible(size_t bytes) {
 
 std::shared_ptr<Storage> allocate_storage(Stream* stream, size_t bytes) {
   expect_possible(bytes);
-#if FA_STORAGE_MMAP
-  if (bytes >= kHugePage) return std::make_shared<MappedStorage>(stream, bytes);
-#endif
+  if (kMapsLarge && bytes >= kHugePage) return std::make_shared<MappedStorage>(stream, bytes);
   return std::make_shared<HeapStorage>(stream, bytes);
 }
 

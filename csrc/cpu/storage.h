@@ -22,9 +22,6 @@ constexpr size_t kKeptBytes = size_t{64} << 20;
  */
 std::shared_ptr<Storage> allocate_storage(Stream* stream, size_t bytes);
 
-/** Asks for huge pages where `data`, which nobody has touched yet, is large enough. A hint. */
-void ask_for_huge_pages(void* data, size_t bytes);
-
 /** Throws Error{kOutOfMemory} when the machine could never back that many bytes. */
 void expect_possible(size_t bytes);
 

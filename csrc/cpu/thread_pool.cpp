@@ -12,8 +12,8 @@
 
 #include "core/error.h"
 #include "core/spin.h"
+#include "core/system.h"
 #include "core/thread.h"
-#include "cpu/system.h"
 
 namespace fa::cpu {
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "check.h"
-#include "cpu/system.h"
+#include "core/system.h"
 
 namespace {
 
@@ -80,7 +80,7 @@ void freed_memory_serves_again() {
 }
 
 void impossible_sizes_are_refused() {
-  const uint64_t limit = fa::cpu::usable_memory();
+  const uint64_t limit = fa::usable_memory();
   for (uint64_t bytes : {limit + 1, uint64_t{1} << 53, uint64_t{SIZE_MAX}}) {
     std::string message;
     try {

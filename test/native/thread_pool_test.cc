@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "check.h"
-#include "cpu/cgroup.h"
-#include "cpu/system.h"
+#include "core/system.h"
+#include "core/system/linux_cgroup.h"
 
 namespace {
 
@@ -36,9 +36,9 @@ void settings_are_checked() {
   CHECK(pool().size() == 4);
   setenv("FLASH_ATTENTION_NUM_THREADS", "2", 1);
   CHECK(num_threads() == 4);  // settled at first use
-  CHECK(fa::cpu::usable_cores() >= 1);
-  CHECK(fa::cpu::cgroup_cpu_quota() >= 0);
-  CHECK(fa::cpu::usable_memory() > 0);
+  CHECK(fa::usable_cores() >= 1);
+  CHECK(fa::cgroup_cpu_quota() >= 0);
+  CHECK(fa::usable_memory() > 0);
 }
 
 void every_item_runs_once() {

@@ -1,4 +1,4 @@
-#include "cpu/cgroup.h"
+#include "core/system/linux_cgroup.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -6,7 +6,7 @@
 #include <functional>
 #include <string>
 
-namespace fa::cpu {
+namespace fa {
 
 namespace {
 
@@ -99,4 +99,4 @@ uint64_t cgroup_memory_limit() {
   return lowest;
 }
 
-}  // namespace fa::cpu
+}  // namespace fa

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace fa::cpu {
+namespace fa {
 
 /** CPUs' worth of time per second; 0 when unlimited. */
 double cgroup_cpu_quota();
@@ -11,4 +11,4 @@ double cgroup_cpu_quota();
 /** Bytes; UINT64_MAX when unlimited. */
 uint64_t cgroup_memory_limit();
 
-}  // namespace fa::cpu
+}  // namespace fa
