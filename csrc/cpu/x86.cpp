@@ -46,8 +46,8 @@ int level() {
   // SSE3, SSSE3, CMPXCHG16B, SSE4.1, SSE4.2, POPCNT; LAHF
   if (!has(basic.ecx, {0, 9, 13, 19, 20, 23}) || !has(extended.ecx, {0})) return 1;
   // FMA, MOVBE, AVX, F16C; LZCNT; BMI1, AVX2, BMI2; xmm, ymm
-  if (!has(basic.ecx, {12, 22, 28, 29}) || !has(extended.ecx, {5}) ||
-      !has(newer.ebx, {3, 5, 8}) || !has(saved, {1, 2})) {
+  if (!has(basic.ecx, {12, 22, 28, 29}) || !has(extended.ecx, {5}) || !has(newer.ebx, {3, 5, 8}) ||
+      !has(saved, {1, 2})) {
     return 2;
   }
   // AVX-512 F, DQ, CD, BW, VL; opmask, upper halves of zmm0 to zmm15, zmm16 to zmm31

@@ -44,8 +44,7 @@ size_t page_size() {
 }
 
 void* map_pages(size_t bytes) {
-  void* const data =
-      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+  void* const data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
   return data == MAP_FAILED ? nullptr : data;
 }
 

@@ -60,8 +60,13 @@ void unmap_pages(void* data, size_t) { VirtualFree(data, 0, MEM_RELEASE); }
 void ask_for_huge_pages(void*, size_t) {}  // only privileged processes get them
 
 void prepare_thread(const char* name) {  // no signals here
+  // Of Windows 10 1607, and not in the headers of every compiler.
+  static const auto set_description =
+      reinterpret_cast<HRESULT(WINAPI*)(HANDLE, PCWSTR)>(reinterpret_cast<void*>(
+          GetProcAddress(GetModuleHandleA("kernel32.dll"), "SetThreadDescription")));
+  if (set_description == nullptr) return;
   const std::string narrow = name;
-  SetThreadDescription(GetCurrentThread(), std::wstring(narrow.begin(), narrow.end()).c_str());
+  set_description(GetCurrentThread(), std::wstring(narrow.begin(), narrow.end()).c_str());
 }
 
 void stay_loaded() {

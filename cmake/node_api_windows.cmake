@@ -1,0 +1,12 @@
+# Gives csrc/binding/windows/node_api.cpp the names of all functions of Node-API.
+list(GET NODE_API_INCLUDE_DIRS 0 headers)
+set(names "")
+foreach(list IN ITEMS js_native_api node_api)
+  file(STRINGS "${headers}/../def/${list}.def" lines REGEX "^(napi|node_api)_")
+  foreach(line IN LISTS lines)
+    string(APPEND names "FA_NODE_API(${line})\n")
+  endforeach()
+endforeach()
+file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/node_api_names.h" CONTENT "${names}" @ONLY)
+target_include_directories(flash_attention PRIVATE "${PROJECT_BINARY_DIR}")
+target_sources(flash_attention PRIVATE csrc/binding/windows/node_api.cpp)
