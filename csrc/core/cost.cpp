@@ -1,6 +1,7 @@
 #include "core/cost.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace fa {
 
@@ -58,6 +59,21 @@ double visible_pairs(const AttentionProblem& p, const Sequence& s, int64_t batch
   const int32_t* const cells = static_cast<const int32_t*>(table.data) +
                                (table.shape[0] == 1 ? 0 : batch * table.strides[0]) +
                                (table.shape[1] == 1 ? 0 : head * table.strides[1]);
+  constexpr double kNotCounted = -1;
+  std::vector<double> whole;  // pairs of bitmaps, as far as they were counted
+  if (p.block_mask.bits.present())
+    whole.assign(static_cast<size_t>(p.block_mask.bits.shape[0]), kNotCounted);
+  const auto partial = [&](int64_t bitmap, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
+    const auto count = [&] {
+      return bitmap_pairs(window, p.block_mask.bits, bitmap, i0, i1, j0, j1);
+    };
+    const double seen = window_pairs(window, i0, i1, j0, j1);
+    if (seen == 0) return 0.0;
+    if (seen < static_cast<double>(block_q) * static_cast<double>(block_k)) return count();
+    double& known = whole[static_cast<size_t>(bitmap)];
+    if (known == kNotCounted) known = count();
+    return known;
+  };
   double pairs = 0;
   for (int64_t i0 = 0; i0 < s.seqlen_q; i0 += block_q) {
     const int64_t i1 = std::min(i0 + block_q, s.seqlen_q);
@@ -65,10 +81,25 @@ double visible_pairs(const AttentionProblem& p, const Sequence& s, int64_t batch
       const int64_t j1 = std::min(j0 + block_k, s.seqlen_k);
       const int32_t cell = cells[i0 / block_q * table.strides[2] + j0 / block_k * table.strides[3]];
       if (cell == 1) pairs += window_pairs(window, i0, i1, j0, j1);
-      if (cell >= 2) pairs += bitmap_pairs(window, p.block_mask.bits, cell - 2, i0, i1, j0, j1);
+      if (cell >= 2) pairs += partial(cell - 2, i0, i1, j0, j1);
     }
   }
   return pairs;
+}
+
+void set_cost(AttentionPlan& plan, const AttentionProblem& p, const CallSize& size,
+              const Traffic& traffic) {
+  const double element = static_cast<double>(dtype_size(p.q.dtype)),
+               out_element = static_cast<double>(dtype_size(p.out_dtype()));
+  const double dim = static_cast<double>(p.head_dim()), dim_v = static_cast<double>(p.head_dim_v());
+  const double key_bytes = (dim + dim_v) * element;
+  plan.flops = 2 * (dim + dim_v) * size.pairs;
+  plan.bytes = traffic.query_rows * dim * element + traffic.key_rows * key_bytes +
+               size.rows * (dim_v * out_element + (p.lse.present() ? 4 : 0)) +
+               traffic.partial_bytes;
+  plan.standard_bytes =
+      size.rows * (dim + dim_v) * element + size.keys * key_bytes + 4 * size.scores * element;
+  plan.standard_memory = 2 * size.scores * element;
 }
 
 }  // namespace fa
