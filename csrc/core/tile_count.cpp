@@ -55,8 +55,9 @@ class TileCounter {
     const int64_t tile = tiling_.tile_keys, keys = window.seqlen_k;
     const int64_t queries = period * tiling_.block_rows / tiling_.packed_heads;
     const int64_t sinks = std::min(window.sink_tokens, keys);
-    const int64_t marks[] = {0, sinks / tile * tile, std::min(sinks / tile * tile + tile, keys),
-                             keys / tile * tile, keys, tiles_ * tile};
+    const int64_t marks[] = {
+        0,    sinks / tile * tile, std::min(sinks / tile * tile + tile, keys), keys / tile * tile,
+        keys, tiles_ * tile};
     const int64_t begin = at * queries;
     int64_t end = periods * queries;
     for (const int64_t bound : {window.offset + window.right + 1, window.offset - window.left}) {
@@ -115,8 +116,8 @@ class TileCounter {
   int64_t count_block(int64_t block, TileCounts& counts) {
     const int64_t row_begin = block * tiling_.block_rows;
     const int64_t row_end = std::min(rows_, row_begin + tiling_.block_rows);
-    const TileRange visible = visible_tiles(of_.window, query(row_begin), query(row_end - 1) + 1,
-                                            tiling_.tile_keys);
+    const TileRange visible =
+        visible_tiles(of_.window, query(row_begin), query(row_end - 1) + 1, tiling_.tile_keys);
     cut(row_begin, row_end);
     int64_t splits = 0;
     int last_split = -1;
@@ -137,8 +138,7 @@ class TileCounter {
     bool read = false;
     for (int64_t row = row_begin; row < row_end; row += tiling_.tile_rows) {
       const int64_t last = std::min(row_end, row + tiling_.tile_rows) - 1;
-      const TileKind kind =
-          of_.classify(query(row), query(last) + 1, key, key + tiling_.tile_keys);
+      const TileKind kind = of_.classify(query(row), query(last) + 1, key, key + tiling_.tile_keys);
       (kind == TileKind::kFull      ? counts.full
        : kind == TileKind::kPartial ? counts.partial
                                     : counts.skipped) += tiles;

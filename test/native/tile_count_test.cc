@@ -1,6 +1,8 @@
 // Tiles counted in closed form against the same tiles walked one by one, for random tilings: of
 // register tiles that share keys, as on a CPU, and of blocks whose warps leave out tiles, as on a
 // GPU; packed heads, splits, windows, sink tokens, block masks.
+#include "core/tile_count.h"
+
 #include <algorithm>
 #include <cstdio>
 #include <random>
@@ -9,7 +11,6 @@
 #include "check.h"
 #include "core/attention.h"
 #include "core/divide.h"
-#include "core/tile_count.h"
 
 namespace {
 
@@ -44,8 +45,7 @@ TileCounts walk(const Tiling& tiling, const TiledRows& of) {
       const int64_t key = tile * keys;
       for (int64_t row = begin; row < end; row += tiling.tile_rows) {
         const int64_t row_end = std::min(end, row + tiling.tile_rows);
-        const TileKind kind =
-            of.classify(row / pack, (row_end - 1) / pack + 1, key, key + keys);
+        const TileKind kind = of.classify(row / pack, (row_end - 1) / pack + 1, key, key + keys);
         counts.full += kind == TileKind::kFull;
         counts.partial += kind == TileKind::kPartial;
         counts.skipped += kind == TileKind::kSkip;
@@ -61,9 +61,8 @@ TileCounts walk(const Tiling& tiling, const TiledRows& of) {
         counts.key_rows += static_cast<double>(std::min(keys, of.keys_there - key));
     }
     for (int split = 0; split < tiling.num_splits; ++split) {
-      const TileRange part =
-          tiling.num_splits == 1 ? TileRange{0, static_cast<int>(tiles)}
-                                 : visible.split(split, tiling.num_splits);
+      const TileRange part = tiling.num_splits == 1 ? TileRange{0, static_cast<int>(tiles)}
+                                                    : visible.split(split, tiling.num_splits);
       bool busy = false;
       for (int tile = part.begin; tile < part.end; ++tile)
         busy = busy || read[static_cast<size_t>(tile)];

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "core/cost.h"
 #include "core/divide.h"
 #include "cuda/base/params.h"
 #include "cuda/runtime/device.h"
@@ -90,45 +91,40 @@ AttentionPlan plan_gradients(const AttentionProblem& p, const AttentionGradients
   const double element = static_cast<double>(dtype_size(p.q.dtype));
   const double dim = static_cast<double>(p.head_dim()), dim_v = static_cast<double>(p.head_dim_v());
   const double row = (dim + dim_v) * element;  // of Q and dO, K and V, dK and dV
-  double pairs = 0, scores = 0, rows = 0, keys = 0;
-  for (int64_t batch = 0; batch < p.batch(); ++batch) {
-    const Sequence s = sequence(p, batch);
-    const double sum_rows =
-        static_cast<double>(ceil_div(s.seqlen_q, tile.queries) * tile.queries * p.heads());
-    rows += static_cast<double>(s.seqlen_q * p.heads());
-    keys += static_cast<double>(s.seqlen_k * p.kv_heads());
-    scores += static_cast<double>(s.seqlen_q * s.seqlen_k * p.heads());
-    plan.bytes += sum_rows * dim * 4;  // read once more, for dQ
-    for (int64_t kv_head = 0; kv_head < p.kv_heads(); ++kv_head) {
-      std::vector<bool> met(static_cast<size_t>(ceil_div(s.seqlen_k, tile.keys)));
-      for (int64_t head = kv_head * p.group(); head < (kv_head + 1) * p.group(); ++head) {
-        const Counts c(head_block(p, s, batch, head), tile, s, p.q.shape[1] - s.q_begin);
-        plan.tiles_full += c.full;
-        plan.tiles_partial += c.partial;
-        plan.tiles_skipped += c.skipped;
-        pairs += visible_pairs(p, s, batch, head);
-        plan.bytes += c.query_rows * row + c.states * kRowStateBytes;
-        for (size_t i = 0; i < met.size(); ++i) met[i] = met[i] || c.met[i];
-      }
-      for (size_t i = 0; i < met.size(); ++i) {
-        const int64_t there = p.k.shape[1] - s.k_begin - static_cast<int64_t>(i) * tile.keys;
-        if (met[i]) plan.bytes += static_cast<double>(std::min<int64_t>(tile.keys, there)) * row;
-      }
-    }
-  }
+  const CallSize size = visit_heads(
+      p, [&](const Sequence&) { return p.group(); },
+      [&](int64_t batch, const Sequence& s, int64_t first_head, int64_t times) {
+        const int64_t sum_rows = ceil_div(s.seqlen_q, tile.queries) * tile.queries * p.group();
+        double bytes = static_cast<double>(sum_rows) * dim * 4;  // read once more, for dQ
+        std::vector<bool> met(static_cast<size_t>(ceil_div(s.seqlen_k, tile.keys)));
+        for (int64_t head = first_head; head < first_head + p.group(); ++head) {
+          const Counts c(head_block(p, s, batch, head), tile, s, p.q.shape[1] - s.q_begin);
+          plan.tiles_full += times * c.full;
+          plan.tiles_partial += times * c.partial;
+          plan.tiles_skipped += times * c.skipped;
+          bytes += c.query_rows * row + c.states * kRowStateBytes;
+          for (size_t i = 0; i < met.size(); ++i) met[i] = met[i] || c.met[i];
+        }
+        for (size_t i = 0; i < met.size(); ++i) {
+          const int64_t there = p.k.shape[1] - s.k_begin - static_cast<int64_t>(i) * tile.keys;
+          if (met[i]) bytes += static_cast<double>(std::min<int64_t>(tile.keys, there)) * row;
+        }
+        plan.bytes += static_cast<double>(times) * bytes;
+      });
   const double visits = static_cast<double>(plan.tiles_full + plan.tiles_partial);
   const double all_rows = static_cast<double>(p.q.shape[0] * p.q.shape[1] * p.heads());
-  plan.flops = 2 * (3 * dim + 2 * dim_v) * pairs;
+  plan.flops = 2 * (3 * dim + 2 * dim_v) * size.pairs;
   plan.executed_flops = visits * 2 * tile.keys *
                         (4. * tile.queries * tile.width + sm90::kBackwardConsumers * 64 * 64);
   plan.bytes +=
       visits * tile.queries * tile.width * 4                    // added to the sum of dQ
-      + keys * row + rows * dim * element                       // dK and dV, dQ
+      + size.keys * row + size.rows * dim * element             // dK and dV, dQ
       + all_rows * (2 * dim_v * element + 4 + kRowStateBytes);  // out, dOut, lse: row states
   // Q, K, V, dOut and the gradients once; P read twice, dP written and read, dS written and read
   // twice.
-  plan.standard_bytes = rows * (2 * dim + dim_v) * element + 2 * keys * row + 7 * scores * element;
-  plan.standard_memory = 2 * scores * element;
+  plan.standard_bytes =
+      size.rows * (2 * dim + dim_v) * element + 2 * size.keys * row + 7 * size.scores * element;
+  plan.standard_memory = 2 * size.scores * element;
   return plan;
 }
 
