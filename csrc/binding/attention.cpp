@@ -82,6 +82,9 @@ Napi::Value plan(const Napi::CallbackInfo& info) {
   result.Set("sharedBytes", static_cast<double>(plan.shared_bytes));
   result.Set("scratchBytes", static_cast<double>(plan.scratch_bytes));
   result.Set("backwardScratchBytes", static_cast<double>(plan.backward_scratch_bytes));
+  Napi::Array assumed = Napi::Array::New(info.Env());
+  for (const char* name : host.assumed.names) assumed.Set(assumed.Length(), name);
+  result.Set("assumed", assumed);
   return result;
 }
 

@@ -201,38 +201,39 @@ int64_t longest(const View& offsets) {
   return result;
 }
 
-/**
- * `view` in host memory once it is filled: where it is, in its storage's own copy, or in one that
- * `held` gets.
- */
-View readable(const View& view, const std::shared_ptr<Storage>& storage, Stream& stream,
-              std::vector<std::shared_ptr<Storage>>& held) {
+/** Whether the host can read what a storage holds now. */
+bool ready(const Storage& storage) {
+  if (storage.bytes() == 0) return true;
+  return storage.host_data() != nullptr && storage.stream()->completed(storage.host_written_by) &&
+         !storage.failure();
+}
+
+/** A view of a storage that the host can read. */
+View on_host(const View& view, const Storage& storage) {
+  const auto* bytes = static_cast<const char*>(storage.host_data());
   View result = view;
-  const auto* own = static_cast<const char*>(storage->host_data());
-  if (own != nullptr) {
-    storage->stream()->wait(storage->host_written_by);
-    result.data = const_cast<char*>(own + byte_offset(*storage, view));
-  } else {
-    const size_t bytes = static_cast<size_t>(view.size()) * dtype_size(view.dtype);
-    held.push_back(std::make_shared<HostStorage>(&stream, bytes));
-    result = contiguous_like(view, view.dtype, held.back()->data());
-    stream.enqueue(ops::Download{.source = view, .dtype = view.dtype, .host = result.data},
-                   {{storage}, {held.back()}});
-    stream.wait(stream.last_enqueued());
-  }
-  const auto failure = (own != nullptr ? storage : held.back())->failure();
-  if (failure) throw Error(*failure);
+  result.data = const_cast<char*>(bytes + byte_offset(storage, view));
   return result;
+}
+
+/** A copy of a tensor in host memory, that `held` gets. Waits for all that is queued. */
+View fetch(const View& view, const std::shared_ptr<Storage>& storage, Stream& stream,
+           std::vector<std::shared_ptr<Storage>>& held) {
+  const size_t bytes = static_cast<size_t>(view.size()) * dtype_size(view.dtype);
+  const auto copy = std::make_shared<HostStorage>(&stream, bytes);
+  held.push_back(copy);
+  stream.enqueue(ops::Download{.source = view, .dtype = view.dtype, .host = copy->data()},
+                 {{storage}, {copy}});
+  stream.wait(stream.last_enqueued());
+  if (const auto failure = copy->failure()) throw Error(*failure);
+  return contiguous_like(view, view.dtype, copy->data());
 }
 
 }  // namespace
 
 bool AttentionCall::indices_ready() const {
-  return std::all_of(indices.begin(), indices.end(), [this](const Index& index) {
-    const Storage& storage = *index.storage;
-    return storage.host_data() != nullptr && storage.stream()->completed(storage.host_written_by) &&
-           !storage.failure();
-  });
+  return std::all_of(indices.begin(), indices.end(),
+                     [](const Index& index) { return ready(*index.storage); });
 }
 
 AttentionCall attention_call(const Napi::Value& args) {
@@ -253,12 +254,20 @@ BackwardCall backward_call(const Napi::Value& args) {
 }
 
 HostProblem check_indices(AttentionCall& call) {
-  HostProblem host{call.problem, {}};
-  for (const Index& index : call.indices) {
-    View& view = index.view(host.problem);
-    view = readable(view, index.storage, *call.stream, host.held);
-  }
+  HostProblem host{.problem = call.problem, .fetched = {}, .assumed = {}};
   AttentionProblem& problem = host.problem;
+  for (const Index& index : call.indices) {
+    View& view = index.view(problem);
+    if (const auto failure = index.storage->failure()) throw Error(*failure);
+    if (ready(*index.storage)) {
+      view = on_host(view, *index.storage);
+    } else if (call.stream->idle()) {
+      view = fetch(view, index.storage, *call.stream, host.fetched);
+    } else {
+      view.data = nullptr;
+    }
+  }
+  host.assumed = assume_contents(problem);
   if (problem.packed_queries() && !call.longest_q_given)
     problem.max_seqlen_q = longest(problem.cu_seqlens_q);
   if (problem.packed_keys() && !call.longest_k_given)

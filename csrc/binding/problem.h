@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "binding/napi.h"
+#include "core/assume.h"
 #include "core/stream.h"
 #include "core/validate.h"
 
@@ -45,20 +46,19 @@ struct BackwardCall {
 
 BackwardCall backward_call(const Napi::Value& args);
 
-/**
- * A valid call's problem with index tensors that the host can read; `held` keeps those alive that
- * had to be fetched.
- */
+/** A valid call's problem with index tensors that the host can read, and what holds them. */
 struct HostProblem {
   AttentionProblem problem;
-  std::vector<std::shared_ptr<Storage>> held;
+  std::vector<std::shared_ptr<Storage>> fetched;
+  AssumedContents assumed;
 };
 
 /**
- * Waits for the index tensors of a valid call, fetches those that only the device has, and throws
- * unless what they hold is legal. Replaces, in the call as well, the totals that a varlen call
- * without maxSeqlenQ or maxSeqlenK starts with by the length of the longest sequence. Waits for
- * nothing when the indices are ready.
+ * Reads the index tensors of a valid call and throws unless what they hold is legal. Replaces, in
+ * the call as well, the totals that a varlen call without maxSeqlenQ or maxSeqlenK starts with by
+ * the length of the longest sequence. Never waits for queued work: what is not known yet is assumed
+ * (core/assume.h), which is nothing when the indices are ready. Those that only the device has are
+ * fetched when nothing is queued.
  */
 HostProblem check_indices(AttentionCall& call);
 

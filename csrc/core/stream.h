@@ -62,6 +62,11 @@ class Stream final {
   bool completed(uint64_t sequence) const {
     return completed_.load(std::memory_order_acquire) >= sequence;
   }
+  /** Whether all tasks so far are known to have run. If not, that will be noticed. */
+  bool idle() {
+    announce(enqueued_);
+    return completed(enqueued_);
+  }
   /** Blocks until all tasks up to that number have run. For the environment's thread. */
   void wait(uint64_t sequence);
   /**

@@ -1,5 +1,5 @@
 import { native } from '../native/addon.js';
-import { call } from '../native/errors.js';
+import { call, publicName } from '../native/errors.js';
 import type { Plan } from '../native/plan.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { denseProblem } from './dense.js';
@@ -20,6 +20,13 @@ export type ExplainOptions = (AttentionOptions | VarlenAttentionOptions | PagedA
 /**
  * What a call with these arguments would do, without doing it: kernel, tiles, splits, FLOPs, bytes
  * moved, and what standard attention would have cost instead (the IO argument of Dao et al. 2022).
+ * Its own time does not grow with the lengths: tiles are counted, not walked, but for the blocks of
+ * a block mask.
+ *
+ * Never waits for queued work. While `seqlensK`, `cuSeqlensQ` or `cuSeqlensK` are still being
+ * computed, sequences are taken to be as long as the shapes and `maxSeqlenQ`, `maxSeqlenK` allow,
+ * and the plan names them in `assumed`. On a GPU that holds until nothing is queued, for the host
+ * has no copy of what was computed there. What such tensors hold is checked when the call runs.
  *
  * @param q, k, v As for {@link flashAttention}; with `cuSeqlensQ` in options as for
  * {@link flashAttentionVarlen}, with `pageTable` as for {@link flashAttentionPaged}.
@@ -28,7 +35,9 @@ export type ExplainOptions = (AttentionOptions | VarlenAttentionOptions | PagedA
 export function explain(q: Tensor, k: Tensor, v: Tensor, options?: ExplainOptions): Plan {
   const problem = anyProblem(q, k, v, options);
   try {
-    return { device: problem.q.device, ...call(() => native().plan(problem.args), problem.names) };
+    const plan = call(() => native().plan(problem.args), problem.names);
+    const assumed = plan.assumed.map((name) => publicName(name, problem.names));
+    return { device: problem.q.device, ...plan, assumed };
   } finally {
     release(problem.temporaries);
   }

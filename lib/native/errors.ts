@@ -125,7 +125,7 @@ const optionNames: Readonly<Record<string, string>> = {
 export type ArgumentNames = Readonly<Record<string, string | ((index: string) => string)>>;
 
 /** What the caller calls an argument of the native side, or a part of one: `dropout.p`, `k[1]`. */
-function publicName(argument: string, names: ArgumentNames): string {
+export function publicName(argument: string, names: ArgumentNames): string {
   const base = argument.match(/^\w+/)?.[0] ?? argument;
   for (const known of [argument, base]) {
     const name = Object.hasOwn(names, known) ? names[known] : optionNames[known];

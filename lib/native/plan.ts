@@ -57,4 +57,10 @@ export interface Plan {
   readonly scratchBytes: number;
   /** Scratch memory of the gradients, in bytes; 0 for a call that has none. */
   readonly backwardScratchBytes: number;
+  /**
+   * Index tensors that are still being computed, as the caller wrote them, such as
+   * `'options.seqlensK'`. Counts are those of the longest sequences that the shapes allow. Empty
+   * when all is known.
+   */
+  readonly assumed: readonly string[];
 }
