@@ -20,6 +20,10 @@ const { values: options } = parseArgs({
     complete: { type: 'boolean', default: false },
   },
 });
+/** docs/install.md says so beside the limits of AWS Lambda and Vercel. */
+const mostPacked = 20e6;
+const mostUnpacked = 35e6;
+
 const out = path.join(root, 'release');
 const inRoot = (name) => path.join(root, name);
 const json = (name) => JSON.parse(readFileSync(inRoot(name), 'utf8'));
@@ -101,7 +105,8 @@ function pack() {
   writeFileSync(path.join(out, 'SHA256SUMS'), `${sum}  ${filename}\n`);
   report('ok', 'checksum', sum);
   const sizes = `${mib(size)}, unpacked ${mib(unpackedSize)}, ${entryCount} files`;
-  report('ok', 'tarball', `release/${filename}: ${sizes}`);
+  const fits = size <= mostPacked && unpackedSize <= mostUnpacked;
+  check(fits, 'tarball', `release/${filename}: ${sizes}`);
 }
 
 function billOfMaterials() {
