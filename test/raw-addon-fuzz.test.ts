@@ -31,6 +31,7 @@ const functions = [
   'newAbortFlag',
   'abort',
   'stopOn',
+  'prioritize',
   'synchronize',
   'take',
 ];

@@ -1,6 +1,6 @@
 // What Node calls when it loads the addon, once per environment.
-#include "binding/abort.h"
 #include "binding/attention.h"
+#include "binding/call_settings.h"
 #include "binding/devices.h"
 #include "binding/environment.h"
 #include "binding/errors.h"
@@ -48,6 +48,7 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   add<new_abort_flag>(exports, "newAbortFlag");
   add<abort>(exports, "abort");
   add<stop_on>(exports, "stopOn");
+  add<prioritize>(exports, "prioritize");
   return exports;
 }
 

@@ -32,13 +32,13 @@ Environment& Environment::of(Napi::Env env) { return *env.GetInstanceData<Enviro
 void Environment::close(void* data) {
   Environment& environment = *static_cast<Environment*>(data);
   // One may wait for a task of another: none begins any more before the first is joined.
-  for (auto& [device, stream] : environment.streams_) stream->close();
-  for (auto& [device, stream] : environment.streams_) stream->shutdown();
+  for (auto& [key, stream] : environment.streams_) stream->close();
+  for (auto& [key, stream] : environment.streams_) stream->shutdown();
   environment.promises_.close();
 }
 
 Stream& Environment::stream(const std::string& device) {
-  const auto found = streams_.find(device);
+  const auto found = streams_.find({device, priority_});
   if (found != streams_.end()) return *found->second;
   std::unique_ptr<Backend> backend;
   if (device == "cpu") {
@@ -46,21 +46,35 @@ Stream& Environment::stream(const std::string& device) {
     // task that depends on them.
     cpu::num_threads();
     cpu::isa();
-    backend = std::make_unique<cpu::CpuBackend>();
+    backend = std::make_unique<cpu::CpuBackend>(priority_);
   } else if (device.rfind("cuda:", 0) == 0 || device.rfind("simt:", 0) == 0) {
-    backend = cuda::open_backend(device);
+    backend = cuda::open_backend(device, priority_);
   } else {
     refuse(ErrorCode::kDevice, "device", "the name of a device, such as 'cpu' or 'cuda:0',",
            "'" + device.substr(0, 64) + "'");
   }
-  auto stream = std::make_unique<Stream>(std::move(backend));
+  auto stream = std::make_unique<Stream>(std::move(backend), priority_);
   stream->stop_on(stop_on_);
-  return *streams_.emplace(device, std::move(stream)).first->second;
+  return *streams_.emplace(std::pair(device, priority_), std::move(stream)).first->second;
+}
+
+Stream& Environment::stream(const Storage& input) {
+  Stream& own = *input.stream();
+  return own.priority() == priority_ ? own : stream(own.device());
+}
+
+std::vector<Stream*> Environment::streams(const std::string& device) {
+  std::vector<Stream*> result;
+  for (auto& [key, stream] : streams_) {
+    if (key.first == device) result.push_back(stream.get());
+  }
+  if (result.empty()) result.push_back(&stream(device));
+  return result;
 }
 
 void Environment::stop_on(const AbortFlag& flag) {
   stop_on_ = flag;
-  for (auto& [device, stream] : streams_) stream->stop_on(flag);
+  for (auto& [key, stream] : streams_) stream->stop_on(flag);
 }
 
 Napi::ArrayBuffer Environment::array_buffer(size_t bytes) {

@@ -5,6 +5,8 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "binding/ledger.h"
 #include "binding/napi.h"
@@ -29,10 +31,19 @@ class Environment {
   Napi::Symbol description() const { return description_.Value(); }
 
   /**
-   * The stream of a device, opened when first asked for. Throws Error{kDevice} for no device,
-   * Error{kDeviceUnavailable} for one not here, Error{kCuda} for one that fails.
+   * The stream that calls for a device go to: that of the priority in force, opened when first
+   * asked for. Throws Error{kDevice} for no device, Error{kDeviceUnavailable} for one not here,
+   * Error{kCuda} for one that fails.
    */
   Stream& stream(const std::string& device);
+  /** The stream that a call on `input` goes to. */
+  Stream& stream(const Storage& input);
+  /** All streams of a device; opens one when there is none. */
+  std::vector<Stream*> streams(const std::string& device);
+
+  /** Calls from now on have this priority. */
+  void prioritize(Priority priority) { priority_ = priority; }
+  Priority priority() const { return priority_; }
 
   /** See Stream::stop_on; for all streams. */
   void stop_on(const AbortFlag& flag);
@@ -57,8 +68,9 @@ class Environment {
   Napi::Reference<Napi::Symbol> description_;
   std::shared_ptr<Ledger> ledger_ = std::make_shared<Ledger>();
   Promises promises_;
-  AbortFlag stop_on_;                                       // for streams opened meanwhile
-  std::map<std::string, std::unique_ptr<Stream>> streams_;  // by device
+  AbortFlag stop_on_;  // for streams opened meanwhile
+  Priority priority_ = Priority::kNormal;
+  std::map<std::pair<std::string, Priority>, std::unique_ptr<Stream>> streams_;  // by device
 };
 
 }  // namespace fa::binding

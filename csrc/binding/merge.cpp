@@ -17,12 +17,8 @@ std::vector<TensorRef> tensors(const Napi::Value& value, const char* argument, S
   std::vector<TensorRef> result;
   for (uint32_t i = 0; i < array.Length(); ++i) {
     result.push_back(tensor_of(array.Get(i), argument));
-    Stream* const own = result.back().storage->stream();
-    if (stream == nullptr) stream = own;
-    if (own != stream) {
-      refuse(ErrorCode::kDevice, argument, "tensors on " + stream->device(),
-             "one on " + own->device());
-    }
+    if (stream == nullptr) stream = &Environment::of(value.Env()).stream(*result.back().storage);
+    check_device(result.back(), *stream, argument);
   }
   return result;
 }

@@ -10,16 +10,24 @@ namespace {
 /** More memory outside V8's heap than any heap limit makes V8 collect before it returns. */
 constexpr int64_t kPressure = int64_t{1} << 40;
 
-std::shared_ptr<Storage> allocated(Napi::Env env, Stream& stream, size_t bytes) {
-  try {
-    return stream.allocate(bytes);
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kOutOfMemory) throw;
-  }
+/** Has V8 collect what was dropped, and waits for all queued tasks: both hold memory. */
+void make_room(Napi::Env env, const std::string& device) {
   int64_t total = 0;
   napi_adjust_external_memory(env, kPressure, &total);
   napi_adjust_external_memory(env, -kPressure, &total);
   release_collected(env);
+  for (Stream* const stream : Environment::of(env).streams(device)) {
+    stream->wait(stream->last_enqueued());
+  }
+}
+
+std::shared_ptr<Storage> allocated(Napi::Env env, Stream& stream, size_t bytes) {
+  try {
+    return stream.allocate(bytes);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kOutOfMemory || bytes > stream.capacity()) throw;
+  }
+  make_room(env, stream.device());
   return stream.allocate(bytes);
 }
 

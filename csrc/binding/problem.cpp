@@ -6,6 +6,7 @@
 #include <string>
 
 #include "binding/arguments.h"
+#include "binding/environment.h"
 #include "binding/shapes.h"
 #include "binding/tensor_handle.h"
 
@@ -58,12 +59,10 @@ class Reader {
     const Napi::Value value = get(name);
     if (optional && value.IsUndefined()) return {};
     const TensorRef tensor = tensor_of(value, name);
-    Stream* const stream = tensor.storage->stream();
-    if (call_.stream == nullptr) call_.stream = stream;
-    if (stream != call_.stream) {
-      refuse(ErrorCode::kDevice, name, "a tensor on " + call_.stream->device(),
-             "one on " + stream->device());
+    if (call_.stream == nullptr) {
+      call_.stream = &Environment::of(args_.Env()).stream(*tensor.storage);
     }
+    check_device(tensor, *call_.stream, name);
     call_.inputs.push_back(tensor.storage);
     return tensor.view;
   }

@@ -1,5 +1,6 @@
 #include "binding/promises.h"
 
+#include <atomic>
 #include <utility>
 
 #include "binding/environment.h"
@@ -31,8 +32,8 @@ Promises::Promises(Napi::Env env)
 // Here, where Pending is complete.
 Promises::~Promises() = default;
 
-Napi::Value Promises::synchronized(Stream& stream) {
-  return pend(stream, std::make_unique<Pending>(), [] {});
+Napi::Value Promises::synchronized(const std::vector<Stream*>& streams) {
+  return pend(streams, std::make_unique<Pending>(), [] {});
 }
 
 Napi::Value Promises::filled(Stream& stream, const Napi::ArrayBuffer& buffer,
@@ -41,14 +42,14 @@ Napi::Value Promises::filled(Stream& stream, const Napi::ArrayBuffer& buffer,
   auto pending = std::make_unique<Pending>();
   pending->buffer = Napi::Persistent(buffer.As<Napi::Object>());
   pending->target = std::move(target);
-  return pend(stream, std::move(pending), enqueue);
+  return pend({&stream}, std::move(pending), enqueue);
 }
 
 Napi::Value Promises::handed_over(Stream& stream, std::shared_ptr<Storage> storage) {
   auto pending = std::make_unique<Pending>();
   pending->target = std::move(storage);
   pending->hands_over = true;
-  return pend(stream, std::move(pending), [] {});
+  return pend({&stream}, std::move(pending), [] {});
 }
 
 Napi::Value Promises::rejected(const fa::Error& error) {
@@ -64,19 +65,24 @@ Napi::Value Promises::new_promise(Functions& functions) {
   return promise;
 }
 
-Napi::Value Promises::pend(Stream& stream, std::unique_ptr<Pending> owned,
+Napi::Value Promises::pend(const std::vector<Stream*>& streams, std::unique_ptr<Pending> owned,
                            const std::function<void()>& enqueue) {
   const Napi::Value promise = new_promise(owned->functions);
   Pending* const pending = owned.get();
   pending_.emplace(pending, std::move(owned));
   try {
     enqueue();
-    stream.notify([wake = wake_, pending] {
-      // Fails only while the environment closes; then close() drops the promise.
-      napi_call_threadsafe_function(wake, pending, napi_tsfn_nonblocking);
-    });
+    const auto running = std::make_shared<std::atomic<size_t>>(streams.size());
+    for (Stream* const stream : streams) {
+      stream->notify([wake = wake_, pending, running] {
+        if (--*running > 0) return;
+        // Fails only while the environment closes; then close() drops the promise.
+        napi_call_threadsafe_function(wake, pending, napi_tsfn_nonblocking);
+      });
+    }
   } catch (...) {
-    stream.wait(stream.last_enqueued());  // or a task would write into memory nobody holds
+    // Or a task would write into memory nobody holds.
+    for (Stream* const stream : streams) stream->wait(stream->last_enqueued());
     pending_.erase(pending);
     throw;
   }

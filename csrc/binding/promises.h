@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 #include "binding/napi.h"
 #include "core/stream.h"
@@ -21,8 +22,8 @@ class Promises {
   Promises(const Promises&) = delete;
   Promises& operator=(const Promises&) = delete;
 
-  /** A promise that is resolved once everything enqueued on `stream` so far has run. */
-  Napi::Value synchronized(Stream& stream);
+  /** A promise that is resolved once everything enqueued on `streams` so far has run. */
+  Napi::Value synchronized(const std::vector<Stream*>& streams);
 
   /**
    * Calls `enqueue`, which gives `stream` a task that writes to `target`, the memory of `buffer`.
@@ -58,7 +59,7 @@ class Promises {
   struct Pending;
 
   Napi::Value new_promise(Functions& functions);
-  Napi::Value pend(Stream& stream, std::unique_ptr<Pending> pending,
+  Napi::Value pend(const std::vector<Stream*>& streams, std::unique_ptr<Pending> pending,
                    const std::function<void()>& enqueue);
   static void settle(napi_env env, napi_value, void* context, void* data);
   void settle(Pending* pending);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "binding/arguments.h"
+#include "binding/environment.h"
 #include "binding/new_tensor.h"
 #include "binding/tensor_handle.h"
 #include "core/validate.h"
@@ -45,7 +46,7 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
   quantized.scales = new_scales.view();
   validate_quantized(plain_axes, quantized, layout);
 
-  Stream& stream = *plain.storage->stream();
+  Stream& stream = Environment::of(info.Env()).stream(*plain.storage);
   TensorRef values = new_values.allocate(info.Env(), stream),
             scales = new_scales.allocate(info.Env(), stream);
   quantized.values.data = values.view.data;
@@ -62,11 +63,8 @@ Napi::Value dequantize(const Napi::CallbackInfo& info) {
   const DType dtype = to_dtype(info[4], "dtype");
   const TensorRef values = tensor_of(info[0], "values");
   const TensorRef scales = tensor_of(info[1], "scales");
-  Stream& stream = *values.storage->stream();
-  if (scales.storage->stream() != &stream) {
-    refuse(ErrorCode::kDevice, "scales", "a tensor on " + stream.device(),
-           "one on " + scales.storage->stream()->device());
-  }
+  Stream& stream = Environment::of(info.Env()).stream(*values.storage);
+  check_device(scales, stream, "scales");
   quantized.values = checked_axes(values.view, layout, "values");
   quantized.scales = scales.view;
   const NewTensor new_plain("the plain tensor", dtype, shape_of(values.view), "values");

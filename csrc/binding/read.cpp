@@ -22,10 +22,16 @@ class BufferStorage final : public Storage {
   void* data_;
 };
 
+/** Reads are in the queue of what made the tensor, unless they are preferred. */
+Stream& reading(Environment& environment, const TensorRef& tensor) {
+  return environment.priority() == Priority::kHigh ? environment.stream(*tensor.storage)
+                                                   : *tensor.storage->stream();
+}
+
 Napi::Value copied(Environment& environment, const TensorRef& tensor, DType dtype) {
   const size_t bytes = static_cast<size_t>(tensor.view.size()) * dtype_size(dtype);
   Napi::ArrayBuffer buffer = environment.array_buffer(bytes);
-  Stream& stream = *tensor.storage->stream();
+  Stream& stream = reading(environment, tensor);
   const auto host = std::make_shared<BufferStorage>(&stream, buffer.Data(), bytes);
   return environment.promises().filled(stream, buffer, host, [&] {
     stream.enqueue(ops::Download{.source = tensor.view, .dtype = dtype, .host = host->data()},
@@ -34,15 +40,16 @@ Napi::Value copied(Environment& environment, const TensorRef& tensor, DType dtyp
 }
 
 /**
- * Whether the tensor is all there is in its memory, and that memory the host's own and held by no
- * other tensor.
+ * Whether the tensor is all there is in its memory, and that memory the host's own, held by no
+ * other tensor and by tasks of no other stream.
  */
-bool can_be_given_away(const Environment& environment, const TensorRef& tensor) {
+bool can_be_given_away(Environment& environment, const TensorRef& tensor) {
   const Storage& storage = *tensor.storage;
   const size_t bytes = static_cast<size_t>(tensor.view.size()) * dtype_size(tensor.view.dtype);
   return bytes > 0 && bytes <= Environment::kMostForeignBytes && bytes == storage.bytes() &&
          tensor.view.contiguous() && storage.data() == storage.host_data() &&
-         environment.ledger()->held_once(storage);
+         environment.ledger()->held_once(storage) && !storage.read_elsewhere &&
+         &reading(environment, tensor) == storage.stream();
 }
 
 }  // namespace
@@ -84,8 +91,7 @@ Napi::Value lap(const Napi::CallbackInfo& call) {
 
 Napi::Value synchronize(const Napi::CallbackInfo& call) {
   Environment& environment = Environment::of(call.Env());
-  Stream& stream = environment.stream(to_text(call[0], "device"));
-  return environment.promises().synchronized(stream);
+  return environment.promises().synchronized(environment.streams(to_text(call[0], "device")));
 }
 
 }  // namespace fa::binding

@@ -132,6 +132,12 @@ TensorRef tensor_of(const Napi::Value& value, const char* argument) {
   return handle.tensor();
 }
 
+void check_device(const TensorRef& tensor, const Stream& stream, const char* argument) {
+  const Stream& own = *tensor.storage->stream();
+  if (&own == &stream || own.device() == stream.device()) return;
+  refuse(ErrorCode::kDevice, argument, "a tensor on " + stream.device(), "one on " + own.device());
+}
+
 void dispose_handle(const Napi::Value& value, const char* argument) {
   handle_of(value, argument).release();
 }

@@ -27,6 +27,9 @@ Napi::Array new_results(Napi::Env env, std::initializer_list<TensorRef> tensors)
  */
 TensorRef tensor_of(const Napi::Value& value, const char* argument);
 
+/** Throws Error{kDevice} unless the tensor is on the device of `stream`. */
+void check_device(const TensorRef& tensor, const Stream& stream, const char* argument);
+
 /** Releases the storage of a handle. Idempotent. */
 void dispose_handle(const Napi::Value& value, const char* argument);
 

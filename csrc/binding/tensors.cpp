@@ -108,16 +108,17 @@ Napi::Value view(const Napi::CallbackInfo& call) {
 }
 
 Napi::Value convert(const Napi::CallbackInfo& call) {
-  Stream& stream = Environment::of(call.Env()).stream(to_text(call[1], "device"));
+  Environment& environment = Environment::of(call.Env());
+  Stream& stream = environment.stream(to_text(call[1], "device"));
   const DType dtype = to_dtype(call[2], "dtype");
   const TensorRef source = tensor_of(call[0], "tensor");
   TensorRef target =
       NewTensor("the copy", dtype, shape_of(source.view), "tensor").allocate(call.Env(), stream);
-  if (source.storage->stream() == &stream) {
+  if (Stream& from = environment.stream(*source.storage); &from == &stream) {
     stream.enqueue(ops::Convert{.source = source.view, .target = target.view},
                    {{source.storage}, {target.storage}});
   } else {
-    transfer(source, target);
+    transfer(source, from, target);
   }
   return new_handle(call.Env(), std::move(target));
 }

@@ -40,6 +40,8 @@ class Storage {
   uint64_t written_by = 0;
   /** The same of host_data(). Less where that is a copy which was there before the task. */
   uint64_t host_written_by = 0;
+  /** Whether a task of another stream reads it, or did. JS thread only. */
+  bool read_elsewhere = false;
 
   /** Why the task that should have written it failed; null when nothing went wrong. */
   Failure failure() const {

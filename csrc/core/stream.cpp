@@ -5,16 +5,6 @@
 
 namespace fa {
 
-std::shared_ptr<Storage> Stream::allocate(size_t bytes) {
-  try {
-    return backend_->allocate(this, bytes);
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kOutOfMemory || bytes > backend_->capacity()) throw;
-  }
-  wait(enqueued_);
-  return backend_->allocate(this, bytes);
-}
-
 void Stream::enqueue(Operation operation, TaskStorages storages) {
   if (closed_.load(std::memory_order_relaxed)) throw Error(*cancelled());
   const uint64_t sequence = enqueued_ + 1;
@@ -25,15 +15,19 @@ void Stream::enqueue(Operation operation, TaskStorages storages) {
             .storages = std::move(storages),
             .aborted = aborted_,
             .awaited = {},
+            .reads_elsewhere = false,
             .reports = reports_,
             .done = nullptr};
   for (const auto& storage : task.storages.reads) {
     Stream* const other = storage->stream();
-    if (other == this || storage->written_by == 0) continue;
+    if (other == this) continue;
+    storage->read_elsewhere = true;
+    task.reads_elsewhere = true;
+    task.reports = true;
+    if (storage->written_by == 0) continue;
     other->announce(storage->written_by);
     other->reports_ = true;  // or the next announcement would mean waiting for all queued by then
     task.awaited.emplace_back(other, storage->written_by);
-    task.reports = true;
   }
   if (!task.reports) silent_ = sequence;
   push(std::move(task));
@@ -128,7 +122,7 @@ void Stream::execute(const Task& task) {
 void Stream::end(Task task, uint64_t sequence) {
   // Memory of another stream is freed in that one's order: it is held until this work has run.
   TaskStorages foreign;
-  if (!task.awaited.empty()) foreign = std::move(task.storages);
+  if (task.reads_elsewhere) foreign = std::move(task.storages);
   const bool noticed = task.reports || task.done != nullptr || !backend_->asynchronous();
   std::function<void()> done = std::move(task.done);
   // Before anyone learns that it has run: memory nobody else holds is free by then. On a device it

@@ -1,6 +1,6 @@
-// An ordered queue of work on a device, as one environment sees it. Calls enqueue and return; a
-// thread of the stream takes the tasks in the order of the calls and gives their operations to the
-// device's backend.
+// An ordered queue of work on a device, as one environment sees it: one of two, by priority. Calls
+// enqueue and return; a thread of the stream takes the tasks in the order of the calls and gives
+// their operations to the device's backend.
 #pragma once
 
 #include <atomic>
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/backend.h"
+#include "core/priority.h"
 #include "core/queue.h"
 
 namespace fa {
@@ -22,18 +23,18 @@ namespace fa {
 /** Everything but `completed`, `wait` and `await` is for one thread, the environment's own. */
 class Stream final {
  public:
-  explicit Stream(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
+  explicit Stream(std::unique_ptr<Backend> backend, Priority priority = Priority::kNormal)
+      : backend_(std::move(backend)), priority_(priority) {}
   ~Stream() { shutdown(); }
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
   const std::string& device() const { return backend_->device(); }
+  Priority priority() const { return priority_; }
 
-  /**
-   * As Backend::allocate. Where there is no room, waits for the queue, whose tasks may hold memory
-   * that nobody else does any more, and tries again.
-   */
-  std::shared_ptr<Storage> allocate(size_t bytes);
+  /** See Backend. */
+  size_t capacity() const { return backend_->capacity(); }
+  std::shared_ptr<Storage> allocate(size_t bytes) { return backend_->allocate(this, bytes); }
 
   // Before any task has touched `target`: `host` is JavaScript's memory and is not looked at after
   // the call. Both sides are contiguous. Tasks enqueued later find `target` filled.
@@ -86,6 +87,7 @@ class Stream final {
     TaskStorages storages;
     AbortFlag aborted;
     std::vector<std::pair<Stream*, uint64_t>> awaited;  // tasks of other streams that it needs
+    bool reads_elsewhere = false;                       // what it reads is memory of other streams
     bool reports = false;  // has its end noticed, for other streams may wait for it
     std::function<void()> done;
   };
@@ -99,6 +101,7 @@ class Stream final {
   void complete(uint64_t sequence);
 
   const std::unique_ptr<Backend> backend_;
+  const Priority priority_;
   uint64_t enqueued_ = 0;
   AbortFlag aborted_;     // of tasks to come
   bool reports_ = false;  // tasks do, from now on

@@ -4,8 +4,7 @@
 
 namespace fa {
 
-void transfer(const TensorRef& source, const TensorRef& target) {
-  Stream& from = *source.storage->stream();
+void transfer(const TensorRef& source, Stream& from, const TensorRef& target) {
   Stream& to = *target.storage->stream();
   const DType dtype = target.view.dtype;
   const auto host = std::make_shared<HostStorage>(

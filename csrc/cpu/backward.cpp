@@ -76,7 +76,7 @@ class Backward {
   /** A kv head is an item: its sums are the result. */
   void run_heads(std::vector<float*> sums) {
     SumPool pool(std::move(sums));
-    ThreadPool::shared().parallel_for(
+    parallel_for(
         plan_.heads,
         [&](int64_t head) {
           float* const sum = pool.take();
@@ -94,7 +94,7 @@ class Backward {
       const bool carried = first % parts != 0;  // sums[0], of the first head's parts before
       const int64_t end = std::min(plan_.items(), first + plan_.sums - carried);
       const auto sum_of = [&](int64_t item) { return sums.data() + carried + (item - first); };
-      ThreadPool::shared().parallel_for(
+      parallel_for(
           end - first, [&](int64_t item) { run_item(first + item, *sum_of(first + item)); },
           cancel_);
 
@@ -115,7 +115,7 @@ class Backward {
 
   void add_up_all(const std::vector<Parts>& heads) {
     const int64_t chunks = std::max<int64_t>(1, ceil_div(plan_.longest, kChunkKeys));
-    ThreadPool::shared().parallel_for(
+    parallel_for(
         static_cast<int64_t>(heads.size()) * chunks,
         [&](int64_t item) {
           const Parts& of = heads[static_cast<size_t>(item / chunks)];

@@ -6,6 +6,7 @@
 #include "core/system.h"
 #include "core/validate.h"
 #include "cpu/storage.h"
+#include "cpu/thread_pool.h"
 
 namespace fa::cpu {
 
@@ -25,6 +26,10 @@ void CpuBackend::check_supported(const AttentionProblem& problem) const {
 
 AttentionPlan CpuBackend::plan(const AttentionProblem& problem) const {
   return plan_attention(problem);
+}
+
+void CpuBackend::begin() {
+  if (priority_ == Priority::kHigh) prefer_loops_of_this_thread();
 }
 
 void CpuBackend::run(const Operation& operation, const TaskStorages&, Cancel cancel) {

@@ -3,12 +3,15 @@
 #pragma once
 
 #include "core/backend.h"
+#include "core/priority.h"
 #include "cpu/ops.h"
 
 namespace fa::cpu {
 
 class CpuBackend final : public Backend {
  public:
+  explicit CpuBackend(Priority priority = Priority::kNormal) : priority_(priority) {}
+
   const std::string& device() const override { return device_; }
   size_t capacity() const override;
   std::shared_ptr<Storage> allocate(Stream* stream, size_t bytes) override;
@@ -16,12 +19,14 @@ class CpuBackend final : public Backend {
   void check_supported(const AttentionProblem& problem) const override;
   AttentionPlan plan(const AttentionProblem& problem) const override;
 
+  void begin() override;
   bool asynchronous() const override { return false; }
   void run(const Operation& operation, const TaskStorages& storages, Cancel cancel) override;
   void once_run(Then then) override { then(nullptr); }
 
  private:
   const std::string device_ = "cpu";
+  const Priority priority_;
   Clock::time_point lap_;  // the epoch before the first
 };
 

@@ -59,7 +59,7 @@ void convert(const View& source, const View& target, Cancel cancel) {
   const RowWalk walk = rows_of(source, target);
   const KernelTable& table = kernels();
   const int64_t chunks = (size + kChunk - 1) / kChunk;
-  ThreadPool::shared().parallel_for(
+  parallel_for(
       chunks,
       [&](int64_t chunk) {
         const int64_t end = std::min(size, (chunk + 1) * kChunk);
@@ -79,7 +79,7 @@ void convert(const View& source, const View& target, Cancel cancel) {
 void fill_zero(const View& target, Cancel cancel) {
   const int64_t size = target.size();
   const int64_t chunks = (size + kChunk - 1) / kChunk;
-  ThreadPool::shared().parallel_for(
+  parallel_for(
       chunks,
       [&](int64_t chunk) {
         const int64_t begin = chunk * kChunk, n = std::min(size - begin, kChunk);
@@ -93,7 +93,7 @@ void fill_normal(const View& target, uint64_t seed, Cancel cancel) {
   const int64_t size = target.size();
   const int64_t chunks = (size + kChunk - 1) / kChunk;
   const KernelTable& table = kernels();
-  ThreadPool::shared().parallel_for(
+  parallel_for(
       chunks,
       [&](int64_t chunk) {
         const int64_t begin = chunk * kChunk, end = std::min(size, begin + kChunk);

@@ -109,7 +109,7 @@ void quantize(const View& plain, const Quantized& quantized, Cancel cancel) {
   const View scales = quantized.block_scales();
   const int64_t dim = quantized.dim(), blocks = count(quantized);
   std::vector<float> largest(static_cast<size_t>(blocks));
-  ThreadPool::shared().parallel_for(
+  parallel_for(
       blocks,
       [&](int64_t item) {
         float& most = largest[static_cast<size_t>(item)];
@@ -129,7 +129,7 @@ void quantize(const View& plain, const Quantized& quantized, Cancel cancel) {
   }
   std::transform(all, all + size, all, scale_of);
 
-  ThreadPool::shared().parallel_for(
+  parallel_for(
       blocks,
       [&](int64_t item) {
         const Block block(quantized, item);
@@ -147,7 +147,7 @@ void dequantize(const Quantized& quantized, const View& plain, Cancel cancel) {
   const Rotation rotation(quantized);
   const View scales = quantized.block_scales();
   const int64_t dim = quantized.dim();
-  ThreadPool::shared().parallel_for(
+  parallel_for(
       count(quantized),
       [&](int64_t item) {
         const Block block(quantized, item);

@@ -37,6 +37,12 @@ int configured_threads() {
   return static_cast<int>(threads);
 }
 
+/** Whether the loops that this thread starts are preferred. */
+thread_local bool prefers = false;
+
+/** Preferred loops that have begun and not ended: others pause between two items. */
+std::atomic<int> preferred_loops{0};
+
 /** One loop. Lives on the stack of the thread that started it, until its last helper has left. */
 class Loop {
  public:
@@ -44,6 +50,7 @@ class Loop {
       : count_(count), body_(body), cancel_(cancel) {}
 
   int64_t count() const { return count_; }
+  bool preferred() const { return preferred_; }
 
   /** True while a helper could still find an item. */
   bool has_work() const {
@@ -51,7 +58,10 @@ class Loop {
            !stopped_.load(std::memory_order_relaxed);
   }
 
-  /** Takes items until none is left, the loop is cancelled, or a body has thrown. */
+  /**
+   * Takes items until none is left, the loop is cancelled, or a body has thrown. After an item also
+   * returns when a preferred loop has begun.
+   */
   void run() noexcept {
     while (!stopped_.load(std::memory_order_relaxed)) {
       if (cancel_.requested()) {
@@ -67,6 +77,7 @@ class Loop {
         if (!error_) error_ = std::current_exception();
         stopped_.store(true, std::memory_order_relaxed);
       }
+      if (!preferred_ && preferred_loops.load(std::memory_order_relaxed) > 0) return;
     }
   }
 
@@ -84,6 +95,7 @@ class Loop {
   bool owner_sleeps = false;
 
  private:
+  const bool preferred_ = prefers;
   const int64_t count_;
   const std::function<void(int64_t)>& body_;
   const Cancel cancel_;
@@ -107,11 +119,13 @@ class Pool {
     }
   }
 
-  int size() const { return helpers_ + 1; }
-
   void run(Loop& loop) {
     publish(loop);
     loop.run();
+    while (loop.has_work()) {
+      step_aside();
+      loop.run();
+    }
     withdraw(loop);
     loop.rethrow();
   }
@@ -123,6 +137,7 @@ class Pool {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       loops_.push_back(&loop);
+      if (loop.preferred()) preferred_loops.fetch_add(1, std::memory_order_relaxed);
       published_.fetch_add(1, std::memory_order_relaxed);
       wanted -= spinning_;  // those see it without being woken
       sleeping = sleeping_;
@@ -138,6 +153,9 @@ class Pool {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       loops_.erase(std::find(loops_.begin(), loops_.end(), &loop));
+      if (loop.preferred() && preferred_loops.fetch_sub(1, std::memory_order_relaxed) == 1) {
+        resumed_.notify_all();
+      }
     }
     const auto left = [&loop] { return loop.helpers.load(std::memory_order_acquire) == 0; };
     if (left() || (spins_ && spin_until(left))) return;
@@ -146,8 +164,21 @@ class Pool {
     left_.wait(lock, left);
   }
 
-  /** Under the mutex: the loop with work that waits longest for another helper, or the end. */
+  /** Leaves the core to preferred loops: the helpers and their owners are all threads there are. */
+  void step_aside() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    resumed_.wait(lock, [] { return preferred_loops.load(std::memory_order_relaxed) == 0; });
+  }
+
+  /**
+   * Under the mutex: the loop with work that waits longest for another helper, a preferred one if
+   * there is any; or the end.
+   */
   std::vector<Loop*>::iterator next_loop() {
+    const auto preferred = std::find_if(loops_.begin(), loops_.end(), [](const Loop* loop) {
+      return loop->preferred() && loop->has_work();
+    });
+    if (preferred != loops_.end()) return preferred;
     return std::find_if(loops_.begin(), loops_.end(),
                         [](const Loop* loop) { return loop->has_work(); });
   }
@@ -160,6 +191,7 @@ class Pool {
         std::rotate(next, next + 1, loops_.end());  // the next helper takes another loop, if any
         loop->helpers.fetch_add(1, std::memory_order_relaxed);
         lock.unlock();
+        prefers = loop->preferred();  // as do loops that its items start
         loop->run();
         lock.lock();
         // Read before the decrement: with it the owner may return, and the loop is gone.
@@ -191,12 +223,14 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable work_;
   std::condition_variable left_;
+  std::condition_variable resumed_;
   std::vector<Loop*> loops_;
   int spinning_ = 0;
   int sleeping_ = 0;
   std::atomic<uint64_t> published_{0};
 };
 
+/** Made at first use, never destroyed: threads must outlive static destructors at process exit. */
 Pool& pool() {
   static Pool* const instance = new Pool(num_threads());
   return *instance;
@@ -209,18 +243,13 @@ int num_threads() {
   return threads;
 }
 
-ThreadPool& ThreadPool::shared() {
-  static ThreadPool* const instance = new ThreadPool();
-  return *instance;
-}
+void prefer_loops_of_this_thread() { prefers = true; }
 
-int ThreadPool::size() const { return pool().size(); }
-
-void ThreadPool::parallel_for(int64_t count, const std::function<void(int64_t item)>& body,
-                              const Cancel& cancel) {
+void parallel_for(int64_t count, const std::function<void(int64_t item)>& body,
+                  const Cancel& cancel) {
   if (count <= 0) return;
   Loop loop(count, body, cancel);
-  if (count == 1 || pool().size() == 1) {
+  if (count == 1) {
     loop.run();
     loop.rethrow();
   } else {

@@ -1,5 +1,5 @@
 // The process-wide threads that all CPU streams share. A stream's own thread takes part in the
-// loops it starts, so `size() - 1` threads are kept here.
+// loops it starts, so `num_threads() - 1` threads are kept here.
 #pragma once
 
 #include <cstdint>
@@ -15,23 +15,19 @@ namespace fa::cpu {
  */
 int num_threads();
 
-class ThreadPool {
- public:
-  /**
-   * Made at first use, never destroyed: threads must outlive static destructors at process exit.
-   */
-  static ThreadPool& shared();
+/**
+ * Runs body(item) for every item in [0, count), handed out in ascending order, on this thread and
+ * the pool's. Returns when all have finished. When `cancel` is requested no further item starts,
+ * and its failure is thrown after the running ones have ended. An exception of a body stops the
+ * loop likewise and is rethrown here. Several threads may call it at once.
+ */
+void parallel_for(int64_t count, const std::function<void(int64_t item)>& body,
+                  const Cancel& cancel = {});
 
-  int size() const;
-
-  /**
-   * Runs body(item) for every item in [0, count), handed out in ascending order, on this thread and
-   * the pool's. Returns when all have finished. When `cancel` is requested no further item starts,
-   * and its failure is thrown after the running ones have ended. An exception of a body stops the
-   * loop likewise and is rethrown here. Several streams may call it at once.
-   */
-  void parallel_for(int64_t count, const std::function<void(int64_t item)>& body,
-                    const Cancel& cancel = {});
-};
+/**
+ * Has the loops that this thread starts come before those of other threads: no item of another loop
+ * begins while one of them runs, unless no item of theirs is left to be taken.
+ */
+void prefer_loops_of_this_thread();
 
 }  // namespace fa::cpu

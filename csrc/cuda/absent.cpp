@@ -21,7 +21,7 @@ std::vector<DeviceInfo> devices() {
   return {none};
 }
 
-std::unique_ptr<Backend> open_backend(const std::string& device) {
+std::unique_ptr<Backend> open_backend(const std::string& device, Priority) {
   throw Error(ErrorCode::kDeviceUnavailable, "device",
               "Device '" + device + "' is not available: " + kReason);
 }

@@ -149,7 +149,13 @@ cudaError_t cudaSetDevice(int device) {
   return on(device);
 }
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
+  *least = 0;
+  *greatest = -5;
+  return on(current_device);
+}
+
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int) {
   const cudaError_t status = on(current_device);
   if (usable(status)) *stream = new SimtStream{current_device};
   return status;

@@ -1,7 +1,7 @@
 import { native } from '../native/addon.js';
+import { enqueued } from '../native/call-options.js';
 import { call, fail } from '../native/errors.js';
 import { show, showShape } from '../native/show.js';
-import { abortable } from '../native/signal.js';
 import type { DType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { denseProblem } from './dense.js';
@@ -106,7 +106,7 @@ function backward<D extends DType>(
       const expected = `of shape [..., ${v.shape.at(-1)}], the head dim of state.v,`;
       fail('ERR_SHAPE', 'dOut', expected, showShape(dOut.shape));
     }
-    const [dq, dk, dv, dSinks] = abortable(problem.signal, () =>
+    const [dq, dk, dv, dSinks] = enqueued(problem.options, () =>
       call(() => native().attentionBackward(backwardArgs), names),
     );
     const gradients: AttentionGradients<D> = {

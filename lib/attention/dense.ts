@@ -87,8 +87,8 @@ export function denseProblem(
     applyMasks(args, given, q.device);
     if (seqlensK !== undefined) {
       const lengths = checkSeqlens(seqlensK, q.shape[0], q.device, 'options.seqlensK');
-      args.seqlensK = intHandle(lengths, q.device, temporaries);
+      args.seqlensK = intHandle(lengths, q.device, temporaries, given);
     }
   }
-  return { args, q, names, temporaries, signal: given?.signal };
+  return { args, q, names, temporaries, options: given };
 }

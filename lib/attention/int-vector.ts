@@ -1,6 +1,7 @@
 // Sequence lengths, offsets and page numbers: int32 tensors, or plain numbers copied to one.
 
 import type { NativeTensor } from '../native/addon.js';
+import type { CallOptions } from '../native/call-options.js';
 import type { DeviceName } from '../native/device.js';
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
@@ -78,10 +79,15 @@ function isIntArray(value: unknown): boolean {
   );
 }
 
-/** The handle of checked integers; plain ones are copied into a temporary tensor. */
-export function intHandle(value: IntData, device: DeviceName, temporaries: Tensor[]): NativeTensor {
+/** The handle of checked integers; the call copies plain ones into a temporary tensor. */
+export function intHandle(
+  value: IntData,
+  device: DeviceName,
+  temporaries: Tensor[],
+  { priority }: CallOptions,
+): NativeTensor {
   if (isTensor(value)) return liveHandle(value);
-  const made = tensor(value.data, value.shape, { dtype: 'int32', device });
+  const made = tensor(value.data, value.shape, { dtype: 'int32', device, priority });
   temporaries.push(made);
   return liveHandle(made);
 }

@@ -1,8 +1,8 @@
 import { native } from '../native/addon.js';
+import { type CallOptions, callKeys, enqueued } from '../native/call-options.js';
 import type { DeviceName } from '../native/device.js';
 import { call, fail } from '../native/errors.js';
 import { show } from '../native/show.js';
-import { type Abortable, abortable } from '../native/signal.js';
 import { checkOptions } from '../tensor/check.js';
 import type { DType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -11,7 +11,7 @@ import { checkLayout, handleOn } from './qkv.js';
 import { resultTensor } from './result.js';
 
 /** Options of {@link mergeAttentionStates}. */
-export interface MergeOptions extends Abortable {
+export interface MergeOptions extends CallOptions {
   /** Axes of the outs. Default `'bshd'`. */
   layout?: Layout;
 }
@@ -22,7 +22,7 @@ export interface AttentionState<D extends DType = DType> {
   readonly lse: Tensor;
 }
 
-const mergeKeys: ReadonlySet<string> = new Set(['layout', 'signal']);
+const mergeKeys: ReadonlySet<string> = new Set(['layout', ...callKeys]);
 
 /**
  * The attention over all keys from attention over disjoint parts of them, exactly: with `lse = log
@@ -50,7 +50,7 @@ export function mergeAttentionStates<D extends DType>(
     states.map((state, i) => handleOn(device, state?.[field], `states[${i}].${field}`));
   const outs = handles('out');
   const lses = handles('lse');
-  const [out, lse] = abortable(given?.signal, () =>
+  const [out, lse] = enqueued(given, () =>
     call(() => native().mergeStates(outs, lses, layout), names),
   );
   return { out: resultTensor(out, device), lse: resultTensor(lse, device) };

@@ -1,5 +1,5 @@
 // What callers may say beside q, k and v.
-import type { Abortable } from '../native/signal.js';
+import { type CallOptions, callKeys } from '../native/call-options.js';
 import type { BlockMask } from '../block-mask/block-mask.js';
 import type { DType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -32,7 +32,7 @@ export interface DropoutOptions {
 }
 
 /** Options that every attention function takes. */
-export interface CommonAttentionOptions extends Abortable {
+export interface CommonAttentionOptions extends CallOptions {
   /** Factor of q·k. Any finite number; default 1 / sqrt(headDim). */
   scale?: number;
   /**
@@ -171,7 +171,7 @@ const common = [
   'numSplits',
   'deterministic',
   'returnLse',
-  'signal',
+  ...callKeys,
 ];
 
 const dense = [...common, 'layout', 'seqlensK', 'mask', 'blockMask'];

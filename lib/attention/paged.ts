@@ -73,7 +73,7 @@ export function pagedProblem(
   applyMasks(args, given, q.device);
   const lengths = checkSeqlens(given.seqlensK, q.shape[0], q.device, 'options.seqlensK');
   const temporaries: Tensor[] = [];
-  args.pageTable = intHandle(pages, q.device, temporaries);
-  args.seqlensK = intHandle(lengths, q.device, temporaries);
-  return { args, q, names, temporaries, signal: given.signal };
+  args.pageTable = intHandle(pages, q.device, temporaries, given);
+  args.seqlensK = intHandle(lengths, q.device, temporaries, given);
+  return { args, q, names, temporaries, options: given };
 }

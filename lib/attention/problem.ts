@@ -1,8 +1,8 @@
 // One attention call, checked and translated for the native side.
 
 import { type NativeAttentionArgs, native } from '../native/addon.js';
+import { type CallOptions, enqueued } from '../native/call-options.js';
 import { call } from '../native/errors.js';
-import { abortable } from '../native/signal.js';
 import { liveHandle, type Tensor } from '../tensor/tensor.js';
 import type { AttentionResult } from './options.js';
 import type { Names } from './qkv.js';
@@ -13,7 +13,7 @@ export interface Problem {
   readonly q: Tensor;
   /** What the caller calls q, k and v. */
   readonly names: Names;
-  readonly signal?: AbortSignal;
+  readonly options: CallOptions | undefined;
   /** Tensors made for this call from plain arrays. */
   readonly temporaries: Tensor[];
 }
@@ -59,10 +59,10 @@ export function newArgs(q: Tensor, k: Tensor, v: Tensor, layout: 0 | 1): NativeA
 
 /** Enqueues the call. */
 export function run(problem: Problem): Tensor | AttentionResult {
-  const { args, q, names, temporaries, signal } = problem;
+  const { args, q, names, temporaries, options } = problem;
   try {
     const enqueue = () => call(() => native().attention(args), names);
-    const [out, lse] = abortable(signal, enqueue);
+    const [out, lse] = enqueued(options, enqueue);
     if (lse === null) return resultTensor(out, q.device);
     return { out: resultTensor(out, q.device), lse: resultTensor(lse, q.device) };
   } finally {

@@ -1,7 +1,7 @@
 import { native } from '../native/addon.js';
+import { type CallOptions, callKeys, enqueued } from '../native/call-options.js';
 import { call, fail } from '../native/errors.js';
 import { show } from '../native/show.js';
-import { type Abortable, abortable } from '../native/signal.js';
 import { checkOptions, checkTensor, checkUint64 } from '../tensor/check.js';
 import { checkDType, dtypeNumber, floating } from '../tensor/dtype.js';
 import { isTensor, liveHandle, type Tensor } from '../tensor/tensor.js';
@@ -20,7 +20,7 @@ export interface HadamardOptions {
 }
 
 /** Options of {@link quantize}. */
-export interface QuantizeOptions extends Abortable {
+export interface QuantizeOptions extends CallOptions {
   /**
    * What shares a scale: `'block'` (default) 128 consecutive tokens of a head, for q and k;
    * `'head'` a head of one sequence, for v; `'tensor'` everything.
@@ -52,14 +52,14 @@ export interface Quantized {
 }
 
 /** Options of {@link dequantize}. */
-export interface DequantizeOptions extends Abortable {
+export interface DequantizeOptions extends CallOptions {
   /** Default float32. */
   dtype?: 'float32' | 'float16' | 'bfloat16';
 }
 
-const quantizeKeys: ReadonlySet<string> = new Set(['per', 'hadamard', 'layout', 'signal']);
+const quantizeKeys: ReadonlySet<string> = new Set(['per', 'hadamard', 'layout', ...callKeys]);
 const hadamardKeys: ReadonlySet<string> = new Set(['seed']);
-const dequantizeKeys: ReadonlySet<string> = new Set(['dtype', 'signal']);
+const dequantizeKeys: ReadonlySet<string> = new Set(['dtype', ...callKeys]);
 const layouts: readonly Layout[] = ['bshd', 'bhsd'];
 
 /**
@@ -96,7 +96,7 @@ export function quantize(
   const layout = checkLayout(given?.layout);
   const per = checkPer(given?.per, 'options.per');
   const seed = checkRotation(given?.hadamard, 'options.hadamard');
-  const [values, scales] = abortable(given?.signal, () =>
+  const [values, scales] = enqueued(given, () =>
     call(() => native().quantize(liveHandle(tensor), layout, per, seed), quantizeNames),
   );
   return {
@@ -131,7 +131,7 @@ export function dequantize(quantized: Quantized, options?: DequantizeOptions): T
   const given = checkOptions(options, dequantizeKeys);
   const wanted = given?.dtype;
   const dtype = wanted === undefined ? 'float32' : checkDType(wanted, 'options.dtype', floating);
-  const plain = abortable(given?.signal, () =>
+  const plain = enqueued(given, () =>
     call(() => native().dequantize(...handles, layout, seed, dtypeNumber[dtype]), dequantizeNames),
   );
   return resultTensor(plain, device);

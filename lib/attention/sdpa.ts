@@ -1,3 +1,4 @@
+import { type CallOptions, callKeys } from '../native/call-options.js';
 import { FlashAttentionError, fail } from '../native/errors.js';
 import {
   checkBoolean,
@@ -14,7 +15,7 @@ import { run } from './problem.js';
 import { handleOn } from './qkv.js';
 
 /** Options of {@link scaledDotProductAttention}. */
-export interface ScaledDotProductAttentionOptions {
+export interface ScaledDotProductAttentionOptions extends CallOptions {
   /**
    * bool (true = attend) or floating (added), broadcastable to `[batch, heads, seqlenQ, seqlenK]`.
    */
@@ -38,6 +39,7 @@ const sdpaKeys: ReadonlySet<string> = new Set([
   'isCausal',
   'scale',
   'enableGqa',
+  ...callKeys,
 ]);
 
 const sdpaNames = {
@@ -69,7 +71,8 @@ export function scaledDotProductAttention<D extends DType>(
   options?: ScaledDotProductAttentionOptions,
 ): Tensor<D> {
   const given = checkOptions(options, sdpaKeys) ?? {};
-  const dense: AttentionOptions = { layout: 'bhsd', scale: given.scale };
+  const { scale, signal, priority } = given;
+  const dense: AttentionOptions = { layout: 'bhsd', scale, signal, priority };
   const { attnMask, dropoutP, dropoutSeed, isCausal, enableGqa } = given;
   const p = dropoutP === undefined ? 0 : checkNumber(dropoutP, 'options.dropoutP');
   const drops = p > 0 && p < 1;

@@ -75,7 +75,7 @@ export function varlenProblem(
   if (maxSeqlenK !== undefined) args.maxSeqlenK = checkNumber(maxSeqlenK, 'options.maxSeqlenK');
   applyCommon(args, given, q.device);
   const temporaries: Tensor[] = [];
-  args.cuSeqlensQ = intHandle(queries, q.device, temporaries);
-  args.cuSeqlensK = intHandle(keys, q.device, temporaries);
-  return { args, q, names, temporaries, signal: given.signal };
+  args.cuSeqlensQ = intHandle(queries, q.device, temporaries, given);
+  args.cuSeqlensK = intHandle(keys, q.device, temporaries, given);
+  return { args, q, names, temporaries, options: given };
 }

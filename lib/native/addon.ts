@@ -212,6 +212,8 @@ export interface NativeAddon {
   abort(flag: NativeAbortFlag): void;
   /** Tasks enqueued from now on stop on `flag`; undefined: on none. */
   stopOn(flag: NativeAbortFlag | undefined): void;
+  /** Calls from now on go to the queues of this priority: 0 normal, 1 high. */
+  prioritize(priority: 0 | 1): void;
 }
 
 let addon: NativeAddon | undefined;

@@ -90,7 +90,8 @@ export function deviceOption(name: unknown, argument = 'options.device'): Device
 }
 
 /**
- * Resolves when everything enqueued so far on `device` has run. Never blocks the event loop.
+ * Resolves when everything enqueued so far on `device`, in both of its queues, has run. Never
+ * blocks the event loop.
  *
  * @param device Default: {@link defaultDevice}.
  * @throws {@link FlashAttentionError} `ERR_DEVICE` or `ERR_DEVICE_UNAVAILABLE`, as a rejection.
@@ -104,7 +105,7 @@ export async function synchronize(device?: DeviceName): Promise<void> {
  * Milliseconds of device time that what `work` enqueues on `device` takes: from the moment its
  * first task may begin to the end of its last one, by CUDA events on a GPU and by a clock of the
  * device's own thread on the CPU. `work` must not be asynchronous: what it enqueues after its first
- * `await` is not counted.
+ * `await` is not counted, nor are calls with `priority: 'high'`.
  *
  * @param device Default: {@link defaultDevice}.
  * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_DEVICE` or `ERR_DEVICE_UNAVAILABLE`, and

@@ -1,4 +1,5 @@
 import { native } from '../native/addon.js';
+import { type CallOptions, checkCallOptions, enqueued } from '../native/call-options.js';
 import { call, fail } from '../native/errors.js';
 import { show } from '../native/show.js';
 import { checkTensor } from './check.js';
@@ -17,13 +18,18 @@ import { liveHandle, newTensor, type Tensor } from './tensor.js';
  * @example
  * const keys = concat([cached, fresh], 1); // [batch, seqlen, heads, headDim]
  */
-export function concat<D extends DType>(tensors: readonly Tensor<D>[], axis: number): Tensor<D> {
+export function concat<D extends DType>(
+  tensors: readonly Tensor<D>[],
+  axis: number,
+  options?: CallOptions,
+): Tensor<D> {
   if (!Array.isArray(tensors)) fail('ERR_TYPE', 'tensors', 'an array of Tensors', show(tensors));
   const handles = Array.from(tensors, (tensor, i) => {
     const argument = `tensors[${i}]`;
     return liveHandle(checkTensor(tensor, argument), argument);
   });
-  const made = call(() => native().concat(handles, axis));
+  const given = checkCallOptions(options);
+  const made = enqueued(given, () => call(() => native().concat(handles, axis)));
   const [, ...shape] = made[native().description];
   const [{ dtype, device }] = tensors as readonly Tensor<D>[];
   return newTensor(made, dtype, device, shape);

@@ -1,4 +1,5 @@
 import { native } from '../native/addon.js';
+import { type CallOptions, callKeys, enqueued } from '../native/call-options.js';
 import { type DeviceName, deviceOption } from '../native/device.js';
 import { call, fail } from '../native/errors.js';
 import { checkOptions, checkUint64 } from './check.js';
@@ -8,7 +9,7 @@ import { newTensor, type Tensor } from './tensor.js';
 import { type DTypeOfData, hostData, type TensorData } from './tensor-data.js';
 
 /** Where and of what a new tensor is made. */
-export interface TensorOptions {
+export interface TensorOptions extends CallOptions {
   /** Default float32; for {@link tensor} the one that the data's class says. */
   dtype?: DType;
   /** Default {@link defaultDevice}. */
@@ -21,8 +22,8 @@ export interface RandnOptions extends TensorOptions {
   seed: bigint;
 }
 
-const tensorKeys: ReadonlySet<string> = new Set(['dtype', 'device']);
-const randnKeys: ReadonlySet<string> = new Set(['seed', 'dtype', 'device']);
+const tensorKeys: ReadonlySet<string> = new Set(['dtype', 'device', ...callKeys]);
+const randnKeys: ReadonlySet<string> = new Set(['seed', 'dtype', 'device', ...callKeys]);
 
 /** Options that leave the dtype to the default. */
 type WithoutDType<Options extends TensorOptions> = Options & { dtype?: undefined };
@@ -82,13 +83,15 @@ export function tensor(
     wanted === undefined ? undefined : checkDType(wanted, 'options.dtype'),
   );
   const device = deviceOption(given?.device);
-  const handle = call(() =>
-    native().fromData(
-      device,
-      dtypeNumber[host.dtype],
-      lengths,
-      host.array,
-      dtypeNumber[host.arrayDType],
+  const handle = enqueued(given, () =>
+    call(() =>
+      native().fromData(
+        device,
+        dtypeNumber[host.dtype],
+        lengths,
+        host.array,
+        dtypeNumber[host.arrayDType],
+      ),
     ),
   );
   return newTensor(handle, host.dtype, device, lengths);
@@ -143,8 +146,11 @@ function filled(
   options?: TensorOptions,
 ): Tensor {
   const lengths = checkShape(shape, 'shape');
-  const { dtype, device } = place(checkOptions(options, tensorKeys));
-  const handle = call(() => native()[kind](device, dtypeNumber[dtype], lengths));
+  const given = checkOptions(options, tensorKeys);
+  const { dtype, device } = place(given);
+  const handle = enqueued(given, () =>
+    call(() => native()[kind](device, dtypeNumber[dtype], lengths)),
+  );
   return newTensor(handle, dtype, device, lengths);
 }
 
@@ -175,7 +181,9 @@ export function randn(shape: readonly number[], options: RandnOptions): Tensor {
   if (!floating.includes(dtype)) {
     fail('ERR_DTYPE', 'options.dtype', 'float32, float16 or bfloat16', dtype);
   }
-  const handle = call(() => native().randn(device, dtypeNumber[dtype], lengths, seed));
+  const handle = enqueued(given, () =>
+    call(() => native().randn(device, dtypeNumber[dtype], lengths, seed)),
+  );
   return newTensor(handle, dtype, device, lengths);
 }
 

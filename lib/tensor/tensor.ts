@@ -1,9 +1,14 @@
 import './symbol-dispose.js';
 
 import { type NativeTensor, native } from '../native/addon.js';
+import {
+  type CallOptions,
+  checkCallOptions,
+  enqueued,
+  enqueuedRead,
+} from '../native/call-options.js';
 import { type DeviceName, resolveDevice } from '../native/device.js';
 import { call, fail, wait } from '../native/errors.js';
-import { type Abortable, abortable, abortableRead, signalOf } from '../native/signal.js';
 import { kHandle, show, showShape } from '../native/show.js';
 import {
   type DType,
@@ -119,29 +124,30 @@ export class Tensor<D extends DType = DType> {
    * @throws {@link FlashAttentionError} as a rejection: `ERR_DISPOSED`, or whatever went wrong in
    * the work that should have filled it.
    */
-  async data(options?: Abortable): Promise<TypedArray<D>> {
+  async data(options?: CallOptions): Promise<TypedArray<D>> {
     const handle = liveHandle(this);
     const read = () => native().read(handle, dtypeNumber[this.dtype]);
-    const buffer = await wait(() => abortableRead(signalOf(options), read));
+    const buffer = await wait(() => enqueuedRead(checkCallOptions(options), read));
     return typedArrayOver(this.dtype, buffer);
   }
 
   /**
    * Like {@link Tensor.data}, for a tensor that is not needed any more: it is disposed at once,
    * unless there is no memory for a copy. Where its elements are all there is in CPU memory that no
-   * other tensor views, that memory becomes the array's and nothing is copied: the fastest way to a
-   * result. Such an array cannot be transferred to a worker, only cloned.
+   * other tensor views, and that calls of one {@link Priority} have used, that memory becomes the
+   * array's and nothing is copied: the fastest way to a result. Such an array cannot be transferred
+   * to a worker, only cloned.
    *
    * @throws {@link FlashAttentionError} as {@link Tensor.data}.
    */
-  async take(options?: Abortable): Promise<TypedArray<D>> {
+  async take(options?: CallOptions): Promise<TypedArray<D>> {
     const handle = liveHandle(this);
     const take = () => {
       const promise = native().take(handle);
       this[kHandle] = null;
       return promise;
     };
-    const buffer = await wait(() => abortableRead(signalOf(options), take));
+    const buffer = await wait(() => enqueuedRead(checkCallOptions(options), take));
     return typedArrayOver(this.dtype, buffer);
   }
 
@@ -151,10 +157,10 @@ export class Tensor<D extends DType = DType> {
    *
    * @throws {@link FlashAttentionError} as {@link Tensor.data}.
    */
-  async toFloat32(options?: Abortable): Promise<Float32Array> {
+  async toFloat32(options?: CallOptions): Promise<Float32Array> {
     const handle = liveHandle(this);
     const read = () => native().read(handle, dtypeNumber.float32);
-    return new Float32Array(await wait(() => abortableRead(signalOf(options), read)));
+    return new Float32Array(await wait(() => enqueuedRead(checkCallOptions(options), read)));
   }
 
   /**
@@ -165,12 +171,12 @@ export class Tensor<D extends DType = DType> {
    * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_DTYPE`, `ERR_DEVICE`,
    * `ERR_DEVICE_UNAVAILABLE`, `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`.
    */
-  to<T extends DType>(dtype: T): Tensor<T>;
+  to<T extends DType>(dtype: T, options?: CallOptions): Tensor<T>;
   /** A contiguous copy on another device. */
-  to(device: DeviceName, options?: Abortable): Tensor<D>;
+  to(device: DeviceName, options?: CallOptions): Tensor<D>;
   /** A contiguous copy in another dtype or on another device. */
-  to(deviceOrDType: DeviceName | DType, options?: Abortable): Tensor;
-  to(deviceOrDType: DeviceName | DType, options?: Abortable): Tensor {
+  to(deviceOrDType: DeviceName | DType, options?: CallOptions): Tensor;
+  to(deviceOrDType: DeviceName | DType, options?: CallOptions): Tensor {
     const handle = liveHandle(this);
     if (typeof deviceOrDType !== 'string') {
       fail('ERR_TYPE', 'deviceOrDType', 'a device name or a dtype', show(deviceOrDType));
@@ -186,7 +192,7 @@ export class Tensor<D extends DType = DType> {
     }
     const dtype = toDType ? deviceOrDType : this.dtype;
     const device = toDType ? this.device : resolveDevice(deviceOrDType, 'deviceOrDType');
-    const copy = abortable(signalOf(options), () =>
+    const copy = enqueued(checkCallOptions(options), () =>
       call(() => native().convert(handle, device, dtypeNumber[dtype])),
     );
     return newTensor(copy, dtype, device, this.shape);
@@ -197,10 +203,11 @@ export class Tensor<D extends DType = DType> {
    *
    * @throws {@link FlashAttentionError} `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`.
    */
-  contiguous(): Tensor<D> {
+  contiguous(options?: CallOptions): Tensor<D> {
+    checkCallOptions(options);
     return isContiguous(this.shape, this.strides)
       ? view(this, this.shape, contiguousStrides(this.shape), 0)
-      : this.to(this.dtype);
+      : this.to(this.dtype, options);
   }
 
   /**

@@ -1,4 +1,4 @@
-// The stream, over the CPU: order, lifetimes, failures, aborting, shutdown with work in flight.
+// The stream, over the CPU: order, lifetimes, failures, two queues, shutdown with work in flight.
 // Meant for ThreadSanitizer.
 #include "core/stream.h"
 
@@ -16,7 +16,9 @@ namespace {
 
 using namespace fa;
 
-std::unique_ptr<Backend> cpu() { return std::make_unique<fa::cpu::CpuBackend>(); }
+std::unique_ptr<Backend> cpu(Priority priority = Priority::kNormal) {
+  return std::make_unique<fa::cpu::CpuBackend>(priority);
+}
 
 /** Float32 memory of a stream with a row-major view. */
 TensorRef new_tensor(Stream& stream, std::initializer_list<int64_t> shape,
@@ -225,6 +227,61 @@ void shutdown_interrupts_what_runs() {
   CHECK(untouched > slow.out.view.size() / 2);
 }
 
+void high_calls_overtake() {
+  Stream normal(cpu());
+  Stream high(cpu(Priority::kHigh), Priority::kHigh);
+  Attention slow(normal, 8192, 32);  // a second on two cores, a minute and more with a sanitizer
+  slow.enqueue(normal);
+  normal.wait(normal.last_enqueued() - 1);
+  Attention quick(high, 64, 4);
+  quick.enqueue(high);
+  high.wait(high.last_enqueued());
+  CHECK(!quick.out.storage->failure());
+  CHECK(!normal.completed(normal.last_enqueued()));
+  normal.close();
+}
+
+void queues_wait_for_what_they_read() {
+  Stream normal(cpu());
+  Stream high(cpu(Priority::kHigh), Priority::kHigh);
+  Gate gate(normal);
+  TensorRef from = new_tensor(normal, {1000}), there = new_tensor(high, {1000}),
+            back = new_tensor(normal, {1000});
+  fill_normal(normal, from, 7);
+  convert(high, from, there);
+  convert(normal, there, back);
+  const std::weak_ptr<Storage> first = from.storage;
+  CHECK(from.storage->read_elsewhere);
+  from.storage.reset();
+  CHECK(!high.completed(there.storage->written_by));
+  gate.open();
+  normal.wait(normal.last_enqueued());
+  CHECK(first.expired());
+  CHECK(floats(back)[999] == floats(there)[999] && floats(back)[0] != 0);
+}
+
+void queues_close_in_any_order() {
+  for (const bool high_first : {false, true}) {
+    Stream normal(cpu());
+    Stream high(cpu(Priority::kHigh), Priority::kHigh);
+    Gate gate(normal);
+    TensorRef tensor = new_tensor(normal, {1000});
+    fill_normal(normal, tensor, 7);
+    for (int step = 0; step < 20; ++step) {
+      Stream& stream = step % 2 == 0 ? high : normal;
+      const TensorRef next = new_tensor(stream, {1000});
+      convert(stream, tensor, next);
+      tensor = next;
+    }
+    normal.close();
+    high.close();
+    gate.open();
+    (high_first ? high : normal).shutdown();
+    (high_first ? normal : high).shutdown();
+    CHECK(tensor.storage->failure()->code() == ErrorCode::kCancelled);
+  }
+}
+
 void streams_share_the_pool() {
   std::vector<std::thread> environments;
   std::vector<float> results(8);
@@ -267,6 +324,9 @@ int main() {
   failures_spread_along_reads_only();
   shutdown_drops_what_waits();
   shutdown_interrupts_what_runs();
+  high_calls_overtake();
+  queues_wait_for_what_they_read();
+  queues_close_in_any_order();
   streams_share_the_pool();
   idle_stream_rests();
   std::puts("stream: ok");

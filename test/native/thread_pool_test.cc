@@ -1,8 +1,9 @@
-// The thread pool: every item once, several callers, exceptions, cancelling. Meant for
-// ThreadSanitizer.
+// The thread pool: every item once, several callers, preferred loops, exceptions, cancelling. Meant
+// for ThreadSanitizer.
 #include "cpu/thread_pool.h"
 
 #include <chrono>
+#include <future>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -18,9 +19,7 @@ namespace {
 using fa::Cancel;
 using fa::ErrorCode;
 using fa::cpu::num_threads;
-using fa::cpu::ThreadPool;
-
-ThreadPool& pool() { return ThreadPool::shared(); }
+using fa::cpu::parallel_for;
 
 void nap(int microseconds) { std::this_thread::sleep_for(std::chrono::microseconds(microseconds)); }
 
@@ -29,11 +28,10 @@ void settings_are_checked() {
        {"0", "1025", "-1", "4x", "x", " 4", "+4", "1.5", "99999999999999999999"}) {
     setenv("FLASH_ATTENTION_NUM_THREADS", wrong, 1);
     CHECK(throws(ErrorCode::kOption, [] { num_threads(); }));
-    CHECK(throws(ErrorCode::kOption, [] { pool().size(); }));
+    CHECK(throws(ErrorCode::kOption, [] { parallel_for(2, [](int64_t) {}); }));
   }
   setenv("FLASH_ATTENTION_NUM_THREADS", "4", 1);
   CHECK(num_threads() == 4);
-  CHECK(pool().size() == 4);
   setenv("FLASH_ATTENTION_NUM_THREADS", "2", 1);
   CHECK(num_threads() == 4);  // settled at first use
   CHECK(fa::usable_cores() >= 1);
@@ -44,7 +42,7 @@ void settings_are_checked() {
 void every_item_runs_once() {
   for (int64_t count : {-1, 0, 1, 2, 3, 4, 5, 100, 10000}) {
     std::vector<int> runs(count > 0 ? static_cast<size_t>(count) : 0);  // not atomic: TSan watches
-    pool().parallel_for(count, [&](int64_t item) { ++runs[static_cast<size_t>(item)]; });
+    parallel_for(count, [&](int64_t item) { ++runs[static_cast<size_t>(item)]; });
     for (int n : runs) CHECK(n == 1);
   }
 }
@@ -53,7 +51,7 @@ void items_are_handed_out_in_order() {
   // When an item starts, all before it have been taken; only those that the three other threads
   // have just taken may not have started.
   std::atomic<int64_t> started{0};
-  pool().parallel_for(2000, [&](int64_t item) {
+  parallel_for(2000, [&](int64_t item) {
     CHECK(item <= started.fetch_add(1) + 3);
     nap(static_cast<int>(item % 7));
   });
@@ -62,7 +60,7 @@ void items_are_handed_out_in_order() {
 
 void helpers_take_part() {
   std::atomic<int> inside{0}, most{0};
-  pool().parallel_for(40, [&](int64_t) {
+  parallel_for(40, [&](int64_t) {
     const int now = ++inside;
     int seen = most.load();
     while (seen < now && !most.compare_exchange_weak(seen, now)) {
@@ -80,7 +78,7 @@ void many_callers_share_it() {
       for (int round = 0; round < 200; ++round) {
         const int64_t count = 1 + (round * 7 + caller * 13) % 50;
         std::vector<int64_t> squares(static_cast<size_t>(count));
-        pool().parallel_for(count, [&](int64_t i) { squares[static_cast<size_t>(i)] = i * i; });
+        parallel_for(count, [&](int64_t i) { squares[static_cast<size_t>(i)] = i * i; });
         const int64_t sum = std::accumulate(squares.begin(), squares.end(), int64_t{0});
         CHECK(sum == (count - 1) * count * (2 * count - 1) / 6);
         if (round % 16 == caller) nap(200);  // so that helpers fall asleep now and then
@@ -92,10 +90,74 @@ void many_callers_share_it() {
 
 void loops_nest() {
   std::atomic<int> runs{0};
-  pool().parallel_for(8, [&](int64_t) {
-    pool().parallel_for(8, [&](int64_t) { pool().parallel_for(4, [&](int64_t) { ++runs; }); });
+  parallel_for(8, [&](int64_t) {
+    parallel_for(8, [&](int64_t) { parallel_for(4, [&](int64_t) { ++runs; }); });
   });
   CHECK(runs == 8 * 8 * 4);
+}
+
+/** Calls parallel_for on a thread of its own, whose loops are preferred. */
+template <typename Body>
+void preferred(int64_t count, Body body) {
+  std::thread([&] {
+    fa::cpu::prefer_loops_of_this_thread();
+    parallel_for(count, body);
+  }).join();
+}
+
+void preferred_loops_overtake() {
+  std::atomic<int> others{0};
+  std::atomic<bool> done{false};
+  std::thread other([&] {
+    parallel_for(20000, [&](int64_t) {
+      ++others;
+      nap(50);
+    });
+    done = true;
+  });
+  while (others < 20) nap(10);
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> runs{0};
+    int begun = 0, ended = 0;
+    preferred(100, [&](int64_t item) {
+      if (item == 50) begun = others;
+      if (item == 90) ended = others;  // no item of the other loop begins meanwhile
+      ++runs;
+      nap(20);
+    });
+    CHECK(runs == 100);
+    CHECK(ended - begun <= 4);  // but for those that threads were at
+    nap(500);
+  }
+  CHECK(!done);
+  other.join();
+  CHECK(others == 20000);
+}
+
+void preferred_loops_nest() {
+  std::atomic<int> runs{0};
+  std::thread other([&] { parallel_for(200, [&](int64_t) { nap(100); }); });
+  preferred(8, [&](int64_t) { parallel_for(8, [&](int64_t) { ++runs; }); });
+  CHECK(runs == 64);
+  other.join();
+}
+
+void preferred_loops_wait_for_no_other() {
+  // The other loop's only item left waits for the preferred loop.
+  std::promise<void> begun, ended;
+  std::thread other([&] {
+    parallel_for(2, [&](int64_t item) {
+      if (item == 0) return;
+      begun.set_value();
+      ended.get_future().wait();
+    });
+  });
+  begun.get_future().wait();
+  int64_t sum[100] = {};
+  preferred(100, [&](int64_t item) { sum[item] = item; });
+  CHECK(std::accumulate(sum, sum + 100, int64_t{0}) == 4950);
+  ended.set_value();
+  other.join();
 }
 
 void exceptions_reach_the_caller() {
@@ -103,7 +165,7 @@ void exceptions_reach_the_caller() {
     std::atomic<int> runs{0};
     std::string message;
     try {
-      pool().parallel_for(1000, [&](int64_t item) {
+      parallel_for(1000, [&](int64_t item) {
         if (item == thrower) throw std::runtime_error("item " + std::to_string(item));
         ++runs;
         nap(1);
@@ -117,7 +179,7 @@ void exceptions_reach_the_caller() {
   int caught = 0;
   for (int round = 0; round < 50; ++round) {
     try {
-      pool().parallel_for(8, [](int64_t item) { throw item; });
+      parallel_for(8, [](int64_t item) { throw item; });
     } catch (int64_t item) {
       CHECK(item >= 0 && item < 8);
       ++caught;
@@ -132,7 +194,7 @@ void cancelling_stops_it() {
   std::atomic<int> runs{0};
   for (int64_t count : {1, 2, 100}) {
     CHECK(throws(ErrorCode::kCancelled, [&] {
-      pool().parallel_for(
+      parallel_for(
           count, [&](int64_t) { ++runs; }, Cancel(&cancel));
     }));
   }
@@ -144,7 +206,7 @@ void cancelling_stops_it() {
     cancel = true;
   });
   CHECK(throws(ErrorCode::kCancelled, [&] {
-    pool().parallel_for(
+    parallel_for(
         1000000,
         [&](int64_t) {
           ++runs;
@@ -156,7 +218,7 @@ void cancelling_stops_it() {
   CHECK(runs >= 20 && runs < 1000000);
 
   cancel = false;
-  pool().parallel_for(
+  parallel_for(
       100, [&](int64_t item) { cancel = item == 99; }, Cancel(&cancel));  // none was left
 }
 
@@ -169,6 +231,9 @@ int main() {
   helpers_take_part();
   many_callers_share_it();
   loops_nest();
+  preferred_loops_overtake();
+  preferred_loops_nest();
+  preferred_loops_wait_for_no_other();
   exceptions_reach_the_caller();
   cancelling_stops_it();
   std::puts("thread pool: ok");

@@ -49,10 +49,10 @@ std::vector<DeviceInfo> devices() {
   return result;
 }
 
-std::unique_ptr<Backend> open_backend(const std::string& name) {
+std::unique_ptr<Backend> open_backend(const std::string& name, Priority priority) {
   const Devices& all = all_devices();
   for (const auto& device : all.list) {
-    if (device->name() == name) return std::make_unique<CudaBackend>(*device);
+    if (device->name() == name) return std::make_unique<CudaBackend>(*device, priority);
   }
   std::string reason = all.reason;
   if (reason.empty()) {

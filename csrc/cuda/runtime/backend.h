@@ -7,6 +7,7 @@
 
 #include "core/backend.h"
 #include "core/device.h"
+#include "core/priority.h"
 
 namespace fa::cuda {
 
@@ -20,6 +21,6 @@ std::vector<DeviceInfo> devices();
  * Opens the device with that name. Throws Error{kDeviceUnavailable}, which says why there is none,
  * or Error{kCuda}.
  */
-std::unique_ptr<Backend> open_backend(const std::string& device);
+std::unique_ptr<Backend> open_backend(const std::string& device, Priority priority);
 
 }  // namespace fa::cuda

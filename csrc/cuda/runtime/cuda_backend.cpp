@@ -14,9 +14,9 @@
 
 namespace fa::cuda {
 
-CudaBackend::CudaBackend(Device& device)
+CudaBackend::CudaBackend(Device& device, Priority priority)
     : device_(device),
-      lane_((device.open(), std::make_shared<Lane>(device))),
+      lane_((device.open(), std::make_shared<Lane>(device, priority))),
       queue_(lane_->queue()) {
   waiter_ = start_thread("fa-cuda-wait", [this] { await_completions(); });
 }

@@ -19,7 +19,7 @@ namespace fa::cuda {
 class CudaBackend final : public Backend {
  public:
   /** Throws Error{kDeviceUnavailable} or Error{kCuda}. */
-  explicit CudaBackend(Device& device);
+  CudaBackend(Device& device, Priority priority);
   ~CudaBackend() override { shutdown(); }
 
   const std::string& device() const override { return device_.name(); }

@@ -4,9 +4,13 @@
 
 namespace fa::cuda {
 
-Lane::Lane(Device& device) : device_(device), queue_{device.properties(), nullptr} {
+Lane::Lane(Device& device, Priority priority)
+    : device_(device), queue_{device.properties(), nullptr} {
   device.make_current();
-  FA_CUDA(cudaStreamCreateWithFlags, &queue_.stream, cudaStreamNonBlocking);
+  int least = 0, greatest = 0;
+  FA_CUDA(cudaDeviceGetStreamPriorityRange, &least, &greatest);
+  FA_CUDA(cudaStreamCreateWithPriority, &queue_.stream, cudaStreamNonBlocking,
+          priority == Priority::kHigh ? greatest : least);
 }
 
 Lane::~Lane() {

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "core/priority.h"
 #include "core/storage.h"
 #include "cuda/base/memory.h"
 #include "cuda/runtime/device.h"
@@ -13,7 +14,7 @@ namespace fa::cuda {
 class Lane {
  public:
   /** Throws Error{kCuda}. */
-  explicit Lane(Device& device);
+  Lane(Device& device, Priority priority);
   ~Lane();
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;

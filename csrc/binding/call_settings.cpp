@@ -1,4 +1,4 @@
-#include "binding/abort.h"
+#include "binding/call_settings.h"
 
 #include <memory>
 
@@ -48,6 +48,12 @@ Napi::Value abort(const Napi::CallbackInfo& call) {
 Napi::Value stop_on(const Napi::CallbackInfo& call) {
   const AbortFlag flag = call[0].IsUndefined() ? nullptr : flag_of(call[0]);
   Environment::of(call.Env()).stop_on(flag);
+  return call.Env().Undefined();
+}
+
+Napi::Value prioritize(const Napi::CallbackInfo& call) {
+  const int64_t priority = to_integer(call[0], "priority", 0, 1);
+  Environment::of(call.Env()).prioritize(static_cast<Priority>(priority));
   return call.Env().Undefined();
 }
 

@@ -1,0 +1,114 @@
+// What holds for one call: what aborts it, and which queue it goes to.
+
+import { type NativeAbortFlag, native } from './addon.js';
+import { FlashAttentionError, fail } from './errors.js';
+import { show } from './show.js';
+
+/**
+ * The queue of a device that a call goes to. Each thread has two of them per device, whose calls
+ * run in order; a call waits for one of the other queue only where it reads what that one makes.
+ */
+export type Priority = 'normal' | 'high';
+
+/** What every function that enqueues work, and every read, takes. */
+export interface CallOptions {
+  /**
+   * Aborts the call: work that has not begun is dropped, work that runs stops at its next work item
+   * (a GPU finishes what it was given), and what it should have filled rejects with `ERR_ABORTED`.
+   * A call with a signal that is aborted already fails at once.
+   */
+  signal?: AbortSignal;
+  /**
+   * `'high'` puts the call into the device's second queue, which does not wait for the first: a
+   * short call overtakes a long one, whose work items make way on the CPU. Tensors may pass from
+   * one queue to the other; a call waits for what it reads. Default `'normal'`; a read is in the
+   * queue of the call that made the tensor, unless `'high'` is asked for.
+   */
+  priority?: Priority;
+}
+
+export const callKeys = ['signal', 'priority'] as const;
+
+/** Options that hold nothing else. */
+export function checkCallOptions(options: CallOptions | undefined): CallOptions | undefined {
+  if (options === undefined) return undefined;
+  if (typeof options !== 'object' || options === null) {
+    fail('ERR_TYPE', 'options', 'an object', show(options));
+  }
+  for (const key in options) {
+    if (!(callKeys as readonly string[]).includes(key)) {
+      fail('ERR_OPTION', 'options', '{ signal, priority }', `the key '${key}'`);
+    }
+  }
+  return options;
+}
+
+/** One flag per signal, and one listener, however many calls it is given to. */
+const flags = new WeakMap<AbortSignal, NativeAbortFlag>();
+
+/** Runs `enqueue`, whose tasks go where `options` say and stop when their signal is aborted. */
+export function enqueued<T>(options: CallOptions | undefined, enqueue: () => T): T {
+  const signal = options?.signal;
+  const high = options !== undefined && isHigh(options.priority);
+  if (signal === undefined && !high) return enqueue();
+  if (signal !== undefined) {
+    checkSignal(signal);
+    if (signal.aborted) throw aborted(signal);
+  }
+  const addon = native();
+  if (signal !== undefined) addon.stopOn(flagOf(signal));
+  if (high) addon.prioritize(1);
+  try {
+    return enqueue();
+  } finally {
+    if (signal !== undefined) addon.stopOn(undefined);
+    if (high) addon.prioritize(0);
+  }
+}
+
+/** The same for a read, which rejects as soon as its signal is aborted. */
+export function enqueuedRead<T>(
+  options: CallOptions | undefined,
+  read: () => Promise<T>,
+): Promise<T> {
+  const signal = options?.signal;
+  if (signal === undefined) return enqueued(options, read);
+  return new Promise<T>((resolve, reject) => {
+    const pending = enqueued(options, read);
+    const stop = () => reject(aborted(signal));
+    signal.addEventListener('abort', stop, { once: true });
+    pending.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
+}
+
+function flagOf(signal: AbortSignal): NativeAbortFlag {
+  let flag = flags.get(signal);
+  if (flag === undefined) {
+    const made = native().newAbortFlag();
+    signal.addEventListener('abort', () => native().abort(made), { once: true });
+    flags.set(signal, made);
+    flag = made;
+  }
+  return flag;
+}
+
+function isHigh(priority: unknown): boolean {
+  if (priority === undefined || priority === 'normal') return false;
+  if (priority === 'high') return true;
+  const code = typeof priority === 'string' ? 'ERR_OPTION' : 'ERR_TYPE';
+  return fail(code, 'options.priority', "'normal' or 'high'", show(priority));
+}
+
+function checkSignal(signal: unknown): void {
+  const is = typeof signal === 'object' && signal !== null && 'aborted' in signal;
+  if (!is || !('addEventListener' in signal)) {
+    fail('ERR_TYPE', 'options.signal', 'an AbortSignal', show(signal));
+  }
+}
+
+function aborted(signal: AbortSignal): FlashAttentionError {
+  return new FlashAttentionError('ERR_ABORTED', 'The call was aborted.', {
+    argument: 'options.signal',
+    cause: signal.reason,
+  });
+}
