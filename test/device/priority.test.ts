@@ -29,7 +29,7 @@ const small = (seed = 1n) => randn([1, 8, 2, 16], { seed });
 
 /** Keeps a queue busy for a while, unless it is aborted. */
 function busy(signal: AbortSignal, priority?: 'high'): Tensor {
-  const x = zeros([1, 16384, 8, 64], { priority });
+  const x = zeros([1, sized(16384, 64), 8, 64], { priority });
   return flashAttention(x, x, x, { signal, priority });
 }
 
