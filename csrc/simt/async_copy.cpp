@@ -37,8 +37,12 @@ void async_copy(uint32_t destination, const void* source, int bytes, bool predic
   if (execution.config.check_races) memory.checker().depart(*current, offset, bytes, at);
   std::memset(memory.data() + offset, 0xff, static_cast<size_t>(bytes));
   AsyncCopies& copies = current->copies;
-  copies.under_way.push_back(
-      {offset, predicate ? source : nullptr, bytes, copies.group, at, false});
+  copies.under_way.push_back({.offset = offset,
+                              .source = predicate ? source : nullptr,
+                              .bytes = bytes,
+                              .group = copies.group,
+                              .at = at,
+                              .landed = false});
   if (acts_at_once()) land(memory, copies.under_way.back());
 }
 

@@ -74,14 +74,28 @@ void RaceChecker::reset(size_t bytes, int warps) {
 
 RaceChecker::Access RaceChecker::access(const Thread& thread, uint32_t offset, uint32_t bytes,
                                         Kind kind, const char* verb, const Location& at) {
-  return {*thread.warp, thread.lane, thread.seen, offset, offset + bytes, kind, verb, at};
+  return {.warp = *thread.warp,
+          .lane = thread.lane,
+          .seen = thread.seen,
+          .begin = offset,
+          .end = offset + bytes,
+          .kind = kind,
+          .verb = verb,
+          .at = at};
 }
 
 RaceChecker::Access RaceChecker::collective(const Warp& warp, uint32_t offset, uint32_t bytes,
                                             Kind kind, const char* verb, const Location& at) {
   uint32_t seen = UINT32_MAX;
   for (const Thread* thread : warp.threads) seen = std::min(seen, thread->seen);
-  return {warp, kWholeWarp, seen, offset, offset + bytes, kind, verb, at};
+  return {.warp = warp,
+          .lane = kWholeWarp,
+          .seen = seen,
+          .begin = offset,
+          .end = offset + bytes,
+          .kind = kind,
+          .verb = verb,
+          .at = at};
 }
 
 // ── By threads ───────────────────────────────────────────────────────────────────────────────────

@@ -44,7 +44,13 @@ FA_ALWAYS_INLINE void load_padded(const char* source, const Rows& of, int dim, f
 TileRows load_tile_rows(const ForwardArgs& a, const Rows& rows, int64_t page_stride, int dim,
                         int64_t key, int keys, float* packed) {
   const int stride = scratch_stride(dim);
-  const RowReader reader{a, rows, page_stride, dim, key, keys, nullptr};
+  const RowReader reader{.a = a,
+                         .rows = rows,
+                         .page_stride = page_stride,
+                         .dim = dim,
+                         .key = key,
+                         .keys = keys,
+                         .scratch = nullptr};
   for (int j = 0; j < keys; ++j) load_padded(reader.find(j), rows, dim, packed + j * stride);
   return {packed, stride, keys, false, false};
 }

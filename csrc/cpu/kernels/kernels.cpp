@@ -95,19 +95,19 @@ void convert_row(const char* source, int source_dtype, int64_t source_stride, in
 
 extern const KernelTable FA_CONCAT(FA_TABLE_, FA_ISA);
 const KernelTable FA_CONCAT(FA_TABLE_, FA_ISA) = {
-    FA_ISA_PREFIX FA_STRING(FA_ISA),
-    FA_ISA::kLanes,
-    FA_ISA::kPanelRows,
-    FA_ISA::forward_scratch,
-    FA_ISA::forward,
-    FA_ISA::kDecodeRows,
-    FA_ISA::decode_scratch,
-    FA_ISA::decode,
-    FA_ISA::backward_scratch,
-    FA_ISA::backward,
-    FA_ISA::classify_tile,
-    FA_ISA::merge_row,
-    FA_ISA::convert_row,
+    .name = FA_ISA_PREFIX FA_STRING(FA_ISA),
+    .lanes = FA_ISA::kLanes,
+    .panel_rows = FA_ISA::kPanelRows,
+    .forward_scratch = FA_ISA::forward_scratch,
+    .forward = FA_ISA::forward,
+    .decode_rows = FA_ISA::kDecodeRows,
+    .decode_scratch = FA_ISA::decode_scratch,
+    .decode = FA_ISA::decode,
+    .backward_scratch = FA_ISA::backward_scratch,
+    .backward = FA_ISA::backward,
+    .classify = FA_ISA::classify_tile,
+    .merge_row = FA_ISA::merge_row,
+    .convert_row = FA_ISA::convert_row,
 };
 
 }  // namespace fa::cpu

@@ -60,8 +60,20 @@ class KeyTile {
         keys(count),
         a_(a),
         of_(of),
-        k_rows_{a, a.k, a.k_page_stride, a.head_dim, first, count, rows},
-        v_rows_{a, a.v, a.v_page_stride, a.head_dim_v, first, count, rows},
+        k_rows_{.a = a,
+                .rows = a.k,
+                .page_stride = a.k_page_stride,
+                .dim = a.head_dim,
+                .key = first,
+                .keys = count,
+                .scratch = rows},
+        v_rows_{.a = a,
+                .rows = a.v,
+                .page_stride = a.v_page_stride,
+                .dim = a.head_dim_v,
+                .key = first,
+                .keys = count,
+                .scratch = rows},
         packed_v_(packed_v) {
     if (in_place) {
       const auto operand = [&](const Rows& source, int64_t lane, int64_t step) {

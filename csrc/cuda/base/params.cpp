@@ -20,9 +20,12 @@ Indices indices(const View& view) {
 
 MaskParams mask_params(const View& mask) {
   if (!mask.present()) return {};
-  return {mask.data,       static_cast<int>(mask.dtype),
-          mask.strides[0], mask.strides[1],
-          mask.strides[2], mask.strides[3]};
+  return {.data = mask.data,
+          .dtype = static_cast<int>(mask.dtype),
+          .batch = mask.strides[0],
+          .head = mask.strides[1],
+          .row = mask.strides[2],
+          .key = mask.strides[3]};
 }
 
 BlockMaskParams block_mask_params(const BlockMaskView& mask) {
@@ -48,12 +51,13 @@ BlockMaskParams block_mask_params(const BlockMaskView& mask) {
 
 DropoutParams dropout_params(const Dropout& dropout) {
   if (dropout.p <= 0) return {};
-  return {true,
-          dropout_threshold(dropout.p),
-          static_cast<float>(1 / (1 - dropout.p)),
-          static_cast<uint32_t>(dropout.seed),
-          static_cast<uint32_t>(dropout.seed >> 32) ^ static_cast<uint32_t>(dropout.offset >> 32),
-          static_cast<uint32_t>(dropout.offset)};
+  return {.enabled = true,
+          .threshold = dropout_threshold(dropout.p),
+          .keep_scale = static_cast<float>(1 / (1 - dropout.p)),
+          .key0 = static_cast<uint32_t>(dropout.seed),
+          .key1 = static_cast<uint32_t>(dropout.seed >> 32) ^
+                  static_cast<uint32_t>(dropout.offset >> 32),
+          .offset_lo = static_cast<uint32_t>(dropout.offset)};
 }
 
 }  // namespace

@@ -26,7 +26,13 @@ PTX_FN int index_at(const Indices& indices, int i) {
 
 /** Whatever the index tensors hold, the rows lie within the tensors. */
 PTX_FN SequenceRows locate_sequence(const AttentionParams& p, int batch) {
-  SequenceRows s{batch, 0, p.seqlen_q, batch, 0, p.seqlen_k, 0};
+  SequenceRows s{.q_batch = batch,
+                 .q_begin = 0,
+                 .seqlen_q = p.seqlen_q,
+                 .k_batch = batch,
+                 .k_begin = 0,
+                 .seqlen_k = p.seqlen_k,
+                 .first_position = 0};
   if (p.cu_seqlens_q.data != nullptr) {
     s.q_batch = 0;
     s.q_begin = clamp(index_at(p.cu_seqlens_q, batch), 0, p.total_q);
