@@ -189,7 +189,7 @@ test('synchronize waits for both queues', async () => {
   expect(await out.take()).toHaveLength(out.size);
 });
 
-test('aborting, failures and time keep to the calls they are about', async () => {
+testOnCpu('aborting, failures and time keep to the calls they are about', async () => {
   const x = small();
   const controller = new AbortController();
   const held = busy(controller.signal, 'high');
