@@ -1,8 +1,10 @@
 import { availableParallelism } from 'node:os';
+import { constants } from './scripts/package-constants.mjs';
 
 /** @type {import('jest').Config} */
 export default {
   testEnvironment: 'node',
+  globals: constants,
   // Each computes on all cores: more of them would only take memory.
   maxWorkers: Math.min(availableParallelism(), 4),
   // The float64 reference takes its time, more so on a busy machine.

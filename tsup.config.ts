@@ -1,20 +1,23 @@
-import { readFileSync } from 'node:fs';
 import { defineConfig } from 'tsup';
+// @ts-expect-error: plain JavaScript
+import { define } from './scripts/package-constants.mjs';
 
-const { engines } = JSON.parse(readFileSync('package.json', 'utf8')) as {
-  engines: { node: string };
-};
-const nodeFloor = engines.node.replace('>=', '');
+// The loader stays in its place, beside prebuilds/.
+const external = ['#binding'];
 
-// Flat output, so that '../binding.cjs' is right from lib/ (jest) and from dist/ alike.
 const library = { index: 'lib/index.ts', reference: 'lib/reference/index.ts' };
 
 export default defineConfig([
   {
     entry: library,
+    external,
+    define,
     format: ['esm', 'cjs'],
     target: 'node20',
-    shims: true, // import.meta.url in the CommonJS output
+    esbuildOptions(options, { format }) {
+      // There is none in CommonJS, which has __dirname.
+      if (format === 'cjs') options.define = { ...define, 'import.meta.url': 'undefined' };
+    },
     splitting: true, // one copy of each class, whichever entry point it came through
     // Members marked @internal are left out. tsup passes the deprecated baseUrl to the compiler.
     dts: { compilerOptions: { stripInternal: true, ignoreDeprecations: '6.0' } },
@@ -24,10 +27,12 @@ export default defineConfig([
     format: ['esm'],
     target: 'node12.20', // it must run, to refuse, where the rest cannot
     external: ['./cli-main.js'],
-    define: { NODE_FLOOR: JSON.stringify(nodeFloor) },
+    define,
   },
   {
     entry: { 'cli-main': 'lib/cli/cli-main.ts' },
+    external,
+    define,
     format: ['esm'],
     target: 'node20',
     // Development dependencies are bundled here, and the CommonJS ones among them call require().

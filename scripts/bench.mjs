@@ -3,6 +3,7 @@
 import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ensureBuilt, globFiles, npm, root, run } from './ensure-built.mjs';
+import { define } from './package-constants.mjs';
 
 const peers = ['onnxruntime-node@1.30.0'];
 const output = path.join(root, 'build-bench');
@@ -31,7 +32,7 @@ function buildAddon() {
   ]);
 }
 
-/** Bundles bench/ together with lib/: flat, so that '../binding.cjs' is right from here as well. */
+/** Bundles bench/ together with lib/. */
 async function buildTypeScript() {
   const { build } = await import('tsup');
   const suites = globFiles('bench/suites', /\.ts$/).map((file) => [
@@ -55,7 +56,8 @@ async function buildTypeScript() {
     splitting: true,
     silent: true,
     // Beside the bundle, not part of it.
-    external: [/\.node$/, 'commander', 'cli-progress'],
+    external: [/\.node$/, '#binding', 'commander', 'cli-progress'],
+    define,
   });
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 'use strict';
-// The one place that starts the native build: npm scripts, binding.gyp, prebuildify and
-// `flash-attention build` all end here. Also part of the published package, so it uses nothing but
+// The one place that starts the native build: npm scripts, prebuildify and `flash-attention build`
+// all end here. Also part of the published package, so it uses nothing but
 // Node and says what to install when something is missing.
 //
 //   node scripts/cmake-build.cjs [Release|Debug] [--out <folder>] [-D<option>=<value> ...]

@@ -57,7 +57,7 @@ export function ensureInstalled() {
     ([name, { version, optional }]) =>
       name !== '' && !optional && installed[name]?.version !== version,
   );
-  // No package here needs its install script, and our own would compile what ensureBuilt() builds.
+  // No package here needs its install script.
   if (missing) npm('ci', '--ignore-scripts');
 }
 

@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { jest } from '@jest/globals';
 import type { Info } from '../lib/cli/info.js';
-import { packageJson } from '../lib/native/package.js';
+import { version } from '../lib/native/package.js';
 import { installWithoutBinary, root, runCli, scratchFolder } from './support/cli.js';
 
 // Every test starts processes, on machines that may be busy.
@@ -23,7 +23,7 @@ describe('info', () => {
     const info = JSON.parse(stdout) as Info;
     expect(info).toMatchObject({
       package: 'flash-attention',
-      version: packageJson.version,
+      version,
       node: process.versions.node,
       platform: `${process.platform}-${process.arch}`,
       defaultDevice: 'cpu',
@@ -78,7 +78,7 @@ describe('the command line', () => {
   test('knows its version', async () => {
     expect(await runCli(['--version'])).toMatchObject({
       status: 0,
-      stdout: `${packageJson.version}\n`,
+      stdout: `${version}\n`,
     });
   });
 

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { jest } from '@jest/globals';
-import { findAddon } from '../lib/cli/addon-file.js';
+import { findAddon } from '../lib/native/binding.js';
 
 jest.setTimeout(120_000);
 

@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import type { NativeAddon, NativeAttentionArgs, NativeTensor } from '../lib/native/addon.js';
 import { runChild } from './support/child.js';
 
-const addon: NativeAddon = createRequire(import.meta.url)('../binding.cjs');
+const addon: NativeAddon = createRequire(import.meta.url)('../binding.cjs').load();
 
 const [float32, float16, int32, bool] = [0, 1, 3, 4];
 

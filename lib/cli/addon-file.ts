@@ -1,30 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import path from 'node:path';
-import { packageRoot } from '../native/package.js';
-
-/** Which native binary this process loads, and where it comes from. */
-export interface AddonFile {
-  readonly path: string;
-  readonly kind: 'FLASH_ATTENTION_ADDON' | 'FLASH_ATTENTION_PREBUILD' | 'local build' | 'prebuilt';
-}
-
-/** The file binding.cjs would load; undefined when there is none. Loads nothing. */
-export function findAddon(): AddonFile | undefined {
-  const { FLASH_ATTENTION_ADDON: chosen, FLASH_ATTENTION_PREBUILD: redirected } = process.env;
-  if (chosen) return { path: path.resolve(chosen), kind: 'FLASH_ATTENTION_ADDON' };
-  const nodeGypBuild = createRequire(import.meta.url)('node-gyp-build') as {
-    path(folder: string): string;
-  };
-  try {
-    const found = nodeGypBuild.path(packageRoot);
-    if (redirected) return { path: found, kind: 'FLASH_ATTENTION_PREBUILD' };
-    const isBuild = path.relative(packageRoot, found).startsWith(`build${path.sep}`);
-    return { path: found, kind: isBuild ? 'local build' : 'prebuilt' };
-  } catch {
-    return undefined;
-  }
-}
+import { packageRoot } from './package-root.js';
 
 /** Prebuilt binaries in the package, as `linux-x64/flash-attention.glibc.node`. */
 export function prebuiltAddons(): string[] {

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
-import { packageRoot } from '../native/package.js';
-import { findAddon } from './addon-file.js';
+import { findAddon } from '../native/binding.js';
+import { packageRoot } from './package-root.js';
 import { runProbe } from './run-probe.js';
 
 /**

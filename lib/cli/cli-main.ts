@@ -1,7 +1,7 @@
 // The command line of flash-attention. Results go to stdout, everything else to stderr.
 import { Command } from 'commander';
 import { FlashAttentionError } from '../index.js';
-import { packageJson } from '../native/package.js';
+import { version } from '../native/package.js';
 import { build } from './build.js';
 import { CliError } from './cli-error.js';
 import { doctor } from './doctor.js';
@@ -30,7 +30,7 @@ function asFlags(message: string): string {
 
 const program = new Command('flash-attention')
   .description('Exact, IO-aware attention for Node.js')
-  .version(packageJson.version)
+  .version(version)
   .configureOutput({
     getOutHasColors: () => hasColor(process.stdout),
     getErrHasColors: () => hasColor(process.stderr),

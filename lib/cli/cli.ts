@@ -1,15 +1,15 @@
 #!/usr/bin/env node
 // The file that the package calls its command. An old Node.js must be able to read it, so that it
-// can say what is missing: no static import, no syntax of this decade. tsup puts the floor in.
-declare const NODE_FLOOR: string;
+// can say what is missing: nothing to import at run time, no syntax of this decade.
+import { nodeFloor } from '../native/package.js';
 
-const floor = NODE_FLOOR.split('.').map(Number);
+const floor = nodeFloor.split('.').map(Number);
 const found = process.versions.node.split('.').map(Number);
 const isOld = found[0] < floor[0] || (found[0] === floor[0] && found[1] < floor[1]);
 
 if (isOld) {
   console.error(
-    `flash-attention needs Node.js ${NODE_FLOOR} or later and this is ${process.versions.node}. ` +
+    `flash-attention needs Node.js ${nodeFloor} or later and this is ${process.versions.node}. ` +
       'Upgrade Node.js: https://nodejs.org/en/download',
   );
   process.exitCode = 1;

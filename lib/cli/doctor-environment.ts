@@ -48,11 +48,7 @@ const variables: Readonly<Record<string, Judge>> = {
   FLASH_ATTENTION_CONFORMANCE(name) {
     return note(name, 'read by the tests of this package only');
   },
-  // Two variables of node-gyp-build, which it derives from the name of the package.
-  FLASH_ATTENTION(name) {
-    const found = 'makes the install check of node-gyp-build succeed without looking';
-    return warning(name, found, 'Unset it: with it an install that lacks a binary looks complete.');
-  },
+  // Variables of node-gyp-build, the first by the name of the package.
   FLASH_ATTENTION_PREBUILD(name, value) {
     const found = `makes node-gyp-build look for the binary in ${value} only`;
     return warning(name, found, 'Unset it, unless that is what you want.');

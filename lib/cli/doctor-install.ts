@@ -1,25 +1,11 @@
 // Runtime, system and the native binary: everything up to the moment it is loaded.
 import { existsSync, readFileSync, statSync } from 'node:fs';
-import { packageJson } from '../native/package.js';
-import {
-  type AddonFile,
-  compareVersions,
-  findAddon,
-  prebuiltAddons,
-  requiredGlibc,
-  systemGlibc,
-} from './addon-file.js';
+import { type AddonFile, findAddon } from '../native/binding.js';
+import { adviceFor, remedyFor } from '../native/binary-error.js';
+import { nodeFloor, version } from '../native/package.js';
+import { compareVersions, prebuiltAddons, requiredGlibc, systemGlibc } from './addon-file.js';
 import { type Check, note, ok, problem, warning } from './doctor-check.js';
 import { showBytes } from './format.js';
-
-const buildRemedy =
-  'Run "npx flash-attention build" to compile it here (it says what is missing), or install the package again.';
-
-const chosenRemedy = 'Correct FLASH_ATTENTION_ADDON or unset it.';
-
-/** What to do about a binary that cannot be used. */
-const remedyFor = (file: AddonFile | undefined): string =>
-  file?.kind === 'FLASH_ATTENTION_ADDON' ? chosenRemedy : buildRemedy;
 
 /** The Node-API version the addon is written against. */
 const napiVersion = 8;
@@ -27,13 +13,12 @@ const napiVersion = 8;
 export function checkRuntime(versions: NodeJS.ProcessVersions = process.versions): Check {
   const { node, napi } = versions;
   const found = `${node}, Node-API ${napi}`;
-  const floor = packageJson.engines.node.replace(/^>=/, '');
   const other = (['bun', 'deno', 'electron'] as const).find((name) => versions[name]);
   if (other) {
     return note('Node', `${found}, in ${other} ${versions[other]}: not tested there`);
   }
-  if (compareVersions(node, floor) < 0 || Number(napi) < napiVersion) {
-    return problem('Node', `${found}; ${floor} or later is needed`, 'Install a later Node.js.');
+  if (compareVersions(node, nodeFloor) < 0 || Number(napi) < napiVersion) {
+    return problem('Node', `${found}; ${nodeFloor} or later is needed`, 'Install a later Node.js.');
   }
   return ok('Node', found);
 }
@@ -58,8 +43,8 @@ export function checkPlatform(): Check {
 }
 
 /** The file, and whether this system's libc can load it. */
-export function checkBinary(file: AddonFile | undefined = findAddon()): Check[] {
-  if (!file) return [problem('binary', 'none found for this system', buildRemedy)];
+export function checkBinary(file = findAddon()): Check[] {
+  if (!file) return [problem('binary', 'none found for this system', remedyFor(undefined))];
   if (!existsSync(file.path)) {
     return [problem('binary', `${file.path} does not exist`, remedyFor(file))];
   }
@@ -106,47 +91,14 @@ function checkFormat(file: AddonFile): Check[] {
 
 /** What the loader said, with advice for the causes people meet. */
 export function loadProblem(error: string, file?: AddonFile): Check {
-  const advice = loaderAdvice.find(({ pattern }) => pattern.test(error))?.advice;
-  const remedy = remedyFor(file);
-  return problem('loading', error, advice ? advice(remedy) : remedy);
+  return problem('loading', error, adviceFor(error, file));
 }
-
-const loaderAdvice: readonly { pattern: RegExp; advice: (remedy: string) => string }[] = [
-  { pattern: /GLIBC_[\d.]+' not found/, advice: (remedy) => `${remedy} Or use a newer system.` },
-  {
-    pattern: /loading addons is disabled/i,
-    advice: () => 'Node.js was told to load none: start it without --no-addons.',
-  },
-  {
-    pattern: /failed to map segment|Operation not permitted/i,
-    advice: () => 'The folder is on a file system mounted noexec: install elsewhere or remount it.',
-  },
-  {
-    pattern: /invalid ELF header|file too short|wrong ELF class|not a valid Win32|mach-o/i,
-    advice: (remedy) =>
-      'The file is no addon, or truncated or of another system, as when node_modules was copied. ' +
-      remedy,
-  },
-  {
-    pattern: /libasan|libtsan|libubsan|__asan|__tsan|ASan runtime/i,
-    advice: () => 'This is a sanitizer build: preload its runtime with LD_PRELOAD, or build again.',
-  },
-  {
-    pattern: /SIGILL/,
-    advice: (remedy) => `The processor lacks instructions the binary uses. ${remedy}`,
-  },
-  {
-    pattern: /did not self-register|napi_register_module|is no addon of/,
-    advice: (remedy) => `The file is no addon, or one of another package. ${remedy}`,
-  },
-];
 
 /** The binary against the package: an old local build answers for code that is no longer there. */
 export function checkVersion(nativeVersion: string, build: string): Check {
-  const { version } = packageJson;
   if (nativeVersion !== version) {
     const found = `the binary is of version ${nativeVersion}, the package of ${version}`;
-    return warning('version', found, buildRemedy);
+    return warning('version', found, remedyFor(undefined));
   }
   if (build !== 'release') {
     const remedy = 'Run "npx flash-attention build" for full speed.';

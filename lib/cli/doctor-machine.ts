@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import { availableParallelism, totalmem } from 'node:os';
 import path from 'node:path';
 import type { NativeInfo } from '../native/addon.js';
-import { packageRoot } from '../native/package.js';
+import { packageRoot } from './package-root.js';
 import { type Check, note, ok, warning } from './doctor-check.js';
 import { showBytes } from './format.js';
 

@@ -1,5 +1,5 @@
 // Node's permission model (`node --permission`), which may keep us from looking, or from working.
-import { packageRoot } from '../native/package.js';
+import { packageRoot } from './package-root.js';
 import { type Check, ok, problem } from './doctor-check.js';
 
 /** `process.permission`, which is there where the model is on. */

@@ -1,5 +1,5 @@
-import { packageJson } from '../native/package.js';
-import { findAddon } from './addon-file.js';
+import { findAddon } from '../native/binding.js';
+import { packageName, version } from '../native/package.js';
 import { type Check, ok, problem, type Status } from './doctor-check.js';
 import { checkAttention, checkOtherDevices, deviceProblem } from './doctor-devices.js';
 import { checkEnvironment } from './doctor-environment.js';
@@ -35,8 +35,9 @@ export async function doctor(options: { device?: string; json?: boolean }): Prom
     );
   }
   const healthy = !checks.some(({ status }) => status === 'problem');
-  const { name, version } = packageJson;
-  console.log(options.json ? toJson({ name, version, healthy, checks }) : showChecks(checks));
+  console.log(
+    options.json ? toJson({ name: packageName, version, healthy, checks }) : showChecks(checks),
+  );
   return healthy ? 0 : 1;
 }
 
@@ -83,7 +84,7 @@ export function showChecks(checks: readonly Check[]): string {
     const advice = remedy ? `\n${indent}${paint('bold', '→')} ${remedy}` : '';
     return `${paint(colors[status], labels[status])}  ${name.padEnd(width)}  ${text}${advice}`;
   });
-  return `${packageJson.name} ${packageJson.version}\n\n${lines.join('\n')}\n\n${verdict(checks)}`;
+  return `${packageName} ${version}\n\n${lines.join('\n')}\n\n${verdict(checks)}`;
 }
 
 function verdict(checks: readonly Check[]): string {

@@ -1,7 +1,8 @@
+import { findAddon } from '../native/binding.js';
 import { type DeviceInfo, defaultDevice, devices } from '../index.js';
 import { type NativeInfo, native } from '../native/addon.js';
-import { packageJson } from '../native/package.js';
-import { findAddon, systemGlibc } from './addon-file.js';
+import { packageName, version } from '../native/package.js';
+import { systemGlibc } from './addon-file.js';
 import { messageOf } from './cli-error.js';
 import { paint, showBytes, showTable } from './format.js';
 import { toJson } from './json.js';
@@ -23,8 +24,8 @@ export interface Info {
 
 export function collectInfo(): Info {
   const known = {
-    package: packageJson.name,
-    version: packageJson.version,
+    package: packageName,
+    version,
     node: process.versions.node,
     napi: process.versions.napi ?? 'none',
     platform: `${process.platform}-${process.arch}`,

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import path from 'node:path';
-import { packageRoot } from '../native/package.js';
+import { packageRoot } from './package-root.js';
 import type { ProbeLine, ProbeStage } from './probe.js';
 import { withProgress } from './progress.js';
 

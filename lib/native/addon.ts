@@ -2,11 +2,8 @@
  * The raw addon, as TypeScript sees it. Nothing here is public: the classes and functions of this
  * package check and translate arguments, the native side checks everything again.
  */
-import { createRequire } from 'node:module';
-import path from 'node:path';
-
-import { fromNative } from './errors.js';
-import { packageRoot } from './package.js';
+import { loadAddon } from './binding.js';
+import { binaryError } from './binary-error.js';
 import type { Plan } from './plan.js';
 
 /** Opaque: a view of native memory. Its contents never change once its task has run. */
@@ -226,8 +223,8 @@ export function native(): NativeAddon {
 
 function load(): NativeAddon {
   try {
-    return createRequire(import.meta.url)(path.join(packageRoot, 'binding.cjs')) as NativeAddon;
+    return loadAddon() as NativeAddon;
   } catch (error) {
-    throw fromNative(error);
+    throw binaryError(error);
   }
 }

@@ -1,30 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs';
-import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+// What this package knows of itself. Builds put the values in: scripts/package-constants.mjs.
+declare const PACKAGE_VERSION: string;
+declare const NODE_FLOOR: string;
 
-/** What this package reads of its package.json. */
-export interface PackageJson {
-  readonly name: string;
-  readonly version: string;
-  readonly engines: { readonly node: string };
-}
-
-/** The folder of this package: above lib/native/ and above the flat dist/ alike. */
-export const packageRoot = findRoot();
-
-export const packageJson: PackageJson = JSON.parse(
-  readFileSync(path.join(packageRoot, 'package.json'), 'utf8'),
-);
+export const packageName = 'flash-attention';
 
 /** The version of this package. */
-export const version: string = packageJson.version;
+export const version: string = PACKAGE_VERSION;
 
-function findRoot(): string {
-  let folder = path.dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(path.join(folder, 'binding.cjs'))) {
-    const parent = path.dirname(folder);
-    if (parent === folder) throw new Error('flash-attention: the package folder is incomplete');
-    folder = parent;
-  }
-  return folder;
-}
+/** The oldest Node.js that this package runs on. */
+export const nodeFloor: string = NODE_FLOOR;

@@ -1,5 +1,6 @@
 // Bundles TypeScript for machines without npm.
 import { root } from '../ensure-built.mjs';
+import { define } from '../package-constants.mjs';
 
 export async function bundle(entryPoints, outdir) {
   const { build } = await import('esbuild'); // not there before `npm ci`
@@ -12,6 +13,8 @@ export async function bundle(entryPoints, outdir) {
     platform: 'node',
     format: 'esm',
     target: 'node20',
+    external: ['#binding'],
+    define,
     // Packages in CommonJS call require() and look at __dirname.
     banner: {
       js: [

@@ -7,7 +7,7 @@ const assert = require('node:assert/strict');
 const { spawnSync } = require('node:child_process');
 const path = require('node:path');
 const { Worker } = require('node:worker_threads');
-const addon = require('../../binding.cjs');
+const addon = require('../../binding.cjs').load();
 
 const [float32, float16, bfloat16, int32, bool] = [0, 1, 2, 3, 4];
 const fixtures = path.join(__dirname, '../fixtures');

@@ -3,6 +3,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { findAddon } from '../../lib/native/binding.js';
 
 export const root = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -62,7 +63,8 @@ export function scratchFolder(): { folder: string; done: () => void } {
 /** The package as an install leaves it where there is no native binary. */
 export function installWithoutBinary(folder: string): string {
   const command = ['dist/cli.js', 'dist/cli-main.js'];
-  for (const file of ['package.json', 'binding.cjs', ...command, 'scripts/cmake-build.cjs']) {
+  const loader = ['binding.cjs', 'embedded.cjs'];
+  for (const file of ['package.json', ...loader, ...command, 'scripts/cmake-build.cjs']) {
     mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
     copyFileSync(path.join(root, file), path.join(folder, file));
   }
@@ -73,8 +75,7 @@ export function installWithoutBinary(folder: string): string {
 /** A stand-in for the addon, for FLASH_ATTENTION_ADDON: `code` gets the true one as `real`. */
 export function fakeAddon(folder: string, name: string, code: string): string {
   const file = path.join(folder, `${name}.cjs`);
-  const loader = JSON.stringify(path.join(root, 'node_modules', 'node-gyp-build'));
-  const loadReal = `const real = require(${loader})(${JSON.stringify(root)});`;
+  const loadReal = `const real = require(${JSON.stringify(findAddon()?.path)});`;
   writeFileSync(file, `${loadReal}\n${code}\n`);
   return file;
 }
