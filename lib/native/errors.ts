@@ -5,6 +5,8 @@ const errorCodes = [
   'ERR_DEVICE',
   'ERR_OPTION',
   'ERR_DISPOSED',
+  'ERR_STATE',
+  'ERR_CACHE_FULL',
   'ERR_OUT_OF_MEMORY',
   'ERR_DEVICE_UNAVAILABLE',
   'ERR_CUDA',
@@ -22,7 +24,10 @@ const errorCodes = [
  * - `ERR_DTYPE`: an element type that does not fit
  * - `ERR_DEVICE`: tensors on different devices, or a device name that is none
  * - `ERR_OPTION`: an option out of range, unknown, or at odds with another
- * - `ERR_DISPOSED`: the tensor or mask was disposed
+ * - `ERR_DISPOSED`: the tensor, mask, cache or sequence was disposed
+ * - `ERR_STATE`: not now: a step is open, has ended, or lacks a layer
+ * - `ERR_CACHE_FULL`: a cache has too few pages left; `missingPages` says how many more it takes, and
+ *   nothing has changed
  * - `ERR_OUT_OF_MEMORY`: the device has no room; everything still works afterwards
  * - `ERR_DEVICE_UNAVAILABLE`: the device cannot be used here; the message says why
  * - `ERR_CUDA`: a call of the CUDA runtime, or the work on a CUDA device, failed; the message has
@@ -57,6 +62,8 @@ export class FlashAttentionError extends Error {
   readonly code: ErrorCode;
   /** The argument as the caller wrote it, such as `'k'` or `'options.dropout.seed'`. */
   declare readonly argument?: string;
+  /** With `ERR_CACHE_FULL`: pages that have to come free first. */
+  declare readonly missingPages?: number;
 
   static {
     FlashAttentionError.prototype.name = 'FlashAttentionError';
@@ -65,10 +72,15 @@ export class FlashAttentionError extends Error {
     Object.defineProperty(FlashAttentionError.prototype, kBrand, { value: true });
   }
 
-  constructor(code: ErrorCode, message: string, details?: { argument?: string; cause?: unknown }) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    details?: { argument?: string; cause?: unknown; missingPages?: number },
+  ) {
     super(message, details?.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
     if (details?.argument) this.argument = details.argument;
+    if (details?.missingPages) this.missingPages = details.missingPages;
   }
 
   static override [Symbol.hasInstance](value: unknown): boolean {

@@ -1,0 +1,81 @@
+/** A full page whose tokens are known. */
+interface Entry {
+  readonly scope: Scope;
+  readonly page: number;
+  /** Its token ids. */
+  readonly key: string;
+  readonly before: Entry | undefined;
+  /** Where it is found: `before.children`, or the first pages of its scope. */
+  readonly among: Map<string, Entry>;
+  readonly children: Map<string, Entry>;
+}
+
+/** What prefixes are apart by, beside their tokens. */
+export type Scope = string | undefined;
+
+/**
+ * Pages by their tokens and by all tokens before them: an index, which holds nothing. Keys are the
+ * token ids themselves, so that what is found is equal and not only of an equal hash.
+ */
+export class PrefixTree {
+  /** The first pages of each scope. No string is the scope of those who name none. */
+  readonly #first = new Map<Scope, Map<string, Entry>>();
+  readonly #entries = new Map<number, Entry>();
+
+  has(page: number): boolean {
+    return this.#entries.has(page);
+  }
+
+  /** The page of `ids` that follows page `before`, or begins its scope. */
+  find(scope: Scope, before: number | undefined, ids: ArrayLike<number>): number | undefined {
+    return this.#among(scope, before)?.get(keyOf(ids))?.page;
+  }
+
+  /** Makes a page findable, where none is yet. */
+  insert(scope: Scope, before: number | undefined, ids: ArrayLike<number>, page: number): void {
+    let among = this.#among(scope, before);
+    if (among === undefined) {
+      among = new Map();
+      this.#first.set(scope, among);
+    }
+    const key = keyOf(ids);
+    const entry: Entry = {
+      scope,
+      page,
+      key,
+      before: before === undefined ? undefined : this.#entry(before),
+      among,
+      children: new Map(),
+    };
+    among.set(key, entry);
+    this.#entries.set(page, entry);
+  }
+
+  /** The pages that follow one. */
+  following(page: number): number[] {
+    return Array.from(this.#entry(page).children.values(), (child) => child.page);
+  }
+
+  /** Forgets a page that none follows, by its tokens and by its number. */
+  remove(page: number): void {
+    const { scope, key, among, before, children } = this.#entry(page);
+    if (children.size > 0) throw new Error(`page ${page} is followed by others`);
+    among.delete(key);
+    this.#entries.delete(page);
+    if (before === undefined && among.size === 0) this.#first.delete(scope);
+  }
+
+  #among(scope: Scope, before: number | undefined): Map<string, Entry> | undefined {
+    return before === undefined ? this.#first.get(scope) : this.#entry(before).children;
+  }
+
+  #entry(page: number): Entry {
+    const entry = this.#entries.get(page);
+    if (entry === undefined) throw new Error(`page ${page} is not findable`);
+    return entry;
+  }
+}
+
+function keyOf(ids: ArrayLike<number>): string {
+  return Array.prototype.join.call(ids, ',');
+}

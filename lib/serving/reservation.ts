@@ -1,0 +1,137 @@
+import { FlashAttentionError } from '../native/errors.js';
+import type { SequenceState } from './sequence-state.js';
+
+/** A sequence and what it is to take on. */
+export interface Request {
+  readonly state: SequenceState;
+  /** New tokens, at least one. */
+  readonly tokens: number;
+  /** Their ids, where they are known. */
+  readonly ids: ArrayLike<number> | undefined;
+}
+
+/** Leading rows of a page that have to be in another one before that is written to. */
+export interface PageCopy {
+  readonly from: number;
+  readonly to: number;
+  readonly rows: number;
+}
+
+/** A request with the pages for it. */
+export interface Reserved extends Request {
+  /** All pages of the sequence. */
+  readonly pages: number[];
+  /** Those of them that are new. */
+  readonly fresh: number[];
+  readonly copy: PageCopy | undefined;
+}
+
+/**
+ * Pages for the new tokens of several sequences. Until it is settled the sequences are as they were,
+ * and hold their pages beside the new ones.
+ */
+export class Reservation {
+  readonly entries: readonly Reserved[];
+  #settled = false;
+
+  /**
+   * All requests or none. A shared page that would be written to is replaced by a copy.
+   *
+   * @throws {@link FlashAttentionError} `ERR_CACHE_FULL`; nothing has changed then.
+   */
+  constructor(requests: readonly Request[]) {
+    const plans = planned(requests);
+    const needed = plans.reduce((sum, { fresh, copies }) => sum + fresh + Number(copies), 0);
+    const available = requests[0].state.pool.available;
+    if (needed > available) throw cacheFull('entries', needed, available);
+    for (const { request, partial, copies } of plans) {
+      if (partial !== undefined && !copies) request.state.pool.forget(partial);
+    }
+    this.entries = plans.map(reserved);
+    for (const { state } of this.entries) state.open = true;
+  }
+
+  get settled(): boolean {
+    return this.#settled;
+  }
+
+  /** The sequences take their tokens on. */
+  commit(): void {
+    this.#settle(({ state, pages, tokens, ids, copy }) => {
+      if (copy) state.pool.release([copy.from]);
+      state.grow(pages, tokens, ids);
+    });
+  }
+
+  /** It never happened. */
+  undo(): void {
+    this.#settle(({ state, fresh }) => state.pool.release(fresh));
+  }
+
+  #settle(each: (entry: Reserved) => void): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    for (const entry of this.entries) {
+      each(entry);
+      entry.state.close();
+    }
+  }
+}
+
+interface Plan {
+  readonly request: Request;
+  /** Pages to come after those that the sequence has. */
+  readonly fresh: number;
+  /** Its last page, where that has room. */
+  readonly partial: number | undefined;
+  /** Whether others hold that page too. */
+  readonly copies: boolean;
+}
+
+function planned(requests: readonly Request[]): Plan[] {
+  const leaving = new Map<number, number>(); // by page, those of this step that take a copy
+  return requests.map((request) => {
+    const { state, tokens } = request;
+    const { pages, length, pageSize, pool } = state;
+    const fresh = Math.ceil((length + tokens) / pageSize) - pages.length;
+    if (length % pageSize === 0) return { request, fresh, partial: undefined, copies: false };
+    const partial = pages[pages.length - 1];
+    const left = leaving.get(partial) ?? 0;
+    const copies = pool.holders(partial) - left > 1;
+    if (copies) leaving.set(partial, left + 1);
+    return { request, fresh, partial, copies };
+  });
+}
+
+function reserved({ request, fresh: count, copies }: Plan): Reserved {
+  const { pages: own, length, pageSize, pool } = request.state;
+  const pages = own.slice();
+  const fresh: number[] = [];
+  const take = () => {
+    const page = pool.take();
+    fresh.push(page);
+    return page;
+  };
+  let copy: PageCopy | undefined;
+  if (copies) {
+    copy = { from: pages[pages.length - 1], to: take(), rows: length % pageSize };
+    pages[pages.length - 1] = copy.to;
+  }
+  for (let i = 0; i < count; i++) pages.push(take());
+  return { ...request, pages, fresh, copy };
+}
+
+/** The error of who needs more pages than there are. */
+export function cacheFull(
+  argument: string,
+  needed: number,
+  available: number,
+): FlashAttentionError {
+  const missing = needed - available;
+  return new FlashAttentionError(
+    'ERR_CACHE_FULL',
+    `Expected ${argument} to need at most the ${available} pages that are free or stored but ` +
+      `received what needs ${needed}: ${missing} missing.`,
+    { argument, missingPages: missing },
+  );
+}

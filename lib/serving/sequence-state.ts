@@ -1,0 +1,79 @@
+import type { PagePool } from './page-pool.js';
+import type { Scope } from './prefix-tree.js';
+
+/** What a sequence is, apart from the object that callers hold and may drop. */
+export class SequenceState {
+  readonly pool: PagePool;
+  readonly pageSize: number;
+  readonly scope: Scope;
+  pages: number[] = [];
+  /** Committed tokens. */
+  length = 0;
+  /** Ids of the first tokens, as many as are known. */
+  readonly ids: number[] = [];
+  /** How many of the first pages are findable. */
+  #findable = 0;
+  /** Whether it is part of an open step. */
+  open = false;
+  disposed = false;
+
+  constructor(pool: PagePool, pageSize: number, scope: Scope) {
+    this.pool = pool;
+    this.pageSize = pageSize;
+    this.scope = scope;
+  }
+
+  /** Begins with the pages of the longest stored prefix. One token at least is left to compute. */
+  begin(tokens: ArrayLike<number>): void {
+    const most = Math.floor((tokens.length - 1) / this.pageSize);
+    this.pages = this.pool.find(this.scope, tokens, this.pageSize, most);
+    this.#findable = this.pages.length;
+    this.length = this.#findable * this.pageSize;
+    for (let i = 0; i < this.length; i++) this.ids.push(tokens[i]);
+  }
+
+  fork(): SequenceState {
+    const fork = new SequenceState(this.pool, this.pageSize, this.scope);
+    for (const page of this.pages) this.pool.hold(page);
+    fork.pages = this.pages.slice();
+    fork.length = this.length;
+    for (const id of this.ids) fork.ids.push(id);
+    fork.#findable = this.#findable;
+    return fork;
+  }
+
+  truncate(length: number): void {
+    this.pool.release(this.pages.splice(Math.ceil(length / this.pageSize)));
+    this.length = length;
+    this.ids.length = Math.min(this.ids.length, length);
+    this.#findable = Math.min(this.#findable, Math.floor(length / this.pageSize));
+  }
+
+  /** Takes on tokens that were written to `pages`, which are all its pages from now on. */
+  grow(pages: number[], tokens: number, ids: ArrayLike<number> | undefined): void {
+    this.pages = pages;
+    if (ids !== undefined && this.ids.length === this.length) {
+      for (let i = 0; i < tokens; i++) this.ids.push(ids[i]);
+    }
+    this.length += tokens;
+    const full = Math.floor(this.ids.length / this.pageSize);
+    for (; this.#findable < full; this.#findable++) {
+      const at = this.#findable;
+      const own = this.ids.slice(at * this.pageSize, (at + 1) * this.pageSize);
+      pages[at] = this.pool.store(this.scope, pages[at - 1], own, pages[at]);
+    }
+  }
+
+  /** The step that it was part of has ended. */
+  close(): void {
+    this.open = false;
+    if (this.disposed) this.pool.release(this.pages);
+  }
+
+  /** Gives its pages back: at once, or when the open step has ended. */
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    if (!this.open) this.pool.release(this.pages);
+  }
+}
