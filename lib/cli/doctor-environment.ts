@@ -38,11 +38,12 @@ const variables: Readonly<Record<string, Judge>> = {
     return problem(name, `${file} does not exist`, 'Correct the variable or unset it.');
   },
   FLASH_ATTENTION_CUDA(name, value) {
-    if (['on', 'off', 'auto'].includes(value)) return note(name, `'${value}', read by builds only`);
+    if (['on', 'off', 'nvcc', 'auto'].includes(value))
+      return note(name, `'${value}', read by builds only`);
     return warning(
       name,
       `'${value}' is not known`,
-      "Set it to 'on', 'off' or 'auto', or unset it.",
+      "Set it to 'on', 'off', 'nvcc' or 'auto', or unset it.",
     );
   },
   FLASH_ATTENTION_CONFORMANCE(name) {

@@ -17,11 +17,12 @@ std::string version_text(int version) {
 }
 
 /**
- * What the driver a toolkit's binaries need is called:
- * https://docs.nvidia.com/deploy/cuda-compatibility.
+ * The driver a toolkit's binaries need: https://docs.nvidia.com/deploy/cuda-compatibility. From
+ * 12.8 on they are compressed in a way that drivers of CUDA 12.4 have learnt (cmake/cuda.cmake).
  */
 std::string needed_driver() {
-  return CUDART_VERSION >= 13000 ? "NVIDIA driver 580 or newer" : "NVIDIA driver 525 or newer";
+  if (CUDART_VERSION >= 13000) return "NVIDIA driver 580 or newer";
+  return CUDART_VERSION >= 12080 ? "NVIDIA driver 550.54 or newer" : "NVIDIA driver 525 or newer";
 }
 
 /** In words a user can act on. */
