@@ -5,7 +5,11 @@ import { define } from './scripts/package-constants.mjs';
 // The loader stays in its place, beside prebuilds/.
 const external = ['#binding'];
 
-const library = { index: 'lib/index.ts', reference: 'lib/reference/index.ts' };
+const library = {
+  index: 'lib/index.ts',
+  reference: 'lib/reference/index.ts',
+  serving: 'lib/serving/index.ts',
+};
 
 export default defineConfig([
   {

@@ -26,6 +26,8 @@ const functions = [
   'attentionBackward',
   'plan',
   'mergeStates',
+  'append',
+  'rotate',
   'quantize',
   'dequantize',
   'newAbortFlag',

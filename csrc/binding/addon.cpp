@@ -1,4 +1,5 @@
 // What Node calls when it loads the addon, once per environment.
+#include "binding/append.h"
 #include "binding/attention.h"
 #include "binding/call_settings.h"
 #include "binding/devices.h"
@@ -41,6 +42,8 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   add<attention_backward>(exports, "attentionBackward");
   add<plan>(exports, "plan");
   add<merge_states>(exports, "mergeStates");
+  add<append>(exports, "append");
+  add<rotate>(exports, "rotate");
   add<quantize>(exports, "quantize");
   add<dequantize>(exports, "dequantize");
   add<synchronize>(exports, "synchronize");

@@ -15,14 +15,14 @@ void adjust(Napi::Env env, int64_t bytes) {
 
 void Ledger::add(Napi::Env env, const Storage& storage) {
   ++tensors_;
-  if (++handles_[&storage] > 1) return;
+  if (++handles_[memory(storage)] > 1) return;
   bytes_ += storage.bytes();
   adjust(env, static_cast<int64_t>(storage.bytes()));
 }
 
 void Ledger::remove(Napi::Env env, const Storage& storage) {
   --tensors_;
-  const auto found = handles_.find(&storage);
+  const auto found = handles_.find(memory(storage));
   if (--found->second > 0) return;
   handles_.erase(found);
   bytes_ -= storage.bytes();

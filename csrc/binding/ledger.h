@@ -16,11 +16,11 @@ class Ledger {
  public:
   /** A new handle holds `storage`. */
   void add(Napi::Env env, const Storage& storage);
-  /** A handle that held `storage` was disposed or collected. Does not look into it. */
+  /** A handle that held `storage` was disposed or collected. */
   void remove(Napi::Env env, const Storage& storage);
 
-  /** Whether no handle but one holds `storage`. */
-  bool held_once(const Storage& storage) const { return handles_.at(&storage) == 1; }
+  /** Whether no handle but one holds the memory of `storage`. */
+  bool held_once(const Storage& storage) const { return handles_.at(memory(storage)) == 1; }
 
   /** Handles that are not disposed: see tensor_handle.cpp. */
   Handle* first_handle = nullptr;
@@ -36,6 +36,12 @@ class Ledger {
   size_t bytes() const { return bytes_; }
 
  private:
+  /** States of one memory are counted as that memory. */
+  static const Storage* memory(const Storage& storage) {
+    const std::shared_ptr<Storage> memory = storage.memory();
+    return memory ? memory.get() : &storage;
+  }
+
   std::unordered_map<const Storage*, size_t> handles_;
   size_t tensors_ = 0;
   size_t bytes_ = 0;

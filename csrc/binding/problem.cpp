@@ -7,7 +7,7 @@
 
 #include "binding/arguments.h"
 #include "binding/environment.h"
-#include "binding/shapes.h"
+#include "binding/host_index.h"
 #include "binding/tensor_handle.h"
 
 namespace fa::binding {
@@ -200,21 +200,6 @@ int64_t longest(const View& offsets) {
   return result;
 }
 
-/** Whether the host can read what a storage holds now. */
-bool ready(const Storage& storage) {
-  if (storage.bytes() == 0) return true;
-  return storage.host_data() != nullptr && storage.stream()->completed(storage.host_written_by) &&
-         !storage.failure();
-}
-
-/** A view of a storage that the host can read. */
-View on_host(const View& view, const Storage& storage) {
-  const auto* bytes = static_cast<const char*>(storage.host_data());
-  View result = view;
-  result.data = const_cast<char*>(bytes + byte_offset(storage, view));
-  return result;
-}
-
 /** A copy of a tensor in host memory, that `held` gets. Waits for all that is queued. */
 View fetch(const View& view, const std::shared_ptr<Storage>& storage, Stream& stream,
            std::vector<std::shared_ptr<Storage>>& held) {
@@ -232,7 +217,7 @@ View fetch(const View& view, const std::shared_ptr<Storage>& storage, Stream& st
 
 bool AttentionCall::indices_ready() const {
   return std::all_of(indices.begin(), indices.end(),
-                     [](const Index& index) { return ready(*index.storage); });
+                     [](const Index& index) { return host_readable(*index.storage); });
 }
 
 AttentionCall attention_call(const Napi::Value& args) {
@@ -258,8 +243,8 @@ HostProblem check_indices(AttentionCall& call) {
   for (const Index& index : call.indices) {
     View& view = index.view(problem);
     if (const auto failure = index.storage->failure()) throw Error(*failure);
-    if (ready(*index.storage)) {
-      view = on_host(view, *index.storage);
+    if (host_readable(*index.storage)) {
+      view = host_view(view, *index.storage);
     } else if (call.stream->idle()) {
       view = fetch(view, index.storage, *call.stream, host.fetched);
     } else {

@@ -48,7 +48,7 @@ bool can_be_given_away(Environment& environment, const TensorRef& tensor) {
   const size_t bytes = static_cast<size_t>(tensor.view.size()) * dtype_size(tensor.view.dtype);
   return bytes > 0 && bytes <= Environment::kMostForeignBytes && bytes == storage.bytes() &&
          tensor.view.contiguous() && storage.data() == storage.host_data() &&
-         environment.ledger()->held_once(storage) && !storage.read_elsewhere &&
+         environment.ledger()->held_once(storage) && memory_of(tensor.storage)->read_by.empty() &&
          &reading(environment, tensor) == storage.stream();
 }
 

@@ -43,7 +43,8 @@ class Cancel {
 
   /** Whether nobody but the task itself holds its results: nobody can come to hold them either. */
   bool unwanted() const {
-    if (storages_ == nullptr || storages_->writes.empty()) return false;
+    if (storages_ == nullptr || storages_->writes.empty() || !storages_->updates.empty())
+      return false;
     for (const auto& storage : storages_->writes) {
       if (storage.use_count() > 1) return false;
     }

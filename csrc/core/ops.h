@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "core/append.h"
 #include "core/attention.h"
 #include "core/quantize.h"
 #include "core/view.h"
@@ -40,6 +41,23 @@ struct AttentionBackward {
 struct MergeStates {
   std::vector<View> outs, lses;
   View out, lse;
+
+  void run(cpu::Execution& execution) const;
+  void run(cuda::Execution& execution) const;
+};
+
+/** Writes to the pages in place: see TaskStorages. */
+struct Append {
+  Appending appending;
+  bool check_contents = false;
+
+  void run(cpu::Execution& execution) const;
+  void run(cuda::Execution& execution) const;
+};
+
+struct Rotate {
+  Rotation rotation;
+  bool check_contents = false;
 
   void run(cpu::Execution& execution) const;
   void run(cuda::Execution& execution) const;
@@ -135,8 +153,8 @@ struct Lap {
 namespace fa {
 
 using Operation =
-    std::variant<ops::Attention, ops::AttentionBackward, ops::MergeStates, ops::Convert,
-                 ops::Concat, ops::Quantize, ops::Dequantize, ops::FillZero, ops::FillNormal,
-                 ops::Download, ops::Receive, ops::Lap>;
+    std::variant<ops::Attention, ops::AttentionBackward, ops::MergeStates, ops::Append, ops::Rotate,
+                 ops::Convert, ops::Concat, ops::Quantize, ops::Dequantize, ops::FillZero,
+                 ops::FillNormal, ops::Download, ops::Receive, ops::Lap>;
 
 }  // namespace fa

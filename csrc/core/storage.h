@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -30,6 +31,8 @@ class Storage {
    */
   virtual const void* host_data() const = 0;
   size_t bytes() const { return bytes_; }
+  /** The memory that this is a later state of; null: it is memory itself. */
+  virtual std::shared_ptr<Storage> memory() const { return nullptr; }
   /** The stream whose tasks write it; never dereferenced after that stream is gone. */
   Stream* stream() const { return stream_; }
 
@@ -40,8 +43,8 @@ class Storage {
   uint64_t written_by = 0;
   /** The same of host_data(). Less where that is a copy which was there before the task. */
   uint64_t host_written_by = 0;
-  /** Whether a task of another stream reads it, or did. JS thread only. */
-  bool read_elsewhere = false;
+  /** The last tasks of other streams that read it: what writes to it in place waits for them. */
+  std::vector<std::pair<Stream*, uint64_t>> read_by;
 
   /** Why the task that should have written it failed; null when nothing went wrong. */
   Failure failure() const {
@@ -69,12 +72,36 @@ struct TensorRef {
 };
 
 /**
+ * Memory as it is after a task has written to a part of it in place. What needs that reads this: it
+ * has failed when the task has, and the memory itself is as good as before.
+ */
+class UpdatedStorage final : public Storage {
+ public:
+  explicit UpdatedStorage(std::shared_ptr<Storage> memory)
+      : Storage(memory->stream(), memory->bytes()), memory_(std::move(memory)) {}
+  void* data() const override { return memory_->data(); }
+  const void* host_data() const override { return memory_->host_data(); }
+  std::shared_ptr<Storage> memory() const override { return memory_; }
+
+ private:
+  std::shared_ptr<Storage> memory_;
+};
+
+/** What `storage` is a state of: itself, or what was updated in place. */
+inline std::shared_ptr<Storage> memory_of(const std::shared_ptr<Storage>& storage) {
+  std::shared_ptr<Storage> memory = storage->memory();
+  return memory ? memory : storage;
+}
+
+/**
  * The storages of a task: `reads` hold its inputs, `writes` its outputs. A failed read fails every
- * write.
+ * write. `updates` is memory that it writes to in place, of its own stream: nothing of that fails
+ * with the task, and the task is done whether anybody holds its outputs or not.
  */
 struct TaskStorages {
   std::vector<std::shared_ptr<Storage>> reads;
   std::vector<std::shared_ptr<Storage>> writes;
+  std::vector<std::shared_ptr<Storage>> updates = {};
 };
 
 /** Host memory of its own, freed with it. Throws Error{kOutOfMemory}. */

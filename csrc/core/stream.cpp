@@ -11,6 +11,7 @@ void Stream::enqueue(Operation operation, TaskStorages storages) {
   for (const auto& storage : storages.writes) {
     storage->written_by = storage->host_written_by = sequence;
   }
+  for (const auto& storage : storages.updates) storage->written_by = sequence;
   Task task{.operation = std::make_unique<const Operation>(std::move(operation)),
             .storages = std::move(storages),
             .aborted = aborted_,
@@ -21,17 +22,36 @@ void Stream::enqueue(Operation operation, TaskStorages storages) {
   for (const auto& storage : task.storages.reads) {
     Stream* const other = storage->stream();
     if (other == this) continue;
-    storage->read_elsewhere = true;
     task.reads_elsewhere = true;
     task.reports = true;
-    if (storage->written_by == 0) continue;
-    other->announce(storage->written_by);
-    other->reports_ = true;  // or the next announcement would mean waiting for all queued by then
-    task.awaited.emplace_back(other, storage->written_by);
+    remember_read(*memory_of(storage), sequence);
+    if (storage->written_by != 0) await_other(task, other, storage->written_by);
+  }
+  for (const auto& storage : task.storages.updates) {
+    for (const auto& [other, read] : storage->read_by) await_other(task, other, read);
+    storage->read_by.clear();
   }
   if (!task.reports) silent_ = sequence;
   push(std::move(task));
   enqueued_ = sequence;
+}
+
+/** The task waits for one of another stream. */
+void Stream::await_other(Task& task, Stream* other, uint64_t sequence) {
+  other->announce(sequence);
+  other->reports_ = true;  // or the next announcement would mean waiting for all queued by then
+  task.awaited.emplace_back(other, sequence);
+  task.reports = true;
+}
+
+/** A task of this stream reads what another one may write to in place. */
+void Stream::remember_read(Storage& storage, uint64_t sequence) {
+  for (auto& [stream, last] : storage.read_by) {
+    if (stream != this) continue;
+    last = sequence;
+    return;
+  }
+  storage.read_by.emplace_back(this, sequence);
 }
 
 void Stream::push(Task task) {

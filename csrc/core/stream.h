@@ -48,9 +48,10 @@ class Stream final {
   AttentionPlan plan(const AttentionProblem& problem) const { return backend_->plan(problem); }
 
   /**
-   * Enqueues a task. It waits for tasks of other streams that write what it reads. It does nothing
-   * but fail its results when something it reads has failed, when the flag of `stop_on` is set
-   * before it has finished, or when nobody else holds them any more.
+   * Enqueues a task. It waits for tasks of other streams that write what it reads, or read what it
+   * writes to in place. It does nothing but fail its results when something it reads has failed,
+   * when the flag of `stop_on` is set before it has finished, or when nobody else holds them any
+   * more.
    */
   void enqueue(Operation operation, TaskStorages storages);
 
@@ -92,6 +93,8 @@ class Stream final {
     std::function<void()> done;
   };
 
+  static void await_other(Task& task, Stream* other, uint64_t sequence);
+  void remember_read(Storage& storage, uint64_t sequence);
   void push(Task task);
   void announce(uint64_t sequence);
   void await(uint64_t sequence);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/append.h"
 #include "core/attention.h"
 #include "core/layout.h"
 #include "core/quantize.h"
@@ -46,6 +47,18 @@ void validate_contents(const AttentionProblem& problem);
  * seqlen] can be merged.
  */
 void validate_merge(const std::vector<View>& outs, const std::vector<View>& lses, Layout layout);
+
+/**
+ * Throws fa::Error unless tokens can be appended as far as shapes, dtypes, strides and memory tell.
+ */
+void validate(const Appending& appending);
+
+/** Throws fa::Error unless slots are within the pages, one per token, and positions in the tables. */
+void validate_contents(const Appending& appending);
+
+/** The same two of a rotation. `layout` is that of x, for messages. */
+void validate(const Rotation& rotation, Layout layout);
+void validate_contents(const Rotation& rotation);
 
 /** Throws fa::Error unless the tensors can lie one behind the other along `axis`. */
 void validate_concat(const std::vector<View>& tensors, int64_t axis);

@@ -49,4 +49,31 @@ View permuted(const View& view, std::initializer_list<int> axes) {
   return result;
 }
 
+bool disjoint_elements(const View& view) {
+  if (view.size() == 0) return true;
+  bool done[kMaxRank] = {};
+  int64_t extent = 1;  // of the axes so far, from their first element to behind their last one
+  for (int count = 0; count < view.rank; ++count) {
+    int next = -1;  // the axis of the smallest stride
+    for (int axis = 0; axis < view.rank; ++axis)
+      if (!done[axis] && (next < 0 || view.strides[axis] < view.strides[next])) next = axis;
+    done[next] = true;
+    if (view.shape[next] == 1) continue;
+    if (view.strides[next] < extent) return false;
+    extent += (view.shape[next] - 1) * view.strides[next];
+  }
+  return true;
+}
+
+bool ranges_overlap(const View& a, const View& b) {
+  const auto end = [](const View& view) {
+    int64_t last = 0;
+    for (int axis = 0; axis < view.rank; ++axis)
+      last += (view.shape[axis] - 1) * view.strides[axis];
+    return view.at(last + 1);
+  };
+  if (a.size() == 0 || b.size() == 0) return false;
+  return a.at(0) < end(b) && b.at(0) < end(a);
+}
+
 }  // namespace fa

@@ -48,4 +48,10 @@ View contiguous_like(const View& view, DType dtype, void* data);
 /** `view` with the axes in the given order. */
 View permuted(const View& view, std::initializer_list<int> axes);
 
+/** Whether no two elements lie in one place; false also of some contrived strides. */
+bool disjoint_elements(const View& view);
+
+/** Whether some memory lies between the first and the last byte of both. */
+bool ranges_overlap(const View& a, const View& b);
+
 }  // namespace fa

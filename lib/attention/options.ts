@@ -159,7 +159,8 @@ export interface AttentionResult<D extends DType = DType> {
   lse: Tensor<'float32'>;
 }
 
-const common = [
+/** Keys of {@link CommonAttentionOptions} and {@link ReturnLse}. */
+export const commonKeys: readonly string[] = [
   'scale',
   'causal',
   'window',
@@ -174,12 +175,12 @@ const common = [
   ...callKeys,
 ];
 
-const dense = [...common, 'layout', 'seqlensK', 'mask', 'blockMask'];
+const dense = [...commonKeys, 'layout', 'seqlensK', 'mask', 'blockMask'];
 
 export const denseKeys: ReadonlySet<string> = new Set([...dense, 'scales']);
 
 export const varlenKeys: ReadonlySet<string> = new Set([
-  ...common,
+  ...commonKeys,
   'cuSeqlensQ',
   'cuSeqlensK',
   'maxSeqlenQ',

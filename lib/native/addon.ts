@@ -6,7 +6,10 @@ import { loadAddon } from './binding.js';
 import { binaryError } from './binary-error.js';
 import type { Plan } from './plan.js';
 
-/** Opaque: a view of native memory. Its contents never change once its task has run. */
+/**
+ * Opaque: a view of native memory. Its contents never change once its task has run, but for those of
+ * pages: see {@link NativeAddon.append}.
+ */
 export interface NativeTensor {
   readonly __nativeTensor: never;
 }
@@ -14,6 +17,14 @@ export interface NativeTensor {
 /** What a call gave: under {@link NativeAddon.description} dtype and shape. */
 export interface NativeResult extends NativeTensor {
   readonly [description: symbol]: readonly [dtype: number, ...shape: number[]];
+}
+
+/** Tables [positions, rotaryDim / 2], and which rows of them tokens take. */
+export interface NativeRotary {
+  cos: NativeTensor;
+  sin: NativeTensor;
+  positions: NativeTensor;
+  interleaved: boolean;
 }
 
 /** Opaque: what tasks look at to see whether their call was aborted. */
@@ -181,6 +192,22 @@ export interface NativeAddon {
     lses: NativeTensor[],
     layout: 0 | 1,
   ): [out: NativeResult, lse: NativeResult];
+  /**
+   * Writes to the memory of the pages in place. What it gives views that memory and fails when this
+   * does; the tensors given do not. k, v [total, H, D] -> row slots[t] % pageSize of page
+   * slots[t] / pageSize, k rotated first. In the order of the stream that the pages were made on, and
+   * behind what other streams read of them so far.
+   */
+  append(
+    k: NativeTensor,
+    v: NativeTensor,
+    kPages: NativeTensor,
+    vPages: NativeTensor,
+    slots: NativeTensor,
+    rotary: NativeRotary | undefined,
+  ): [kPages: NativeResult, vPages: NativeResult];
+  /** [total, H, D] with positions [total] or [1, total]; [B, S, H, D] with positions [B, S]. */
+  rotate(x: NativeTensor, rotary: NativeRotary): NativeResult;
   /**
    * [B, S, H, D] (layout 0) or [B, H, S, D] (1). per: a scale per 0 tensor, 1 head, 2 head and 128
    * tokens. seed: of a rotation.

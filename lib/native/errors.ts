@@ -122,6 +122,8 @@ const optionNames: Readonly<Record<string, string>> = {
       'maxSeqlenQ',
       'maxSeqlenK',
       'pageTable',
+      'slots',
+      'positions',
     ].map((name) => [name, `options.${name}`]),
   ),
   windowLeft: 'options.window[0]',

@@ -6,7 +6,8 @@
  * Where to start: `safeSoftmax`, `onlineSoftmax` (the idea everything rests on),
  * `standardAttention` (what is to be computed), then `memoryEfficientAttention`, `flashAttention1`,
  * `flashAttention2`, `flashDecoding` (ways to compute it without the N x N matrix),
- * `flashAttentionBackward` and `quantizedAttention` (the same in float8).
+ * `flashAttentionBackward` and `quantizedAttention` (the same in float8); for servers, `rotary`,
+ * `pagedAttention` and `treeMask`.
  *
  * @module
  */
@@ -38,6 +39,7 @@ export {
 } from './memory-efficient-attention.js';
 export { type AttentionState, mergeStates } from './merge.js';
 export { EMPTY_SOFTMAX, mergeSoftmax, onlineSoftmax, type SoftmaxState } from './online-softmax.js';
+export { type PagedProblem, type PagedShape, pagedAttention } from './paged-attention.js';
 export { type Dropout, dropoutFactor, philox4x32 } from './philox.js';
 export type { Precision } from './precision.js';
 export type {
@@ -55,9 +57,11 @@ export {
   quantizeE4m3,
 } from './quantize.js';
 export { type QuantizedAttentionOptions, quantizedAttention } from './quantized-attention.js';
+export { type RotaryOptions, type RotaryShape, rotary } from './rotary.js';
 export { type SoftmaxResult, safeSoftmax } from './safe-softmax.js';
 export { type StandardAttentionOptions, standardAttention } from './standard-attention.js';
 export {
   type StandardAttentionBackwardOptions,
   standardAttentionBackward,
 } from './standard-attention-backward.js';
+export { type TreeMask, treeMask } from './tree-mask.js';

@@ -21,15 +21,6 @@ struct ConvertParams {
   int64_t shape[kMaxRank], source_strides[kMaxRank], target_strides[kMaxRank];
 };
 
-PTX_FN void copy_element(const char* from, char* to, int bytes) {
-  if (bytes == 4)
-    ptx::stg(reinterpret_cast<uint32_t*>(to), ptx::ldg(reinterpret_cast<const uint32_t*>(from)));
-  else if (bytes == 2)
-    ptx::stg(reinterpret_cast<uint16_t*>(to), ptx::ldg(reinterpret_cast<const uint16_t*>(from)));
-  else
-    ptx::stg(reinterpret_cast<uint8_t*>(to), ptx::ldg(reinterpret_cast<const uint8_t*>(from)));
-}
-
 __global__ void __launch_bounds__(kThreads)
     convert_kernel(const __grid_constant__ ConvertParams p) {
   const int source_size = element_size(p.source_dtype), target_size = element_size(p.target_dtype);

@@ -69,4 +69,14 @@ PTX_FN int element_size(int dtype) {
   }
 }
 
+/** Bits as they are. */
+PTX_FN void copy_element(const char* from, char* to, int bytes) {
+  if (bytes == 4)
+    ptx::stg(reinterpret_cast<uint32_t*>(to), ptx::ldg(reinterpret_cast<const uint32_t*>(from)));
+  else if (bytes == 2)
+    ptx::stg(reinterpret_cast<uint16_t*>(to), ptx::ldg(reinterpret_cast<const uint16_t*>(from)));
+  else
+    ptx::stg(reinterpret_cast<uint8_t*>(to), ptx::ldg(reinterpret_cast<const uint8_t*>(from)));
+}
+
 }  // namespace fa::cuda

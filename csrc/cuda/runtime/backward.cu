@@ -11,9 +11,9 @@
 #include "cuda/elementwise/delta.h"
 #include "cuda/elementwise/extreme_rows.h"
 #include "cuda/elementwise/fill.h"
+#include "cuda/elementwise/index_contents.h"
 #include "cuda/runtime/backward.h"
 #include "cuda/runtime/backward_plan.h"
-#include "cuda/runtime/index_contents.h"
 #include "cuda/sm80/backward_kernels.h"
 #include "cuda/sm90/host/backward_launch.h"
 

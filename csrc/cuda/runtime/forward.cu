@@ -4,9 +4,9 @@
 #include "cuda/base/params.h"
 #include "cuda/base/scratch.h"
 #include "cuda/elementwise/combine.h"
+#include "cuda/elementwise/index_contents.h"
 #include "cuda/runtime/forward.h"
 #include "cuda/runtime/forward_plan.h"
-#include "cuda/runtime/index_contents.h"
 #include "cuda/sm80/forward_params.h"
 #include "cuda/sm90/host/forward_launch.h"
 

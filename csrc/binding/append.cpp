@@ -1,0 +1,117 @@
+#include "binding/append.h"
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "binding/arguments.h"
+#include "binding/environment.h"
+#include "binding/host_index.h"
+#include "binding/new_tensor.h"
+#include "binding/tensor_handle.h"
+#include "core/layout.h"
+#include "core/validate.h"
+
+namespace fa::binding {
+
+namespace {
+
+/** Tensors of one call, and what holds those whose contents decide what is legal. */
+struct Inputs {
+  Stream& stream;
+  std::vector<std::shared_ptr<Storage>> reads = {};
+  std::vector<std::shared_ptr<Storage>> indices = {};  // in the order of for_each_index
+
+  View tensor(const Napi::Value& value, const char* argument) {
+    const TensorRef tensor = tensor_of(value, argument);
+    check_device(tensor, stream, argument);
+    reads.push_back(tensor.storage);
+    return tensor.view;
+  }
+
+  View index(const Napi::Value& value, const char* argument) {
+    const View view = tensor(value, argument);
+    indices.push_back(reads.back());
+    return view;
+  }
+
+  Rotary rotary(const Napi::Value& value) {
+    Rotary rotary;
+    if (value.IsUndefined()) return rotary;
+    if (!value.IsObject()) refuse(ErrorCode::kType, "rotary", "an object", shown(value));
+    const Napi::Object tables = value.As<Napi::Object>();
+    rotary.cos = tensor(tables.Get("cos"), "cos");
+    rotary.sin = tensor(tables.Get("sin"), "sin");
+    rotary.positions = index(tables.Get("positions"), "positions");
+    rotary.interleaved = to_boolean(tables.Get("interleaved"), "interleaved");
+    return rotary;
+  }
+
+  /** Judges the contents of the index tensors if the host has them; else the task has to. */
+  template <typename Problem>
+  bool judge(const Problem& problem) const {
+    for (const auto& storage : indices) {
+      if (!host_readable(*storage)) return false;
+    }
+    Problem on_host = problem;
+    auto storage = indices.begin();
+    for_each_index(on_host, [&](View& view) { view = host_view(view, **storage++); });
+    validate_contents(on_host);
+    return true;
+  }
+};
+
+}  // namespace
+
+Napi::Value append(const Napi::CallbackInfo& info) {
+  const TensorRef k_pages = tensor_of(info[2], "kPages"), v_pages = tensor_of(info[3], "vPages");
+  // What writes in place is in the order of the pages' own stream.
+  Stream& stream = *k_pages.storage->stream();
+  Inputs inputs{stream, {k_pages.storage, v_pages.storage}};
+  if (v_pages.storage->stream() != &stream)
+    refuse(ErrorCode::kDevice, "vPages", "a tensor made like `kPages`, on " + stream.device(),
+           "one on " + v_pages.storage->stream()->device());
+  Appending appending;
+  appending.k_pages = k_pages.view;
+  appending.v_pages = v_pages.view;
+  appending.k = inputs.tensor(info[0], "k");
+  appending.v = inputs.tensor(info[1], "v");
+  appending.slots = inputs.index(info[4], "slots");
+  appending.rotary = inputs.rotary(info[5]);
+  validate(appending);
+  const bool judged = inputs.judge(appending);
+
+  const auto updated = [](const TensorRef& pages) {
+    return TensorRef{std::make_shared<UpdatedStorage>(memory_of(pages.storage)), pages.view};
+  };
+  TensorRef k_after = updated(k_pages), v_after = updated(v_pages);
+  stream.enqueue(ops::Append{.appending = appending, .check_contents = !judged},
+                 {.reads = std::move(inputs.reads),
+                  .writes = {k_after.storage, v_after.storage},
+                  .updates = {memory_of(k_pages.storage), memory_of(v_pages.storage)}});
+  return new_results(info.Env(), {std::move(k_after), std::move(v_after)});
+}
+
+Napi::Value rotate(const Napi::CallbackInfo& info) {
+  const TensorRef x = tensor_of(info[0], "x");
+  Stream& stream = Environment::of(info.Env()).stream(*x.storage);
+  Inputs inputs{stream, {x.storage}};
+  const Layout layout = x.view.rank == 3 ? Layout::kPacked : Layout::kBshd;
+  Rotation rotation;
+  rotation.x = checked_axes(x.view, layout, "x");
+  if (info[1].IsUndefined()) refuse(ErrorCode::kType, "rotary", "an object", "undefined");
+  rotation.rotary = inputs.rotary(info[1]);
+  View& positions = rotation.rotary.positions;
+  if (layout == Layout::kPacked && positions.rank == 1) positions = with_leading_axis(positions);
+  validate(rotation, layout);
+
+  TensorRef out =
+      NewTensor("the result", x.view.dtype, shape_of(x.view), "x").allocate(info.Env(), stream);
+  rotation.out = logical(out.view, layout);
+  const bool judged = inputs.judge(rotation);
+  stream.enqueue(ops::Rotate{.rotation = rotation, .check_contents = !judged},
+                 {.reads = std::move(inputs.reads), .writes = {out.storage}});
+  return new_result(info.Env(), std::move(out));
+}
+
+}  // namespace fa::binding

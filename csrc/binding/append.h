@@ -1,0 +1,13 @@
+// Keys and values into pages; rotary position embedding.
+#pragma once
+
+#include "binding/napi.h"
+
+namespace fa::binding {
+
+/** (k, v, kPages, vPages, slots, rotary | undefined) -> [kPages, vPages], updated in place. */
+Napi::Value append(const Napi::CallbackInfo& info);
+/** (x, rotary) -> x, rotated. */
+Napi::Value rotate(const Napi::CallbackInfo& info);
+
+}  // namespace fa::binding

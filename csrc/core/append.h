@@ -1,0 +1,29 @@
+// Keys and values of new tokens on their way into the pages of a cache.
+#pragma once
+
+#include "core/rotary.h"
+#include "core/view.h"
+
+namespace fa {
+
+/** Token t goes to row slots[t] % pageSize of page slots[t] / pageSize. */
+struct Appending {
+  View k, v;  // [total, kvHeads, dim], of dtypes of their own
+  // [pages, pageSize, kvHeads, dim], each of a dtype of its own, to which k and v are converted
+  View k_pages, v_pages;
+  View slots;     // int32 [total]
+  Rotary rotary;  // of k
+
+  int64_t tokens() const { return k.shape[0]; }
+  int64_t kv_heads() const { return k.shape[1]; }
+  int64_t page_size() const { return k_pages.shape[1]; }
+};
+
+/** Calls `function` with the tensors of `appending` whose contents decide what is legal. */
+template <typename Function>
+void for_each_index(Appending& appending, Function function) {
+  function(appending.slots);
+  if (appending.rotary.present()) function(appending.rotary.positions);
+}
+
+}  // namespace fa

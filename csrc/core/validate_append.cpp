@@ -1,0 +1,175 @@
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "core/expect.h"
+#include "core/validate.h"
+
+namespace fa {
+
+namespace {
+
+std::string text(int64_t number) { return std::to_string(number); }
+
+void expect_rows(const View& view, const char* argument) {
+  if (view.shape[3] >= 1 && view.shape[3] <= kMaxHeadDim) return;
+  refuse(ErrorCode::kShape, argument, "pages with a head dim from 1 to " + text(kMaxHeadDim),
+         shape_text(view));
+}
+
+/** Pages are written row by row, and each place by one thread alone. */
+void expect_writable(const View& pages, const char* argument) {
+  if ((pages.strides[3] != 1 && pages.shape[3] > 1) || !disjoint_elements(pages))
+    refuse(ErrorCode::kShape, argument,
+           "pages whose rows lie side by side and apart from each other",
+           "a view with other strides");
+}
+
+/** K and V lie alternately, in one place or another, or far from each other. */
+bool apart(const View& k, const View& v) {
+  if (!ranges_overlap(k, v)) return true;
+  const bool alike = std::equal(k.strides, k.strides + 3, v.strides);
+  const int64_t size = static_cast<int64_t>(dtype_size(k.dtype));
+  const int64_t bytes = std::abs(v.at(0) - k.at(0));
+  if (!alike || bytes % size != 0) return false;
+  View both = k;
+  both.shape[3] = std::max(k.shape[3], v.shape[3]);
+  both.shape[both.rank] = 2;
+  both.strides[both.rank++] = bytes / size;
+  return disjoint_elements(both);
+}
+
+void expect_apart(const View& input, const char* argument, const Appending& a) {
+  if (input.present() && (ranges_overlap(input, a.k_pages) || ranges_overlap(input, a.v_pages)))
+    refuse(ErrorCode::kOption, argument, "memory apart from the pages", "a part of them");
+}
+
+void validate_rotary(const Rotary& rotary, int64_t head_dim) {
+  expect_floating(rotary.cos, "cos");
+  expect_rank(rotary.cos, "cos", {"positions", "rotaryDim / 2"});
+  const int64_t pairs = rotary.cos.shape[1];
+  if (pairs < 1 || 2 * pairs > head_dim)
+    refuse(ErrorCode::kShape, "cos",
+           "of shape [positions, rotaryDim / 2], with a rotaryDim from 2 to the head dim, " +
+               text(head_dim) + ",",
+           shape_text(rotary.cos));
+  if (rotary.sin.dtype != rotary.cos.dtype)
+    refuse(ErrorCode::kDType, "sin",
+           std::string(dtype_name(rotary.cos.dtype)) + ", the dtype of `cos`,",
+           dtype_name(rotary.sin.dtype));
+  expect_shape(rotary.sin, "sin", {rotary.cos.shape[0], pairs}, Layout::kBshd,
+               ", the shape of `cos`,");
+  expect_dtype(rotary.positions, DType::kInt32, "positions");
+}
+
+int32_t int32_at(const View& view, int64_t offset) {
+  return static_cast<const int32_t*>(view.data)[offset];
+}
+
+void expect_position(const Rotary& rotary, const std::string& index, int64_t offset) {
+  const int64_t position = int32_at(rotary.positions, offset), count = rotary.cos.shape[0];
+  if (position >= 0 && position < count) return;
+  refuse_call(ErrorCode::kShape, "positions",
+              quoted("positions" + index) + " to be a row of the tables, 0 to " + text(count - 1) +
+                  ",",
+              text(position));
+}
+
+std::string at(int64_t index) { return "[" + text(index) + "]"; }
+
+/** The same slot for two tokens: which one would stay is nobody's choice. */
+void expect_distinct(const View& slots) {
+  static thread_local std::vector<int32_t> sorted;
+  sorted.clear();
+  bool ascending = true;
+  for (int64_t t = 0; t < slots.shape[0]; ++t) {
+    const int32_t slot = int32_at(slots, t * slots.strides[0]);
+    ascending = ascending && (sorted.empty() || sorted.back() < slot);
+    sorted.push_back(slot);
+  }
+  if (ascending) return;
+  std::sort(sorted.begin(), sorted.end());
+  const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
+  if (twice != sorted.end())
+    refuse(ErrorCode::kOption, "slots", "a slot of its own for each token",
+           "slot " + text(*twice) + " twice");
+}
+
+}  // namespace
+
+void validate(const Appending& a) {
+  expect_floating(a.k_pages, "kPages");
+  expect_rank(a.k_pages, "kPages", {"numPages", "pageSize", "kvHeads", "headDim"});
+  if (a.v_pages.dtype != a.k_pages.dtype)
+    refuse(ErrorCode::kDType, "vPages",
+           std::string(dtype_name(a.k_pages.dtype)) + ", the dtype of `kPages`,",
+           dtype_name(a.v_pages.dtype));
+  expect_shape(a.v_pages, "vPages",
+               {a.k_pages.shape[0], a.k_pages.shape[1], a.k_pages.shape[2], "headDimV"});
+  expect_rows(a.k_pages, "kPages");
+  expect_rows(a.v_pages, "vPages");
+  expect_writable(a.k_pages, "kPages");
+  expect_writable(a.v_pages, "vPages");
+  if (!apart(a.k_pages, a.v_pages))
+    refuse(ErrorCode::kOption, "vPages", "memory apart from that of `kPages`", "a part of it");
+  expect_floating(a.k, "k");
+  expect_shape(a.k, "k", {"total", a.k_pages.shape[2], a.k_pages.shape[3]}, Layout::kBshd,
+               ", [total, kvHeads, headDim] of `kPages`,");
+  const int64_t slots = a.k_pages.shape[0] * a.page_size();
+  if (a.tokens() > slots)
+    refuse(ErrorCode::kShape, "k", "at most as many tokens as there are slots, " + text(slots) + ",",
+           text(a.tokens()));
+  expect_floating(a.v, "v");
+  expect_shape(a.v, "v", {a.tokens(), a.v_pages.shape[2], a.v_pages.shape[3]}, Layout::kBshd,
+               ", [total, kvHeads, headDimV] of `k` and `vPages`,");
+  expect_dtype(a.slots, DType::kInt32, "slots");
+  expect_shape(a.slots, "slots", {a.tokens()}, Layout::kBshd, ", one per token of `k`,");
+  if (a.rotary.present()) {
+    validate_rotary(a.rotary, a.k.shape[2]);
+    expect_shape(a.rotary.positions, "positions", {a.tokens()}, Layout::kBshd,
+                 ", one per token of `k`,");
+  }
+  expect_apart(a.k, "k", a);
+  expect_apart(a.v, "v", a);
+  expect_apart(a.rotary.cos, "cos", a);
+  expect_apart(a.rotary.sin, "sin", a);
+}
+
+void validate_contents(const Appending& a) {
+  const int64_t count = a.k_pages.shape[0] * a.page_size();
+  for (int64_t t = 0; t < a.tokens(); ++t) {
+    const int64_t slot = int32_at(a.slots, t * a.slots.strides[0]);
+    if (slot < 0 || slot >= count)
+      refuse_call(ErrorCode::kShape, "slots",
+                  quoted("slots" + at(t)) + " to be a slot of the pages, 0 to " + text(count - 1) +
+                      ",",
+                  text(slot));
+  }
+  expect_distinct(a.slots);
+  if (!a.rotary.present()) return;
+  for (int64_t t = 0; t < a.tokens(); ++t)
+    expect_position(a.rotary, at(t), t * a.rotary.positions.strides[0]);
+}
+
+void validate(const Rotation& rotation, Layout layout) {
+  expect_floating(rotation.x, "x");
+  const View& x = rotation.x;
+  if (x.shape[2] < 1 || x.shape[3] < 1 || x.shape[3] > kMaxHeadDim)
+    refuse(ErrorCode::kShape, "x",
+           "a tensor with at least one head and a head dim from 1 to " + text(kMaxHeadDim),
+           shape_text(with_public_axes(x, layout)));
+  validate_rotary(rotation.rotary, x.shape[3]);
+  expect_shape(rotation.rotary.positions, "positions", {x.shape[0], x.shape[1]}, layout,
+               layout == Layout::kPacked ? ", one per token of `x`," : ", [batch, seqlen] of `x`,");
+}
+
+void validate_contents(const Rotation& rotation) {
+  const View& positions = rotation.rotary.positions;
+  for (int64_t b = 0; b < positions.shape[0]; ++b)
+    for (int64_t i = 0; i < positions.shape[1]; ++i)
+      expect_position(rotation.rotary, at(b) + at(i),
+                      b * positions.strides[0] + i * positions.strides[1]);
+}
+
+}  // namespace fa

@@ -1,0 +1,145 @@
+// Keys and values into pages, and the rotation of any rows.
+#include "core/append.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "core/divide.h"
+#include "core/validate.h"
+#include "cpu/isa.h"
+#include "cpu/ops.h"
+#include "cpu/thread_pool.h"
+
+namespace fa::cpu {
+
+namespace {
+
+constexpr int64_t kItemElements = int64_t{1} << 14;  // of one parallel item, at least
+
+int64_t tokens_per_item(int64_t elements_of_token) {
+  return std::max<int64_t>(1, kItemElements / std::max<int64_t>(1, elements_of_token));
+}
+
+int32_t int32_at(const View& view, int64_t offset) {
+  return static_cast<const int32_t*>(view.data)[offset];
+}
+
+/** Elements side by side, of any dtype, as floats; or the reverse. */
+void to_floats(const char* row, DType dtype, int64_t stride, int64_t count, float* floats) {
+  kernels().convert_row(row, static_cast<int>(dtype), stride, static_cast<int>(count),
+                        reinterpret_cast<char*>(floats), static_cast<int>(DType::kFloat32));
+}
+void from_floats(const float* floats, int64_t count, char* row, DType dtype) {
+  kernels().convert_row(reinterpret_cast<const char*>(floats), static_cast<int>(DType::kFloat32), 1,
+                        static_cast<int>(count), row, static_cast<int>(dtype));
+}
+
+/** The rotation of one position. */
+class Turn {
+ public:
+  Turn(const Rotary& rotary, int64_t position)
+      : pairs_(static_cast<int>(rotary.pairs())), interleaved_(rotary.interleaved) {
+    for (const auto& [table, floats] : {std::pair{&rotary.cos, cos_}, {&rotary.sin, sin_}})
+      to_floats(table->at(position * table->strides[0]), table->dtype, table->strides[1], pairs_,
+                floats);
+  }
+
+  void apply(float* row) const {
+    for (int i = 0; i < pairs_; ++i) {
+      const RotaryPair pair(interleaved_, i, pairs_);
+      turn(row[pair.first], row[pair.second], cos_[i], sin_[i]);
+    }
+  }
+
+ private:
+  static constexpr int kRoom = kMaxHeadDim / 2 + 16;
+  int pairs_;
+  bool interleaved_;
+  alignas(64) float cos_[kRoom];
+  alignas(64) float sin_[kRoom];
+};
+
+/** `dim` elements of one row into another whose elements lie side by side. */
+void copy_row(const char* from, DType dtype, int64_t stride, int64_t dim, const Turn* turn,
+              char* to, DType to_dtype) {
+  if (turn == nullptr) {
+    kernels().convert_row(from, static_cast<int>(dtype), stride, static_cast<int>(dim), to,
+                          static_cast<int>(to_dtype));
+    return;
+  }
+  alignas(64) float row[kMaxHeadDim + 16];
+  to_floats(from, dtype, stride, dim, row);
+  turn->apply(row);
+  from_floats(row, dim, to, to_dtype);
+}
+
+/** Token t of `x` [total, heads, dim] into its slot. */
+void copy_token(const View& x, int64_t t, const View& pages, int64_t slot, const Turn* turn) {
+  const int64_t page = slot / pages.shape[1], row = slot % pages.shape[1];
+  for (int64_t head = 0; head < x.shape[1]; ++head) {
+    copy_row(x.at(t * x.strides[0] + head * x.strides[1]), x.dtype, x.strides[2], x.shape[2], turn,
+             pages.at(page * pages.strides[0] + row * pages.strides[1] + head * pages.strides[2]),
+             pages.dtype);
+  }
+}
+
+void append(const Appending& a, Cancel cancel) {
+  const int64_t tokens = a.tokens();
+  const int64_t each = tokens_per_item(a.kv_heads() * (a.k.shape[2] + a.v.shape[2]));
+  parallel_for(
+      ceil_div(tokens, each),
+      [&](int64_t item) {
+        for (int64_t t = item * each; t < std::min(tokens, (item + 1) * each); ++t) {
+          const int64_t slot = int32_at(a.slots, t * a.slots.strides[0]);
+          if (a.rotary.present()) {
+            const View& positions = a.rotary.positions;
+            const Turn turn(a.rotary, int32_at(positions, t * positions.strides[0]));
+            copy_token(a.k, t, a.k_pages, slot, &turn);
+          } else {
+            copy_token(a.k, t, a.k_pages, slot, nullptr);
+          }
+          copy_token(a.v, t, a.v_pages, slot, nullptr);
+        }
+      },
+      cancel);
+}
+
+void rotate(const Rotation& rotation, Cancel cancel) {
+  const View &x = rotation.x, &out = rotation.out, &positions = rotation.rotary.positions;
+  const int64_t seqlen = x.shape[1], heads = x.shape[2], tokens = x.shape[0] * seqlen;
+  const int64_t each = tokens_per_item(heads * x.shape[3]);
+  parallel_for(
+      ceil_div(tokens, each),
+      [&](int64_t item) {
+        for (int64_t t = item * each; t < std::min(tokens, (item + 1) * each); ++t) {
+          const int64_t b = t / seqlen, i = t % seqlen;
+          const Turn turn(rotation.rotary, int32_at(positions, b * positions.strides[0] +
+                                                                   i * positions.strides[1]));
+          for (int64_t head = 0; head < heads; ++head) {
+            const auto row = [&](const View& view) {
+              return view.at(b * view.strides[0] + i * view.strides[1] + head * view.strides[2]);
+            };
+            copy_row(row(x), x.dtype, x.strides[3], x.shape[3], &turn, row(out), out.dtype);
+          }
+        }
+      },
+      cancel);
+}
+
+}  // namespace
+
+}  // namespace fa::cpu
+
+namespace fa {
+
+void ops::Append::run(cpu::Execution& execution) const {
+  if (check_contents) validate_contents(appending);
+  cpu::append(appending, execution.cancel);
+}
+
+void ops::Rotate::run(cpu::Execution& execution) const {
+  if (check_contents) validate_contents(rotation);
+  cpu::rotate(rotation, execution.cancel);
+}
+
+}  // namespace fa

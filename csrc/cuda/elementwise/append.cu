@@ -1,0 +1,207 @@
+// Keys and values into pages, and the rotation of any rows: a warp per row of a head.
+#include "core/ops.h"
+#include "cuda/base/execution.h"
+#include "cuda/base/launch.h"
+#include "cuda/elementwise/element.h"
+#include "cuda/elementwise/index_contents.h"
+
+namespace fa::cuda {
+
+namespace {
+
+constexpr int kWarp = 32;
+constexpr int kWarps = 4;
+constexpr int kThreads = kWarp * kWarps;
+
+/** Rows [outer, inner, head] of elements. */
+struct Rows {
+  char* data;
+  int dtype;
+  int64_t outer, inner, head, dim;  // strides
+  int length;                       // of a row
+};
+
+/** See core/rotary.h. */
+struct Tables {
+  const char* cos;  // null where nothing turns
+  const char* sin;
+  int dtype;
+  int64_t cos_row, cos_pair, sin_row, sin_pair;
+  const int32_t* positions;
+  int64_t position_outer, position_inner;
+  int pairs;
+  bool interleaved;
+};
+
+struct AppendParams {
+  Rows k, v;              // inner is the token
+  Rows k_pages, v_pages;  // outer is the page, inner the row of it
+  const int32_t* slots;
+  int64_t slot_stride;
+  int64_t rows;  // of k, and of v
+  int kv_heads;
+  int64_t page_size;
+  Tables tables;
+};
+
+struct RotateParams {
+  Rows x, out;
+  int64_t rows;
+  int64_t inner;
+  int heads;
+  Tables tables;
+};
+
+/** A row: where it begins, and how far its elements are apart. */
+struct Row {
+  char* data;
+  int dtype;
+  int64_t dim;
+
+  PTX_FN Row(const Rows& rows, int64_t outer, int64_t inner, int64_t head)
+      : data(rows.data + (outer * rows.outer + inner * rows.inner + head * rows.head) *
+                             element_size(rows.dtype)),
+        dtype(rows.dtype),
+        dim(rows.dim) {}
+
+  PTX_FN char* at(int d) const { return data + d * dim * element_size(dtype); }
+  PTX_FN float load(int d) const { return load_element(at(d), dtype); }
+  PTX_FN void store(int d, float x) const { store_element(at(d), dtype, x); }
+  /** Bits stay as they are where both rows have one dtype. */
+  PTX_FN void copy(const Row& from, int d) const {
+    if (dtype == from.dtype)
+      copy_element(from.at(d), at(d), element_size(dtype));
+    else
+      store(d, from.load(d));
+  }
+};
+
+PTX_FN float table_at(const char* table, int dtype, int64_t index) {
+  return load_element(table + index * element_size(dtype), dtype);
+}
+
+/** By one warp: `from` to `to`, the first 2 * pairs elements turned. */
+PTX_FN void copy_turned(const Tables& t, int64_t outer, int64_t inner, const Row& from,
+                        const Row& to, int length) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int64_t position =
+      t.pairs == 0
+          ? 0
+          : ptx::ldg(t.positions + outer * t.position_outer + inner * t.position_inner);
+  for (int i = lane; i < t.pairs; i += kWarp) {
+    const RotaryPair pair(t.interleaved, i, t.pairs);
+    float first = from.load(pair.first), second = from.load(pair.second);
+    turn(first, second, table_at(t.cos, t.dtype, position * t.cos_row + i * t.cos_pair),
+         table_at(t.sin, t.dtype, position * t.sin_row + i * t.sin_pair));
+    to.store(pair.first, first);
+    to.store(pair.second, second);
+  }
+  for (int d = 2 * t.pairs + lane; d < length; d += kWarp) to.copy(from, d);
+}
+
+/** The row of this warp; -1 past the last one. */
+PTX_FN int64_t own_row(int64_t rows) {
+  const int64_t row = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp;
+  return row < rows ? row : -1;
+}
+
+__global__ void __launch_bounds__(kThreads) append_kernel(const __grid_constant__ AppendParams p) {
+  const int64_t row = own_row(2 * p.rows);
+  if (row < 0) return;
+  const bool values = row >= p.rows;
+  const int64_t index = values ? row - p.rows : row;
+  const int64_t token = index / p.kv_heads, head = index % p.kv_heads;
+  const int slot = ptx::ldg(p.slots + token * p.slot_stride);
+  const int64_t page = slot / p.page_size, place = slot % p.page_size;
+  if (values)
+    copy_turned({}, 0, 0, Row(p.v, 0, token, head), Row(p.v_pages, page, place, head), p.v.length);
+  else
+    copy_turned(p.tables, 0, token, Row(p.k, 0, token, head), Row(p.k_pages, page, place, head),
+                p.k.length);
+}
+
+__global__ void __launch_bounds__(kThreads) rotate_kernel(const __grid_constant__ RotateParams p) {
+  const int64_t row = own_row(p.rows);
+  if (row < 0) return;
+  const int64_t token = row / p.heads, head = row % p.heads;
+  const int64_t outer = token / p.inner, inner = token % p.inner;
+  copy_turned(p.tables, outer, inner, Row(p.x, outer, inner, head), Row(p.out, outer, inner, head),
+              p.x.length);
+}
+
+/** `view` [outer, inner, heads, dim]. */
+Rows rows_of(const View& view) {
+  return {static_cast<char*>(view.data),
+          static_cast<int>(view.dtype),
+          view.strides[0],
+          view.strides[1],
+          view.strides[2],
+          view.strides[3],
+          static_cast<int>(view.shape[3])};
+}
+
+/** `positions` [outer, inner]. */
+Tables tables_of(const Rotary& rotary, const View& positions) {
+  Tables t{};
+  if (!rotary.present()) return t;
+  t.cos = static_cast<const char*>(rotary.cos.data);
+  t.sin = static_cast<const char*>(rotary.sin.data);
+  t.dtype = static_cast<int>(rotary.cos.dtype);
+  t.cos_row = rotary.cos.strides[0];
+  t.cos_pair = rotary.cos.strides[1];
+  t.sin_row = rotary.sin.strides[0];
+  t.sin_pair = rotary.sin.strides[1];
+  t.positions = static_cast<const int32_t*>(positions.data);
+  t.position_outer = positions.strides[0];
+  t.position_inner = positions.strides[1];
+  t.pairs = static_cast<int>(rotary.pairs());
+  t.interleaved = rotary.interleaved;
+  return t;
+}
+
+int64_t blocks_of(int64_t rows) { return (rows + kWarps - 1) / kWarps; }
+
+void append(const Appending& a, const Queue& queue) {
+  AppendParams p{};
+  p.k = rows_of(with_leading_axis(a.k));
+  p.v = rows_of(with_leading_axis(a.v));
+  p.k_pages = rows_of(a.k_pages);
+  p.v_pages = rows_of(a.v_pages);
+  p.slots = static_cast<const int32_t*>(a.slots.data);
+  p.slot_stride = a.slots.strides[0];
+  p.rows = a.tokens() * a.kv_heads();
+  p.kv_heads = static_cast<int>(a.kv_heads());
+  p.page_size = a.page_size();
+  if (a.rotary.present()) p.tables = tables_of(a.rotary, with_leading_axis(a.rotary.positions));
+  launch(append_kernel, blocks_of(2 * p.rows), kThreads, 0, queue, p);
+}
+
+void rotate(const Rotation& rotation, const Queue& queue) {
+  const View& x = rotation.x;
+  RotateParams p{};
+  p.x = rows_of(x);
+  p.out = rows_of(rotation.out);
+  p.rows = x.shape[0] * x.shape[1] * x.shape[2];
+  p.inner = x.shape[1];
+  p.heads = static_cast<int>(x.shape[2]);
+  p.tables = tables_of(rotation.rotary, rotation.rotary.positions);
+  launch(rotate_kernel, blocks_of(p.rows), kThreads, 0, queue, p);
+}
+
+}  // namespace
+
+}  // namespace fa::cuda
+
+namespace fa {
+
+void ops::Append::run(cuda::Execution& execution) const {
+  if (check_contents) cuda::validate_contents_on_device(appending, execution.queue);
+  cuda::append(appending, execution.queue);
+}
+
+void ops::Rotate::run(cuda::Execution& execution) const {
+  if (check_contents) cuda::validate_contents_on_device(rotation, execution.queue);
+  cuda::rotate(rotation, execution.queue);
+}
+
+}  // namespace fa

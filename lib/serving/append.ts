@@ -1,0 +1,95 @@
+import { checkIntVector, intHandle } from '../attention/int-vector.js';
+import type { IntVector } from '../attention/options.js';
+import { release } from '../attention/problem.js';
+import { checkTensors, handleOn, requireOptions } from '../attention/qkv.js';
+import { type NativeRotary, type NativeTensor, native } from '../native/addon.js';
+import { call } from '../native/errors.js';
+import { type Abortable, abortable } from '../native/signal.js';
+import { checkOptions, checkSameDevice, checkTensor } from '../tensor/check.js';
+import type { DType } from '../tensor/dtype.js';
+import { newTensor, type Tensor } from '../tensor/tensor.js';
+import { type RotaryTables, rotaryArgs, rotaryNames, tableKeys } from './rotary.js';
+
+/** Options of {@link appendKv}. */
+export interface AppendOptions extends Abortable {
+  /** int32 `[total]`: token t goes to slot `page * pageSize + offset`. No slot twice. */
+  slots: IntVector;
+  /** Rotates k on its way: as {@link applyRotary} does, before k is converted. Default: not. */
+  rotary?: RotaryTables & {
+    /** int32 `[total]`: where the tokens stand. */
+    positions: IntVector;
+  };
+}
+
+/** Pages after tokens were appended: views of the memory that they were given in. */
+export interface AppendedPages<D extends DType = DType> {
+  readonly kPages: Tensor<D>;
+  readonly vPages: Tensor<D>;
+}
+
+const appendKeys: ReadonlySet<string> = new Set(['slots', 'rotary', 'signal']);
+const rotaryKeys: ReadonlySet<string> = new Set([...tableKeys, 'positions']);
+
+/**
+ * Writes keys and values of new tokens into their slots of pages, in place: the one function of
+ * this package that changes memory which tensors view. k is rotated on its way, if asked to, and
+ * both are rounded to the pages' dtype. Enqueues the work and returns at once.
+ *
+ * Calls enqueued before it read the pages as they were, whichever stream they are on; calls that
+ * read the returned tensors find the tokens. The tensors given view the same memory and go on to
+ * hold what the other slots do. They do not know whether the call succeeded: read the returned ones,
+ * which fail with it. A call that is refused writes nothing; of one that is aborted or whose k or v
+ * failed, the slots alone may hold anything.
+ *
+ * @param k `[total, kvHeads, headDim]`; float32, float16 or bfloat16.
+ * @param v `[total, kvHeads, headDimV]`; likewise.
+ * @param kPages `[numPages, pageSize, kvHeads, headDim]`; float32, float16 or bfloat16; rows side by
+ * side, no two in one place.
+ * @param vPages `[numPages, pageSize, kvHeads, headDimV]`, dtype of kPages, apart from them: also
+ * views of one tensor, such as `[numPages, 2, pageSize, …]`.
+ * @param options See {@link AppendOptions}; `slots` is required.
+ * @returns Tensors like kPages and vPages, to be disposed like any other.
+ * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE` (also when a slot is not one of the
+ * pages, or a position no row of the tables), `ERR_DTYPE`, `ERR_DEVICE`, `ERR_OPTION` (a slot twice;
+ * inputs that are part of the pages), `ERR_DISPOSED`, `ERR_ABORTED`. What only the device knows of
+ * `slots` and `positions` rejects the returned tensors.
+ */
+export function appendKv<D extends DType>(
+  k: Tensor,
+  v: Tensor,
+  kPages: Tensor<D>,
+  vPages: Tensor<D>,
+  options: AppendOptions,
+): AppendedPages<D> {
+  checkTensors(kPages, k, v, { q: 'kPages', k: 'k', v: 'v' });
+  const { device } = kPages;
+  checkSameDevice(checkTensor(vPages, 'vPages'), device, 'vPages');
+  const given = requireOptions(checkOptions(options, appendKeys), 'slots');
+  const temporaries: Tensor[] = [];
+  try {
+    const slots = checkIntVector(given.slots, device, 'options.slots');
+    let rotary: NativeRotary | undefined;
+    if (given.rotary !== undefined) {
+      const path = 'options.rotary';
+      const tables = checkOptions(given.rotary, rotaryKeys, path) as typeof given.rotary;
+      const positions = checkIntVector(tables.positions, device, `${path}.positions`);
+      rotary = rotaryArgs(tables, positions, device, path, temporaries);
+    }
+    const handles = [k, v, kPages, vPages].map((t) => handleOn(device, t, '')) as Handles;
+    const at = intHandle(slots, device, temporaries);
+    const run = () => call(() => native().append(...handles, at, rotary), names);
+    const [kAfter, vAfter] = abortable(given.signal, run);
+    return { kPages: like(kPages, kAfter), vPages: like(vPages, vAfter) };
+  } finally {
+    release(temporaries);
+  }
+}
+
+type Handles = [k: NativeTensor, v: NativeTensor, kPages: NativeTensor, vPages: NativeTensor];
+
+const names = { slots: 'options.slots', ...rotaryNames('options.rotary') };
+
+function like<D extends DType>(tensor: Tensor<D>, handle: NativeTensor): Tensor<D> {
+  const { dtype, device, shape, strides } = tensor;
+  return newTensor(handle, dtype, device, shape, strides);
+}

@@ -1,0 +1,115 @@
+import {
+  checkIntVector,
+  checkPageTable,
+  checkSeqlens,
+  intHandle,
+} from '../attention/int-vector.js';
+import { applyCommon } from '../attention/modifiers.js';
+import {
+  type AttentionResult,
+  commonKeys,
+  type IntVector,
+  type OutDType,
+  type PagedAttentionOptions,
+  type ReturnLse,
+} from '../attention/options.js';
+import { newArgs, type Problem, run } from '../attention/problem.js';
+import { checkTensors, requireOptions } from '../attention/qkv.js';
+import { checkNumber, checkOptions } from '../tensor/check.js';
+import type { DType } from '../tensor/dtype.js';
+import { isTensor, type Tensor } from '../tensor/tensor.js';
+
+/** Options of {@link flashAttentionRagged}. */
+export interface RaggedAttentionOptions
+  extends Omit<PagedAttentionOptions, 'layout' | 'mask' | 'blockMask'> {
+  /**
+   * int32 `[batch + 1]`, ascending from 0: rows `cuSeqlensQ[b]` to `cuSeqlensQ[b + 1]` of q are
+   * sequence b.
+   */
+  cuSeqlensQ: IntVector;
+  /** An upper bound of the query sequences' lengths. Default: worked out. */
+  maxSeqlenQ?: number;
+}
+
+const raggedKeys: ReadonlySet<string> = new Set([
+  ...commonKeys,
+  'cuSeqlensQ',
+  'maxSeqlenQ',
+  'pageTable',
+  'seqlensK',
+]);
+
+/**
+ * {@link flashAttentionPaged} over a batch of any mix: sequences with a query each (decoding) beside
+ * chunks of prompts, their queries packed one after the other. Sequence b is rows `cuSeqlensQ[b]` to
+ * `cuSeqlensQ[b + 1]` of q; its keys lie in pages, the last query beside the last key. The kernel is
+ * chosen for each sequence by its own length, and with a fixed `numSplits` its bits depend on that
+ * sequence alone.
+ *
+ * @param q `[total, heads, headDim]`; float32, float16 or bfloat16.
+ * @param kPages `[numPages, pageSize, kvHeads, headDim]`, dtype and device of q; any page size.
+ * @param vPages `[numPages, pageSize, kvHeads, headDimV]`, dtype and device of q.
+ * @param options See {@link RaggedAttentionOptions}; `cuSeqlensQ`, `pageTable` and `seqlensK` are
+ * required. Slots past a sequence's keys may hold anything, and entries of the table past them are
+ * never looked at.
+ * @returns out `[total, heads, headDimV]`; rows past the last sequence are 0. With `returnLse: true`
+ * also lse, float32 `[heads, total]`.
+ * @throws {@link FlashAttentionError} as {@link flashAttentionPaged}; `ERR_SHAPE` when cuSeqlensQ
+ * does not ascend from 0 within the rows, `ERR_OPTION` when maxSeqlenQ is below a length.
+ */
+export function flashAttentionRagged<D extends DType>(
+  q: Tensor<D>,
+  kPages: Tensor,
+  vPages: Tensor,
+  options: RaggedAttentionOptions & { returnLse: true },
+): AttentionResult<OutDType<D>>;
+/** {@link flashAttentionRagged} without its lse. */
+export function flashAttentionRagged<D extends DType>(
+  q: Tensor<D>,
+  kPages: Tensor,
+  vPages: Tensor,
+  options: RaggedAttentionOptions & ReturnLse<false>,
+): Tensor<OutDType<D>>;
+/** {@link flashAttentionRagged} with its lse or without, as `returnLse` says. */
+export function flashAttentionRagged<D extends DType>(
+  q: Tensor<D>,
+  kPages: Tensor,
+  vPages: Tensor,
+  options: RaggedAttentionOptions & ReturnLse,
+): Tensor<OutDType<D>> | AttentionResult<OutDType<D>>;
+export function flashAttentionRagged(
+  q: Tensor,
+  kPages: Tensor,
+  vPages: Tensor,
+  options: RaggedAttentionOptions & ReturnLse,
+): Tensor | AttentionResult {
+  return run(raggedProblem(q, kPages, vPages, options));
+}
+
+const names = { q: 'q', k: 'kPages', v: 'vPages' };
+
+/** Checks and translates a call. */
+function raggedProblem(
+  q: Tensor,
+  kPages: Tensor,
+  vPages: Tensor,
+  options: RaggedAttentionOptions & ReturnLse,
+): Problem {
+  checkTensors(q, kPages, vPages, names);
+  const checked = checkOptions(options, raggedKeys);
+  const given = requireOptions(checked, 'cuSeqlensQ, pageTable and seqlensK');
+  const args = newArgs(q, kPages, vPages, 0);
+  const queries = checkIntVector(given.cuSeqlensQ, q.device, 'options.cuSeqlensQ');
+  const pages = checkPageTable(given.pageTable, q.device, 'options.pageTable');
+  if (given.maxSeqlenQ !== undefined) {
+    args.maxSeqlenQ = checkNumber(given.maxSeqlenQ, 'options.maxSeqlenQ');
+  }
+  applyCommon(args, given, q.device);
+  const batch = (isTensor(queries) ? queries.shape[0] : queries.data.length) - 1;
+  const lengths = checkSeqlens(given.seqlensK, batch, q.device, 'options.seqlensK');
+  const temporaries: Tensor[] = [];
+  args.cuSeqlensQ = intHandle(queries, q.device, temporaries);
+  args.pageTable = intHandle(pages, q.device, temporaries);
+  args.seqlensK = intHandle(lengths, q.device, temporaries);
+  return { args, q, names, temporaries, signal: given.signal };
+}
