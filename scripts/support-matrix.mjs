@@ -27,6 +27,7 @@ const features = (fa, device) => {
     fa.BlockMask.slidingWindow({ seqlenQ: 128, seqlenK: 128, left: 9, right: 0 });
   const varlen = { cuSeqlensQ: ints([0, 60, 128]), cuSeqlensK: ints([0, 60, 128]) };
   const paged = { pageTable: ints([1, 0], [1, 2]), seqlensK: ints([100]) };
+  const ragged = { ...paged, cuSeqlensQ: ints([0, 128]) };
   return [
     ['no options', {}, () => ({})],
     ['`causal`', {}, () => ({ causal: true })],
@@ -49,15 +50,16 @@ const features = (fa, device) => {
     ['head dim 20', { dim: 20 }, () => ({})],
     ['`flashAttentionVarlen`', { packed: true }, () => varlen],
     ['`flashAttentionPaged`', { pages: true }, () => paged],
+    ['`flashAttentionRagged`', { packed: true, pages: true }, () => ragged],
   ];
 };
 
 /** q, k and v of a small call. */
 function tensors(fa, device, dtype, { seqlenQ = 128, dim = 64, packed = false, pages = false }) {
   const zeros = (shape) => fa.zeros(shape, { dtype, device });
-  if (packed) return [zeros([128, 4, dim]), zeros([128, 2, dim]), zeros([128, 2, dim])];
-  const keys = pages ? [2, 64, 2, dim] : [1, 128, 2, dim];
-  return [zeros([1, seqlenQ, 4, dim]), zeros(keys), zeros(keys)];
+  const keys = pages ? [2, 64, 2, dim] : packed ? [128, 2, dim] : [1, 128, 2, dim];
+  const queries = packed ? [128, 4, dim] : [1, seqlenQ, 4, dim];
+  return [zeros(queries), zeros(keys), zeros(keys)];
 }
 
 /** Kernels of the forward and the backward pass, or the code of the error. */

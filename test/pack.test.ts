@@ -47,6 +47,14 @@ const consumers = {
     `import * as reference from 'flash-attention/reference';
      console.log(typeof reference.standardAttention === 'function' ? 'correct' : reference);`,
   ],
+  'the serving entry point': [
+    'serving.mjs',
+    `import { tensor } from 'flash-attention';
+     import { applyRotary } from 'flash-attention/serving';
+     const table = tensor([0, 0], [1, 2]);
+     const x = applyRotary(tensor([1, 2, 3, 4], [1, 1, 4]), { cos: table, sin: table });
+     console.log((await x.data()).every((value) => value === 0) ? 'correct' : x);`,
+  ],
 } as const;
 
 /** Every file the tarball may have; each pattern has to match at least one. */
@@ -60,7 +68,7 @@ const allowed = [
   /^(binding|embedded)\.cjs$/,
   /^embedded-nowhere\.js$/,
   /^scripts\/cmake-build\.cjs$/,
-  /^dist\/(index|reference)\.(js|cjs|d\.ts|d\.cts)$/,
+  /^dist\/(index|reference|serving)\.(js|cjs|d\.ts|d\.cts)$/,
   /^dist\/chunk-\w+\.c?js$/,
   /^dist\/[\w-]+\.d\.c?ts$/, // declarations that entry points share
   /^dist\/cli(-main)?\.js$/,

@@ -53,7 +53,9 @@ void validate_merge(const std::vector<View>& outs, const std::vector<View>& lses
  */
 void validate(const Appending& appending);
 
-/** Throws fa::Error unless slots are within the pages, one per token, and positions in the tables. */
+/**
+ * Throws fa::Error unless slots are within the pages, one per token, and positions in the tables.
+ */
 void validate_contents(const Appending& appending);
 
 /** The same two of a rotation. `layout` is that of x, for messages. */

@@ -70,10 +70,10 @@ int32_t int32_at(const View& view, int64_t offset) {
 void expect_position(const Rotary& rotary, const std::string& index, int64_t offset) {
   const int64_t position = int32_at(rotary.positions, offset), count = rotary.cos.shape[0];
   if (position >= 0 && position < count) return;
-  refuse_call(ErrorCode::kShape, "positions",
-              quoted("positions" + index) + " to be a row of the tables, 0 to " + text(count - 1) +
-                  ",",
-              text(position));
+  refuse_call(
+      ErrorCode::kShape, "positions",
+      quoted("positions" + index) + " to be a row of the tables, 0 to " + text(count - 1) + ",",
+      text(position));
 }
 
 std::string at(int64_t index) { return "[" + text(index) + "]"; }
@@ -118,8 +118,8 @@ void validate(const Appending& a) {
                ", [total, kvHeads, headDim] of `kPages`,");
   const int64_t slots = a.k_pages.shape[0] * a.page_size();
   if (a.tokens() > slots)
-    refuse(ErrorCode::kShape, "k", "at most as many tokens as there are slots, " + text(slots) + ",",
-           text(a.tokens()));
+    refuse(ErrorCode::kShape, "k",
+           "at most as many tokens as there are slots, " + text(slots) + ",", text(a.tokens()));
   expect_floating(a.v, "v");
   expect_shape(a.v, "v", {a.tokens(), a.v_pages.shape[2], a.v_pages.shape[3]}, Layout::kBshd,
                ", [total, kvHeads, headDimV] of `k` and `vPages`,");
@@ -141,10 +141,10 @@ void validate_contents(const Appending& a) {
   for (int64_t t = 0; t < a.tokens(); ++t) {
     const int64_t slot = int32_at(a.slots, t * a.slots.strides[0]);
     if (slot < 0 || slot >= count)
-      refuse_call(ErrorCode::kShape, "slots",
-                  quoted("slots" + at(t)) + " to be a slot of the pages, 0 to " + text(count - 1) +
-                      ",",
-                  text(slot));
+      refuse_call(
+          ErrorCode::kShape, "slots",
+          quoted("slots" + at(t)) + " to be a slot of the pages, 0 to " + text(count - 1) + ",",
+          text(slot));
   }
   expect_distinct(a.slots);
   if (!a.rotary.present()) return;

@@ -113,8 +113,8 @@ void rotate(const Rotation& rotation, Cancel cancel) {
       [&](int64_t item) {
         for (int64_t t = item * each; t < std::min(tokens, (item + 1) * each); ++t) {
           const int64_t b = t / seqlen, i = t % seqlen;
-          const Turn turn(rotation.rotary, int32_at(positions, b * positions.strides[0] +
-                                                                   i * positions.strides[1]));
+          const Turn turn(rotation.rotary,
+                          int32_at(positions, b * positions.strides[0] + i * positions.strides[1]));
           for (int64_t head = 0; head < heads; ++head) {
             const auto row = [&](const View& view) {
               return view.at(b * view.strides[0] + i * view.strides[1] + head * view.strides[2]);

@@ -11,10 +11,16 @@ import type {
 } from './options.js';
 import { pagedProblem } from './paged.js';
 import { type Problem, release } from './problem.js';
+import { type RaggedAttentionOptions, raggedProblem } from './ragged.js';
 import { varlenProblem } from './varlen.js';
 
 /** Options of {@link explain}: those of the function that would be called. */
-export type ExplainOptions = (AttentionOptions | VarlenAttentionOptions | PagedAttentionOptions) &
+export type ExplainOptions = (
+  | AttentionOptions
+  | VarlenAttentionOptions
+  | PagedAttentionOptions
+  | RaggedAttentionOptions
+) &
   ReturnLse;
 
 /**
@@ -29,7 +35,8 @@ export type ExplainOptions = (AttentionOptions | VarlenAttentionOptions | PagedA
  * has no copy of what was computed there. What such tensors hold is checked when the call runs.
  *
  * @param q, k, v As for {@link flashAttention}; with `cuSeqlensQ` in options as for
- * {@link flashAttentionVarlen}, with `pageTable` as for {@link flashAttentionPaged}.
+ * {@link flashAttentionVarlen}, with `pageTable` as for {@link flashAttentionPaged}, with both as
+ * for `flashAttentionRagged`.
  * @throws {@link FlashAttentionError} as the function that would be called.
  */
 export function explain(q: Tensor, k: Tensor, v: Tensor, options?: ExplainOptions): Plan {
@@ -45,8 +52,11 @@ export function explain(q: Tensor, k: Tensor, v: Tensor, options?: ExplainOption
 
 function anyProblem(q: Tensor, k: Tensor, v: Tensor, options?: ExplainOptions): Problem {
   if (typeof options === 'object' && options !== null) {
+    if ('pageTable' in options) {
+      if ('cuSeqlensQ' in options) return raggedProblem(q, k, v, options);
+      return pagedProblem(q, k, v, options);
+    }
     if ('cuSeqlensQ' in options) return varlenProblem(q, k, v, options);
-    if ('pageTable' in options) return pagedProblem(q, k, v, options);
   }
   return denseProblem(q, k, v, options);
 }

@@ -7,8 +7,8 @@ import { binaryError } from './binary-error.js';
 import type { Plan } from './plan.js';
 
 /**
- * Opaque: a view of native memory. Its contents never change once its task has run, but for those of
- * pages: see {@link NativeAddon.append}.
+ * Opaque: a view of native memory. Its contents never change once its task has run, but for those
+ * of pages: see {@link NativeAddon.append}.
  */
 export interface NativeTensor {
   readonly __nativeTensor: never;
@@ -194,9 +194,9 @@ export interface NativeAddon {
   ): [out: NativeResult, lse: NativeResult];
   /**
    * Writes to the memory of the pages in place. What it gives views that memory and fails when this
-   * does; the tensors given do not. k, v [total, H, D] -> row slots[t] % pageSize of page
-   * slots[t] / pageSize, k rotated first. In the order of the stream that the pages were made on, and
-   * behind what other streams read of them so far.
+   * does; the tensors given do not. k, v [total, H, D]: token t goes to row slots[t] % pageSize of
+   * page slots[t] / pageSize, k rotated first. In the order of the stream that the pages were made
+   * on, and behind what other streams read of them so far.
    */
   append(
     k: NativeTensor,

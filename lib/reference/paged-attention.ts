@@ -41,8 +41,8 @@ export interface PagedProblem
 /**
  * Attention over keys and values in pages: key j of sequence b is row `j mod pageSize` of page
  * `pageTable[b][floor(j / pageSize)]`. Every sequence has its own number of queries and keys, its
- * last query beside its last key. Kwon et al., "Efficient Memory Management for Large Language Model
- * Serving with PagedAttention", 2023, arXiv 2309.06180.
+ * last query beside its last key. Kwon et al., "Efficient Memory Management for Large Language
+ * Model Serving with PagedAttention", 2023, arXiv 2309.06180.
  *
  * Written as what it means: the keys of each sequence are gathered, and attended by themselves.
  *

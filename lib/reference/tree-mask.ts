@@ -1,7 +1,9 @@
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
 
-/** The draft tokens of one sequence as speculative decoding proposes them: several continuations. */
+/**
+ * The draft tokens of one sequence as speculative decoding proposes them: several continuations.
+ */
 export interface TreeMask {
   /** Of each draft token: how many others come before it on its path. */
   readonly depths: readonly number[];

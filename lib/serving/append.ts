@@ -37,22 +37,22 @@ const rotaryKeys: ReadonlySet<string> = new Set([...tableKeys, 'positions']);
  *
  * Calls enqueued before it read the pages as they were, whichever stream they are on; calls that
  * read the returned tensors find the tokens. The tensors given view the same memory and go on to
- * hold what the other slots do. They do not know whether the call succeeded: read the returned ones,
- * which fail with it. A call that is refused writes nothing; of one that is aborted or whose k or v
- * failed, the slots alone may hold anything.
+ * hold what the other slots do. They do not know whether the call succeeded: read the returned
+ * ones, which fail with it. A call that is refused writes nothing; of one that is aborted or whose
+ * k or v failed, the slots alone may hold anything.
  *
  * @param k `[total, kvHeads, headDim]`; float32, float16 or bfloat16.
  * @param v `[total, kvHeads, headDimV]`; likewise.
- * @param kPages `[numPages, pageSize, kvHeads, headDim]`; float32, float16 or bfloat16; rows side by
- * side, no two in one place.
+ * @param kPages `[numPages, pageSize, kvHeads, headDim]`; float32, float16 or bfloat16; rows side
+ * by side, no two in one place.
  * @param vPages `[numPages, pageSize, kvHeads, headDimV]`, dtype of kPages, apart from them: also
  * views of one tensor, such as `[numPages, 2, pageSize, …]`.
  * @param options See {@link AppendOptions}; `slots` is required.
  * @returns Tensors like kPages and vPages, to be disposed like any other.
  * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE` (also when a slot is not one of the
- * pages, or a position no row of the tables), `ERR_DTYPE`, `ERR_DEVICE`, `ERR_OPTION` (a slot twice;
- * inputs that are part of the pages), `ERR_DISPOSED`, `ERR_ABORTED`. What only the device knows of
- * `slots` and `positions` rejects the returned tensors.
+ * pages, or a position no row of the tables), `ERR_DTYPE`, `ERR_DEVICE`, `ERR_OPTION` (a slot
+ * twice; inputs that are part of the pages), `ERR_DISPOSED`, `ERR_ABORTED`. What only the device
+ * knows of `slots` and `positions` rejects the returned tensors.
  */
 export function appendKv<D extends DType>(
   k: Tensor,

@@ -4,6 +4,6 @@
  *
  * @packageDocumentation
  */
+export { flashAttentionRagged, type RaggedAttentionOptions } from '../attention/ragged.js';
 export { type AppendedPages, type AppendOptions, appendKv } from './append.js';
-export { flashAttentionRagged, type RaggedAttentionOptions } from './ragged.js';
 export { applyRotary, type RotaryOptions, type RotaryTables } from './rotary.js';

@@ -59,8 +59,8 @@ const rotaryKeys: ReadonlySet<string> = new Set([...tableKeys, 'positions', 'sig
  * float16 or bfloat16.
  * @param options See {@link RotaryOptions}; `cos` and `sin` are required, on the device of x.
  * @returns A new tensor of the shape and dtype of x.
- * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE` (also when a position is no row of the
- * tables), `ERR_DTYPE`, `ERR_DEVICE`, `ERR_OPTION`, `ERR_DISPOSED`, `ERR_ABORTED`,
+ * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE` (also when a position is no row of
+ * the tables), `ERR_DTYPE`, `ERR_DEVICE`, `ERR_OPTION`, `ERR_DISPOSED`, `ERR_ABORTED`,
  * `ERR_OUT_OF_MEMORY`.
  */
 export function applyRotary<D extends DType>(x: Tensor<D>, options: RotaryOptions): Tensor<D> {

@@ -85,9 +85,8 @@ PTX_FN void copy_turned(const Tables& t, int64_t outer, int64_t inner, const Row
                         const Row& to, int length) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int64_t position =
-      t.pairs == 0
-          ? 0
-          : ptx::ldg(t.positions + outer * t.position_outer + inner * t.position_inner);
+      t.pairs == 0 ? 0
+                   : ptx::ldg(t.positions + outer * t.position_outer + inner * t.position_inner);
   for (int i = lane; i < t.pairs; i += kWarp) {
     const RotaryPair pair(t.interleaved, i, t.pairs);
     float first = from.load(pair.first), second = from.load(pair.second);

@@ -1,10 +1,5 @@
-import {
-  checkIntVector,
-  checkPageTable,
-  checkSeqlens,
-  intHandle,
-} from '../attention/int-vector.js';
-import { applyCommon } from '../attention/modifiers.js';
+import { checkIntVector, checkPageTable, checkSeqlens, intHandle } from './int-vector.js';
+import { applyCommon } from './modifiers.js';
 import {
   type AttentionResult,
   commonKeys,
@@ -12,9 +7,9 @@ import {
   type OutDType,
   type PagedAttentionOptions,
   type ReturnLse,
-} from '../attention/options.js';
-import { newArgs, type Problem, run } from '../attention/problem.js';
-import { checkTensors, requireOptions } from '../attention/qkv.js';
+} from './options.js';
+import { newArgs, type Problem, run } from './problem.js';
+import { checkTensors, requireOptions } from './qkv.js';
 import { checkNumber, checkOptions } from '../tensor/check.js';
 import type { DType } from '../tensor/dtype.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
@@ -40,11 +35,11 @@ const raggedKeys: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * {@link flashAttentionPaged} over a batch of any mix: sequences with a query each (decoding) beside
- * chunks of prompts, their queries packed one after the other. Sequence b is rows `cuSeqlensQ[b]` to
- * `cuSeqlensQ[b + 1]` of q; its keys lie in pages, the last query beside the last key. The kernel is
- * chosen for each sequence by its own length, and with a fixed `numSplits` its bits depend on that
- * sequence alone.
+ * {@link flashAttentionPaged} over a batch of any mix: sequences with a query each (decoding)
+ * beside chunks of prompts, their queries packed one after the other. Sequence b is rows
+ * `cuSeqlensQ[b]` to `cuSeqlensQ[b + 1]` of q; its keys lie in pages, the last query beside the
+ * last key. The kernel is chosen for each sequence by its own length, and with a fixed `numSplits`
+ * its bits depend on that sequence alone.
  *
  * @param q `[total, heads, headDim]`; float32, float16 or bfloat16.
  * @param kPages `[numPages, pageSize, kvHeads, headDim]`, dtype and device of q; any page size.
@@ -52,8 +47,8 @@ const raggedKeys: ReadonlySet<string> = new Set([
  * @param options See {@link RaggedAttentionOptions}; `cuSeqlensQ`, `pageTable` and `seqlensK` are
  * required. Slots past a sequence's keys may hold anything, and entries of the table past them are
  * never looked at.
- * @returns out `[total, heads, headDimV]`; rows past the last sequence are 0. With `returnLse: true`
- * also lse, float32 `[heads, total]`.
+ * @returns out `[total, heads, headDimV]`; rows past the last sequence are 0. With
+ * `returnLse: true` also lse, float32 `[heads, total]`.
  * @throws {@link FlashAttentionError} as {@link flashAttentionPaged}; `ERR_SHAPE` when cuSeqlensQ
  * does not ascend from 0 within the rows, `ERR_OPTION` when maxSeqlenQ is below a length.
  */
@@ -89,7 +84,7 @@ export function flashAttentionRagged(
 const names = { q: 'q', k: 'kPages', v: 'vPages' };
 
 /** Checks and translates a call. */
-function raggedProblem(
+export function raggedProblem(
   q: Tensor,
   kPages: Tensor,
   vPages: Tensor,
