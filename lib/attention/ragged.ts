@@ -103,8 +103,8 @@ export function raggedProblem(
   const batch = (isTensor(queries) ? queries.shape[0] : queries.data.length) - 1;
   const lengths = checkSeqlens(given.seqlensK, batch, q.device, 'options.seqlensK');
   const temporaries: Tensor[] = [];
-  args.cuSeqlensQ = intHandle(queries, q.device, temporaries);
-  args.pageTable = intHandle(pages, q.device, temporaries);
-  args.seqlensK = intHandle(lengths, q.device, temporaries);
-  return { args, q, names, temporaries, signal: given.signal };
+  args.cuSeqlensQ = intHandle(queries, q.device, temporaries, given);
+  args.pageTable = intHandle(pages, q.device, temporaries, given);
+  args.seqlensK = intHandle(lengths, q.device, temporaries, given);
+  return { args, q, names, temporaries, options: given };
 }

@@ -3,15 +3,15 @@ import type { IntVector } from '../attention/options.js';
 import { release } from '../attention/problem.js';
 import { checkTensors, handleOn, requireOptions } from '../attention/qkv.js';
 import { type NativeRotary, type NativeTensor, native } from '../native/addon.js';
+import { type CallOptions, enqueued } from '../native/call-options.js';
 import { call } from '../native/errors.js';
-import { type Abortable, abortable } from '../native/signal.js';
 import { checkOptions, checkSameDevice, checkTensor } from '../tensor/check.js';
 import type { DType } from '../tensor/dtype.js';
 import { newTensor, type Tensor } from '../tensor/tensor.js';
 import { type RotaryTables, rotaryArgs, rotaryNames, tableKeys } from './rotary.js';
 
-/** Options of {@link appendKv}. */
-export interface AppendOptions extends Abortable {
+/** Options of {@link appendKv}. It goes to the queue of the call that made the pages. */
+export interface AppendOptions extends Pick<CallOptions, 'signal'> {
   /** int32 `[total]`: token t goes to slot `page * pageSize + offset`. No slot twice. */
   slots: IntVector;
   /** Rotates k on its way: as {@link applyRotary} does, before k is converted. Default: not. */
@@ -73,12 +73,12 @@ export function appendKv<D extends DType>(
       const path = 'options.rotary';
       const tables = checkOptions(given.rotary, rotaryKeys, path) as typeof given.rotary;
       const positions = checkIntVector(tables.positions, device, `${path}.positions`);
-      rotary = rotaryArgs(tables, positions, device, path, temporaries);
+      rotary = rotaryArgs(tables, positions, path, { device, temporaries, options: {} });
     }
     const handles = [k, v, kPages, vPages].map((t) => handleOn(device, t, '')) as Handles;
-    const at = intHandle(slots, device, temporaries);
+    const at = intHandle(slots, device, temporaries, {});
     const run = () => call(() => native().append(...handles, at, rotary), names);
-    const [kAfter, vAfter] = abortable(given.signal, run);
+    const [kAfter, vAfter] = enqueued(given, run);
     return { kPages: like(kPages, kAfter), vPages: like(vPages, vAfter) };
   } finally {
     release(temporaries);

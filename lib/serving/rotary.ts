@@ -1,7 +1,7 @@
 import { type NativeRotary, native } from '../native/addon.js';
 import type { DeviceName } from '../native/device.js';
+import { type CallOptions, callKeys, enqueued } from '../native/call-options.js';
 import { call, fail } from '../native/errors.js';
-import { type Abortable, abortable } from '../native/signal.js';
 import {
   checkPageTable,
   checkIntVector,
@@ -38,7 +38,7 @@ export interface RotaryTables {
 }
 
 /** Options of {@link applyRotary}. */
-export interface RotaryOptions extends RotaryTables, Abortable {
+export interface RotaryOptions extends RotaryTables, CallOptions {
   /**
    * Where the rows stand, 0 to the tables' length - 1: int32 `[total]`, or `[batch, seqlen]` (a row
    * of numbers per sequence) for x of 4 axes. Default: 0, 1, 2, … of each sequence.
@@ -47,7 +47,7 @@ export interface RotaryOptions extends RotaryTables, Abortable {
 }
 
 export const tableKeys: readonly string[] = ['cos', 'sin', 'interleaved', 'rotaryDim'];
-const rotaryKeys: ReadonlySet<string> = new Set([...tableKeys, 'positions', 'signal']);
+const rotaryKeys: ReadonlySet<string> = new Set([...tableKeys, ...callKeys, 'positions']);
 
 /**
  * Rotary position embedding (RoFormer, Su et al. 2021): each pair of elements of a row turns by the
@@ -69,10 +69,10 @@ export function applyRotary<D extends DType>(x: Tensor<D>, options: RotaryOption
   const temporaries: Tensor[] = [];
   try {
     const positions = checkPositions(given.positions, shape, device);
-    const rotary = rotaryArgs(given, positions, device, 'options', temporaries);
+    const rotary = rotaryArgs(given, positions, 'options', { device, temporaries, options: given });
     const handle = handleOn(device, x, 'x');
     const run = () => call(() => native().rotate(handle, rotary), rotaryNames('options'));
-    return resultTensor<D>(abortable(given.signal, run), device);
+    return resultTensor<D>(enqueued(given, run), device);
   } finally {
     release(temporaries);
   }
@@ -95,13 +95,19 @@ function checkPositions(
   };
 }
 
+/** What a call is for, and what was made for it. */
+interface RotaryCall {
+  readonly device: DeviceName;
+  readonly temporaries: Tensor[];
+  readonly options: CallOptions;
+}
+
 /** Checks and translates tables; `path` is what the caller calls what holds them. */
 export function rotaryArgs(
   tables: RotaryTables,
   positions: IntData,
-  device: DeviceName,
   path: string,
-  temporaries: Tensor[],
+  { device, temporaries, options }: RotaryCall,
 ): NativeRotary {
   const { cos, sin, interleaved = false, rotaryDim } = tables;
   const args = {
@@ -117,7 +123,7 @@ export function rotaryArgs(
       fail('ERR_OPTION', `${path}.rotaryDim`, expected, `${rotaryDim}`);
     }
   }
-  return { ...args, positions: intHandle(positions, device, temporaries) };
+  return { ...args, positions: intHandle(positions, device, temporaries, options) };
 }
 
 /** The caller's names of what the native side calls cos, sin and positions. */
