@@ -1,5 +1,5 @@
 import { allowedError, checkResult, sampleRows } from '../lib/cli/check-result.js';
-import { floatDTypes } from '../lib/cli/host-tensor.js';
+import { floatDTypes } from '../lib/tensor/host-tensor.js';
 import {
   type AttentionOptions,
   type AttentionResult,

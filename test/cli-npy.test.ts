@@ -13,7 +13,7 @@ import fc from 'fast-check';
 import { dump, parse } from 'npyjs';
 import { CliError } from '../lib/cli/cli-error.js';
 import { withFile } from '../lib/cli/files.js';
-import type { FloatDType, HostTensor } from '../lib/cli/host-tensor.js';
+import type { FloatDType, HostTensor } from '../lib/tensor/host-tensor.js';
 import { npyParts, readNpy } from '../lib/cli/npy.js';
 import { writeFileOf } from '../lib/cli/write-file.js';
 import { scratchFolder } from './support/cli.js';

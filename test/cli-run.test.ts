@@ -4,10 +4,11 @@ import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSyn
 import path from 'node:path';
 import { jest } from '@jest/globals';
 import { withFile } from '../lib/cli/files.js';
-import { type FloatDType, floatDTypes, type HostTensor } from '../lib/cli/host-tensor.js';
+import { type FloatDType, floatDTypes, type HostTensor } from '../lib/tensor/host-tensor.js';
 import { npyParts, readNpy } from '../lib/cli/npy.js';
 import type { RunReport } from '../lib/cli/run-report.js';
-import { openSafetensors, safetensorsParts } from '../lib/cli/safetensors.js';
+import { openSafetensors } from '../lib/cli/safetensors.js';
+import { safetensorsParts } from '../lib/tensor/safetensors.js';
 import { writeFileOf } from '../lib/cli/write-file.js';
 import {
   fromBfloat16Array,

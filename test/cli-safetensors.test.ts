@@ -3,8 +3,9 @@ import path from 'node:path';
 import fc from 'fast-check';
 import { CliError } from '../lib/cli/cli-error.js';
 import { withFile } from '../lib/cli/files.js';
-import type { HostTensor } from '../lib/cli/host-tensor.js';
-import { openSafetensors, safetensorsParts } from '../lib/cli/safetensors.js';
+import type { HostTensor } from '../lib/tensor/host-tensor.js';
+import { openSafetensors } from '../lib/cli/safetensors.js';
+import { safetensorsParts } from '../lib/tensor/safetensors.js';
 import { writeFileOf } from '../lib/cli/write-file.js';
 import { scratchFolder } from './support/cli.js';
 

@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { jest } from '@jest/globals';
 import { writeFileOf } from '../lib/cli/write-file.js';
-import { safetensorsParts } from '../lib/cli/safetensors.js';
+import { safetensorsParts } from '../lib/tensor/safetensors.js';
 import { root, runNode, scratchFolder } from './support/cli.js';
 
 // Every test starts processes, on machines that may be busy.

@@ -70,7 +70,7 @@ function checkIntTensor(value: Tensor, device: DeviceName, argument: string): Te
   return value;
 }
 
-function isIntArray(value: unknown): boolean {
+export function isIntArray(value: unknown): boolean {
   return (
     ArrayBuffer.isView(value) &&
     ['Int32Array', 'Uint32Array'].includes(

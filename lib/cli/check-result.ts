@@ -1,6 +1,6 @@
 import type { AttentionOptions, AttentionState, Tensor } from '../index.js';
 import { type ReferenceProblem, standardAttention } from '../reference/index.js';
-import type { FloatDType } from './host-tensor.js';
+import type { FloatDType } from '../tensor/host-tensor.js';
 import { withProgress } from './progress.js';
 
 /** Products that the reference computes in about a second. */

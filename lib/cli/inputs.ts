@@ -1,7 +1,7 @@
 import { type DeviceName, type Tensor, tensor } from '../index.js';
 import { CliError } from './cli-error.js';
 import { type InputFile, standardInput, withFile } from './files.js';
-import type { FloatDType, HostTensor } from './host-tensor.js';
+import type { FloatDType, HostTensor } from '../tensor/host-tensor.js';
 import { isNpy, readNpy } from './npy.js';
 import { openSafetensors } from './safetensors.js';
 

@@ -6,13 +6,13 @@
 // file in one buffer.
 import { CliError } from './cli-error.js';
 import type { InputFile } from './files.js';
+import { dtypeSize } from '../tensor/dtype.js';
 import {
-  bytesPerElement,
   elementsOf,
   type FloatDType,
   type HostTensor,
   littleEndian,
-} from './host-tensor.js';
+} from '../tensor/host-tensor.js';
 
 const magic = '\x93NUMPY';
 
@@ -47,7 +47,7 @@ export async function readNpy(
   const { descr, shape, fortran, dataOffset } = await readHeader(file);
   const { dtype: stored, order } = elementType(file, descr, bits);
   const size = shape.reduce((product, length) => product * length, 1);
-  const expected = size * (stored === 'float64' ? 8 : bytesPerElement(stored));
+  const expected = size * (stored === 'float64' ? 8 : dtypeSize[stored]);
   const found = file.size - dataOffset;
   if (!Number.isSafeInteger(size) || found !== expected) {
     const what = `shape [${shape.join(', ')}] of ${stored}`;
@@ -185,5 +185,5 @@ export function npyParts({ dtype, shape, data }: HostTensor): ArrayBufferView[] 
   header.writeUInt16LE(length, 8);
   header.write(text, 10, 'latin1');
   header.write('\n', 10 + length - 1);
-  return [header, littleEndian(data, bytesPerElement(dtype))];
+  return [header, littleEndian(data, dtypeSize[dtype])];
 }

@@ -1,9 +1,9 @@
 import type { Tensor } from '../index.js';
 import { CliError } from './cli-error.js';
 import { checkOutputPaths, isSamePath, type OutputPath } from './check-paths.js';
-import type { FloatDType, HostTensor } from './host-tensor.js';
+import type { FloatDType, HostTensor } from '../tensor/host-tensor.js';
 import { npyParts } from './npy.js';
-import { safetensorsParts } from './safetensors.js';
+import { safetensorsParts } from '../tensor/safetensors.js';
 import { writeFileOf } from './write-file.js';
 
 type Format = 'npy' | 'safetensors';

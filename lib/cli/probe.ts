@@ -11,7 +11,7 @@ import {
 import { type NativeInfo, native } from '../native/addon.js';
 import { checkResult, type Deviation } from './check-result.js';
 import { messageOf } from './cli-error.js';
-import { type FloatDType, floatDTypes } from './host-tensor.js';
+import { type FloatDType, floatDTypes } from '../tensor/host-tensor.js';
 
 /** What one stage found. */
 export type ProbeStage =

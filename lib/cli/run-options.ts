@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { AttentionOptions } from '../index.js';
-import { type FloatDType, floatDTypes } from './host-tensor.js';
+import { type FloatDType, floatDTypes } from '../tensor/host-tensor.js';
 
 /** What the command line of `run` says, after parsing. */
 export interface RunOptions {

@@ -26,8 +26,8 @@ const errorCodes = [
  * - `ERR_OPTION`: an option out of range, unknown, or at odds with another
  * - `ERR_DISPOSED`: the tensor, mask, cache or sequence was disposed
  * - `ERR_STATE`: not now: a step is open, has ended, or lacks a layer
- * - `ERR_CACHE_FULL`: a cache has too few pages left; `missingPages` says how many more it takes, and
- *   nothing has changed
+ * - `ERR_CACHE_FULL`: a cache has too few pages left; `missingPages` says how many more it takes,
+ *   and nothing has changed
  * - `ERR_OUT_OF_MEMORY`: the device has no room; everything still works afterwards
  * - `ERR_DEVICE_UNAVAILABLE`: the device cannot be used here; the message says why
  * - `ERR_CUDA`: a call of the CUDA runtime, or the work on a CUDA device, failed; the message has

@@ -7,3 +7,14 @@
 export { flashAttentionRagged, type RaggedAttentionOptions } from '../attention/ragged.js';
 export { type AppendedPages, type AppendOptions, appendKv } from './append.js';
 export { applyRotary, type RotaryOptions, type RotaryTables } from './rotary.js';
+export {
+  KvCache,
+  type KvCacheOptions,
+  type KvCacheStats,
+  type SequenceOptions,
+  type StepEntry,
+} from './kv-cache.js';
+export type { PageCounts } from './page-pool.js';
+export type { Sequence } from './sequence.js';
+export type { Step, StepAttentionOptions } from './step.js';
+export type { TokenIds } from './token-ids.js';

@@ -9,16 +9,18 @@ export interface PageCounts {
   readonly used: number;
   /** Of the used ones, those with more than one holder. */
   readonly shared: number;
-  /** Pages that nobody holds but that a prompt may find. They are given up when free ones run out. */
+  /** Pages that nobody holds but that a prompt may find: given up when free ones run out. */
   readonly stored: number;
 }
 
 /**
- * The pages of a cache by their numbers: who holds them, which are findable, which is given up next.
+ * The pages of a cache by their numbers: who holds them, which are findable, which is given up
+ * next.
  *
- * A page is free, held (once or more) or stored. Whoever holds a findable page holds all pages before
- * it as well, and gives them back tail first. So the stored page that was given back first is followed
- * by no other, and pages are given up from the tail of a prefix, the least recently used one first.
+ * A page is free, held (once or more) or stored. Whoever holds a findable page holds all pages
+ * before it as well, and gives them back tail first. So the stored page that was given back first
+ * is followed by no other, and pages are given up from the tail of a prefix, the least recently
+ * used one first.
  */
 export class PagePool {
   readonly pages: number;
@@ -126,7 +128,7 @@ export class PagePool {
     return found;
   }
 
-  /** Before its one holder writes to a page: neither it nor what follows it is findable any more. */
+  /** Before its one holder writes to a page: it and what follows it are not findable any more. */
   forget(page: number): void {
     if (!this.#prefixes.has(page)) return;
     const branch = [page];

@@ -6,8 +6,8 @@ export interface Request {
   readonly state: SequenceState;
   /** New tokens, at least one. */
   readonly tokens: number;
-  /** Their ids, where they are known. */
-  readonly ids: ArrayLike<number> | undefined;
+  /** Their ids; none where they are not known. */
+  readonly ids: ArrayLike<number>;
 }
 
 /** Leading rows of a page that have to be in another one before that is written to. */
@@ -27,8 +27,8 @@ export interface Reserved extends Request {
 }
 
 /**
- * Pages for the new tokens of several sequences. Until it is settled the sequences are as they were,
- * and hold their pages beside the new ones.
+ * Pages for the new tokens of several sequences. Until it is settled the sequences are as they
+ * were, and hold their pages beside the new ones.
  */
 export class Reservation {
   readonly entries: readonly Reserved[];

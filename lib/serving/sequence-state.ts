@@ -49,11 +49,14 @@ export class SequenceState {
     this.#findable = Math.min(this.#findable, Math.floor(length / this.pageSize));
   }
 
-  /** Takes on tokens that were written to `pages`, which are all its pages from now on. */
-  grow(pages: number[], tokens: number, ids: ArrayLike<number> | undefined): void {
+  /**
+   * Takes on tokens that were written to `pages`, which are all its pages from now on. `ids` of the
+   * first ones are known.
+   */
+  grow(pages: number[], tokens: number, ids: ArrayLike<number>): void {
     this.pages = pages;
-    if (ids !== undefined && this.ids.length === this.length) {
-      for (let i = 0; i < tokens; i++) this.ids.push(ids[i]);
+    if (this.ids.length === this.length) {
+      for (let i = 0; i < ids.length; i++) this.ids.push(ids[i]);
     }
     this.length += tokens;
     const full = Math.floor(this.ids.length / this.pageSize);

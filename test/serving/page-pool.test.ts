@@ -69,7 +69,7 @@ class World {
       requests.map(([{ state }, tokens]) => ({
         state,
         tokens: tokens.length,
-        ids: tokens[0] < 0 ? undefined : tokens,
+        ids: tokens[0] < 0 ? [] : tokens,
       })),
     );
     this.check();

@@ -1,5 +1,5 @@
 import { endianness } from 'node:os';
-import type { DType } from '../index.js';
+import { type DType, dtypeSize, type TypedArray, typedArrayOver } from './dtype.js';
 
 /** What attention computes with. */
 export type FloatDType = Extract<DType, 'float32' | 'float16' | 'bfloat16'>;
@@ -7,27 +7,23 @@ export type FloatDType = Extract<DType, 'float32' | 'float16' | 'bfloat16'>;
 export const floatDTypes: readonly FloatDType[] = ['float32', 'float16', 'bfloat16'];
 
 /** A tensor as files hold it: row-major elements, 16-bit floats as raw bits. */
-export interface HostTensor {
-  readonly dtype: FloatDType;
+export interface HostTensor<D extends DType = FloatDType> {
+  readonly dtype: D;
   readonly shape: readonly number[];
-  readonly data: Float32Array | Uint16Array;
-}
-
-export function bytesPerElement(dtype: FloatDType): number {
-  return dtype === 'float32' ? 4 : 2;
+  readonly data: TypedArray<D>;
 }
 
 /**
  * The typed array of `dtype` over `bytes`, which are in `order`; swaps them where they stand if
  * need be.
  */
-export function elementsOf(
+export function elementsOf<D extends DType>(
   bytes: ArrayBuffer,
-  dtype: FloatDType,
+  dtype: D,
   order: 'LE' | 'BE' = 'LE',
-): Float32Array | Uint16Array {
-  if (order !== endianness()) swap(bytes, bytesPerElement(dtype));
-  return dtype === 'float32' ? new Float32Array(bytes) : new Uint16Array(bytes);
+): TypedArray<D> {
+  if (order !== endianness()) swap(bytes, dtypeSize[dtype]);
+  return typedArrayOver(dtype, bytes);
 }
 
 /** The elements in little-endian order, which is what files are written in. */

@@ -1,0 +1,263 @@
+import '../tensor/symbol-dispose.js';
+
+import { type DeviceName, deviceOption } from '../native/device.js';
+import { fail } from '../native/errors.js';
+import { show } from '../native/show.js';
+import { checkInteger, checkOptions } from '../tensor/check.js';
+import { checkDType } from '../tensor/dtype.js';
+import { type FloatDType, floatDTypes } from '../tensor/host-tensor.js';
+import { PageMemory } from './page-memory.js';
+import { type PageCounts, PagePool } from './page-pool.js';
+import { type Request, Reservation } from './reservation.js';
+import { loadSequence } from './saved-sequence.js';
+import { newSequence, type Sequence, stateOf } from './sequence.js';
+import { SequenceState } from './sequence-state.js';
+import { newStep, type Step } from './step.js';
+import { checkTokenIds, type TokenIds } from './token-ids.js';
+
+/** What a {@link KvCache} is made for. */
+export interface KvCacheOptions {
+  /** Layers of the model. */
+  layers: number;
+  /** Pages to be had, each for `pageSize` tokens in all layers. */
+  numPages: number;
+  /** Tokens of a page. Default 16. */
+  pageSize?: number;
+  kvHeads: number;
+  headDim: number;
+  /** Default headDim. */
+  headDimV?: number;
+  /** float32 (default), float16 or bfloat16: what keys and values are kept in. */
+  dtype?: FloatDType;
+  /** Default {@link defaultDevice}. */
+  device?: DeviceName;
+  /** The most tokens a sequence may have. Default: what fits into all pages. */
+  maxSeqlen?: number;
+}
+
+/** Options of {@link KvCache.createSequence}. */
+export interface SequenceOptions {
+  /**
+   * Ids of a prompt. The sequence begins with the pages of the longest stored prefix of it, all but
+   * one token at most; `length` says how many tokens are there already, the others are to be fed.
+   */
+  tokens?: TokenIds;
+  /**
+   * Whatever else keys and values depend on, or may be shared by: model, adapter, tenant. Prefixes
+   * are found by sequences of the same scope alone. Default: that of all who name none.
+   */
+  scope?: string;
+}
+
+/** New tokens of one sequence. */
+export interface StepEntry {
+  sequence: Sequence;
+  /**
+   * Their ids; or how many there are. A sequence without the ids of all its tokens is not stored as
+   * a prefix beyond those that are known.
+   */
+  tokens: TokenIds | number;
+}
+
+/** What {@link KvCache.stats} tells. */
+export interface KvCacheStats extends PageCounts {
+  /** Bytes of all pages. */
+  readonly bytes: number;
+}
+
+const cacheKeys: ReadonlySet<string> = new Set([
+  'layers',
+  'numPages',
+  'pageSize',
+  'kvHeads',
+  'headDim',
+  'headDimV',
+  'dtype',
+  'device',
+  'maxSeqlen',
+]);
+const sequenceKeys: ReadonlySet<string> = new Set(['tokens', 'scope']);
+const loadKeys: ReadonlySet<string> = new Set(['scope']);
+const entryKeys: ReadonlySet<string> = new Set(['sequence', 'tokens']);
+
+/** The greatest head dim of any device. */
+const maxHeadDim = 576;
+const maxInt32 = 2 ** 31 - 1;
+
+/**
+ * Keys and values of many sequences in pages (PagedAttention, Kwon et al. 2023, arXiv 2309.06180),
+ * which are written to in place and never copied as a sequence grows. Sequences may share pages:
+ * forks, and prompts that begin alike (RadixAttention, Zheng et al. 2023, arXiv 2312.07104). All
+ * memory is taken at once, when the cache is made.
+ *
+ * @example
+ * const cache = new KvCache({ layers: 2, numPages: 64, kvHeads: 8, headDim: 128 });
+ * const sequence = cache.createSequence({ tokens: prompt });
+ * using step = cache.step([{ sequence, tokens: prompt.slice(sequence.length) }]);
+ * for (let layer = 0; layer < 2; layer++) out = step.attention(layer, q, k, v, { rotary });
+ * step.commit();
+ */
+export class KvCache {
+  readonly #memory: PageMemory;
+  readonly #pool: PagePool;
+  readonly #maxSeqlen: number;
+
+  /**
+   * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_OPTION`, `ERR_DTYPE`, `ERR_DEVICE`,
+   * `ERR_DEVICE_UNAVAILABLE`, `ERR_OUT_OF_MEMORY`.
+   */
+  constructor(options: KvCacheOptions) {
+    const given = checkOptions(options, cacheKeys);
+    if (given === undefined) {
+      const expected = 'an object with layers, numPages, kvHeads and headDim';
+      fail('ERR_TYPE', 'options', expected, 'undefined');
+    }
+    const count = (name: keyof KvCacheOptions, most: number, value: unknown = given[name]) =>
+      checkInteger(value, 1, most, `options.${name}`);
+    const {
+      dtype = 'float32',
+      pageSize = 16,
+      headDimV = given.headDim,
+      maxSeqlen = maxInt32,
+    } = given;
+    const shape = {
+      layers: count('layers', 2 ** 16),
+      numPages: count('numPages', Math.floor(maxInt32 / count('pageSize', maxInt32, pageSize))),
+      pageSize,
+      kvHeads: count('kvHeads', 2 ** 16),
+      headDim: count('headDim', maxHeadDim),
+      headDimV: count('headDimV', maxHeadDim, headDimV),
+      dtype: checkDType(dtype, 'options.dtype', floatDTypes) as FloatDType,
+      device: deviceOption(given.device),
+    };
+    this.#maxSeqlen = count('maxSeqlen', maxInt32, maxSeqlen);
+    this.#memory = new PageMemory(shape);
+    this.#pool = new PagePool(shape.numPages);
+  }
+
+  get disposed(): boolean {
+    return this.#memory.disposed;
+  }
+
+  /** Where its pages are, counted at the call. */
+  stats(): KvCacheStats {
+    return { ...this.#pool.counts(), bytes: this.#memory.bytes };
+  }
+
+  /**
+   * A sequence, empty or with the stored prefix of a prompt.
+   *
+   * @param options See {@link SequenceOptions}.
+   * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE`, `ERR_OPTION`, `ERR_DISPOSED`.
+   */
+  createSequence(options?: SequenceOptions): Sequence {
+    this.#live();
+    const given = checkOptions(options, sequenceKeys);
+    const state = this.#newState(given?.scope);
+    if (given?.tokens !== undefined) state.begin(checkTokenIds(given.tokens, 'options.tokens'));
+    return newSequence(state, this.#memory);
+  }
+
+  /**
+   * Opens a step: reserves slots for the new tokens of all sequences, or for none.
+   *
+   * @param entries At least one, each sequence once; rows of q, k and v are in their order.
+   * @throws {@link FlashAttentionError} `ERR_CACHE_FULL` when there are too few pages, with
+   * `missingPages`; `ERR_STATE` when a sequence is part of an open step; `ERR_SHAPE` when it would
+   * be longer than maxSeqlen; `ERR_TYPE`, `ERR_OPTION`, `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`.
+   * Nothing has changed then.
+   */
+  step(entries: readonly StepEntry[]): Step {
+    this.#live();
+    const reservation = new Reservation(this.#checkEntries(entries));
+    try {
+      return newStep(reservation, this.#memory);
+    } catch (error) {
+      reservation.undo();
+      throw error;
+    }
+  }
+
+  /**
+   * A sequence that {@link Sequence.save} made bytes of, in a cache of the same layers, kv heads,
+   * head dims and dtype; page size and device may be others.
+   *
+   * @throws {@link FlashAttentionError} `ERR_TYPE` for bytes that are cut short or no such file,
+   * `ERR_SHAPE` and `ERR_DTYPE` for those of another model, `ERR_CACHE_FULL`, `ERR_OPTION`,
+   * `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`. Nothing has changed then.
+   */
+  load(bytes: Uint8Array, options?: Pick<SequenceOptions, 'scope'>): Sequence {
+    this.#live();
+    const state = this.#newState(checkOptions(options, loadKeys)?.scope);
+    loadSequence(bytes, state, this.#memory);
+    return newSequence(state, this.#memory);
+  }
+
+  /**
+   * Gives all memory back. Its sequences and steps can only be disposed afterwards; what was
+   * enqueued runs. Idempotent.
+   */
+  dispose(): void {
+    this.#memory.dispose();
+  }
+
+  /** `using cache = new KvCache(…)` disposes it at the end of its block. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #newState(scope: unknown): SequenceState {
+    if (scope !== undefined && typeof scope !== 'string') {
+      fail('ERR_TYPE', 'options.scope', 'a string', show(scope));
+    }
+    return new SequenceState(this.#pool, this.#memory.shape.pageSize, scope);
+  }
+
+  #live(): void {
+    if (this.disposed) fail('ERR_DISPOSED', 'cache', 'a live KvCache', 'one that was disposed');
+  }
+
+  #checkEntries(entries: unknown): Request[] {
+    if (!Array.isArray(entries)) fail('ERR_TYPE', 'entries', 'an array', show(entries));
+    if (entries.length === 0) fail('ERR_OPTION', 'entries', 'at least one entry', 'none');
+    const states = new Set<SequenceState>();
+    return Array.from(entries, (entry, i) => {
+      const path = `entries[${i}]`;
+      const given = checkOptions(entry as StepEntry, entryKeys, path);
+      if (given === undefined) fail('ERR_TYPE', path, 'an object', 'undefined');
+      const state = this.#checkSequence(given.sequence, `${path}.sequence`);
+      if (states.has(state)) {
+        fail('ERR_OPTION', `${path}.sequence`, 'a sequence of its own', 'one that is named twice');
+      }
+      states.add(state);
+      return this.#checkTokens(state, given.tokens, `${path}.tokens`);
+    });
+  }
+
+  #checkSequence(value: unknown, path: string): SequenceState {
+    const state = stateOf(value);
+    if (state === undefined) fail('ERR_TYPE', path, 'a Sequence', show(value));
+    if (state.pool !== this.#pool) {
+      fail('ERR_OPTION', path, 'a sequence of this cache', 'one of another');
+    }
+    if (state.disposed) fail('ERR_DISPOSED', path, 'a live Sequence', 'one that was disposed');
+    if (state.open) fail('ERR_STATE', path, 'in no open step', 'one that is part of a step');
+    return state;
+  }
+
+  #checkTokens(state: SequenceState, value: TokenIds | number, path: string): Request {
+    const known = typeof value !== 'number';
+    const ids = known ? checkTokenIds(value, path) : [];
+    const tokens = known ? ids.length : checkInteger(value, 1, maxInt32, path);
+    if (state.length + tokens > this.#maxSeqlen) {
+      const room = this.#maxSeqlen - state.length;
+      fail(
+        'ERR_SHAPE',
+        path,
+        `at most ${room} tokens, for a maxSeqlen of ${this.#maxSeqlen},`,
+        `${tokens}`,
+      );
+    }
+    return { state, tokens, ids };
+  }
+}

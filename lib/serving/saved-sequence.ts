@@ -1,0 +1,169 @@
+// Sequences as bytes: a safetensors file of `tokens`, the ids as far as they are known, and of
+// `keys.<layer>` and `values.<layer>`, [length, kvHeads, dim] without padding.
+import { FlashAttentionError, fail } from '../native/errors.js';
+import { show, showShape } from '../native/show.js';
+import type { TypedArray } from '../tensor/dtype.js';
+import { elementsOf, type HostTensor } from '../tensor/host-tensor.js';
+import { tensor } from '../tensor/make.js';
+import {
+  entryOf,
+  type FileDType,
+  type Header,
+  headerBytes,
+  parseHeader,
+  type Refuse,
+  safetensorsParts,
+  tensorNames,
+} from '../tensor/safetensors.js';
+import { checkAttached } from '../tensor/tensor-data.js';
+import { disposeAll, type PageMemory, type PageShape } from './page-memory.js';
+import { cacheFull } from './reservation.js';
+import type { SequenceState } from './sequence-state.js';
+
+const metadata = { format: 'flash-attention.sequence', version: '1' };
+
+const keysOf = (layer: number) => `keys.${layer}`;
+const valuesOf = (layer: number) => `values.${layer}`;
+
+export async function saveSequence(
+  state: SequenceState,
+  memory: PageMemory,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { length, ids } = state;
+  const { layers, kvHeads, headDim, headDimV, dtype } = memory.shape;
+  const tensors: Record<string, HostTensor<FileDType>> = {
+    tokens: { dtype: 'int32', shape: [ids.length], data: Int32Array.from(ids) },
+  };
+  const put = (name: string, dim: number, data: TypedArray<FileDType>) => {
+    tensors[name] = { dtype, shape: [length, kvHeads, dim], data };
+  };
+  // Everything is enqueued before the first wait: what comes after may write to these pages.
+  const reads = Array.from({ length: length === 0 ? 0 : layers }, (_, layer) => {
+    const [k, v] = memory.read(layer, state.pages, length);
+    return Promise.all([k.take(), v.take()]);
+  });
+  const rows = await Promise.all(reads);
+  for (let layer = 0; layer < layers; layer++) {
+    const none = elementsOf(new ArrayBuffer(0), dtype);
+    const [k, v] = (rows[layer] ?? [none, none]) as TypedArray<FileDType>[];
+    put(keysOf(layer), headDim, k);
+    put(valuesOf(layer), headDimV, v);
+  }
+  return joined(safetensorsParts(tensors, metadata));
+}
+
+function joined(parts: readonly ArrayBufferView[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
+  let offset = 0;
+  for (const part of parts) {
+    bytes.set(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), offset);
+    offset += part.byteLength;
+  }
+  return bytes;
+}
+
+/** Fills a new sequence with what was saved. When it throws, nothing has changed. */
+export function loadSequence(bytes: unknown, state: SequenceState, memory: PageMemory): void {
+  const saved = readSaved(bytes, memory.shape);
+  const { pool, pageSize } = state;
+  const needed = Math.ceil(saved.length / pageSize);
+  if (needed > pool.available) throw cacheFull('bytes', needed, pool.available);
+  const pages = Array.from({ length: needed }, () => pool.take());
+  try {
+    if (saved.length > 0) write(saved, pages, memory);
+  } catch (error) {
+    pool.release(pages);
+    throw error;
+  }
+  state.grow(pages, saved.length, saved.ids);
+}
+
+function write(saved: Saved, pages: readonly number[], memory: PageMemory): void {
+  const { layers, pageSize, kvHeads, headDim, headDimV, dtype, device } = memory.shape;
+  const slots = Int32Array.from(
+    { length: saved.length },
+    (_, i) => pages[Math.floor(i / pageSize)] * pageSize + (i % pageSize),
+  );
+  const rows = (name: string, dim: number) =>
+    tensor(saved.elements(name), [saved.length, kvHeads, dim], { dtype, device });
+  for (let layer = 0; layer < layers; layer++) {
+    using k = rows(keysOf(layer), headDim);
+    using v = rows(valuesOf(layer), headDimV);
+    disposeAll(memory.append(layer, k, v, { slots }));
+  }
+}
+
+/** A saved sequence in which everything is as it must be. */
+interface Saved {
+  readonly length: number;
+  readonly ids: Int32Array;
+  elements(name: string): TypedArray<FileDType>;
+}
+
+function readSaved(value: unknown, shape: PageShape): Saved {
+  const bytes = checkBytes(value);
+  const first = bytes.byteLength < 8 ? undefined : new DataView(bytes.buffer, bytes.byteOffset, 8);
+  const dataOffset = 8 + headerBytes(first, bytes.byteLength, refuse);
+  const header = parseHeader(bytes.subarray(8, dataOffset), refuse);
+  checkFormat(header, shape);
+  const length = lengthOf(header);
+  const data = bytes.subarray(dataOffset);
+  const read = <D extends FileDType>(name: string, dtype: D) => {
+    const { begin, end } = entryOf(header, name, data.length, [dtype], refuse);
+    return elementsOf(data.slice(begin, end).buffer, dtype);
+  };
+  for (let layer = 0; layer < shape.layers; layer++) {
+    for (const [name, dim] of [
+      [keysOf(layer), shape.headDim],
+      [valuesOf(layer), shape.headDimV],
+    ] as const) {
+      const found = entryOf(header, name, data.length, fileDTypes, refuse);
+      const expected = [length, shape.kvHeads, dim];
+      if (showShape(found.shape) !== showShape(expected)) {
+        fail('ERR_SHAPE', 'bytes', `of ${name} ${showShape(expected)}`, showShape(found.shape));
+      }
+      if (found.dtype !== shape.dtype) {
+        fail('ERR_DTYPE', 'bytes', `of ${name} in ${shape.dtype}, like the cache,`, found.dtype);
+      }
+    }
+  }
+  const ids = read('tokens', 'int32');
+  if (ids.length > length || ids.some((id) => id < 0)) {
+    refuse(`has ${ids.length} token ids, for ${length} tokens, or negative ones`);
+  }
+  return { length, ids, elements: (name) => read(name, shape.dtype) };
+}
+
+const fileDTypes = ['float32', 'float16', 'bfloat16', 'int32'] as const;
+
+const refuse: Refuse = (what) => {
+  throw new FlashAttentionError(
+    'ERR_TYPE',
+    `Expected bytes to be what sequence.save() gave but received a file that ${what}.`,
+    { argument: 'bytes' },
+  );
+};
+
+function checkBytes(value: unknown): Uint8Array {
+  const tag = (value as { [Symbol.toStringTag]?: string } | null)?.[Symbol.toStringTag];
+  if (!ArrayBuffer.isView(value) || tag !== 'Uint8Array') {
+    fail('ERR_TYPE', 'bytes', 'a Uint8Array', show(value));
+  }
+  checkAttached(value, 'bytes');
+  return value as Uint8Array;
+}
+
+function checkFormat(header: Header, { layers }: PageShape): void {
+  // biome-ignore lint/complexity/useLiteralKeys: not a name like the others
+  const found = (header['__metadata__'] ?? {}) as Record<string, unknown>;
+  if (found.format !== metadata.format || found.version !== metadata.version) {
+    refuse(`is not of format ${metadata.format}, version ${metadata.version}`);
+  }
+  const saved = (tensorNames(header).length - 1) / 2;
+  if (saved !== layers) fail('ERR_SHAPE', 'bytes', `of ${layers} layers`, `${saved}`);
+}
+
+function lengthOf(header: Header): number {
+  const { shape } = (header[keysOf(0)] ?? {}) as { shape?: readonly unknown[] };
+  return typeof shape?.[0] === 'number' ? shape[0] : 0;
+}

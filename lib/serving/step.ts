@@ -1,0 +1,303 @@
+import '../tensor/symbol-dispose.js';
+
+import type {
+  AttentionResult,
+  CommonAttentionOptions,
+  IntVector,
+  ReturnLse,
+} from '../attention/options.js';
+import { checkTensors } from '../attention/qkv.js';
+import { flashAttentionRagged } from '../attention/ragged.js';
+import type { CallOptions } from '../native/call-options.js';
+import { fail } from '../native/errors.js';
+import { show, showShape } from '../native/show.js';
+import { checkInteger, checkOptions, checkTensorDType } from '../tensor/check.js';
+import { type DType, floating } from '../tensor/dtype.js';
+import { tensor } from '../tensor/make.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { disposeAll, type PageMemory } from './page-memory.js';
+import type { Reservation } from './reservation.js';
+import { applyRotary, type RotaryTables } from './rotary.js';
+
+/** Options of {@link Step.attention}. */
+export interface StepAttentionOptions
+  extends Pick<CallOptions, 'signal'>,
+    Pick<
+      CommonAttentionOptions,
+      'scale' | 'window' | 'sinkTokens' | 'softcap' | 'alibiSlopes' | 'sinks' | 'numSplits'
+    > {
+  /** Rotates q and k where their tokens stand. Default: not. */
+  rotary?: RotaryTables & {
+    /** int32 `[totalTokens]`. Default: 0, 1, 2, … of each sequence. */
+    positions?: IntVector;
+  };
+}
+
+/** The constructor, for this package alone; others use {@link KvCache.step}. */
+export let newStep: (reservation: Reservation, memory: PageMemory) => Step;
+
+/** Pages of steps that were dropped and neither committed nor disposed come back too. */
+const dropped = new FinalizationRegistry<Reservation>((reservation) => reservation.undo());
+
+const optionKeys: ReadonlySet<string> = new Set([
+  'scale',
+  'window',
+  'sinkTokens',
+  'softcap',
+  'alibiSlopes',
+  'sinks',
+  'numSplits',
+  'rotary',
+  'returnLse',
+  'signal',
+]);
+const rotaryKeys: ReadonlySet<string> = new Set([
+  'cos',
+  'sin',
+  'interleaved',
+  'rotaryDim',
+  'positions',
+]);
+
+/** Where the tokens of a step go, and what they see: built once, for all layers. */
+interface Tables {
+  readonly slots: Tensor<'int32'>;
+  readonly positions: Tensor<'int32'>;
+  readonly cuSeqlensQ: Tensor<'int32'>;
+  readonly pageTable: Tensor<'int32'>;
+  readonly seqlensK: Tensor<'int32'>;
+}
+
+/**
+ * One pass of a model over new tokens of several sequences, made by {@link KvCache.step}. Slots for
+ * all of them are reserved. {@link Step.attention} of every layer, then {@link Step.commit}: only
+ * then do the sequences have the tokens. {@link Step.dispose} without it leaves them as they were.
+ */
+export class Step {
+  /** New tokens of all sequences: the rows of q, k and v, one sequence behind the other. */
+  readonly totalTokens: number;
+  /** The row of each sequence's last token, whose logits say what comes next. */
+  readonly lastTokens: Int32Array;
+  readonly #reservation: Reservation;
+  readonly #memory: PageMemory;
+  readonly #tables: Tables;
+  readonly #attended = new Set<number>();
+
+  static {
+    newStep = (reservation, memory) => new Step(reservation, memory);
+  }
+
+  private constructor(reservation: Reservation, memory: PageMemory) {
+    this.#reservation = reservation;
+    this.#memory = memory;
+    const { entries } = reservation;
+    let end = 0;
+    this.lastTokens = Int32Array.from(entries, ({ tokens }) => {
+      end += tokens;
+      return end - 1;
+    });
+    this.totalTokens = end;
+    this.#tables = tablesOf(reservation, memory);
+    dropped.register(this, reservation, this);
+  }
+
+  /**
+   * Appends k and v to the sequences in one layer, then attends: row i of a sequence's new tokens
+   * sees its committed tokens and its new ones up to i. As `flashAttention` with `causal` over each
+   * sequence. Enqueues the work and returns at once.
+   *
+   * A call that throws may be made again. When the result rejects, the step is best disposed: what
+   * the sequences had before is as good as ever.
+   *
+   * @param layer 0 to layers - 1, each once, in any order.
+   * @param q `[totalTokens, heads, headDim]`; float32, float16 or bfloat16. One of another dtype
+   * than the cache's is rounded to that, and out is converted back.
+   * @param k `[totalTokens, kvHeads, headDim]`; float32, float16 or bfloat16, rounded to the dtype
+   * of the cache.
+   * @param v `[totalTokens, kvHeads, headDimV]`; likewise.
+   * @param options See {@link StepAttentionOptions}; `returnLse: true` gives `{ out, lse }`.
+   * @returns out `[totalTokens, heads, headDimV]`, dtype of q; lse float32 `[heads, totalTokens]`.
+   * @throws {@link FlashAttentionError} as {@link flashAttentionRagged}, {@link appendKv} and
+   * {@link applyRotary}; `ERR_STATE` when the step has ended or the layer was attended already.
+   */
+  attention<D extends DType>(
+    layer: number,
+    q: Tensor<D>,
+    k: Tensor,
+    v: Tensor,
+    options: StepAttentionOptions & { returnLse: true },
+  ): AttentionResult<D>;
+  /** {@link Step.attention} without its lse. */
+  attention<D extends DType>(
+    layer: number,
+    q: Tensor<D>,
+    k: Tensor,
+    v: Tensor,
+    options?: StepAttentionOptions & ReturnLse<false>,
+  ): Tensor<D>;
+  attention(
+    layer: number,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options?: StepAttentionOptions & ReturnLse,
+  ): Tensor | AttentionResult {
+    const { layers } = this.#open().shape;
+    checkInteger(layer, 0, layers - 1, 'layer');
+    if (this.#attended.has(layer)) {
+      fail('ERR_STATE', 'layer', 'one that was not attended yet', `${layer}`);
+    }
+    this.#checkInputs(q, k, v);
+    const result = this.#attend(layer, q, k, v, checkOptions(options, optionKeys) ?? {});
+    this.#attended.add(layer);
+    return result;
+  }
+
+  #attend(
+    layer: number,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    given: StepAttentionOptions & ReturnLse,
+  ): Tensor | AttentionResult {
+    const { slots, positions, ...lengths } = this.#tables;
+    const { rotary: asked, ...options } = given;
+    const { signal } = options;
+    const checked = checkOptions(asked, rotaryKeys, 'options.rotary') as typeof asked;
+    const rotary = checked && { positions, ...checked };
+    const copies = this.#reservation.entries.flatMap(({ copy }) => copy ?? []);
+    if (copies.length > 0) this.#memory.copy(layer, copies);
+    const pages = this.#memory.append(layer, k, v, { slots, rotary, signal });
+    const temporaries: Tensor[] = [];
+    const keep = <T extends Tensor>(made: T): T => {
+      temporaries.push(made);
+      return made;
+    };
+    try {
+      const { dtype } = this.#memory.shape;
+      let queries = q;
+      if (rotary) queries = keep(applyRotary(queries, { ...rotary, signal }));
+      if (q.dtype !== dtype) queries = keep(queries.to(dtype));
+      const all = { ...options, ...lengths, causal: true };
+      const result = flashAttentionRagged(queries, pages.kPages, pages.vPages, all);
+      if (q.dtype === dtype) return result;
+      if (!('lse' in result)) return keep(result).to(q.dtype);
+      return { out: keep(result.out).to(q.dtype), lse: result.lse };
+    } finally {
+      disposeAll(pages);
+      for (const each of temporaries) each.dispose();
+    }
+  }
+
+  /**
+   * Ends the step: its sequences have the new tokens. Whole pages of known tokens are findable from
+   * now on by prompts that begin with them.
+   *
+   * Best called once the results of the step were read: what went wrong on the device shows there,
+   * and a step that is disposed then never happened.
+   *
+   * @throws {@link FlashAttentionError} `ERR_STATE` when the step has ended, or when a layer was
+   * not attended.
+   */
+  commit(): void {
+    const { layers } = this.#open().shape;
+    const missing = Array.from({ length: layers }, (_, n) => n).filter(
+      (layer) => !this.#attended.has(layer),
+    );
+    if (missing.length > 0) {
+      const received = `a step without ${missing.length === 1 ? 'layer' : 'layers'}`;
+      fail('ERR_STATE', 'step', 'attended in every layer', `${received} ${show(missing)}`);
+    }
+    this.#end();
+    this.#reservation.commit();
+  }
+
+  /** Ends the step; without a commit before it, it never happened. Idempotent. */
+  dispose(): void {
+    if (this.#reservation.settled) return;
+    this.#end();
+    this.#reservation.undo();
+  }
+
+  /** `using step = cache.step(…)` disposes it at the end of its block. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #end(): void {
+    dropped.unregister(this);
+    for (const each of Object.values(this.#tables)) each.dispose();
+  }
+
+  #open(): PageMemory {
+    if (this.#reservation.settled) {
+      fail('ERR_STATE', 'step', 'an open Step', 'one that was committed or disposed');
+    }
+    if (this.#memory.disposed) {
+      fail('ERR_DISPOSED', 'step', 'of a live KvCache', 'one of a cache that was disposed');
+    }
+    return this.#memory;
+  }
+
+  /** What appending and attending would not find, or would name by other words. */
+  #checkInputs(q: Tensor, k: Tensor, v: Tensor): void {
+    checkTensors(q, k, v, { q: 'q', k: 'k', v: 'v' });
+    const { device, kvHeads, headDim, headDimV } = this.#memory.shape;
+    if (q.device !== device) fail('ERR_DEVICE', 'q', `on ${device}, like the cache,`, q.device);
+    const total = this.totalTokens;
+    const [rows, heads, dim] = q.shape;
+    if (q.shape.length !== 3 || rows !== total || dim !== headDim || !(heads % kvHeads === 0)) {
+      const expected = `[${total}, heads, ${headDim}], with heads a multiple of ${kvHeads}`;
+      fail('ERR_SHAPE', 'q', expected, showShape(q.shape));
+    }
+    for (const [name, { shape }, own] of [
+      ['k', k, headDim],
+      ['v', v, headDimV],
+    ] as const) {
+      const expected = showShape([total, kvHeads, own]);
+      if (showShape(shape) !== expected) fail('ERR_SHAPE', name, expected, showShape(shape));
+    }
+    checkTensorDType(q, floating, 'q');
+  }
+}
+
+function tablesOf({ entries }: Reservation, { shape }: PageMemory): Tables {
+  const { pageSize, device } = shape;
+  const total = entries.reduce((sum, { tokens }) => sum + tokens, 0);
+  const width = Math.max(...entries.map(({ pages }) => pages.length));
+  const slots = new Int32Array(total);
+  const positions = new Int32Array(total);
+  const cuSeqlensQ = new Int32Array(entries.length + 1);
+  const seqlensK = new Int32Array(entries.length);
+  const pageTable = new Int32Array(entries.length * width);
+  entries.forEach(({ state, pages, tokens }, b) => {
+    const begin = cuSeqlensQ[b];
+    for (let i = 0; i < tokens; i++) {
+      const position = state.length + i;
+      const page = pages[Math.floor(position / pageSize)];
+      positions[begin + i] = position;
+      slots[begin + i] = page * pageSize + (position % pageSize);
+    }
+    cuSeqlensQ[b + 1] = begin + tokens;
+    seqlensK[b] = state.length + tokens;
+    pageTable.set(pages, b * width);
+  });
+  const made: Tensor[] = [];
+  const ints = (data: Int32Array, lengths: number[] = [data.length]) => {
+    const one = tensor(data, lengths, { dtype: 'int32', device });
+    made.push(one);
+    return one;
+  };
+  try {
+    return {
+      slots: ints(slots),
+      positions: ints(positions),
+      cuSeqlensQ: ints(cuSeqlensQ),
+      pageTable: ints(pageTable, [entries.length, width]),
+      seqlensK: ints(seqlensK),
+    };
+  } catch (error) {
+    for (const each of made) each.dispose();
+    throw error;
+  }
+}
