@@ -46,6 +46,16 @@ test.each(pages)('links of %s', (page) => {
   expect(relative.filter((link) => !leadsSomewhere(page, link))).toEqual([]);
 });
 
+test('links of the README lead to files of the package', () => {
+  const { files } = JSON.parse(readFileSync('package.json', 'utf8'));
+  const packed = [...files, ...pages.filter((page) => !page.includes('/'))];
+  const links = [...readFileSync('README.md', 'utf8').matchAll(/\]\(([^)#\s]+)/g)];
+  const relative = links.map(([, link]) => link).filter((link) => !/^[a-z]+:/.test(link));
+  expect(relative.length).toBeGreaterThan(5);
+  const isPacked = (link: string) => packed.some((each) => `${link}/`.startsWith(`${each}/`));
+  expect(relative.filter((link) => !isPacked(link))).toEqual([]);
+});
+
 test('sources name documents that exist', () => {
   const missing = sources.flatMap((file) => {
     const names = readFileSync(file, 'utf8').match(/\bdocs\/[\w/-]+\.md\b/g) ?? [];

@@ -64,9 +64,14 @@ function checkVersion() {
     'version',
     `${version}; package-lock.json has ${locked.join(', ')}`,
   );
+  const changelog = readFileSync(inRoot('CHANGELOG.md'), 'utf8');
   const { GITHUB_REF_TYPE: type, GITHUB_REF_NAME: tag } = process.env;
-  if (type === 'tag') check(tag === `v${version}`, 'tag', tag);
-  const entry = entryOf(readFileSync(inRoot('CHANGELOG.md'), 'utf8'), version);
+  if (type === 'tag') {
+    check(tag === `v${version}`, 'tag', tag);
+    const unreleased = entryOf(changelog, 'Unreleased')?.notes ?? '';
+    check(unreleased === '', 'changelog', `under Unreleased: ${unreleased || 'nothing'}`);
+  }
+  const entry = entryOf(changelog, version);
   check(entry?.date !== undefined && entry.notes !== '', 'changelog', entry?.date ?? 'no entry');
   writeFileSync(path.join(out, 'notes.md'), `${entry?.notes ?? ''}\n`);
 }
@@ -91,6 +96,7 @@ function checkPrebuilds() {
     if (file) report('ok', 'prebuilt', `${platform}: ${mib(bytes)}`);
     else report(options.complete ? 'FAILED' : 'missing', 'prebuilt', platform);
   }
+  passes('binaries', 'node', 'scripts/check-binary.mjs');
 }
 
 /** Without scripts: what is packed is what was looked at above. */
