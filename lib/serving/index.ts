@@ -16,5 +16,5 @@ export {
 } from './kv-cache.js';
 export type { PageCounts } from './page-pool.js';
 export type { Sequence } from './sequence.js';
-export type { Step, StepAttentionOptions } from './step.js';
+export type { CommitOptions, Step, StepAttentionOptions } from './step.js';
 export type { TokenIds } from './token-ids.js';

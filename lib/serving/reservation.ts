@@ -7,7 +7,7 @@ export interface Request {
   /** New tokens, at least one. */
   readonly tokens: number;
   /** Their ids; none where they are not known. */
-  readonly ids: ArrayLike<number>;
+  readonly ids: readonly number[];
 }
 
 /** Leading rows of a page that have to be in another one before that is written to. */
@@ -55,11 +55,14 @@ export class Reservation {
     return this.#settled;
   }
 
-  /** The sequences take their tokens on. */
-  commit(): void {
-    this.#settle(({ state, pages, tokens, ids, copy }) => {
+  /** The sequences take on the first `accepted` of their tokens; all of them unless told. */
+  commit(accepted?: readonly number[]): void {
+    this.#settle(({ state, pages, fresh, tokens, ids, copy }, i) => {
+      const kept = accepted?.[i] ?? tokens;
+      if (kept === 0) return state.pool.release(fresh);
       if (copy) state.pool.release([copy.from]);
-      state.grow(pages, tokens, ids);
+      state.pool.release(pages.splice(Math.ceil((state.length + kept) / state.pageSize)));
+      state.grow(pages, kept, ids.slice(0, kept));
     });
   }
 
@@ -68,13 +71,13 @@ export class Reservation {
     this.#settle(({ state, fresh }) => state.pool.release(fresh));
   }
 
-  #settle(each: (entry: Reserved) => void): void {
+  #settle(each: (entry: Reserved, i: number) => void): void {
     if (this.#settled) return;
     this.#settled = true;
-    for (const entry of this.entries) {
-      each(entry);
+    this.entries.forEach((entry, i) => {
+      each(entry, i);
       entry.state.close();
-    }
+    });
   }
 }
 

@@ -33,6 +33,18 @@ export interface StepAttentionOptions
   };
 }
 
+/** Options of {@link Step.commit}. */
+export interface CommitOptions {
+  /**
+   * How many of the new tokens of each sequence are kept, its first ones: those of a draft that the
+   * model confirmed (speculative decoding, Leviathan et al. 2023, arXiv 2211.17192). The others
+   * never happened. Default: all.
+   */
+  accept?: readonly number[];
+}
+
+const commitKeys: ReadonlySet<string> = new Set(['accept']);
+
 /** The constructor, for this package alone; others use {@link KvCache.step}. */
 export let newStep: (reservation: Reservation, memory: PageMemory) => Step;
 
@@ -196,11 +208,13 @@ export class Step {
    * Best called once the results of the step were read: what went wrong on the device shows there,
    * and a step that is disposed then never happened.
    *
+   * @param options See {@link CommitOptions}.
    * @throws {@link FlashAttentionError} `ERR_STATE` when the step has ended, or when a layer was
-   * not attended.
+   * not attended; `ERR_TYPE`, `ERR_SHAPE`, `ERR_OPTION`. The step is still open then.
    */
-  commit(): void {
+  commit(options?: CommitOptions): void {
     const { layers } = this.#open().shape;
+    const accepted = this.#checkAccept(checkOptions(options, commitKeys)?.accept);
     const missing = Array.from({ length: layers }, (_, n) => n).filter(
       (layer) => !this.#attended.has(layer),
     );
@@ -209,7 +223,20 @@ export class Step {
       fail('ERR_STATE', 'step', 'attended in every layer', `${received} ${show(missing)}`);
     }
     this.#end();
-    this.#reservation.commit();
+    this.#reservation.commit(accepted);
+  }
+
+  #checkAccept(accept: unknown): readonly number[] | undefined {
+    if (accept === undefined) return undefined;
+    const { entries } = this.#reservation;
+    if (!Array.isArray(accept)) fail('ERR_TYPE', 'options.accept', 'an array', show(accept));
+    if (accept.length !== entries.length) {
+      const expected = `${entries.length} numbers, one per sequence,`;
+      fail('ERR_SHAPE', 'options.accept', expected, `${accept.length}`);
+    }
+    return entries.map(({ tokens }, i) =>
+      checkInteger(accept[i], 0, tokens, `options.accept[${i}]`),
+    );
   }
 
   /** Ends the step; without a commit before it, it never happened. Idempotent. */

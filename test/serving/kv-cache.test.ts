@@ -1,19 +1,22 @@
 // A cache beside plain arrays: what sequences hold, what they attend to, what a step leaves behind.
 // Every free slot is NaN from the start (serving pitfall 24): what leaked would show.
 import fc from 'fast-check';
-import { memory } from '../../lib/index.js';
+import { memory, randn, type Tensor, tensor } from '../../lib/index.js';
+import type { StepAttentionOptions } from '../../lib/serving/index.js';
 import {
   CachedModel,
   type Feed,
   prompt,
   shape,
   type Text,
+  type Truth,
   untoldTokens,
 } from '../support/cached-model.js';
 import { onSimtHopper, sized } from '../support/device.js';
 import { errorOf, thrownBy } from '../support/expect-error.js';
 import { settledMemory } from '../support/gc.js';
 import type { FloatDType } from '../support/numerics.js';
+import { rotaryTables } from '../support/rotary-tables.js';
 
 const { pageSize } = shape;
 const dtypes: readonly FloatDType[] = onSimtHopper
@@ -115,6 +118,75 @@ describe.each(dtypes)('%s', (dtype) => {
   });
 });
 
+describe('options of attention', () => {
+  const dtype = dtypes[dtypes.length - 1];
+  const slopes = [0.5, 0.25, 0.125, 0.0625];
+  const sinks = [0.3, -1, 2, 0];
+  const tables = rotaryTables(32, 3);
+  const rotary = Object.fromEntries(
+    Object.entries(tables).map(([name, table]) => [name, tensor(table, [32, 3])]),
+  ) as { cos: Tensor; sin: Tensor };
+  const cases: [name: string, options: StepAttentionOptions, truth: Truth][] = [
+    ['scale and softcap', { scale: 0.7, softcap: 2 }, { scale: 0.7, softcap: 2 }],
+    [
+      'window and sink tokens',
+      { window: [3, 0], sinkTokens: 2 },
+      { window: [3, 0], sinkTokens: 2 },
+    ],
+    [
+      'alibiSlopes and sinks',
+      { alibiSlopes: tensor(slopes, [4]), sinks: tensor(sinks, [4]) },
+      { alibiSlopes: slopes, sinks },
+    ],
+    ['rotary', { rotary }, { rotary: { ...tables, rotaryDim: 6 } }],
+    [
+      'rotary of neighbours',
+      { rotary: { ...rotary, interleaved: true, rotaryDim: 6 } },
+      { rotary: { ...tables, interleaved: true, rotaryDim: 6 } },
+    ],
+    ['numSplits', { numSplits: 2 }, {}],
+    ['automatic splits', { numSplits: 'auto' }, {}],
+  ];
+
+  // Pitfall 13: positions go on where the stored prefix ends.
+  test.each(cases)('%s', async (_, options, truth) => {
+    const model = new CachedModel(24, dtype, options);
+    model.truth = truth;
+    const first = model.create();
+    await model.feedAndCheck(feeds([first, prompt(9)]));
+    const hit = model.create(prompt(12));
+    expect(hit.sequence.length).toBe(8);
+    await model.feedAndCheck(feeds([hit, prompt(4, 9)], [first, [70]]));
+    await model.feedAndCheck(feeds([first, [71, 72]], [hit, [13]]), [1, 1]);
+    await model.feedAndCheck(feeds([hit, [14]], [first, [73]]));
+    model.end();
+  });
+
+  test('lse comes with out', async () => {
+    const model = new CachedModel(4, dtype);
+    using step = model.cache.step([{ sequence: model.cache.createSequence(), tokens: 2 }]);
+    const [q, k, v] = [4, 2, 2].map((heads, i) =>
+      randn([2, heads, i < 2 ? 8 : 4], { seed: BigInt(i), dtype }),
+    );
+    const { out, lse } = step.attention(0, q, k, v, { returnLse: true });
+    expect([out.shape, lse.shape, lse.dtype]).toEqual([[2, 4, 4], [4, 2], 'float32']);
+  });
+
+  test('float32 queries, keys and values over a cache of 16 bits', async () => {
+    const bits = async (given: FloatDType) => {
+      const model = new CachedModel(4, 'bfloat16');
+      using step = model.cache.step([{ sequence: model.cache.createSequence(), tokens: 3 }]);
+      const [q, k, v] = [4, 2, 2].map((heads, i) =>
+        randn([3, heads, i < 2 ? 8 : 4], { seed: BigInt(i), dtype: 'bfloat16' }).to(given),
+      );
+      const { out, lse } = step.attention(1, q, k, v, { returnLse: true, numSplits: 1 });
+      expect(out.dtype).toBe(given);
+      return [await out.toFloat32(), await lse.data()];
+    };
+    expect(await bits('float32')).toEqual(await bits('bfloat16'));
+  });
+});
+
 describe('any actions', () => {
   const index = fc.nat(5);
   const tokens = fc.array(fc.integer({ min: 1, max: 2 }), { minLength: 1, maxLength: 6 });
@@ -131,7 +203,7 @@ describe('any actions', () => {
           maxLength: 3,
           selector: (feed) => feed.index,
         }),
-        commit: fc.boolean(),
+        commit: fc.oneof(fc.boolean(), fc.array(fc.nat(6), { minLength: 3, maxLength: 3 })),
       }),
     ),
   );

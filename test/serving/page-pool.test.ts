@@ -62,7 +62,7 @@ class World {
   /** Writes new tokens as a step does. `during` runs while it is open. */
   step(
     requests: readonly (readonly [fed: Fed, tokens: readonly number[]])[],
-    commit = true,
+    commit: boolean | readonly number[] = true,
     during: () => void = () => {},
   ): void {
     const reservation = new Reservation(
@@ -90,8 +90,13 @@ class World {
     this.check();
     during();
     if (commit) {
-      reservation.commit();
-      for (const [fed, tokens] of requests) fed.tokens.push(...tokens);
+      const accepted = requests.map(([, tokens], i) =>
+        commit === true ? tokens.length : commit[i] % (tokens.length + 1),
+      );
+      reservation.commit(commit === true ? undefined : accepted);
+      requests.forEach(([fed, tokens], i) => {
+        fed.tokens.push(...tokens.slice(0, accepted[i]));
+      });
     } else {
       reservation.undo();
     }
@@ -322,6 +327,23 @@ describe('pages', () => {
     expect(world.pool.counts()).toMatchObject({ free: 8, used: 0 });
   });
 
+  test('pitfall 34 and 35: what of a draft is not accepted gives its pages back', () => {
+    const world = new World(8, 4);
+    const one = world.create();
+    world.step([[one, prompt(6)]]);
+    const other = world.fork(one);
+    world.step([[one, prompt(9, 7)]], [3]);
+    expect(one.tokens).toEqual(prompt(9));
+    expect(world.pool.counts()).toMatchObject({ used: 4 });
+    world.step([[one, prompt(9, 10)]], [0]);
+    expect(world.pool.counts()).toMatchObject({ used: 4 });
+    world.step([[other, prompt(9, 60)]], [0]);
+    expect(world.pool.counts()).toMatchObject({ used: 4 });
+    // Pitfall 36: nor is it findable.
+    world.step([[one, prompt(9, 10)]], [1]);
+    expect(world.create(prompt(13)).state.length).toBe(8);
+  });
+
   test('a sequence alone in a full pool is cut and goes on in place', () => {
     const world = new World(2, 4);
     const one = world.create();
@@ -357,7 +379,7 @@ describe('any actions', () => {
           maxLength: 3,
           selector: (feed) => feed.index,
         }),
-        commit: fc.boolean(),
+        commit: fc.oneof(fc.boolean(), fc.array(fc.nat(7), { minLength: 3, maxLength: 3 })),
         disposes: fc.option(index),
       }),
     ),

@@ -3,7 +3,12 @@
  * and checked against plain arrays: what comes out is attention of the whole text in float64.
  */
 import { type Tensor, tensor } from '../../lib/index.js';
-import { standardAttention } from '../../lib/reference/index.js';
+import {
+  type ReferenceOptions,
+  type RotaryOptions,
+  rotary,
+  standardAttention,
+} from '../../lib/reference/index.js';
 import {
   KvCache,
   type KvCacheOptions,
@@ -51,11 +56,22 @@ function digest(scope: string | undefined, tokens: readonly number[]): number[] 
   });
 }
 
+/** What the reference is told. */
+export interface Truth
+  extends Pick<
+    ReferenceOptions,
+    'scale' | 'window' | 'sinkTokens' | 'softcap' | 'alibiSlopes' | 'sinks'
+  > {
+  readonly rotary?: Omit<RotaryOptions, 'positions'>;
+}
+
 export class CachedModel {
   readonly cache: KvCache;
   readonly dtype: FloatDType;
   readonly texts: Text[] = [];
   readonly options: StepAttentionOptions;
+  /** `options`, for the reference. */
+  truth: Truth = {};
   readonly #numPages: number;
 
   constructor(
@@ -190,7 +206,10 @@ export class CachedModel {
   }
 
   /** As {@link feed}; what comes out is compared with float64. */
-  async feedAndCheck(feeds: readonly Feed[], commit = true): Promise<void> {
+  async feedAndCheck(
+    feeds: readonly Feed[],
+    commit: boolean | readonly number[] = true,
+  ): Promise<void> {
     using step = this.open(feeds);
     const outs = await Promise.all(
       this.attend(step, feeds).map(async (each) => {
@@ -207,9 +226,14 @@ export class CachedModel {
         this.#compare(out.subarray(begin, end), layer, text.scope, all, tokens.length);
       });
     }
-    if (!commit) return;
-    step.commit();
-    for (const { text, tokens } of feeds) text.tokens.push(...tokens);
+    if (commit === false) return;
+    const kept = feeds.map(({ tokens }, i) =>
+      commit === true ? tokens.length : commit[i] % (tokens.length + 1),
+    );
+    step.commit(commit === true ? undefined : { accept: kept });
+    feeds.forEach(({ text, tokens }, i) => {
+      text.tokens.push(...tokens.slice(0, kept[i]));
+    });
   }
 
   #compare(
@@ -220,6 +244,15 @@ export class CachedModel {
     queries: number,
   ): void {
     const { kvHeads, headDim, headDimV } = shape;
+    const { rotary: tables, ...options } = this.truth;
+    const turned = (rows: Rows, count: number, from = 0) => {
+      const own = this.rows(rows, layer, scope, all, from);
+      if (!tables) return own;
+      const tokens = all.length - from;
+      const positions = Array.from({ length: tokens }, (_, i) => from + i);
+      const exact = rotary(own, { tokens, heads: count, headDim }, { ...tables, positions });
+      return Float32Array.from(exact, rounding[this.dtype]);
+    };
     const problem = {
       shape: {
         batch: 1,
@@ -230,9 +263,10 @@ export class CachedModel {
         headDim,
         headDimV,
       },
-      q: this.rows('q', layer, scope, all, all.length - queries),
-      k: this.rows('k', layer, scope, all),
+      q: turned('q', heads, all.length - queries),
+      k: turned('k', kvHeads),
       v: this.rows('v', layer, scope, all),
+      ...options,
       causal: true,
     };
     const truth = standardAttention(problem).out;
