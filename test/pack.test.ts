@@ -62,7 +62,7 @@ const allowed = [
   /^package\.json$/,
   /^(README|CHANGELOG|CODE_OF_CONDUCT|CONTRIBUTING|SECURITY)\.md$/,
   /^docs\/([\w-]+\/)?[\w-]+\.md$/,
-  /^examples\/[\w-]+\.mjs$/,
+  /^examples\/(model\/)?[\w-]+\.mjs$/,
   /^LICENSE$/,
   /^CMakeLists\.txt$/,
   /^(binding|embedded)\.cjs$/,

@@ -59,7 +59,7 @@ describe('quickstart', () => {
 
 describe('every other example', () => {
   const others = readdirSync(path.join(root, 'examples')).filter(
-    (name) => name !== 'quickstart.mjs',
+    (name) => name.endsWith('.mjs') && name !== 'quickstart.mjs',
   );
 
   test.each(others)('%s runs, and finds its result right', async (name) => {

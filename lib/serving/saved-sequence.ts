@@ -144,13 +144,14 @@ const refuse: Refuse = (what) => {
   );
 };
 
-function checkBytes(value: unknown): Uint8Array {
+function checkBytes(value: unknown): Uint8Array<ArrayBuffer> {
   const tag = (value as { [Symbol.toStringTag]?: string } | null)?.[Symbol.toStringTag];
   if (!ArrayBuffer.isView(value) || tag !== 'Uint8Array') {
     fail('ERR_TYPE', 'bytes', 'a Uint8Array', show(value));
   }
   checkAttached(value, 'bytes');
-  return value as Uint8Array;
+  // A Buffer's slice() would be a view.
+  return new Uint8Array(value.buffer as ArrayBuffer, value.byteOffset, value.byteLength);
 }
 
 function checkFormat(header: Header, { layers }: PageShape): void {
