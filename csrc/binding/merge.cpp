@@ -25,6 +25,7 @@ std::vector<TensorRef> tensors(const Napi::Value& value, const char* argument, S
 
 std::vector<View> views(const std::vector<TensorRef>& tensors) {
   std::vector<View> result;
+  result.reserve(tensors.size());
   for (const TensorRef& tensor : tensors) result.push_back(tensor.view);
   return result;
 }

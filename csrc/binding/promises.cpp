@@ -102,7 +102,7 @@ void Promises::settle(napi_env env, napi_value, void* context, void* data) {
 
 Failure Promises::result_of(const Pending& pending, Napi::Value& result) {
   if (!pending.target) return nullptr;
-  if (const Failure failure = pending.target->failure()) return failure;
+  if (Failure failure = pending.target->failure()) return failure;
   try {
     result = pending.hands_over ? Environment::of(env_).array_buffer_over(pending.target)
                                 : pending.buffer.Value();

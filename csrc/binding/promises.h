@@ -53,6 +53,7 @@ class Promises {
    * What the executor of `new Promise` gets. (What napi_create_promise gives leaks unless it is
    * settled, and in an environment that is being terminated nothing can be.)
    */
+  // References of node-addon-api throw as they are moved. NOLINTNEXTLINE(bugprone-exception-escape)
   struct Functions {
     Napi::FunctionReference resolve, reject;
   };

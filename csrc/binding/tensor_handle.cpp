@@ -83,8 +83,6 @@ Napi::Array description(Napi::Env env, const View& view) {
   return numbers;
 }
 
-void finalize(napi_env, void* data, void*) { delete static_cast<Handle*>(data); }
-
 Handle& handle_of(const Napi::Value& value, const char* argument) {
   const Napi::Env env = value.Env();
   bool ours = false;
@@ -104,7 +102,7 @@ Napi::Object new_handle(Napi::Env env, TensorRef tensor) {
   const Napi::Object object = Napi::Object::New(env);
   auto handle = std::make_unique<Handle>(env, std::move(tensor));
   handle->wrap(object);
-  handle.release();
+  static_cast<void>(handle.release());  // JavaScript has it now
   return object;
 }
 

@@ -58,6 +58,7 @@ void Stream::push(Task task) {
   if (!thread_.joinable() && !closed_.load(std::memory_order_relaxed)) {
     thread_ = start_thread("fa-stream", [this] { dispatch(); });
   }
+  // A closed queue leaves the task as it was. NOLINTNEXTLINE(bugprone-use-after-move)
   if (!tasks_.push(std::move(task)) && task.done) task.done();
 }
 
