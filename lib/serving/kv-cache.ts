@@ -180,7 +180,8 @@ export class KvCache {
 
   /**
    * A sequence that {@link Sequence.save} made bytes of, in a cache of the same layers, kv heads,
-   * head dims and dtype; page size and device may be others.
+   * head dims and dtype; page size and device may be others. Its tokens are findable as a prefix
+   * from now on: load what others may have changed under a scope of its own.
    *
    * @throws {@link FlashAttentionError} `ERR_TYPE` for bytes that are cut short or no such file,
    * `ERR_SHAPE` and `ERR_DTYPE` for those of another model, `ERR_CACHE_FULL`, `ERR_OPTION`,

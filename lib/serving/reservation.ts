@@ -19,10 +19,10 @@ export interface PageCopy {
 
 /** A request with the pages for it. */
 export interface Reserved extends Request {
-  /** All pages of the sequence. */
-  readonly pages: number[];
+  /** The pages that the new tokens are written to, a partly filled one or its copy among them. */
+  readonly tail: number[];
   /** Those of them that are new. */
-  readonly fresh: number[];
+  readonly fresh: readonly number[];
   readonly copy: PageCopy | undefined;
 }
 
@@ -57,12 +57,13 @@ export class Reservation {
 
   /** The sequences take on the first `accepted` of their tokens; all of them unless told. */
   commit(accepted?: readonly number[]): void {
-    this.#settle(({ state, pages, fresh, tokens, ids, copy }, i) => {
+    this.#settle(({ state, tail, fresh, tokens, ids, copy }, i) => {
       const kept = accepted?.[i] ?? tokens;
       if (kept === 0) return state.pool.release(fresh);
       if (copy) state.pool.release([copy.from]);
-      state.pool.release(pages.splice(Math.ceil((state.length + kept) / state.pageSize)));
-      state.grow(pages, kept, ids.slice(0, kept));
+      const needed = Math.ceil((state.length + kept) / state.pageSize) - state.fullPages;
+      state.pool.release(tail.splice(needed));
+      state.grow(tail, kept, ids.slice(0, kept));
     });
   }
 
@@ -106,22 +107,13 @@ function planned(requests: readonly Request[]): Plan[] {
   });
 }
 
-function reserved({ request, fresh: count, copies }: Plan): Reserved {
-  const { pages: own, length, pageSize, pool } = request.state;
-  const pages = own.slice();
-  const fresh: number[] = [];
-  const take = () => {
-    const page = pool.take();
-    fresh.push(page);
-    return page;
-  };
-  let copy: PageCopy | undefined;
-  if (copies) {
-    copy = { from: pages[pages.length - 1], to: take(), rows: length % pageSize };
-    pages[pages.length - 1] = copy.to;
-  }
-  for (let i = 0; i < count; i++) pages.push(take());
-  return { ...request, pages, fresh, copy };
+function reserved({ request, fresh: count, partial, copies }: Plan): Reserved {
+  const { length, pageSize, pool } = request.state;
+  const fresh = Array.from({ length: count + Number(copies) }, () => pool.take());
+  if (partial === undefined) return { ...request, tail: fresh.slice(), fresh, copy: undefined };
+  if (!copies) return { ...request, tail: [partial, ...fresh], fresh, copy: undefined };
+  const copy = { from: partial, to: fresh[0], rows: length % pageSize };
+  return { ...request, tail: fresh.slice(), fresh, copy };
 }
 
 /** The error of who needs more pages than there are. */

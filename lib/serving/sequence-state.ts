@@ -49,12 +49,18 @@ export class SequenceState {
     this.#findable = Math.min(this.#findable, Math.floor(length / this.pageSize));
   }
 
+  /** Pages without room. */
+  get fullPages(): number {
+    return Math.floor(this.length / this.pageSize);
+  }
+
   /**
-   * Takes on tokens that were written to `pages`, which are all its pages from now on. `ids` of the
-   * first ones are known.
+   * Takes on tokens that were written to the pages of `tail`, which follow the full ones from now
+   * on. `ids` of the first ones are known.
    */
-  grow(pages: number[], tokens: number, ids: ArrayLike<number>): void {
-    this.pages = pages;
+  grow(tail: readonly number[], tokens: number, ids: ArrayLike<number>): void {
+    this.pages.length = this.fullPages;
+    for (const page of tail) this.pages.push(page);
     if (this.ids.length === this.length) {
       for (let i = 0; i < ids.length; i++) this.ids.push(ids[i]);
     }
@@ -63,7 +69,7 @@ export class SequenceState {
     for (; this.#findable < full; this.#findable++) {
       const at = this.#findable;
       const own = this.ids.slice(at * this.pageSize, (at + 1) * this.pageSize);
-      pages[at] = this.pool.store(this.scope, pages[at - 1], own, pages[at]);
+      this.pages[at] = this.pool.store(this.scope, this.pages[at - 1], own, this.pages[at]);
     }
   }
 

@@ -288,26 +288,36 @@ export class Step {
   }
 }
 
+/** For page tables, which are long: fresh memory takes longer than to fill it. */
+let scratch = new Int32Array(0);
+
+function scratchOf(length: number): Int32Array {
+  if (scratch.length < length) scratch = new Int32Array(2 * length);
+  return scratch.subarray(0, length);
+}
+
 function tablesOf({ entries }: Reservation, { shape }: PageMemory): Tables {
   const { pageSize, device } = shape;
   const total = entries.reduce((sum, { tokens }) => sum + tokens, 0);
-  const width = Math.max(...entries.map(({ pages }) => pages.length));
+  const width = Math.max(...entries.map(({ state, tail }) => state.fullPages + tail.length));
   const slots = new Int32Array(total);
   const positions = new Int32Array(total);
   const cuSeqlensQ = new Int32Array(entries.length + 1);
   const seqlensK = new Int32Array(entries.length);
-  const pageTable = new Int32Array(entries.length * width);
-  entries.forEach(({ state, pages, tokens }, b) => {
+  const pageTable = scratchOf(entries.length * width);
+  entries.forEach(({ state, tail, tokens }, b) => {
     const begin = cuSeqlensQ[b];
+    const full = state.fullPages;
     for (let i = 0; i < tokens; i++) {
       const position = state.length + i;
-      const page = pages[Math.floor(position / pageSize)];
+      const page = tail[Math.floor(position / pageSize) - full];
       positions[begin + i] = position;
       slots[begin + i] = page * pageSize + (position % pageSize);
     }
     cuSeqlensQ[b + 1] = begin + tokens;
     seqlensK[b] = state.length + tokens;
-    pageTable.set(pages, b * width);
+    pageTable.set(state.pages, b * width);
+    pageTable.set(tail, b * width + full);
   });
   const made: Tensor[] = [];
   const ints = (data: Int32Array, lengths: number[] = [data.length]) => {

@@ -379,7 +379,7 @@ describe('with a cache', () => {
           const bytes = whole.slice(0, cut ? length : undefined);
           for (const [at, value] of changes) if (at < bytes.length) bytes[at] = value;
           try {
-            const loaded = cache.load(bytes);
+            const loaded = cache.load(bytes, { scope: 'changed' });
             expect([0, 5]).toContain(loaded.length);
             loaded.dispose();
           } catch (error) {

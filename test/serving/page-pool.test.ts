@@ -79,11 +79,11 @@ class World {
         this.#slots[copy.to][row] = this.#slots[copy.from][row];
       }
     }
-    reservation.entries.forEach(({ state, pages }, i) => {
+    reservation.entries.forEach(({ state, tail }, i) => {
       const [fed, tokens] = requests[i];
       const all = [...fed.tokens, ...tokens];
       for (let p = state.length; p < all.length; p++) {
-        const page = this.#slots[pages[Math.floor(p / this.#pageSize)]];
+        const page = this.#slots[tail[Math.floor(p / this.#pageSize) - state.fullPages]];
         page[p % this.#pageSize] = this.#content(state, all, p);
       }
     });
