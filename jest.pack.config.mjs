@@ -1,8 +1,9 @@
 import base from './jest.config.mjs';
 
-/** Packs, installs and runs the package: slow, and apart from the unit tests. */
+/** Packs the package, installs it and runs it: slow, and apart from the unit tests. */
 export default {
   ...base,
-  testMatch: ['<rootDir>/test/pack.test.ts'],
+  globalSetup: '<rootDir>/test/install/pack.mjs',
+  testMatch: ['<rootDir>/test/install/*.test.ts'],
   testPathIgnorePatterns: ['/node_modules/'],
 };
