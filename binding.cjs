@@ -69,8 +69,27 @@ function find(moduleUrl) {
   return builtin('fs').existsSync(beside) ? { path: beside, kind: 'prebuilt' } : undefined;
 }
 
+/** The loader of Linux maps a file that was cut short, and the process dies of what is missing. */
+function assertWhole(file) {
+  const { closeSync, fstatSync, openSync, readSync } = builtin('fs');
+  const descriptor = openSync(file);
+  try {
+    const header = Buffer.alloc(64);
+    readSync(descriptor, header);
+    if (header.toString('latin1', 0, 5) !== '\x7fELF\x02') return; // the loader says so
+    // The table of sections ends a file in ELF: where it begins, the size of an entry, how many.
+    const size =
+      Number(header.readBigUInt64LE(40)) + header.readUInt16LE(58) * header.readUInt16LE(60);
+    const found = fstatSync(descriptor).size;
+    if (found < size) throw new Error(`file too short: ${found} of ${size} bytes`);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
 /** Whatever the file is called: `require` would take another name than `.node` for a script's. */
 function open(file) {
+  if (process.platform === 'linux') assertWhole(file);
   if (/\.(node|[cm]?js)$/.test(file)) return builtin('module').createRequire(file)(file);
   const loaded = { exports: {} };
   process.dlopen(loaded, file);

@@ -297,8 +297,10 @@ describe('the parts of doctor', () => {
     expect(checkRuntime({ ...versions, node: '20.9.0' })).toMatchObject({ status: 'problem' });
     expect(checkRuntime({ ...versions, napi: '7' })).toMatchObject({ status: 'problem' });
     const bun = checkRuntime({ ...versions, bun: '1.4.0' } as NodeJS.ProcessVersions);
-    expect(bun).toMatchObject({ status: 'note' });
-    expect(bun.found).toContain('bun 1.4.0');
+    expect(bun).toMatchObject({ status: 'ok' });
+    expect(bun.found).toContain('in bun 1.4.0');
+    const electron = { ...versions, electron: '45.0.0' } as NodeJS.ProcessVersions;
+    expect(checkRuntime(electron)).toMatchObject({ status: 'note' });
   });
 
   test('permissions', () => {

@@ -12,11 +12,11 @@ const napiVersion = 8;
 
 export function checkRuntime(versions: NodeJS.ProcessVersions = process.versions): Check {
   const { node, napi } = versions;
-  const found = `${node}, Node-API ${napi}`;
   const other = (['bun', 'deno', 'electron'] as const).find((name) => versions[name]);
-  if (other) {
-    return note('Node', `${found}, in ${other} ${versions[other]}: not tested there`);
-  }
+  const place = other ? `, in ${other} ${versions[other]}` : '';
+  const found = `${node}, Node-API ${napi}${place}`;
+  // docs/compatibility.md has what is tested.
+  if (other === 'electron') return note('Node', `${found}: not tested there`);
   if (compareVersions(node, nodeFloor) < 0 || Number(napi) < napiVersion) {
     return problem('Node', `${found}; ${nodeFloor} or later is needed`, 'Install a later Node.js.');
   }

@@ -78,7 +78,8 @@ const folder = scratch();
 const env = {
   ...bareEnvironment(folder),
   // Their stores, so that nothing of the user's home is touched and nothing is fetched twice.
-  npm_config_store_dir: path.join(cache, 'pnpm-store'),
+  XDG_DATA_HOME: path.join(cache, 'pnpm'),
+  XDG_CACHE_HOME: path.join(cache, 'pnpm-cache'),
   YARN_GLOBAL_FOLDER: path.join(cache, 'yarn'),
   YARN_ENABLE_TELEMETRY: '0',
   YARN_ENABLE_IMMUTABLE_INSTALLS: 'false',

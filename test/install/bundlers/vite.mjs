@@ -9,7 +9,12 @@ await build({
   build: {
     ssr: entry,
     outDir: path.dirname(outfile),
-    rollupOptions: { output: { entryFileNames: path.basename(outfile) } },
+    rollupOptions: {
+      output: {
+        entryFileNames: path.basename(outfile),
+        format: outfile.endsWith('.mjs') ? 'es' : 'cjs',
+      },
+    },
   },
   // As a configuration does that bundles all of node_modules.
   ssr: { noExternal: true, ...(line ? { external: ['flash-attention'] } : {}) },
