@@ -10,6 +10,8 @@ import type { ToolName } from './tools.js';
 
 interface Bundler {
   readonly name: ToolName;
+  /** How it is asked to bundle, where that is not what it does by itself. */
+  readonly how?: string;
   readonly quick?: boolean;
   /** The line that the error has to name. */
   readonly line: string;
@@ -22,7 +24,11 @@ const bundlers: readonly Bundler[] = [
     line: "webpack  externals: { 'flash-attention': 'commonjs flash-attention' }",
   },
   { name: 'Rollup', line: "Rollup   external: ['flash-attention']" },
-  { name: 'Vite', line: "Vite     ssr: { external: ['flash-attention'] }" },
+  {
+    name: 'Vite',
+    how: 'SSR with `noExternal: true`',
+    line: "Vite     ssr: { external: ['flash-attention'] }",
+  },
 ];
 /** By the module system of the source and of the bundle. */
 const formats = [
@@ -64,7 +70,7 @@ function runWithoutProject(command: readonly string[]): string {
 
 const asItIs = 'works as it is';
 
-function defineTests({ name, line }: Bundler, tool: Tool): void {
+function defineTests({ name, how, line }: Bundler, tool: Tool): void {
   const script = `${name.toLowerCase()}.mjs`;
 
   test.each(formats)(
@@ -92,7 +98,8 @@ function defineTests({ name, line }: Bundler, tool: Tool): void {
     }
     const added = line.slice(name.length).trim();
     const outcome = `works with \`${added}\`, or with \`prebuilds\` beside the bundle`;
-    record({ table: 'bundler', name, version: tool.version, outcome });
+    const title = how ? `${name}, ${how}` : name;
+    record({ table: 'bundler', name: title, version: tool.version, outcome });
   }, 300_000);
 }
 
