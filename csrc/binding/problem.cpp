@@ -30,6 +30,8 @@ class Reader {
     index("pageTable", [](AttentionProblem& p) -> View& { return p.page_table; });
     index("seqlensK", [](AttentionProblem& p) -> View& { return p.seqlens_k; });
     index("firstPositions", [](AttentionProblem& p) -> View& { return p.first_positions; });
+    index("positions", [](AttentionProblem& p) -> View& { return p.positions; });
+    problem_.tree_mask = tensor("treeMask");
     const bool packed_queries = problem_.packed_queries();
     const bool packed_keys = problem_.cu_seqlens_k.present();
     call_.layout = packed_queries ? Layout::kPacked : batched;
@@ -166,7 +168,7 @@ class Reader {
     problem_.mask = tensor("mask");
     if (problem_.mask.present()) {
       problem_.mask = mask_over(problem_.mask, {problem_.q.shape[0], problem_.heads(),
-                                                problem_.max_seqlen_q, problem_.max_seqlen_k});
+                                                problem_.q.shape[1], problem_.max_seqlen_k});
     }
     BlockMaskView& block_mask = problem_.block_mask;
     index("blockMaskTable", [](AttentionProblem& p) -> View& { return p.block_mask.table; });

@@ -33,6 +33,9 @@ AssumedContents assume_contents(AttentionProblem& p) {
   if (unknown(p.first_positions)) assumed.names.push_back("firstPositions");
   // Positions may not fit lengths that are not the true ones.
   if (unknown(p.first_positions) || unknown(p.cu_seqlens_q)) p.first_positions = {};
+  if (unknown(p.positions)) assumed.names.push_back("positions");
+  if (unknown(p.positions) || unknown(p.cu_seqlens_q) || unknown(p.seqlens_k))
+    p.tree_mask = p.positions = {};
   if (unknown(p.cu_seqlens_q)) {
     fill_offsets(p.cu_seqlens_q, p.q.shape[1], p.max_seqlen_q, assumed);
     assumed.names.push_back("cuSeqlensQ");

@@ -73,11 +73,16 @@ struct AttentionProblem {
   View k_scale;  // float32 [B, Hkv, ceil(Sk / kScaleTokens)]
   View v_scale;  // float32 [B, Hkv]
 
-  View cu_seqlens_q;         // int32 [batch + 1]: packed queries
-  View cu_seqlens_k;         // int32 [batch + 1]: packed keys
-  View page_table;           // int32 [batch, pagesPerSequence]: paged keys
-  View seqlens_k;            // int32 [batch]: of batched keys (optional) or paged ones (required)
-  View first_positions;      // int32 [batch]: where query 0 stands among the keys; optional
+  View cu_seqlens_q;     // int32 [batch + 1]: packed queries
+  View cu_seqlens_k;     // int32 [batch + 1]: packed keys
+  View page_table;       // int32 [batch, pagesPerSequence]: paged keys
+  View seqlens_k;        // int32 [batch]: of batched keys (optional) or paged ones (required)
+  View first_positions;  // int32 [batch]: where query 0 stands among the keys; optional
+  // Packed queries over pages that are trees of draft tokens (speculative decoding): the last keys
+  // of a sequence are those of its queries. Sequences of more queries than a row has bits are none.
+  View tree_mask;  // int32 [totalQ, words]: bit t of word w: key 32 w + t of the tree is seen
+  // int32 [totalQ], with a tree mask: where a query, and the key of it, stands; not before the tree
+  View positions;
   int64_t max_seqlen_q = 0;  // Sq; packed: upper bound of any sequence's length
   int64_t max_seqlen_k = 0;  // Sk; packed: likewise; paged: pagesPerSequence * pageSize
 
@@ -115,6 +120,10 @@ struct AttentionProblem {
   bool packed_queries() const { return query_layout() == QueryLayout::kPacked; }
   bool packed_keys() const { return key_layout() == KeyLayout::kPacked; }
   bool paged() const { return key_layout() == KeyLayout::kPaged; }
+  /** Whether a sequence is a tree. */
+  bool tree(int64_t seqlen_q) const {
+    return tree_mask.present() && seqlen_q <= tree_mask.shape[1] * 32;
+  }
 };
 
 /**
@@ -123,8 +132,9 @@ struct AttentionProblem {
  */
 template <typename Function>
 void for_each_index(AttentionProblem& problem, Function function) {
-  for (View* view : {&problem.cu_seqlens_q, &problem.cu_seqlens_k, &problem.page_table,
-                     &problem.seqlens_k, &problem.first_positions, &problem.block_mask.table}) {
+  for (View* view :
+       {&problem.cu_seqlens_q, &problem.cu_seqlens_k, &problem.page_table, &problem.seqlens_k,
+        &problem.first_positions, &problem.positions, &problem.block_mask.table}) {
     if (view->present()) function(*view);
   }
 }

@@ -34,8 +34,13 @@ void validate_qkv(const AttentionProblem& p, Layout layout) {
                       : p.paged() || layout == Layout::kPacked ? Layout::kBshd
                                                                : layout;
   if (!p.float8()) expect_floating(p.q, "q");
-  expect_like_q(p.k, p.q, "k");
-  expect_like_q(p.v, p.q, "v");
+  // A cache may be half as wide as what is computed.
+  const bool narrow =
+      p.paged() && p.q.dtype == DType::kFloat32 && is_floating(p.k.dtype) && !p.float8();
+  if (!narrow) expect_like_q(p.k, p.q, "k");
+  if (p.v.dtype != p.k.dtype)
+    refuse(ErrorCode::kDType, "v", std::string(dtype_name(p.k.dtype)) + ", the dtype of `k`,",
+           dtype_name(p.v.dtype));
   expect_head_dim(p.q, "q", layout);
   expect_head_dim(p.v, "v", keys);
   if (p.paged()) {
@@ -179,26 +184,44 @@ void validate_modifiers(const AttentionProblem& p) {
   }
 }
 
+void validate_tree(const AttentionProblem& p) {
+  if (!p.tree_mask.present() && !p.positions.present()) return;
+  const char* const there = p.tree_mask.present() ? "treeMask" : "positions";
+  const char* const missing = p.tree_mask.present() ? "positions" : "treeMask";
+  if (!p.tree_mask.present() || !p.positions.present())
+    refuse(ErrorCode::kOption, missing, "given with " + quoted(there), "none");
+  if (!p.packed_queries() || !p.paged())
+    refuse(ErrorCode::kOption, "treeMask", "absent without `cuSeqlensQ` and `pageTable`", "one");
+  if (p.first_positions.present())
+    refuse(ErrorCode::kOption, "firstPositions", "absent with `treeMask`", "some");
+  expect_dtype(p.tree_mask, DType::kInt32, "treeMask");
+  expect_shape(p.tree_mask, "treeMask", {p.q.shape[1], "words"});
+  expect_dtype(p.positions, DType::kInt32, "positions");
+  expect_shape(p.positions, "positions", {p.q.shape[1]}, Layout::kBshd, ", one per query,");
+}
+
 /** What cuts queries or keys into sequences that have no rows or columns in common. */
 const char* offsets_of(const AttentionProblem& p) {
   return p.packed_queries() ? "`cuSeqlensQ`" : p.packed_keys() ? "`cuSeqlensK`" : nullptr;
 }
 
 void validate_mask(const AttentionProblem& p) {
-  if (const char* const offsets = offsets_of(p))
+  if (p.packed_keys())
     refuse(ErrorCode::kOption, "mask",
-           std::string("absent with ") + offsets + ", whose sequences have no common rows,", "one");
+           "absent with `cuSeqlensK`, whose sequences have no common columns,", "one");
   if (p.mask.dtype != DType::kBool && !is_floating(p.mask.dtype))
     refuse(ErrorCode::kDType, "mask", "one of bool, float32, float16, bfloat16",
            dtype_name(p.mask.dtype));
-  const int64_t shape[] = {p.batch(), p.heads(), p.q.shape[1], p.max_seqlen_k};
+  const int64_t shape[] = {p.q.shape[0], p.heads(), p.q.shape[1], p.max_seqlen_k};
   bool fits = p.mask.rank == 4;
   for (int axis = 0; fits && axis < 4; ++axis) fits = p.mask.shape[axis] == shape[axis];
   if (fits) return;
   View target;
   for (const int64_t extent : shape) target.shape[target.rank++] = extent;
   refuse(ErrorCode::kShape, "mask",
-         "broadcastable to " + shape_text(target) + ", [batch, heads, seqlenQ, seqlenK],",
+         "broadcastable to " + shape_text(target) +
+             (p.packed_queries() ? ", [1, heads, totalQ, seqlenK],"
+                                 : ", [batch, heads, seqlenQ, seqlenK],"),
          shape_text(p.mask));
 }
 
@@ -271,6 +294,7 @@ void validate(const AttentionProblem& problem, Layout layout) {
   validate_qkv(problem, layout);
   validate_scales(problem);
   validate_indices(problem);
+  validate_tree(problem);
   validate_modifiers(problem);
   if (problem.mask.present()) validate_mask(problem);
   if (problem.block_mask.present()) validate_block_mask(problem);

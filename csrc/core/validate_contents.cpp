@@ -60,6 +60,26 @@ void validate_first_positions(const AttentionProblem& p) {
   }
 }
 
+/** Windows count on a tree's tokens standing behind all that is committed. */
+void validate_positions(const AttentionProblem& p) {
+  const int32_t* positions = int32_data(p.positions);
+  for (int64_t b = 0; b < p.batch(); ++b) {
+    const Sequence s = sequence(p, b);
+    if (!p.tree(s.seqlen_q)) continue;
+    const int64_t committed = s.seqlen_k - s.seqlen_q;
+    if (committed < 0)
+      refuse_entry("seqlensK", at(b), "at least the tree's " + text(s.seqlen_q) + " tokens",
+                   s.seqlen_k);
+    for (int64_t i = s.q_begin; i < s.q_begin + s.seqlen_q; ++i) {
+      const int64_t position = positions[i * p.positions.strides[0]];
+      if (position < committed || position >= s.seqlen_k)
+        refuse_entry("positions", at(i),
+                     "within the tree, " + text(committed) + " to " + text(s.seqlen_k - 1) + ",",
+                     position);
+    }
+  }
+}
+
 void validate_page_table(const AttentionProblem& p) {
   const int32_t* table = int32_data(p.page_table);
   const int64_t page_size = p.k.shape[1], pages = p.k.shape[0];
@@ -99,6 +119,7 @@ void validate_contents(const AttentionProblem& p) {
   if (p.seqlens_k.present()) validate_seqlens(p);
   if (p.first_positions.present()) validate_first_positions(p);
   if (p.paged()) validate_page_table(p);
+  if (p.tree_mask.present()) validate_positions(p);
   if (p.block_mask.present()) validate_cells(p.block_mask);
 }
 

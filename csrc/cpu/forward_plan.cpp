@@ -180,8 +180,9 @@ ForwardArgs forward_args(const AttentionProblem& p, const Sequence& s, int64_t b
   a.sink_logits = sinks == nullptr ? nullptr : sinks + head;
   if (p.mask.present()) {
     const View& mask = p.mask;
-    a.mask = {mask.at(batch * mask.strides[0] + head * mask.strides[1]),
-              static_cast<int>(mask.dtype), mask.strides[1], mask.strides[2], mask.strides[3]};
+    a.mask = {
+        mask.at(s.q_batch * mask.strides[0] + head * mask.strides[1] + s.q_begin * mask.strides[2]),
+        static_cast<int>(mask.dtype), mask.strides[1], mask.strides[2], mask.strides[3]};
   }
   if (p.block_mask.present()) {
     const View& table = p.block_mask.table;
@@ -200,6 +201,15 @@ ForwardArgs forward_args(const AttentionProblem& p, const Sequence& s, int64_t b
       a.block_mask.bit_row_stride = bits.strides[1];
       a.block_mask.bit_word_stride = bits.strides[2];
     }
+  }
+  if (p.tree(s.seqlen_q)) {
+    const View &bits = p.tree_mask, &positions = p.positions;
+    a.tree = {
+        .bits = static_cast<const int32_t*>(bits.data) + s.q_begin * bits.strides[0],
+        .row_stride = bits.strides[0],
+        .word_stride = bits.strides[1],
+        .positions = static_cast<const int32_t*>(positions.data) + s.q_begin * positions.strides[0],
+        .position_stride = positions.strides[0]};
   }
   if (p.dropout.p > 0) {
     const Dropout& d = p.dropout;

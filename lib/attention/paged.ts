@@ -18,8 +18,9 @@ import { checkLayout, checkTensors, requireOptions } from './qkv.js';
  * key j of sequence b is row `j % pageSize` of page `pageTable[b, floor(j / pageSize)]`.
  *
  * @param q `[batch, seqlenQ, heads, headDim]` (or bhsd by `layout`); float32, float16 or bfloat16.
- * @param kPages `[numPages, pageSize, kvHeads, headDim]`, dtype and device of q; any page size.
- * @param vPages `[numPages, pageSize, kvHeads, headDimV]`, dtype and device of q.
+ * @param kPages `[numPages, pageSize, kvHeads, headDim]`, device of q; any page size. Dtype of q;
+ * float16 and bfloat16 also with float32 q, on the CPU.
+ * @param vPages `[numPages, pageSize, kvHeads, headDimV]`, dtype of kPages.
  * @param options See {@link PagedAttentionOptions}; `pageTable` and `seqlensK` are required.
  * Entries of the table past a sequence's keys are never looked at. `mask` and `blockMask` span
  * `pagesPerSequence * pageSize` keys.

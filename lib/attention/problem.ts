@@ -54,6 +54,8 @@ export function newArgs(q: Tensor, k: Tensor, v: Tensor, layout: 0 | 1): NativeA
     maxSeqlenQ: undefined,
     maxSeqlenK: undefined,
     pageTable: undefined,
+    treeMask: undefined,
+    positions: undefined,
   };
 }
 

@@ -1,5 +1,5 @@
 import { checkIntVector, checkPageTable, checkSeqlens, intHandle } from './int-vector.js';
-import { applyCommon } from './modifiers.js';
+import { applyCommon, applyMasks } from './modifiers.js';
 import {
   type AttentionResult,
   commonKeys,
@@ -9,14 +9,39 @@ import {
   type ReturnLse,
 } from './options.js';
 import { newArgs, type Problem, run } from './problem.js';
-import { checkTensors, requireOptions } from './qkv.js';
+import { checkTensors, handleOn, requireOptions } from './qkv.js';
 import { checkNumber, checkOptions } from '../tensor/check.js';
 import type { DType } from '../tensor/dtype.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
 
+/**
+ * Sequences whose queries are a tree of draft tokens (speculative decoding, Miao et al. 2023), and
+ * whose last keys are those of the queries: of a sequence with n queries over m keys, key t of the
+ * tree is key `m - n + t`. What lies before is seen as always; of the tree, a query sees the keys
+ * whose bits are set. Windows and ALiBi count `positions`. Sequences of more queries than a row has
+ * bits are no trees, and their rows are not looked at. `packTrees` makes both.
+ */
+export interface DraftTrees {
+  /** int32 `[total, words]`: bit `t % 32` of word `t / 32` is key t of the tree. */
+  mask: Tensor;
+  /**
+   * int32 `[total]`: where each query of a tree, and its key, stands: the sequence's keys before
+   * the tree, and its depth. From `m - n` to `m - 1`.
+   */
+  positions: IntVector;
+}
+
 /** Options of {@link flashAttentionRagged}. */
 export interface RaggedAttentionOptions
   extends Omit<PagedAttentionOptions, 'layout' | 'mask' | 'blockMask'> {
+  /**
+   * Rank 1 to 4, broadcastable to `[1, heads, total, pagesPerSequence * pageSize]` from the right:
+   * bool (true = attend) or floating (added to the scores).
+   */
+  mask?: Tensor;
+  /** Sequences that are trees of draft tokens. */
+  tree?: DraftTrees;
+
   /**
    * int32 `[batch + 1]`, ascending from 0: rows `cuSeqlensQ[b]` to `cuSeqlensQ[b + 1]` of q are
    * sequence b.
@@ -32,7 +57,10 @@ const raggedKeys: ReadonlySet<string> = new Set([
   'maxSeqlenQ',
   'pageTable',
   'seqlensK',
+  'mask',
+  'tree',
 ]);
+const treeKeys: ReadonlySet<string> = new Set(['mask', 'positions']);
 
 /**
  * {@link flashAttentionPaged} over a batch of any mix: sequences with a query each (decoding)
@@ -42,8 +70,9 @@ const raggedKeys: ReadonlySet<string> = new Set([
  * its bits depend on that sequence alone.
  *
  * @param q `[total, heads, headDim]`; float32, float16 or bfloat16.
- * @param kPages `[numPages, pageSize, kvHeads, headDim]`, dtype and device of q; any page size.
- * @param vPages `[numPages, pageSize, kvHeads, headDimV]`, dtype and device of q.
+ * @param kPages `[numPages, pageSize, kvHeads, headDim]`, device of q; any page size. Dtype of q;
+ * float16 and bfloat16 also with float32 q, on the CPU.
+ * @param vPages `[numPages, pageSize, kvHeads, headDimV]`, dtype of kPages.
  * @param options See {@link RaggedAttentionOptions}; `cuSeqlensQ`, `pageTable` and `seqlensK` are
  * required. Slots past a sequence's keys may hold anything, and entries of the table past them are
  * never looked at.
@@ -81,7 +110,13 @@ export function flashAttentionRagged(
   return run(raggedProblem(q, kPages, vPages, options));
 }
 
-const names = { q: 'q', k: 'kPages', v: 'vPages' };
+const names = {
+  q: 'q',
+  k: 'kPages',
+  v: 'vPages',
+  treeMask: 'options.tree.mask',
+  positions: 'options.tree.positions',
+};
 
 /** Checks and translates a call. */
 export function raggedProblem(
@@ -100,9 +135,16 @@ export function raggedProblem(
     args.maxSeqlenQ = checkNumber(given.maxSeqlenQ, 'options.maxSeqlenQ');
   }
   applyCommon(args, given, q.device);
+  applyMasks(args, { mask: given.mask }, q.device);
   const batch = (isTensor(queries) ? queries.shape[0] : queries.data.length) - 1;
   const lengths = checkSeqlens(given.seqlensK, batch, q.device, 'options.seqlensK');
   const temporaries: Tensor[] = [];
+  if (given.tree !== undefined) {
+    const tree = checkOptions(given.tree, treeKeys, 'options.tree') as DraftTrees;
+    const positions = checkIntVector(tree.positions, q.device, 'options.tree.positions');
+    args.treeMask = handleOn(q.device, tree.mask, 'options.tree.mask');
+    args.positions = intHandle(positions, q.device, temporaries, given);
+  }
   args.cuSeqlensQ = intHandle(queries, q.device, temporaries, given);
   args.pageTable = intHandle(pages, q.device, temporaries, given);
   args.seqlensK = intHandle(lengths, q.device, temporaries, given);

@@ -118,6 +118,10 @@ export interface NativeAttentionArgs {
   maxSeqlenQ?: number;
   maxSeqlenK?: number;
   pageTable?: NativeTensor;
+  /** int32 [totalQ, words], over pages with cuSeqlensQ: bit t is key t of the sequence's tree. */
+  treeMask?: NativeTensor;
+  /** int32 [totalQ], with treeMask: where the tokens of trees stand. */
+  positions?: NativeTensor;
 }
 
 /**

@@ -119,6 +119,24 @@ test('reads before it find the old contents, reads after it the new ones', async
   expect((await vPages.toFloat32())[11 * heads * 5]).toBe(-11);
 });
 
+test('reads on the other queue, enqueued before, find the old contents', async () => {
+  const [heads, dim] = [sized(64, 2), 256];
+  const width = heads * dim;
+  let [kPages, vPages] = [zeros([1, 32, heads, dim]), zeros([1, 32, heads, 1])];
+  const row = (value: number) => tensor(new Float32Array(width).fill(value), [1, heads, dim]);
+  const reads: Promise<Float32Array>[] = [];
+  for (let t = 0; t < 32; t++) {
+    reads.push(kPages.toFloat32({ priority: t % 2 === 0 ? 'high' : 'normal' }));
+    const v = zeros([1, heads, 1]);
+    ({ kPages, vPages } = appendKv(row(t + 1), v, kPages, vPages, { slots: [t] }));
+  }
+  for (const [t, read] of reads.entries()) {
+    const values = await read;
+    const ends = Array.from({ length: 32 }, (_, slot) => values[(slot + 1) * width - 1]);
+    expect(ends).toEqual(Array.from({ length: 32 }, (_, slot) => (slot < t ? slot + 1 : 0)));
+  }
+});
+
 test('token by token: attention as of keys that were there from the start', async () => {
   const shape = { lengths: [[1, 7]] as const, heads: 4, kvHeads: 2, headDim: 16, pageSize: 3 };
   const problem = raggedProblem(shape, {}, 3);

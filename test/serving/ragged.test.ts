@@ -1,8 +1,16 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
-import { flashAttentionPaged, flashAttentionVarlen, tensor } from '../../lib/index.js';
+import {
+  flashAttentionPaged,
+  flashAttentionVarlen,
+  type Tensor,
+  tensor,
+  zeros,
+} from '../../lib/index.js';
 import { flashAttentionRagged } from '../../lib/serving/index.js';
-import { onSimt, sized } from '../support/device.js';
+import { pagedAttention } from '../../lib/reference/index.js';
+import { onCpu, onSimt, sized, testOnCpu } from '../support/device.js';
+import { expectThrow, wrong } from '../support/expect-error.js';
 import { floatDTypes, maxError, normals, testedDTypes } from '../support/numerics.js';
 import {
   attendRagged,
@@ -148,6 +156,86 @@ test('dropout and splits are those of packed keys', async () => {
   });
   const out = flashAttentionRagged(q, kPages, vPages, { ...options, dropout });
   expect(maxError(await out.toFloat32(), await expected.toFloat32())).toBeLessThan(2e-6);
+});
+
+test.each(['bool', 'float32'] as const)(
+  'a %s mask: row by row of the packed queries',
+  async (kind) => {
+    const lengths = [
+      [6, 30],
+      [6, 47],
+    ] as const;
+    const problem = raggedProblem({ ...mixed, lengths }, {}, 8, 'float16');
+    const { q, kPages, vPages, options } = raggedCall(problem, 'float16');
+    const keys = problem.pageTable[0].length * 16;
+    const random = normals(12 * 4 * keys, 3);
+    const data =
+      kind === 'bool'
+        ? Uint8Array.from(random, (x) => (x > -0.5 ? 1 : 0))
+        : Float32Array.from(random);
+    const mask = tensor(data, [4, 12, keys], { dtype: kind });
+    const { cuSeqlensQ: _, ...paged } = options;
+    const expected = flashAttentionPaged(q.reshape([2, 6, 4, 40]), kPages, vPages, {
+      ...paged,
+      mask: mask.reshape([4, 2, 6, keys]).transpose(1, 0, 2, 3),
+      numSplits: 1,
+    });
+    const out = flashAttentionRagged(q, kPages, vPages, { ...options, mask, numSplits: 1 });
+    expect(await out.toFloat32()).toEqual(await expected.toFloat32());
+  },
+);
+
+testOnCpu('float32 queries over pages of 16 bits', async () => {
+  for (const dtype of ['float16', 'bfloat16'] as const) {
+    for (const headDim of [40, 64]) {
+      const problem = raggedProblem({ ...mixed, headDim }, { causal: true }, 9, dtype);
+      const { kPages, vPages, options } = raggedCall(problem, dtype);
+      const q = tensor(normals(problem.q.length, 50), [
+        problem.q.length / (4 * headDim),
+        4,
+        headDim,
+      ]);
+      const { out, lse } = flashAttentionRagged(q, kPages, vPages, { ...options, returnLse: true });
+      expect(out.dtype).toBe('float32');
+      const truth = pagedAttention({ ...problem, q: normals(problem.q.length, 50) });
+      expect(maxError(await out.toFloat32(), truth.out)).toBeLessThan(1e-5);
+      expect(maxError(await lse.toFloat32(), truth.lse)).toBeLessThan(1e-5);
+    }
+  }
+});
+
+test('bad input', () => {
+  const { q, kPages, vPages, options } = raggedCall(
+    raggedProblem({ ...mixed, lengths: [[2, 8]] }, {}, 7),
+    'float32',
+  );
+  const [first, second] = [kPages.to('float16'), vPages.to('float16')];
+  for (const [more, code, argument] of [
+    [{ cuSeqlensQ: undefined }, 'ERR_TYPE', 'options.cuSeqlensQ'],
+    [{ cuSeqlensQ: [0, 3] }, 'ERR_SHAPE', 'options.cuSeqlensQ'],
+    [{ cuSeqlensQ: [1, 2] }, 'ERR_SHAPE', 'options.cuSeqlensQ'],
+    [{ cuSeqlensQ: [0, 1, 2] }, 'ERR_SHAPE', 'options.pageTable'],
+    [{ maxSeqlenQ: 1 }, 'ERR_OPTION', 'options.maxSeqlenQ'],
+    [{ maxSeqlenQ: '2' }, 'ERR_TYPE', 'options.maxSeqlenQ'],
+    [{ pageTable: [[99]] }, 'ERR_SHAPE', 'options.pageTable'],
+    [{ pageTable: [[99], [0]] }, 'ERR_SHAPE', 'options.pageTable'],
+    [{ pageTable: 3 }, 'ERR_TYPE', 'options.pageTable'],
+    [{ seqlensK: [9, 9] }, 'ERR_SHAPE', 'options.seqlensK'],
+    [{ seqlensK: [1e6] }, 'ERR_SHAPE', 'options.seqlensK'],
+    [{ mask: zeros([3, 8], { dtype: 'bool' }) }, 'ERR_SHAPE', 'options.mask'],
+    [{ blockMask: 1 }, 'ERR_OPTION', 'options.blockMask'],
+    [{ layout: 'bshd' }, 'ERR_OPTION', 'options.layout'],
+    [{ causal: 1 }, 'ERR_TYPE', 'options.causal'],
+  ] as const) {
+    const given = wrong({ ...options, ...more });
+    expectThrow(() => flashAttentionRagged(q, kPages, vPages, given), code, argument);
+  }
+  const call = (a: Tensor, b: Tensor, c: Tensor) => flashAttentionRagged(a, b, c, options);
+  expectThrow(() => call(q.reshape([1, 2, 4, 40]), kPages, vPages), 'ERR_SHAPE', 'q');
+  expectThrow(() => call(q, first, vPages), 'ERR_DTYPE', 'vPages');
+  expectThrow(() => call(q.to('float16'), kPages, vPages), 'ERR_DTYPE', 'kPages');
+  expectThrow(() => call(q.to('bfloat16'), first, second), 'ERR_DTYPE', 'kPages');
+  if (!onCpu) expectThrow(() => call(q, first, second), 'ERR_DTYPE', 'kPages');
 });
 
 test('rows past the last sequence are 0, and see nothing', async () => {

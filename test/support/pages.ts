@@ -4,7 +4,11 @@
  */
 import { type AttentionResult, type Tensor, tensor } from '../../lib/index.js';
 import { type PagedProblem, pagedAttention } from '../../lib/reference/index.js';
-import { flashAttentionRagged, type RaggedAttentionOptions } from '../../lib/serving/index.js';
+import {
+  flashAttentionRagged,
+  packTrees,
+  type RaggedAttentionOptions,
+} from '../../lib/serving/index.js';
 import { bound, type FloatDType, maxError, normals } from './numerics.js';
 import { uniform } from './random.js';
 
@@ -114,6 +118,7 @@ export function raggedCall(
       ...(slopes && {
         alibiSlopes: tensor(slopes, slopes.length === heads ? [heads] : [batch, heads]),
       }),
+      ...(problem.trees && { tree: treeOf(problem) }),
       ...(sinks && { sinks: tensor(Float32Array.from(sinks), [heads]) }),
       cuSeqlensQ: Array.from(cuSeqlensQ),
       pageTable: tensor(Int32Array.from(pageTable.flatMap((row) => Array.from(row))), [
@@ -123,6 +128,15 @@ export function raggedCall(
       seqlensK: Array.from(seqlensK),
     },
   };
+}
+
+function treeOf({ cuSeqlensQ, seqlensK, trees = [] }: PagedProblem) {
+  const { mask, words, positions } = packTrees(
+    Array.from(seqlensK, (keys, b) => {
+      return { queries: cuSeqlensQ[b + 1] - cuSeqlensQ[b], keys, parents: trees[b] };
+    }),
+  );
+  return { mask: tensor(mask, [positions.length, words]), positions };
 }
 
 /** Runs a problem on the default device. */

@@ -33,6 +33,17 @@ struct BlockMaskArgs {
   int64_t block_q, block_k;
 };
 
+/**
+ * A tree of draft tokens: the last seqlen_q keys are those of the queries. Query i sees key t of
+ * them if bit t % 32 of word t / 32 of its row is set, and both stand where `positions` says.
+ */
+struct TreeArgs {
+  const int32_t* bits;  // null: none
+  int64_t row_stride, word_stride;
+  const int32_t* positions;
+  int64_t position_stride;
+};
+
 struct DropoutArgs {
   bool enabled;
   uint32_t threshold;  // words below it are dropped
@@ -76,6 +87,7 @@ struct ForwardArgs {
   const float* sink_logits;  // [group] or null
   DenseMask mask;
   BlockMaskArgs block_mask;
+  TreeArgs tree;
   DropoutArgs dropout;
 
   int64_t row_begin, row_end;  // packed rows of this work item

@@ -36,7 +36,7 @@ struct Decoder {
   float* o;  // [head_dim_v / kLanes][Rows][kLanes]
   Vec max,
       sum;  // lane = key within the vector * Rows + row; max is the same for all lanes of a row
-  VecI key_of_lane, position, window_begin, window_end;
+  VecI key_of_lane, query, position, window_begin, window_end;
   Vec slope;
   const char* mask[kLanes];      // null: none; element of key 0
   int64_t all_begin, all_end;    // keys that every row sees, dense mask aside
@@ -69,8 +69,9 @@ struct Decoder {
         store(q + d * Rows + r * kLanes,
               load<Vec>(scratch + d) * splat(a.scale * units.per_natural));
       }
-      all_begin = larger(all_begin, window.begin(i));
-      all_end = smaller(all_end, window.end(i));
+      const ExactWindow exact = exact_window(a, i);
+      all_begin = larger(all_begin, exact.begin);
+      all_end = smaller(all_end, exact.end);
       some_begin = smaller(some_begin, window.begin(i));
       some_end = larger(some_end, window.end(i));
       float row_max, row_sum;
@@ -82,9 +83,10 @@ struct Decoder {
                                   element_size(a.mask.dtype);
       for (int lane = r; lane < kLanes; lane += Rows) {
         key_of_lane[lane] = lane / Rows;
-        position[lane] = static_cast<int32_t>(i + window.offset);
-        window_begin[lane] = static_cast<int32_t>(smaller(window.begin(i), a.seqlen_k));
-        window_end[lane] = static_cast<int32_t>(window.end(i));
+        query[lane] = static_cast<int32_t>(i);
+        position[lane] = static_cast<int32_t>(position_of_query(a, i));
+        window_begin[lane] = static_cast<int32_t>(smaller(exact.begin, a.seqlen_k));
+        window_end[lane] = static_cast<int32_t>(exact.end);
         max[lane] = row_max;
         sum[lane] = lane < Rows ? row_sum : 0.f;
         mask[lane] = mask_row;
@@ -169,9 +171,22 @@ struct Decoder {
     return bias_in(units, bias);
   }
 
+  /** Which lanes see their key, of those `at`, in the tree; and where the keys stand. */
+  VecI in_tree(VecI at, VecI& standing) const {
+    const int32_t committed = static_cast<int32_t>(a.seqlen_k - a.seqlen_q);
+    VecI seen{};
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const int32_t t = at[lane] - committed;
+      if (t < 0 || at[lane] >= a.seqlen_k) continue;
+      standing[lane] = static_cast<int32_t>(position_of_key(a, at[lane]));
+      seen[lane] = sees_in_tree(a, query[lane], t) ? -1 : 0;
+    }
+    return seen;
+  }
+
   /**
-   * Softcap, ALiBi, the dense mask and the window. Returns whether a pair is hidden: its score is
-   * -infinity then.
+   * Softcap, ALiBi, the dense mask, the window and the tree. Returns whether a pair is hidden: its
+   * score is -infinity then.
    */
   bool modify(const KeyStep& step) {
     const float cap = a.softcap * units.per_natural;
@@ -183,10 +198,12 @@ struct Decoder {
       Vec x = load<Vec>(p + j * Rows);
       const VecI at = key_of_lane + static_cast<int32_t>(step.key + j);
       if (a.softcap > 0) x = splat(cap) * tanh(x * splat(1.f / cap));
+      VecI seen = (at < window_end) & ((at >= window_begin) | (at < sinks)), standing = at;
+      if (a.tree.bits != nullptr) seen |= in_tree(at, standing);
+      seen &= at < end;
       if (a.alibi_slopes != nullptr) {
-        x -= slope * absolute(__builtin_convertvector(position - at, Vec));
+        x -= slope * absolute(__builtin_convertvector(position - standing, Vec));
       }
-      VecI seen = (at < window_end) & ((at >= window_begin) | (at < sinks)) & (at < end);
       if (a.mask.base != nullptr) {
         const Vec bias = dense_mask(step.key + j);
         x += bias;

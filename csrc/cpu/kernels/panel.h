@@ -29,16 +29,60 @@ struct Panel {
 
   // Per lane.
   alignas(64) int32_t query[kPanelRows];  // i
-  alignas(64) int32_t head[kPanelRows];   // head within the group
+  alignas(64) int32_t position[kPanelRows];
+  alignas(64) int32_t head[kPanelRows];  // head within the group
   alignas(64) int32_t window_begin[kPanelRows];
   alignas(64) int32_t window_end[kPanelRows];
 };
 
+/** A window's bound that no position reaches. */
+constexpr int64_t kFar = int64_t{1} << 60;
+
 FA_ALWAYS_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 FA_ALWAYS_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
+/**
+ * The window. That of a tree shows each row what any of its rows sees, wherever in the tree that
+ * stands: `exact_window` and tree bits hide the rest.
+ */
 FA_ALWAYS_INLINE WindowMask window_of(const ForwardArgs& a) {
+  if (a.tree.bits != nullptr) {
+    const int64_t left = a.window_left < kFar ? a.window_left + a.seqlen_q - 1 : a.window_left;
+    return {left, kFar, a.sink_tokens, a.seqlen_k, a.first_position};
+  }
   return {a.window_left, a.window_right, a.sink_tokens, a.seqlen_k, a.first_position};
+}
+
+/** Where query i stands. */
+FA_ALWAYS_INLINE int64_t position_of_query(const ForwardArgs& a, int64_t i) {
+  return a.tree.bits != nullptr ? a.tree.positions[i * a.tree.position_stride]
+                                : i + a.first_position;
+}
+
+/** Where key j stands. */
+FA_ALWAYS_INLINE int64_t position_of_key(const ForwardArgs& a, int64_t j) {
+  const int64_t t = j - (a.seqlen_k - a.seqlen_q);  // of the tree
+  return a.tree.bits != nullptr && t >= 0 ? a.tree.positions[t * a.tree.position_stride] : j;
+}
+
+/** Keys [begin, end) that query i sees in its window, sink tokens and keys of a tree aside. */
+struct ExactWindow {
+  int64_t begin, end;
+};
+FA_ALWAYS_INLINE ExactWindow exact_window(const ForwardArgs& a, int64_t i) {
+  WindowMask window{a.window_left, a.window_right, a.sink_tokens, a.seqlen_k, 0};
+  if (a.tree.bits != nullptr) window.seqlen_k -= a.seqlen_q;
+  const int64_t at = position_of_query(a, i);
+  return {window.begin(at), window.end(at)};
+}
+
+/** Whether query i sees key t of the tree. */
+FA_ALWAYS_INLINE bool sees_in_tree(const ForwardArgs& a, int64_t i, int64_t t) {
+  const uint32_t word =
+      static_cast<uint32_t>(a.tree.bits[i * a.tree.row_stride + t / 32 * a.tree.word_stride]);
+  const int64_t ahead = a.tree.positions[t * a.tree.position_stride] - position_of_query(a, i);
+  const bool behind = ahead >= -a.window_left || a.seqlen_k - a.seqlen_q + t < a.sink_tokens;
+  return (word >> t % 32 & 1u) != 0 && behind && ahead <= a.window_right;
 }
 
 /** The logit of the sink that this split counts, or null. */
@@ -80,9 +124,11 @@ void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, const 
       const auto [i, head] = packed_row(a.group, row);
       panel.query[at] = static_cast<int32_t>(i);
       panel.head[at] = static_cast<int32_t>(head);
-      panel.window_begin[at] = static_cast<int32_t>(smaller(window.begin(i), a.seqlen_k));
-      panel.window_end[at] = static_cast<int32_t>(window.end(i));
-      panel.group_end[g] = larger(panel.group_end[g], panel.window_end[at]);
+      panel.position[at] = static_cast<int32_t>(position_of_query(a, i));
+      const ExactWindow exact = exact_window(a, i);
+      panel.window_begin[at] = static_cast<int32_t>(smaller(exact.begin, a.seqlen_k));
+      panel.window_end[at] = static_cast<int32_t>(exact.end);
+      panel.group_end[g] = larger(panel.group_end[g], window.end(i));
       prefetch_packed_row(a.q, a.q_head_stride, a.head_dim, a.group, row + kRowsAhead, a.row_end);
       if (g < panel.groups)
         load_row(a.q.base + (i * a.q.row_stride + head * a.q_head_stride) * size, a.q.dtype,

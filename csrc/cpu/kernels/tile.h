@@ -65,6 +65,10 @@ TileKind classify(const ForwardArgs& a, int64_t i0, int64_t i1, int64_t j0, int6
   }
   if (a.mask.base != nullptr && a.mask.dtype == kBool && kind == TileKind::kFull)
     kind = TileKind::kPartial;
+  if (a.tree.bits != nullptr && kind == TileKind::kFull) {
+    const bool committed = j1 <= a.seqlen_k - a.seqlen_q + smaller(a.window_right, 0);
+    if (!committed || a.window_left < kFar) kind = TileKind::kPartial;
+  }
   return kind;
 }
 

@@ -70,14 +70,24 @@ uint32_t bool_word(const char* row, int64_t stride, int64_t keys) {
   return word;
 }
 
+/** The word of one row of a tree: keys before it have none. */
+uint32_t tree_word(const ForwardArgs& a, int64_t i, int64_t key, int64_t keys) {
+  const int64_t first = key - (a.seqlen_k - a.seqlen_q);  // of the tree
+  uint32_t word = 0;
+  for (int64_t t = larger(first, 0); t < first + keys; ++t)
+    word |= static_cast<uint32_t>(sees_in_tree(a, i, t)) << (t - first);
+  return word;
+}
+
 /** The bits of every mask for up to 32 keys from `key` on: [kPanelRows]. */
 void mask_words(const ForwardArgs& a, const Panel& panel, int64_t key, int64_t keys,
                 uint32_t* words) {
   window_words(a, panel, key, words);
   const bool dense = a.mask.base != nullptr && a.mask.dtype == kBool;
-  if (a.block_mask.cells == nullptr && !dense) return;
+  if (a.block_mask.cells == nullptr && !dense && a.tree.bits == nullptr) return;
   for (int at = 0; at < panel.groups * kLanes; ++at) {
     const int64_t i = panel.query[at], head = panel.head[at];
+    if (a.tree.bits != nullptr) words[at] |= tree_word(a, i, key, keys);
     if (a.block_mask.cells != nullptr) words[at] &= block_word(a.block_mask, head, i, key, keys);
     if (dense) {
       const char* row =
@@ -125,7 +135,6 @@ void modify_scores(const ForwardArgs& a, const Panel& panel, int first_group, bo
   const float cap = a.softcap * panel.units.per_natural;
   const Vec to_cap = splat(a.softcap > 0 ? 1.f / cap : 0.f);
   const Vec lowest = splat(panel.units.lowest_visible);
-  const int32_t offset = static_cast<int32_t>(a.first_position);
   Vec slope[kRowVectors] = {};
   if (a.alibi_slopes != nullptr) {
     for (int at = 0; at < panel.groups * kLanes; ++at)
@@ -138,14 +147,14 @@ void modify_scores(const ForwardArgs& a, const Panel& panel, int first_group, bo
     if (masked) mask_words(a, panel, key + j0, n, words);
     for (int g = first_group; g < panel.groups; ++g) {
       const VecU word = masked ? load<VecU>(words + g * kLanes) : ~VecU{};
-      const VecI position = load<VecI>(panel.query + g * kLanes) + offset;
+      const VecI position = load<VecI>(panel.position + g * kLanes);
       Vec m = maximum[g];
       for (int t = 0; t < n; ++t) {
         float* at = s + ((j0 + t) * kRowVectors + g) * kLanes;
         Vec x = load<Vec>(at);
         if (a.softcap > 0) x = splat(cap) * tanh(x * to_cap);
         if (a.alibi_slopes != nullptr) {
-          const VecI distance = position - static_cast<int32_t>(key + j0 + t);
+          const VecI distance = position - static_cast<int32_t>(position_of_key(a, key + j0 + t));
           x -= slope[g] * absolute(__builtin_convertvector(distance, Vec));
         }
         VecI visible = (VecI)(word << (31 - t)) < 0;

@@ -24,8 +24,8 @@ void ForwardLaunch::count_tiles(const AttentionProblem& p, QueryCounts counts) {
 
 bool needs_featured_forward(const AttentionProblem& p) {
   return p.softcap > 0 || p.alibi_slopes.present() || p.mask.present() || p.block_mask.present() ||
-         p.sinks.present() || p.dropout.p > 0 || p.sink_tokens > 0 || p.scale <= 0 ||
-         p.scale > kLargestPlainScale;
+         p.sinks.present() || p.tree_mask.present() || p.dropout.p > 0 || p.sink_tokens > 0 ||
+         p.scale <= 0 || p.scale > kLargestPlainScale;
 }
 
 bool packs_heads(const AttentionProblem& p) {

@@ -22,7 +22,7 @@ MaskParams mask_params(const View& mask) {
   if (!mask.present()) return {};
   return {.data = mask.data,
           .dtype = static_cast<int>(mask.dtype),
-          .batch = mask.strides[0],
+          .batch = mask.shape[0] == 1 ? 0 : mask.strides[0],
           .head = mask.strides[1],
           .row = mask.strides[2],
           .key = mask.strides[3]};
@@ -130,6 +130,12 @@ AttentionParams attention_params(const AttentionProblem& p) {
   }
   a.mask = mask_params(p.mask);
   a.block_mask = block_mask_params(p.block_mask);
+  if (p.tree_mask.present())
+    a.tree = {.bits = static_cast<const int32_t*>(p.tree_mask.data),
+              .row = p.tree_mask.strides[0],
+              .word = p.tree_mask.strides[1],
+              .tokens = static_cast<int>(p.tree_mask.shape[1] * 32),
+              .positions = indices(p.positions)};
   a.dropout = dropout_params(p.dropout);
   return a;
 }

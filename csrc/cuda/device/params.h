@@ -55,6 +55,14 @@ struct BlockMaskParams {
   int bitmaps;
 };
 
+/** A tree of draft tokens: see core/attention.h. */
+struct TreeParams {
+  const int32_t* bits;  // null: none
+  int64_t row, word;
+  int tokens;  // sequences of more queries are no trees
+  Indices positions;
+};
+
 /** See core/philox.h. */
 struct DropoutParams {
   bool enabled;
@@ -94,6 +102,7 @@ struct AttentionParams {
   int64_t sinks_head;
   MaskParams mask;
   BlockMaskParams block_mask;
+  TreeParams tree;
   DropoutParams dropout;
 };
 

@@ -23,10 +23,13 @@ PTX_FN float load_float(const void* data, int dtype, int64_t index) {
 /** One query row as its scores need it. */
 struct ScoreRow {
   int i, head;
-  int begin, end;  // keys of the window
-  int64_t mask;    // index of the dense mask's row
-  float slope;     // ALiBi
-  int block_row;   // of the block mask
+  int position;                   // where the query stands
+  int begin, end;                 // keys of the window, those of a tree aside
+  int64_t mask;                   // index of the dense mask's row
+  const int32_t* tree;            // the row of its bits; null: no tree
+  const int32_t* tree_positions;  // of the tree's tokens
+  float slope;                    // ALiBi
+  int block_row;                  // of the block mask
   int bit_row;
 
   PTX_FN ScoreRow(const AttentionParams& p, const Window& window, const PackedRows& rows, int batch,
@@ -34,9 +37,19 @@ struct ScoreRow {
     const int inside = rows.inside(row);
     i = rows.query(inside);
     head = rows.head(inside);
+    position = i + window.offset;
     begin = window.begin(i);
     end = window.end(i);
-    mask = batch * p.mask.batch + head * p.mask.head + i * p.mask.row;
+    tree = nullptr;
+    tree_positions = nullptr;
+    if (is_tree(p, window)) {
+      tree = p.tree.bits + (rows.first + i) * p.tree.row;
+      tree_positions = p.tree.positions.data + rows.first * p.tree.positions.stride;
+      position = ptx::ldg(tree_positions + i * p.tree.positions.stride);
+      begin = position - p.window_left;
+      end = clamp(position + p.window_right + 1, 0, window.offset);
+    }
+    mask = batch * p.mask.batch + head * p.mask.head + (rows.first + i) * p.mask.row;
     slope = p.alibi_slopes == nullptr
                 ? 0.f
                 : ptx::ldg(p.alibi_slopes + batch * p.alibi_batch + head * p.alibi_head);
@@ -49,6 +62,21 @@ struct ScoreRow {
 
   PTX_FN bool in_window(const Window& window, int j) const {
     return j < end && (j >= begin || j < window.sink_tokens);
+  }
+  /** The same, keys of a tree included. */
+  PTX_FN bool in_window_or_tree(const AttentionParams& p, const Window& window, int j) const {
+    if (tree == nullptr || j < window.offset) return in_window(window, j);
+    const int t = j - window.offset;
+    if (j >= window.seqlen_k) return false;
+    const uint32_t word = static_cast<uint32_t>(ptx::ldg(tree + t / 32 * p.tree.word));
+    const int ahead = key_position(p, window, j) - position;
+    const bool behind = ahead >= -p.window_left || j < window.sink_tokens;
+    return (word >> (t % 32) & 1u) != 0 && behind && ahead <= p.window_right;
+  }
+  /** Where key j stands. */
+  PTX_FN int key_position(const AttentionParams& p, const Window& window, int j) const {
+    if (tree == nullptr || j < window.offset || j >= window.seqlen_k) return j;
+    return ptx::ldg(tree_positions + (j - window.offset) * p.tree.positions.stride);
   }
 };
 
@@ -79,7 +107,7 @@ PTX_FN float natural_score(const AttentionParams& p, const Window& window, const
   float s = product * p.scale;
   if (p.softcap > 0) s = p.softcap * tanhf(s / p.softcap);
   if (p.alibi_slopes != nullptr)
-    s -= row.slope * fabsf(static_cast<float>(row.i + window.offset - j));
+    s -= row.slope * fabsf(static_cast<float>(row.position - row.key_position(p, window, j)));
   const float bias = mask_bias(p.mask, row, j);
   return bias == -kInfinity ? bias : s + bias;  // whatever s is: a hidden NaN does not exist
 }
@@ -96,7 +124,7 @@ PTX_FN bool sees(const AttentionParams& p, const Window& window, const PackedRow
                  int row, int j) {
   if constexpr (kFeatured) {
     const ScoreRow of_row(p, window, rows, batch, row);
-    return of_row.in_window(window, j) &&
+    return of_row.in_window_or_tree(p, window, j) &&
            (p.block_mask.cells == nullptr || in_blocks(p.block_mask, batch, of_row, j)) &&
            mask_bias(p.mask, of_row, j) != -kInfinity;
   } else {
@@ -127,7 +155,7 @@ PTX_FN void modify_scores(const AttentionParams& p, const Window& window, const 
           for (int c = 0; c < 2; ++c) {
             float& score = s[m][n][2 * h + c];
             const int j = key0 + 8 * n + 2 * lane.t + c;
-            bool visible = !partial || row.in_window(window, j);
+            bool visible = !partial || row.in_window_or_tree(p, window, j);
             if (visible && partial && p.block_mask.cells != nullptr)
               visible = in_blocks(p.block_mask, batch, row, j);
             score = visible ? natural_score(p, window, row, j, score) : -kInfinity;

@@ -54,8 +54,24 @@ PTX_FN SequenceRows locate_sequence(const AttentionParams& p, int batch) {
 
 using Window = BasicWindowMask<int>;
 
+constexpr int kFar = 1 << 30;  // no position is so far from another
+
+/** Whether a window is that of a tree, whose first key is its offset. */
+PTX_FN bool is_tree(const AttentionParams& p, const Window& window) {
+  return p.tree.bits != nullptr && window.seqlen_k - window.offset <= p.tree.tokens;
+}
+
+/**
+ * The window of a sequence. That of a tree shows each row what any of its rows sees, wherever in
+ * the tree that stands: ScoreRow hides the rest.
+ */
 PTX_FN Window window_of(const AttentionParams& p, const SequenceRows& s) {
-  return {p.window_left, p.window_right, p.sink_tokens, s.seqlen_k, s.first_position};
+  Window window{p.window_left, p.window_right, p.sink_tokens, s.seqlen_k, s.first_position};
+  if (is_tree(p, window)) {
+    if (p.window_left < kFar) window.left += s.seqlen_q - 1;
+    window.right = kFar;
+  }
+  return window;
 }
 
 }  // namespace fa::cuda

@@ -49,6 +49,10 @@ struct TileMask {
         kind = both(kind, classify_blocks(p->block_mask, batch, head, i0, i1, j0, end));
       }
       if (p->mask.data != nullptr) kind = both(kind, TileKind::kPartial);
+      if (is_tree(*p, window)) {
+        const bool committed = j1 <= window.offset + (p->window_right < 0 ? p->window_right : 0);
+        if (!committed || p->window_left < kFar) kind = both(kind, TileKind::kPartial);
+      }
     }
     return kind;
   }

@@ -28,7 +28,9 @@ bool aligned(const AttentionProblem& p) { return attention_params(p).aligned; }
 /** Keys that the rows of one tile can see. */
 int64_t visible_keys(const AttentionProblem& p, const ForwardLaunch& plan) {
   if (p.sink_tokens > 0) return p.max_seqlen_k;
-  const int64_t span = p.window_left + p.window_right + 1 + plan.rows / plan.pack;
+  // The rows of a tree may stand anywhere in it.
+  const int64_t tree = p.tree_mask.present() ? 2 * p.tree_mask.shape[1] * 32 : 0;
+  const int64_t span = p.window_left + p.window_right + 1 + plan.rows / plan.pack + tree;
   return std::clamp<int64_t>(span, 1, std::max<int64_t>(1, p.max_seqlen_k));
 }
 

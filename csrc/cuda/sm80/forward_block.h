@@ -31,7 +31,7 @@ struct ForwardBlock {
     const int head0 = head_block * static_cast<int>(p.pack.divisor);
     kv_head = a.group.quotient(head0);
     const int queries = p.queries.hold(sequence.seqlen_q) ? sequence.seqlen_q : 0;
-    rows = {p.pack, head0, queries * static_cast<int>(p.pack.divisor)};
+    rows = {p.pack, head0, queries * static_cast<int>(p.pack.divisor), sequence.q_begin};
   }
 };
 

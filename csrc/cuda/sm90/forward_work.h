@@ -50,7 +50,7 @@ struct ForwardWork {
     sequence = locate_sequence(p.attention, batch);
     const int pack = static_cast<int>(p.pack.divisor);
     rows = {p.pack, head_block * pack,
-            p.queries.hold(sequence.seqlen_q) ? sequence.seqlen_q * pack : 0};
+            p.queries.hold(sequence.seqlen_q) ? sequence.seqlen_q * pack : 0, sequence.q_begin};
   }
 
   PTX_FN bool empty() const { return row0 >= rows.count; }
