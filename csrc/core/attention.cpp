@@ -14,9 +14,12 @@ int32_t int32_at(const View& view, int64_t i) { return int32_data(view)[i * view
 
 Sequence sequence(const AttentionProblem& problem, int64_t batch) {
   Sequence s{.q_batch = batch,
+             .q_begin = 0,
              .seqlen_q = problem.q.shape[1],
              .k_batch = batch,
-             .seqlen_k = problem.max_seqlen_k};
+             .k_begin = 0,
+             .seqlen_k = problem.max_seqlen_k,
+             .first_position = 0};
   if (problem.packed_queries()) {
     s.q_batch = 0;
     s.q_begin = int32_at(problem.cu_seqlens_q, batch);
