@@ -1,11 +1,13 @@
 import '../tensor/symbol-dispose.js';
 
+import { isIntArray } from '../attention/int-vector.js';
 import { type DeviceName, deviceOption } from '../native/device.js';
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
 import { checkInteger, checkOptions } from '../tensor/check.js';
 import { checkDType } from '../tensor/dtype.js';
 import { type FloatDType, floatDTypes } from '../tensor/host-tensor.js';
+import { checkAttached } from '../tensor/tensor-data.js';
 import { PageMemory } from './page-memory.js';
 import { type PageCounts, PagePool } from './page-pool.js';
 import { type Request, Reservation } from './reservation.js';
@@ -57,6 +59,13 @@ export interface StepEntry {
    * a prefix beyond those that are known.
    */
   tokens: TokenIds | number;
+  /**
+   * Where the tokens are a tree of drafts (speculative decoding, Miao et al. 2023, arXiv
+   * 2305.09781): for each the index of the one before it on its path, less than its own; -1 for the
+   * last committed token. A token sees what is committed, its path and itself, and stands at its
+   * depth. Such a step is committed with `accept`. Default: each follows the one before it.
+   */
+  tree?: Int32Array | readonly number[];
 }
 
 /** What {@link KvCache.stats} tells. */
@@ -78,7 +87,7 @@ const cacheKeys: ReadonlySet<string> = new Set([
 ]);
 const sequenceKeys: ReadonlySet<string> = new Set(['tokens', 'scope']);
 const loadKeys: ReadonlySet<string> = new Set(['scope']);
-const entryKeys: ReadonlySet<string> = new Set(['sequence', 'tokens']);
+const entryKeys: ReadonlySet<string> = new Set(['sequence', 'tokens', 'tree']);
 
 /** The greatest head dim of any device. */
 const maxHeadDim = 576;
@@ -231,7 +240,9 @@ export class KvCache {
         fail('ERR_OPTION', `${path}.sequence`, 'a sequence of its own', 'one that is named twice');
       }
       states.add(state);
-      return this.#checkTokens(state, given.tokens, `${path}.tokens`);
+      const request = this.#checkTokens(state, given.tokens, `${path}.tokens`);
+      if (given.tree === undefined) return request;
+      return { ...request, parents: checkParents(given.tree, request.tokens, `${path}.tree`) };
     });
   }
 
@@ -261,4 +272,16 @@ export class KvCache {
     }
     return { state, tokens, ids };
   }
+}
+
+function checkParents(value: unknown, tokens: number, path: string): number[] {
+  if (!Array.isArray(value) && !isIntArray(value)) {
+    fail('ERR_TYPE', path, 'an Int32Array or an array of integers', show(value));
+  }
+  if (ArrayBuffer.isView(value)) checkAttached(value, path);
+  const parents = Array.from(value as ArrayLike<number>);
+  if (parents.length !== tokens) {
+    fail('ERR_SHAPE', path, `a parent for each of ${tokens} tokens`, `${parents.length}`);
+  }
+  return parents.map((parent, i) => checkInteger(parent, -1, i - 1, `${path}[${i}]`));
 }

@@ -20,7 +20,7 @@ export interface PageShape {
 }
 
 /** Consecutive slots. */
-interface Run {
+export interface Run {
   readonly slot: number;
   rows: number;
 }
@@ -74,6 +74,11 @@ export class PageMemory {
     const slots = copies.flatMap(({ to, rows }) =>
       Array.from({ length: rows }, (_, row) => to * pageSize + row),
     );
+    this.move(layer, runs, slots);
+  }
+
+  /** Copies rows to other slots, in a layer: all of them are read before one is written. */
+  move(layer: number, runs: readonly Run[], slots: readonly number[]): void {
     const [k, v] = this.#rows(layer, runs);
     try {
       disposeAll(this.append(layer, k, v, { slots }));

@@ -8,6 +8,8 @@ export interface Request {
   readonly tokens: number;
   /** Their ids; none where they are not known. */
   readonly ids: readonly number[];
+  /** Where they are a tree: the index of the one before each, -1 for the last committed token. */
+  readonly parents?: readonly number[];
 }
 
 /** Leading rows of a page that have to be in another one before that is written to. */
@@ -55,15 +57,20 @@ export class Reservation {
     return this.#settled;
   }
 
-  /** The sequences take on the first `accepted` of their tokens; all of them unless told. */
-  commit(accepted?: readonly number[]): void {
+  /**
+   * The sequences take on those of their tokens whose indices are accepted; all of them unless
+   * told. They stand in the first slots by now.
+   */
+  commit(accepted?: readonly (readonly number[])[]): void {
     this.#settle(({ state, tail, fresh, tokens, ids, copy }, i) => {
-      const kept = accepted?.[i] ?? tokens;
+      const path = accepted?.[i];
+      const kept = path?.length ?? tokens;
       if (kept === 0) return state.pool.release(fresh);
       if (copy) state.pool.release([copy.from]);
       const needed = Math.ceil((state.length + kept) / state.pageSize) - state.fullPages;
       state.pool.release(tail.splice(needed));
-      state.grow(tail, kept, ids.slice(0, kept));
+      const known = ids.length > 0;
+      state.grow(tail, kept, path && known ? path.map((index) => ids[index]) : ids);
     });
   }
 
@@ -114,6 +121,13 @@ function reserved({ request, fresh: count, partial, copies }: Plan): Reserved {
   if (!copies) return { ...request, tail: [partial, ...fresh], fresh, copy: undefined };
   const copy = { from: partial, to: fresh[0], rows: length % pageSize };
   return { ...request, tail: fresh.slice(), fresh, copy };
+}
+
+/** The slot of a new token. */
+export function slotOf({ state, tail }: Reserved, index: number): number {
+  const { length, fullPages, pageSize } = state;
+  const position = length + index;
+  return tail[Math.floor(position / pageSize) - fullPages] * pageSize + (position % pageSize);
 }
 
 /** The error of who needs more pages than there are. */

@@ -16,8 +16,9 @@ import { type DType, floating } from '../tensor/dtype.js';
 import { tensor } from '../tensor/make.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { disposeAll, type PageMemory } from './page-memory.js';
-import type { Reservation } from './reservation.js';
+import { type Reservation, type Reserved, slotOf } from './reservation.js';
 import { applyRotary, type RotaryTables } from './rotary.js';
+import { type PackedTrees, packTrees } from './trees.js';
 
 /** Options of {@link Step.attention}. */
 export interface StepAttentionOptions
@@ -36,11 +37,12 @@ export interface StepAttentionOptions
 /** Options of {@link Step.commit}. */
 export interface CommitOptions {
   /**
-   * How many of the new tokens of each sequence are kept, its first ones: those of a draft that the
-   * model confirmed (speculative decoding, Leviathan et al. 2023, arXiv 2211.17192). The others
-   * never happened. Default: all.
+   * What is kept of each sequence's new tokens: those of a draft that the model confirmed
+   * (speculative decoding, Leviathan et al. 2023, arXiv 2211.17192). How many, the first ones; of a
+   * tree the indices of a path, from its root on, such as `[0, 2, 5]`. The others never happened.
+   * Default: all; a tree has no default.
    */
-  accept?: readonly number[];
+  accept?: readonly (number | readonly number[])[];
 }
 
 const commitKeys: ReadonlySet<string> = new Set(['accept']);
@@ -78,6 +80,8 @@ interface Tables {
   readonly cuSeqlensQ: Tensor<'int32'>;
   readonly pageTable: Tensor<'int32'>;
   readonly seqlensK: Tensor<'int32'>;
+  /** Where sequences are trees: which of its own tokens each one sees. */
+  readonly treeMask: Tensor<'int32'> | undefined;
 }
 
 /**
@@ -172,7 +176,8 @@ export class Step {
     v: Tensor,
     given: StepAttentionOptions & ReturnLse,
   ): Tensor | AttentionResult {
-    const { slots, positions, ...lengths } = this.#tables;
+    const { slots, positions, treeMask, ...lengths } = this.#tables;
+    const tree = treeMask && { mask: treeMask, positions };
     const { rotary: asked, ...options } = given;
     const { signal } = options;
     const checked = checkOptions(asked, rotaryKeys, 'options.rotary') as typeof asked;
@@ -190,7 +195,7 @@ export class Step {
       let queries = q;
       if (rotary) queries = keep(applyRotary(queries, { ...rotary, signal }));
       if (q.dtype !== dtype) queries = keep(queries.to(dtype));
-      const all = { ...options, ...lengths, causal: true };
+      const all = { ...options, ...lengths, tree, causal: true };
       const result = flashAttentionRagged(queries, pages.kPages, pages.vPages, all);
       if (q.dtype === dtype) return result;
       if (!('lse' in result)) return keep(result).to(q.dtype);
@@ -210,7 +215,8 @@ export class Step {
    *
    * @param options See {@link CommitOptions}.
    * @throws {@link FlashAttentionError} `ERR_STATE` when the step has ended, or when a layer was
-   * not attended; `ERR_TYPE`, `ERR_SHAPE`, `ERR_OPTION`. The step is still open then.
+   * not attended; `ERR_TYPE`, `ERR_SHAPE`, `ERR_OPTION`. The step is still open then. With
+   * `ERR_OUT_OF_MEMORY` it is disposed.
    */
   commit(options?: CommitOptions): void {
     const { layers } = this.#open().shape;
@@ -222,21 +228,51 @@ export class Step {
       const received = `a step without ${missing.length === 1 ? 'layer' : 'layers'}`;
       fail('ERR_STATE', 'step', 'attended in every layer', `${received} ${show(missing)}`);
     }
+    try {
+      if (accepted) this.#compact(accepted);
+    } catch (error) {
+      this.dispose(); // some layers may be compacted: there is no second try
+      throw error;
+    }
     this.#end();
     this.#reservation.commit(accepted);
   }
 
-  #checkAccept(accept: unknown): readonly number[] | undefined {
-    if (accept === undefined) return undefined;
+  /** Indices of the tokens that are kept, for each sequence. */
+  #checkAccept(accept: unknown): readonly (readonly number[])[] | undefined {
     const { entries } = this.#reservation;
+    if (accept === undefined) {
+      const tree = entries.findIndex(({ parents }) => parents !== undefined);
+      if (tree < 0) return undefined;
+      fail('ERR_TYPE', 'options.accept', `an array, for entries[${tree}] is a tree,`, 'undefined');
+    }
     if (!Array.isArray(accept)) fail('ERR_TYPE', 'options.accept', 'an array', show(accept));
     if (accept.length !== entries.length) {
-      const expected = `${entries.length} numbers, one per sequence,`;
+      const expected = `${entries.length} members, one per sequence,`;
       fail('ERR_SHAPE', 'options.accept', expected, `${accept.length}`);
     }
-    return entries.map(({ tokens }, i) =>
-      checkInteger(accept[i], 0, tokens, `options.accept[${i}]`),
+    return entries.map(({ tokens, parents }, i) => {
+      const path = `options.accept[${i}]`;
+      if (parents !== undefined) return checkPath(accept[i], parents, path);
+      const kept = checkInteger(accept[i], 0, tokens, path);
+      return Array.from({ length: kept }, (_, index) => index);
+    });
+  }
+
+  /** Puts the tokens of accepted paths one behind the other. */
+  #compact(accepted: readonly (readonly number[])[]): void {
+    const moves = this.#reservation.entries.flatMap((entry, i) =>
+      accepted[i]
+        .map((from, to) => ({ from, to }))
+        .filter(({ from, to }) => from !== to)
+        .map(({ from, to }) => ({ from: slotOf(entry, from), to: slotOf(entry, to) })),
     );
+    if (moves.length === 0) return;
+    const runs = moves.map(({ from }) => ({ slot: from, rows: 1 }));
+    const slots = moves.map(({ to }) => to);
+    for (let layer = 0; layer < this.#memory.shape.layers; layer++) {
+      this.#memory.move(layer, runs, slots);
+    }
   }
 
   /** Ends the step; without a commit before it, it never happened. Idempotent. */
@@ -253,7 +289,7 @@ export class Step {
 
   #end(): void {
     dropped.unregister(this);
-    for (const each of Object.values(this.#tables)) each.dispose();
+    for (const each of Object.values(this.#tables)) each?.dispose();
   }
 
   #open(): PageMemory {
@@ -297,27 +333,26 @@ function scratchOf(length: number): Int32Array {
 }
 
 function tablesOf({ entries }: Reservation, { shape }: PageMemory): Tables {
-  const { pageSize, device } = shape;
+  const { device } = shape;
   const total = entries.reduce((sum, { tokens }) => sum + tokens, 0);
   const width = Math.max(...entries.map(({ state, tail }) => state.fullPages + tail.length));
   const slots = new Int32Array(total);
-  const positions = new Int32Array(total);
+  const trees = entries.some(({ parents }) => parents !== undefined) && packed(entries);
+  const positions = trees ? trees.positions : new Int32Array(total);
   const cuSeqlensQ = new Int32Array(entries.length + 1);
   const seqlensK = new Int32Array(entries.length);
   const pageTable = scratchOf(entries.length * width);
-  entries.forEach(({ state, tail, tokens }, b) => {
+  entries.forEach((entry, b) => {
+    const { state, tail, tokens } = entry;
     const begin = cuSeqlensQ[b];
-    const full = state.fullPages;
     for (let i = 0; i < tokens; i++) {
-      const position = state.length + i;
-      const page = tail[Math.floor(position / pageSize) - full];
-      positions[begin + i] = position;
-      slots[begin + i] = page * pageSize + (position % pageSize);
+      slots[begin + i] = slotOf(entry, i);
+      if (!trees) positions[begin + i] = state.length + i;
     }
     cuSeqlensQ[b + 1] = begin + tokens;
     seqlensK[b] = state.length + tokens;
     pageTable.set(state.pages, b * width);
-    pageTable.set(tail, b * width + full);
+    pageTable.set(tail, b * width + state.fullPages);
   });
   const made: Tensor[] = [];
   const ints = (data: Int32Array, lengths: number[] = [data.length]) => {
@@ -332,9 +367,40 @@ function tablesOf({ entries }: Reservation, { shape }: PageMemory): Tables {
       cuSeqlensQ: ints(cuSeqlensQ),
       pageTable: ints(pageTable, [entries.length, width]),
       seqlensK: ints(seqlensK),
+      treeMask: trees ? ints(trees.mask, [total, trees.words]) : undefined,
     };
   } catch (error) {
     for (const each of made) each.dispose();
     throw error;
   }
+}
+
+function packed(entries: readonly Reserved[]): PackedTrees {
+  return packTrees(
+    entries.map(({ state, tokens, parents }) => ({
+      queries: tokens,
+      keys: state.length + tokens,
+      parents,
+    })),
+  );
+}
+
+/** Indices of a tree, each the parent of the next. */
+function checkPath(value: unknown, parents: readonly number[], argument: string): number[] {
+  if (!Array.isArray(value)) fail('ERR_TYPE', argument, 'an array of indices', show(value));
+  let before = -1;
+  return Array.from(value, (each, n) => {
+    const index = checkInteger(each, 0, parents.length - 1, `${argument}[${n}]`);
+    if (parents[index] !== before) {
+      const expected = before < 0 ? 'a root of the tree' : `one whose parent is ${before}`;
+      fail(
+        'ERR_OPTION',
+        `${argument}[${n}]`,
+        expected,
+        `${index}, whose parent is ${parents[index]}`,
+      );
+    }
+    before = index;
+    return index;
+  });
 }

@@ -151,6 +151,31 @@ describe('with a cache', () => {
     expect(short.stats().free).toBe(4);
   });
 
+  test('step: tree', () => {
+    const open = (tree: unknown) => () => cache.step([{ sequence, tokens: 3, tree: wrong(tree) }]);
+    for (const value of [null, 1, 'a', {}, new Float32Array(3)]) {
+      expectThrow(open(value), 'ERR_TYPE', 'entries[0].tree');
+    }
+    for (const value of [[], [-1], [-1, 0, 1, 2]]) {
+      expectThrow(open(value), 'ERR_SHAPE', 'entries[0].tree');
+    }
+    expectThrow(open([0, 0, 0]), 'ERR_OPTION', 'entries[0].tree[0]');
+    expectThrow(open([-1, 0, 2]), 'ERR_OPTION', 'entries[0].tree[2]');
+    expectThrow(open([-1, -2, 0]), 'ERR_OPTION', 'entries[0].tree[1]');
+    expectThrow(open([-1, '0', 0]), 'ERR_TYPE', 'entries[0].tree[1]');
+    const step = cache.step([{ sequence, tokens: 3, tree: Int32Array.of(-1, 0, 0) }]);
+    for (const layer of [0, 1]) step.attention(layer, q, k, v).dispose();
+    expectThrow(() => step.commit(), 'ERR_TYPE', 'options.accept', /entries\[0\] is a tree/);
+    const commit = (path: unknown) => () => step.commit(wrong({ accept: [path] }));
+    for (const value of [1, null, 'a']) expectThrow(commit(value), 'ERR_TYPE', 'options.accept[0]');
+    expectThrow(commit([3]), 'ERR_OPTION', 'options.accept[0][0]');
+    expectThrow(commit([1]), 'ERR_OPTION', 'options.accept[0][0]', /a root of the tree/);
+    expectThrow(commit([0, 1, 2]), 'ERR_OPTION', 'options.accept[0][2]', /whose parent is 1/);
+    expectThrow(commit(['0']), 'ERR_TYPE', 'options.accept[0][0]');
+    step.commit({ accept: [[]] });
+    expect(sequence.length).toBe(0);
+  });
+
   test('while a step is open its sequences refuse another, fork and truncate', () => {
     const step = cache.step([{ sequence, tokens: 3 }]);
     const again = () => cache.step([{ sequence, tokens: 1 }]);

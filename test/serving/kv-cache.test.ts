@@ -101,6 +101,31 @@ describe.each(dtypes)('%s', (dtype) => {
     model.end();
   });
 
+  // Pitfalls 34 to 36: paths that leave gaps, beside others, and everything after them right.
+  test('a tree of drafts: each token sees its path, and the accepted one stays', async () => {
+    const model = new CachedModel(24, dtype);
+    const [a, b, c] = [model.create(), model.create(), model.create()];
+    await model.feedAndCheck(feeds([a, prompt(6)], [b, prompt(3)], [c, prompt(8, 30)]));
+    const fork = model.fork(a);
+    const tree = { text: a, tokens: [7, 8, 9, 10, 11, 12], tree: [-1, 0, 0, 2, -1, 2] };
+    const other = { text: b, tokens: [20, 21, 22], tree: [-1, -1, 1] };
+    await model.feedAndCheck([tree, ...feeds([c, [38, 39]]), other], [[0, 2, 5], 1, [1, 2]]);
+    expect(a.tokens).toEqual([...prompt(7), 9, 12]);
+    model.checkCounts();
+    await model.feedAndCheck(feeds([a, [13]], [b, [23]], [c, [40]], [fork, [50]]));
+    // The path is findable, and what was not accepted is not.
+    expect(model.create([...prompt(7), 9, 12]).sequence.length).toBe(8);
+    await model.feedAndCheck(
+      [
+        { ...tree, tokens: prompt(6, 60) },
+        { ...other, tree: [-1, 0, 0] },
+      ],
+      [[], [0]],
+    );
+    await model.feedAndCheck(feeds([a, [14]], [b, [24]]));
+    model.end();
+  });
+
   test('pitfall 33: a loaded sequence goes on, and its prefix is found', async () => {
     const model = new CachedModel(16, dtype);
     const other = new CachedModel(9, dtype, {}, { pageSize: 4 });
@@ -159,6 +184,9 @@ describe('options of attention', () => {
     await model.feedAndCheck(feeds([hit, prompt(4, 9)], [first, [70]]));
     await model.feedAndCheck(feeds([first, [71, 72]], [hit, [13]]), [1, 1]);
     await model.feedAndCheck(feeds([hit, [14]], [first, [73]]));
+    const tree = { text: hit, tokens: [15, 16, 17, 18], tree: [-1, -1, 1, 2] };
+    await model.feedAndCheck([...feeds([first, [74]]), tree], [1, [1, 2]]);
+    await model.feedAndCheck(feeds([hit, [19]]));
     model.end();
   });
 

@@ -93,7 +93,8 @@ class World {
       const accepted = requests.map(([, tokens], i) =>
         commit === true ? tokens.length : commit[i] % (tokens.length + 1),
       );
-      reservation.commit(commit === true ? undefined : accepted);
+      const first = accepted.map((count) => Array.from({ length: count }, (_, n) => n));
+      reservation.commit(commit === true ? undefined : first);
       requests.forEach(([fed, tokens], i) => {
         fed.tokens.push(...tokens.slice(0, accepted[i]));
       });

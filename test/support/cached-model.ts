@@ -37,6 +37,15 @@ export interface Text {
 export interface Feed {
   readonly text: Text;
   readonly tokens: readonly number[];
+  /** Of a tree: the index of the token before each. */
+  readonly tree?: readonly number[];
+}
+
+/** All tokens up to new token `index`, itself included, along its path. */
+function pathTo({ text, tokens, tree }: Feed, index: number): number[] {
+  const path: number[] = [];
+  for (let i = index; i >= 0; i = tree ? tree[i] : i - 1) path.unshift(tokens[i]);
+  return [...text.tokens, ...path];
 }
 
 type Rows = 'q' | 'k' | 'v';
@@ -138,9 +147,10 @@ export class CachedModel {
 
   open(feeds: readonly Feed[]): Step {
     return this.cache.step(
-      feeds.map(({ text, tokens }) => ({
+      feeds.map(({ text, tokens, tree }) => ({
         sequence: text.sequence,
         tokens: tokens[0] >= untold ? tokens.length : tokens,
+        tree,
       })),
     );
   }
@@ -160,9 +170,14 @@ export class CachedModel {
   }
 
   #tensor(rows: Rows, layer: number, feeds: readonly Feed[], count: number): Tensor {
-    const parts = feeds.map(({ text, tokens }) => {
+    const parts = feeds.flatMap((feed) => {
+      const { text, tokens, tree } = feed;
       const all = [...text.tokens, ...tokens];
-      return this.rows(rows, layer, text.scope, all, text.tokens.length);
+      if (!tree) return [this.rows(rows, layer, text.scope, all, text.tokens.length)];
+      return tree.map((_, i) => {
+        const path = pathTo(feed, i);
+        return this.rows(rows, layer, text.scope, path, path.length - 1);
+      });
     });
     const total = feeds.reduce((sum, { tokens }) => sum + tokens.length, 0);
     const data = new Float32Array(total * dims[rows]);
@@ -208,7 +223,7 @@ export class CachedModel {
   /** As {@link feed}; what comes out is compared with float64. */
   async feedAndCheck(
     feeds: readonly Feed[],
-    commit: boolean | readonly number[] = true,
+    commit: boolean | readonly (number | readonly number[])[] = true,
   ): Promise<void> {
     using step = this.open(feeds);
     const outs = await Promise.all(
@@ -218,21 +233,30 @@ export class CachedModel {
       }),
     );
     let row = 0;
-    for (const { text, tokens } of feeds) {
-      const all = [...text.tokens, ...tokens];
-      const [begin, end] = [row, row + tokens.length].map((n) => n * heads * shape.headDimV);
-      row += tokens.length;
+    for (const feed of feeds) {
+      const { text, tokens, tree } = feed;
+      const width = heads * shape.headDimV;
       outs.forEach((out, layer) => {
-        this.#compare(out.subarray(begin, end), layer, text.scope, all, tokens.length);
+        const own = out.subarray(row * width, (row + tokens.length) * width);
+        const whole = [...text.tokens, ...tokens];
+        if (!tree) this.#compare(own, layer, text.scope, whole, tokens.length);
+        tree?.forEach((_, i) => {
+          const one = own.subarray(i * width, (i + 1) * width);
+          this.#compare(one, layer, text.scope, pathTo(feed, i), 1);
+        });
       });
+      row += tokens.length;
     }
     if (commit === false) return;
-    const kept = feeds.map(({ tokens }, i) =>
-      commit === true ? tokens.length : commit[i] % (tokens.length + 1),
-    );
-    step.commit(commit === true ? undefined : { accept: kept });
+    const accept = feeds.map(({ tokens }, i) => {
+      const kept = commit === true ? tokens.length : commit[i];
+      return typeof kept === 'number' ? kept % (tokens.length + 1) : kept;
+    });
+    step.commit(commit === true ? undefined : { accept });
     feeds.forEach(({ text, tokens }, i) => {
-      text.tokens.push(...tokens.slice(0, kept[i]));
+      const kept = accept[i];
+      if (typeof kept === 'number') text.tokens.push(...tokens.slice(0, kept));
+      else text.tokens.push(...kept.map((index) => tokens[index]));
     });
   }
 
