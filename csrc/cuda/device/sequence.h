@@ -61,15 +61,22 @@ PTX_FN bool is_tree(const AttentionParams& p, const Window& window) {
   return p.tree.bits != nullptr && window.seqlen_k - window.offset <= p.tree.tokens;
 }
 
-/**
- * The window of a sequence. That of a tree shows each row what any of its rows sees, wherever in
- * the tree that stands: ScoreRow hides the rest.
- */
 PTX_FN Window window_of(const AttentionParams& p, const SequenceRows& s) {
-  Window window{p.window_left, p.window_right, p.sink_tokens, s.seqlen_k, s.first_position};
-  if (is_tree(p, window)) {
-    if (p.window_left < kFar) window.left += s.seqlen_q - 1;
-    window.right = kFar;
+  return {p.window_left, p.window_right, p.sink_tokens, s.seqlen_k, s.first_position};
+}
+
+/**
+ * The same where there may be trees. The window of one shows each row what any of its rows sees,
+ * wherever in the tree that stands: ScoreRow hides the rest.
+ */
+template <bool kFeatured>
+PTX_FN Window window_or_tree_of(const AttentionParams& p, const SequenceRows& s) {
+  Window window = window_of(p, s);
+  if constexpr (kFeatured) {
+    if (is_tree(p, window)) {
+      if (p.window_left < kFar) window.left += s.seqlen_q - 1;
+      window.right = kFar;
+    }
   }
   return window;
 }

@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   const uint32_t k_tiles = q_tile + RowTile::kBytes;
   const uint32_t v_tiles = k_tiles + kStages * KeyTile::kBytes;
   const auto warp_row = [] { return this_thread() / 32 * 16 * Traits::kRowTiles; };
-  const Window window = window_of(a, block.sequence);
+  const Window window = window_or_tree_of<kFeatured>(a, block.sequence);
   const TileMask<kFeatured> mask{window, &a, block.batch, rows.head0};
   const int block_i0 = rows.query_begin(block.row0);
   // Opaque, so that it is worked out for every tile and not kept in a register.

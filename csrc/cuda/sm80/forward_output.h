@@ -172,7 +172,7 @@ PTX_COLD void restore_poison(const ForwardParams& p, int warp_row) {
   const ForwardBlock block = block_again(p, Traits::RowTile::kRows);
   const int row0 = block.row0 + warp_row;
   const PackedRows& rows = block.rows;
-  const Window window = window_of(a, block.sequence);
+  const Window window = window_or_tree_of<kFeatured>(a, block.sequence);
   const KeyRows<T, kFeatured> values(a, a.v, block.sequence, block.batch, block.kv_head);
   const auto add = [&](auto* out, int column, float x) {
     using Element = std::remove_pointer_t<decltype(out)>;
