@@ -19,7 +19,7 @@ function guess(text) {
   return [];
 }
 
-/** How many tokens are right: the one that was no guess, and each guess that the model agrees to. */
+/** How many tokens are right: those that are no guess, and each guess that the model agrees to. */
 function right(next, tokens, begin) {
   let kept = begin;
   while (kept < tokens.length && next[kept - 1] === tokens[kept]) kept++;

@@ -71,8 +71,9 @@ function norm(x) {
 }
 
 /**
- * Logits of each token's successor. `attend(layer, q, k, v)` takes tensors [tokens, heads, headDim]
- * and resolves to the result as a Float32Array: it knows the tokens before these, and turns q and k.
+ * Logits of each token's successor. `attend(layer, q, k, v)` takes tensors [tokens, heads,
+ * headDim] and resolves to the result as a Float32Array: it knows the tokens before these, and
+ * turns q and k.
  */
 export async function forward(ids, attend) {
   let x = new Float32Array(ids.length * dim);
