@@ -115,12 +115,17 @@ function planned(requests: readonly Request[]): Plan[] {
 }
 
 function reserved({ request, fresh: count, partial, copies }: Plan): Reserved {
-  const { length, pageSize, pool } = request.state;
-  const fresh = Array.from({ length: count + Number(copies) }, () => pool.take());
-  if (partial === undefined) return { ...request, tail: fresh.slice(), fresh, copy: undefined };
-  if (!copies) return { ...request, tail: [partial, ...fresh], fresh, copy: undefined };
-  const copy = { from: partial, to: fresh[0], rows: length % pageSize };
-  return { ...request, tail: fresh.slice(), fresh, copy };
+  const { state, tokens, ids, parents } = request;
+  const { length, pageSize, pool } = state;
+  const fresh: number[] = [];
+  for (let i = 0; i < count + Number(copies); i++) fresh.push(pool.take());
+  const inPlace = partial !== undefined && !copies;
+  const tail = inPlace ? [partial, ...fresh] : fresh.slice();
+  const copy =
+    partial === undefined || inPlace
+      ? undefined
+      : { from: partial, to: fresh[0], rows: length % pageSize };
+  return { state, tokens, ids, parents, tail, fresh, copy };
 }
 
 /** The slot of a new token. */
