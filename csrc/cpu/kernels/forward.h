@@ -171,19 +171,16 @@ struct Step {
     float* const p = w.s + begin * kPanelRows;
     with_groups(panel.groups, [&](auto groups) {
       constexpr int n = groups.value;
-      if (masked && !tile.finite_values()) {
-        tile.with_float_values([&](const Operand& v) {
-          values_excluding_masked<n>(v.from(0, begin), seen, columns, p, panel.o, alpha,
-                                     !panel.started);
-        });
-      } else if constexpr (Of == Element::kPair) {
+      constexpr bool kPairs = Of == Element::kPair;
+      if constexpr (kPairs) {
         pack_probabilities(p, end - begin, n, w.pairs);
         for (int& step : seen.ends) step = (step + 1) / 2;
-        values<n, Of>(tile.v.from(0, begin / 2), seen, columns, w.pairs, panel.o, alpha,
-                      !panel.started);
-      } else {
-        values<n, Of>(tile.v.from(0, begin), seen, columns, p, panel.o, alpha, !panel.started);
       }
+      const Operand v = tile.v.from(0, kPairs ? begin / 2 : begin);
+      const float* const weights = kPairs ? w.pairs : p;
+      const auto add =
+          masked && !tile.finite_values() ? values_excluding_masked<n, Of> : values<n, Of>;
+      add(v, seen, columns, weights, panel.o, alpha, !panel.started);
     });
     panel.started = true;
     for (int g = 0; g < kRowVectors; ++g) alpha[g] = splat(1.f);

@@ -97,14 +97,6 @@ class KeyTile {
     }
   }
 
-  /** Calls `body` with V as floats. */
-  template <class Body>
-  FA_ALWAYS_INLINE void with_float_values(Body body) {
-    if (of_ == Element::kPair) v = pack_float_values();
-    body(v);
-    if (of_ == Element::kPair) v = pack_value_pairs();
-  }
-
   /**
    * Whether V holds neither NaN nor infinity; looked at once, and only by tiles that hide
    * something.

@@ -195,11 +195,17 @@ __attribute__((noinline)) void values(const Operand& v, const Staircase& stairs,
   }
 }
 
+/** All bits of the halves that are -0: masked. */
+FA_ALWAYS_INLINE VecU masked_halves(Vec pairs) {
+  const VecI low = (VecI)((VecU)pairs << 16) >> 31, high = (VecI)pairs >> 31;
+  return ((VecU)low & 0xffffu) | ((VecU)high & 0xffff0000u);
+}
+
 /**
  * The same for tiles in which some masked pair meets a NaN or infinity in V: a masked p is -0 and
  * its product is left out, because 0 * NaN would leak into rows that do not see the key.
  */
-template <int Groups>
+template <int Groups, Element Of>
 __attribute__((noinline)) void values_excluding_masked(const Operand& v, const Staircase& stairs,
                                                        int columns, const float* p, float* o,
                                                        const Vec* alpha, bool fresh) {
@@ -209,7 +215,10 @@ __attribute__((noinline)) void values_excluding_masked(const Operand& v, const S
       Vec acc = Vec{};
       for (int j = 0; j < stairs.ends[g]; ++j) {
         const Vec pj = load<Vec>(p + (j * kRowVectors + g) * kLanes);
-        acc = select((VecI)pj < 0, acc, acc + splat(column[j * v.step]) * pj);
+        const Vec vj = splat(column[j * v.step]);
+        // Of a pair that is half masked the other half counts, in the order of a dot product.
+        acc = Of == Element::kPair ? dot_pairs(acc, (VecU)vj & ~masked_halves(pj), (VecU)pj)
+                                   : select((VecI)pj < 0, acc, acc + vj * pj);
       }
       float* at = o + (c * kRowVectors + g) * kLanes;
       store(at, fresh ? acc : load<Vec>(at) * alpha[g] + acc);
