@@ -20,6 +20,7 @@ const steps = [
   { name: 'lint', command: npm('lint'), cheap: true },
   { name: 'format', command: npm('format:check'), cheap: true },
   { name: 'build', command: ['node', 'scripts/ensure-built.mjs'] },
+  { name: 'clang-tidy', command: npm('lint:native', '--', '--install') },
   { name: 'tests', command: npm('test', '--', '--ci'), jest: true, minutes: 20 },
   { name: 'package', command: npm('check:package') },
   { name: 'pack test', command: npm('test:pack', '--', '--ci'), jest: true },

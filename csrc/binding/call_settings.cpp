@@ -36,7 +36,7 @@ Napi::Value new_abort_flag(const Napi::CallbackInfo& call) {
       napi_wrap(env, object, flag.get(), free, nullptr, nullptr) != napi_ok) {
     throw Napi::Error::New(env);
   }
-  flag.release();
+  static_cast<void>(flag.release());  // JavaScript has it now
   return object;
 }
 
