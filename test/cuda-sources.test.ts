@@ -1,5 +1,5 @@
 // What lets one source of the CUDA kernels serve nvcc and the SIMT executor: kernels reach the
-// machine through csrc/cuda/ptx alone (docs/testing/executor.md).
+// machine through csrc/cuda/ptx alone (docs/testing/executor.md). What runs on the host may not.
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
@@ -7,7 +7,7 @@ const folder = path.resolve('csrc/cuda');
 const parts = ['device', 'elementwise', 'sm80', 'sm90'];
 const files = parts.flatMap((part) =>
   readdirSync(path.join(folder, part), { recursive: true, encoding: 'utf8' })
-    .filter((name) => /\.(h|cu)$/.test(name))
+    .filter((name) => /\.(h|cu)$/.test(name) && !name.startsWith('host'))
     .map((name) => path.join(part, name)),
 );
 

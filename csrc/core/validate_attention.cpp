@@ -35,12 +35,12 @@ void validate_qkv(const AttentionProblem& p, Layout layout) {
                                                                : layout;
   if (!p.float8()) expect_floating(p.q, "q");
   // A cache may be half as wide as what is computed.
-  const bool narrow =
-      p.paged() && p.q.dtype == DType::kFloat32 && is_floating(p.k.dtype) && !p.float8();
-  if (!narrow) expect_like_q(p.k, p.q, "k");
-  if (p.v.dtype != p.k.dtype)
-    refuse(ErrorCode::kDType, "v", std::string(dtype_name(p.k.dtype)) + ", the dtype of `k`,",
-           dtype_name(p.v.dtype));
+  const bool narrow = p.paged() && p.q.dtype == DType::kFloat32 && is_floating(p.k.dtype) &&
+                      p.v.dtype == p.k.dtype && !p.float8();
+  if (!narrow) {
+    expect_like_q(p.k, p.q, "k");
+    expect_like_q(p.v, p.q, "v");
+  }
   expect_head_dim(p.q, "q", layout);
   expect_head_dim(p.v, "v", keys);
   if (p.paged()) {
