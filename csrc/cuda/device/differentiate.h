@@ -71,7 +71,7 @@ PTX_FN void differentiate(const BackwardParams& p, const BackwardBlock<Traits>& 
   const int query0 = kKeys ? inner0 : outer0, key0 = kKeys ? outer0 : inner0;
   const int query_lane = kKeys ? 2 * lane.t : lane.g, key_lane = kKeys ? lane.g : 2 * lane.t;
   states += static_cast<uint32_t>(((kKeys ? part.column : part.row) + query_lane) * kRowStateBytes);
-  const PackedRows rows{FastDivide{}, at.head, block.sequence.seqlen_q, block.sequence.q_begin};
+  const PackedRows rows{FastDivide{}, at.head, block.sequence.seqlen_q};
   const float scale = a.scale * kLog2E;
 
 #pragma unroll
@@ -82,7 +82,7 @@ PTX_FN void differentiate(const BackwardParams& p, const BackwardBlock<Traits>& 
       const int i = query0 + query_lane + number;
       const RowState state =
           ptx::lds<RowState>(states + static_cast<uint32_t>(number * kRowStateBytes));
-      const ScoreRow row(a, block.window, rows, block.batch, i);
+      const ScoreRow<false> row(a, block.window, rows, block.batch, i);
 #pragma unroll
       for (int k = 0; k < kKeyTiles; ++k) {
 #pragma unroll

@@ -20,7 +20,8 @@ PTX_FN float load_float(const void* data, int dtype, int64_t index) {
   return ptx::to_float(ptx::ldg(static_cast<const ptx::bf16*>(data) + index));
 }
 
-/** One query row as its scores need it. */
+/** One query row as its scores need it. kTrees: a tree of draft tokens may stand in the keys. */
+template <bool kTrees>
 struct ScoreRow {
   int i, head;
   int position;                   // where the query stands
@@ -42,7 +43,7 @@ struct ScoreRow {
     end = window.end(i);
     tree = nullptr;
     tree_positions = nullptr;
-    if (is_tree(p, window)) {
+    if (kTrees && is_tree(p, window)) {
       tree = p.tree.bits + (rows.first + i) * p.tree.row;
       tree_positions = p.tree.positions.data + rows.first * p.tree.positions.stride;
       position = ptx::ldg(tree_positions + i * p.tree.positions.stride);
@@ -65,7 +66,7 @@ struct ScoreRow {
   }
   /** The same, keys of a tree included. */
   PTX_FN bool in_window_or_tree(const AttentionParams& p, const Window& window, int j) const {
-    if (tree == nullptr || j < window.offset) return in_window(window, j);
+    if (!kTrees || tree == nullptr || j < window.offset) return in_window(window, j);
     const int t = j - window.offset;
     if (j >= window.seqlen_k) return false;
     const uint32_t word = static_cast<uint32_t>(ptx::ldg(tree + t / 32 * p.tree.word));
@@ -75,13 +76,14 @@ struct ScoreRow {
   }
   /** Where key j stands. */
   PTX_FN int key_position(const AttentionParams& p, const Window& window, int j) const {
-    if (tree == nullptr || j < window.offset || j >= window.seqlen_k) return j;
+    if (!kTrees || tree == nullptr || j < window.offset || j >= window.seqlen_k) return j;
     return ptx::ldg(tree_positions + (j - window.offset) * p.tree.positions.stride);
   }
 };
 
 /** Whether a block mask lets (row, j) through; cells beyond the bitmaps let nothing through. */
-PTX_FN bool in_blocks(const BlockMaskParams& b, int batch, const ScoreRow& row, int j) {
+template <bool kTrees>
+PTX_FN bool in_blocks(const BlockMaskParams& b, int batch, const ScoreRow<kTrees>& row, int j) {
   const int column = b.block_k.quotient(j);
   const int32_t cell = ptx::ldg(b.cells + batch * b.batch + row.head * b.head +
                                 row.block_row * b.row + column * b.column);
@@ -93,7 +95,8 @@ PTX_FN bool in_blocks(const BlockMaskParams& b, int batch, const ScoreRow& row, 
 }
 
 /** What the dense mask adds to the score of a pair; -infinity hides it. */
-PTX_FN float mask_bias(const MaskParams& mask, const ScoreRow& row, int j) {
+template <bool kTrees>
+PTX_FN float mask_bias(const MaskParams& mask, const ScoreRow<kTrees>& row, int j) {
   if (mask.data == nullptr) return 0.f;
   const int64_t at = row.mask + j * mask.key;
   if (mask.dtype == static_cast<int>(DType::kBool))
@@ -102,8 +105,9 @@ PTX_FN float mask_bias(const MaskParams& mask, const ScoreRow& row, int j) {
 }
 
 /** The score of a pair that the window shows; -infinity when a mask hides it. */
-PTX_FN float natural_score(const AttentionParams& p, const Window& window, const ScoreRow& row,
-                           int j, float product) {
+template <bool kTrees>
+PTX_FN float natural_score(const AttentionParams& p, const Window& window,
+                           const ScoreRow<kTrees>& row, int j, float product) {
   float s = product * p.scale;
   if (p.softcap > 0) s = p.softcap * tanhf(s / p.softcap);
   if (p.alibi_slopes != nullptr)
@@ -113,8 +117,9 @@ PTX_FN float natural_score(const AttentionParams& p, const Window& window, const
 }
 
 /** The same in base 2. */
-PTX_FN float modified_score(const AttentionParams& p, const Window& window, const ScoreRow& row,
-                            int j, float product) {
+template <bool kTrees>
+PTX_FN float modified_score(const AttentionParams& p, const Window& window,
+                            const ScoreRow<kTrees>& row, int j, float product) {
   return natural_score(p, window, row, j, product) * kLog2E;
 }
 
@@ -123,7 +128,7 @@ template <bool kFeatured>
 PTX_FN bool sees(const AttentionParams& p, const Window& window, const PackedRows& rows, int batch,
                  int row, int j) {
   if constexpr (kFeatured) {
-    const ScoreRow of_row(p, window, rows, batch, row);
+    const ScoreRow<true> of_row(p, window, rows, batch, row);
     return of_row.in_window_or_tree(p, window, j) &&
            (p.block_mask.cells == nullptr || in_blocks(p.block_mask, batch, of_row, j)) &&
            mask_bias(p.mask, of_row, j) != -kInfinity;
@@ -148,7 +153,7 @@ PTX_FN void modify_scores(const AttentionParams& p, const Window& window, const 
     for (int h = 0; h < 2; ++h) {
       const int number = row0 + 16 * m + 8 * h + lane.g;
       if constexpr (kFeatured) {
-        const ScoreRow row(p, window, rows, batch, number);
+        const ScoreRow<true> row(p, window, rows, batch, number);
 #pragma unroll
         for (int n = 0; n < kKeyTiles; ++n) {
 #pragma unroll

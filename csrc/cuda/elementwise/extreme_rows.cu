@@ -86,7 +86,7 @@ PTX_FN float dot(uint32_t a, uint32_t b, int columns) {
  */
 PTX_COLD float score_of_pair(const AttentionParams& a, const Window& window, const PackedRows& rows,
                              int batch, int i, int j, float product) {
-  const ScoreRow row(a, window, rows, batch, i);
+  const ScoreRow<false> row(a, window, rows, batch, i);
   if (!row.in_window(window, j)) return -kInfinity;
   if (a.block_mask.cells != nullptr && !in_blocks(a.block_mask, batch, row, j)) return -kInfinity;
   return natural_score(a, window, row, j, product);
@@ -247,9 +247,8 @@ struct ExtremeBlock {
     const float product = dot(shared.outer_x + warp * shared.x_bytes,
                               shared.inner_x + lane * shared.x_bytes, a.head_dim);
     Pair pair{};
-    pair.score = score_of_pair(
-        a, block.window, {FastDivide{}, head, block.sequence.seqlen_q, block.sequence.q_begin},
-        block.batch, i, j, product);
+    pair.score = score_of_pair(a, block.window, {FastDivide{}, head, block.sequence.seqlen_q},
+                               block.batch, i, j, product);
     if (pair.score == -kInfinity) return pair;
     pair.kept = kept_weight(a, block.batch, head, i, j);
     if (pair.kept != 0)
