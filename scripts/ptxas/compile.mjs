@@ -38,7 +38,9 @@ function compileOne({ command, directory }) {
   const object = path.resolve(directory, / -o (\S+\.o)\b/.exec(command)[1]);
   mkdirSync(path.dirname(object), { recursive: true });
   return new Promise((resolve) => {
-    const child = spawn(`${command} -Xptxas=-v`, { cwd: directory, shell: true });
+    // Not compressed: schedule.mjs reads the machine code.
+    const plain = command.replace('-compress-mode=size', '');
+    const child = spawn(`${plain} -Xptxas=-v`, { cwd: directory, shell: true });
     let text = '';
     child.stdout.on('data', (data) => (text += data));
     child.stderr.on('data', (data) => (text += data));

@@ -69,8 +69,8 @@ struct OnlineSoftmax {
       for (int n = 0; n < kKeyTiles; ++n) top = fmaxf(s[m][n][h], fmaxf(s[m][n][h + 1], top));
       top = fmaxf(maximum[r], quad_max(top) * scale[r]);
       // Weights are relative to this as it is rounded, and so is alpha.
-      const float reference = top - lift;
-      alpha[r] = ptx::exp2_approx((maximum[r] - lift - reference) * to_base_2);
+      const float minus_reference = lift - top;
+      alpha[r] = ptx::exp2_approx((maximum[r] - lift + minus_reference) * to_base_2);
       unchanged &= top == maximum[r];
       maximum[r] = top;
       float total = 0;
@@ -78,7 +78,7 @@ struct OnlineSoftmax {
       for (int n = 0; n < kKeyTiles; ++n) {
 #pragma unroll
         for (int c = h; c < h + 2; ++c) {
-          s[m][n][c] = ptx::exp2_approx(fmaf(s[m][n][c], scale[r], -reference) * to_base_2);
+          s[m][n][c] = ptx::exp2_approx(fmaf(s[m][n][c], scale[r], minus_reference) * to_base_2);
           total += s[m][n][c];
         }
       }
