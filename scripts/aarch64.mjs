@@ -1,32 +1,21 @@
 // Compiles the library and test/native/*.cc for aarch64 and runs the programs under QEMU: the
 // `neon` kernels on machines that have no such processor. With --install it first installs what is
 // missing, where it may.
-import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { globFiles, root, run, skipped } from './ensure-built.mjs';
+import { installHint, missingPackages } from './platforms/tools.mjs';
 
 const compiler = 'aarch64-linux-gnu-g++';
 const emulator = 'qemu-aarch64';
 /** Where Debian's cross compiler keeps the libraries of the other architecture. */
 const libraries = '/usr/aarch64-linux-gnu';
-const packages = { [compiler]: 'g++-aarch64-linux-gnu', [emulator]: 'qemu-user', cmake: 'cmake' };
-
-const missingTools = () =>
-  Object.keys(packages).filter((tool) => spawnSync(tool, ['--version']).error);
-
-function install(tools) {
-  const apt = (...args) => spawnSync('apt-get', args, { stdio: 'inherit' }).status === 0;
-  const wanted = tools.map((tool) => packages[tool]);
-  if (apt('update')) apt('install', '--yes', '--no-install-recommends', ...wanted);
-}
-
-if (process.argv.includes('--install') && missingTools().length > 0) install(missingTools());
-const missing = missingTools();
+const missing = missingPackages({
+  [compiler]: 'g++-aarch64-linux-gnu',
+  [emulator]: 'qemu-user',
+  cmake: 'cmake',
+});
 if (missing.length > 0) {
-  const wanted = missing.map((tool) => packages[tool]).join(' ');
-  console.error(
-    `aarch64: ${missing.join(', ')} not found.\n  Debian, Ubuntu:  sudo apt-get install ${wanted}`,
-  );
+  console.error(`aarch64: tools are missing.\n  ${installHint(missing)}`);
   process.exit(skipped);
 }
 

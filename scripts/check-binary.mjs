@@ -1,19 +1,28 @@
-// Asserts what a prebuilt binary promises to its users, on Linux: two exported symbols, no
-// libraries but glibc, no glibc newer than Node's own floor, a bounded size; and that no function
-// compiled for a newer instruction set can replace a shared one. One line per promise; exit status
-// 1 if one fails.
+// Asserts what a prebuilt binary promises to its users: no symbols but those Node calls, no
+// libraries but the system's own, no newer system than Node's own floor, a bounded size; and that
+// no function compiled for a newer instruction set can replace a shared one. One line per promise;
+// exit status 1 if one fails. Looks at all of prebuilds/, that of other platforms too.
 import { execFileSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { readElf } from './binary/elf.mjs';
+import { readMachO } from './binary/macho.mjs';
+import { readPe } from './binary/pe.mjs';
 import { globFiles, root } from './ensure-built.mjs';
 
-// Node 20's own binaries need glibc 2.28: lower would help nobody.
-const maxGlibc = [2, 28];
-const maxBytes = 4 * 1024 * 1024;
+const allowedExports = ['napi_register_module_v1', 'node_api_module_get_api_version_v1'];
+const maxBytes = { x64: 4 * 1024 * 1024, arm64: 2 * 1024 * 1024 };
 /** GPU code for four architectures and PTX, and the static CUDA runtime. */
 const maxBytesWithCuda = 64 * 1024 * 1024;
-const allowedLibraries = /^(libc|libm|libpthread|libdl)\.so\.\d+$|^ld-linux[\w-]*\.so\.\d+$/;
-const allowedExports = ['napi_register_module_v1', 'node_api_module_get_api_version_v1'];
+// Node 20's own binaries need these systems: lower would help nobody.
+const maxGlibc = [2, 28];
+const maxMacos = [11, 0];
+const allowedLibraries = {
+  glibc: /^(libc|libm|libpthread|libdl)\.so\.\d+$|^ld-linux[\w-]*\.so\.\d+$/,
+  musl: /^libc\.(musl-\w+\.so\.1|so)$/,
+  win32: /^(kernel32|advapi32|ntdll|msvcrt|ucrtbase|api-ms-win-crt-[\w-]+)\.dll$/i,
+  darwin: /^\/usr\/lib\/(libSystem\.B|libc\+\+\.1)\.dylib$/,
+};
 
 const tool = (name, ...args) => execFileSync(name, args, { cwd: root, encoding: 'utf8' });
 const newer = (a, b) => a[0] - b[0] || a[1] - b[1];
@@ -24,71 +33,110 @@ function check(promise, ok, found) {
   console.log(`${ok ? 'ok    ' : 'FAILED'} ${promise}: ${found}`);
 }
 
+function checkLibraries(system, libraries) {
+  const strange = libraries.filter((name) => !allowedLibraries[system].test(name));
+  check(
+    `needs libraries of ${system} only`,
+    libraries.length > 0 && strange.length === 0,
+    libraries.join(' '),
+  );
+}
+
+function checkExports(exports) {
+  const same = [...exports].sort().join() === allowedExports.join();
+  const shown = exports.length > 9 ? `${exports.length} symbols` : exports.join(' ');
+  check('exports the Node-API entry points only', same, shown);
+}
+
+function checkLinux(file) {
+  const libc = file.endsWith('.musl.node') ? 'musl' : 'glibc';
+  const { libraries, exports, imports, runPath, staysLoaded, sections } = readElf(file);
+  checkLibraries(libc, libraries);
+  checkExports(exports);
+  check('looks for libraries nowhere else', !runPath, 'run path');
+  check('stays loaded when a worker ends', staysLoaded, 'NODELETE');
+  const versions = imports
+    .map((symbol) =>
+      symbol
+        .match(/@GLIBC_(\d+)\.(\d+)/)
+        ?.slice(1)
+        .map(Number),
+    )
+    .filter(Boolean)
+    .sort(newer);
+  const highest = versions.at(-1);
+  if (libc === 'musl') {
+    check('needs nothing of glibc', highest === undefined, highest?.join('.') ?? 'none');
+  } else {
+    const named = imports.filter((symbol) => symbol.endsWith(`@GLIBC_${highest.join('.')}`));
+    const found = `${highest.join('.')} for ${named.map((s) => s.split('@')[0]).join(' ')}`;
+    check(`runs on glibc ${maxGlibc.join('.')}`, newer(highest, maxGlibc) <= 0, found);
+  }
+  return /\s\.nv_fatbin\s/.test(sections);
+}
+
+function checkWindows(file) {
+  const { machine, libraries, exports } = readPe(file);
+  check('is for x64', machine === 0x8664, `machine 0x${machine.toString(16)}`);
+  checkLibraries('win32', libraries);
+  checkExports(exports);
+}
+
+function checkMacos(file) {
+  const { cpu, libraries, exports, signed, needs, runPath } = readMachO(file);
+  const arm = file.includes('-arm64');
+  check('is for its processor', cpu === (arm ? 0x100000c : 0x1000007), `cpu 0x${cpu.toString(16)}`);
+  checkLibraries('darwin', libraries);
+  checkExports(exports);
+  check('looks for libraries nowhere else', !runPath, 'run path');
+  check(`runs on macOS ${maxMacos.join('.')}`, newer(needs, maxMacos) <= 0, needs.join('.'));
+  if (arm) check('is signed, if by nobody', signed, signed ? 'signed' : 'no signature');
+}
+
+const checks = { linux: checkLinux, win32: checkWindows, darwin: checkMacos };
+
 function checkAddon(file) {
   console.log(file);
-  const dynamic = tool('readelf', '--wide', '--dynamic', file);
-  const libraries = [...dynamic.matchAll(/\(NEEDED\).*\[(.+)\]/g)].map(([, name]) => name);
-  const strange = libraries.filter((name) => !allowedLibraries.test(name));
-  check('needs glibc only', strange.length === 0, libraries.join(' '));
-  check('looks for libraries nowhere else', !/\((RPATH|RUNPATH)\)/.test(dynamic), 'run path');
-  check('stays loaded when a worker ends', /\(FLAGS_1\).*NODELETE/.test(dynamic), 'NODELETE');
-
-  const exported = tool('nm', '--dynamic', '--defined-only', file)
-    .split('\n')
-    .map((line) => line.split(' ').pop())
-    .filter(Boolean)
-    .sort();
-  const same = exported.join() === allowedExports.join();
-  check('exports the Node-API entry points only', same, exported.join(' '));
-
-  const symbols = tool('nm', '--dynamic', '--undefined-only', '--with-symbol-versions', file);
-  const versions = [...symbols.matchAll(/(\S+)@GLIBC_(\d+)\.(\d+)/g)]
-    .map(([, name, major, minor]) => ({ name, version: [Number(major), Number(minor)] }))
-    .sort((a, b) => newer(b.version, a.version));
-  const highest = versions[0];
-  const newest = versions.filter(({ version }) => newer(version, highest.version) === 0);
-  check(
-    `runs on glibc ${maxGlibc.join('.')}`,
-    newer(highest.version, maxGlibc) <= 0,
-    `${highest.version.join('.')} for ${newest.map(({ name }) => name).join(' ')}`,
-  );
-
+  const [system, arch] = path.basename(path.dirname(file)).split('-');
+  const cuda = checks[system](path.join(root, file)) === true;
   const { size } = statSync(path.join(root, file));
-  const cuda = /\s\.nv_fatbin\s/.test(tool('readelf', '--wide', '--sections', file));
-  const most = cuda ? maxBytesWithCuda : maxBytes;
+  const most = cuda ? maxBytesWithCuda : maxBytes[arch];
   check(`at most ${most} bytes${cuda ? ' with CUDA' : ''}`, size <= most, size);
 }
 
-/** Weak and unique symbols are merged by the linker, which keeps any one of the copies. */
+/**
+ * A function that others can see may replace theirs, or be merged with it by the linker, which
+ * keeps any one of the copies: of each instruction set there is the table of its kernels alone.
+ */
 function checkKernels(folder) {
-  const objects = globFiles(folder, /fa_kernels_\w+\.dir.*\.o$/);
-  const merged = objects.flatMap((object) =>
-    tool('nm', '--demangle', '--defined-only', object)
+  const objects = globFiles(folder, /fa_kernels_\w+\.dir.*\.o(bj)?$/);
+  const visible = objects.flatMap((object) =>
+    tool('nm', '--demangle', '--defined-only', '--extern-only', object)
       .split('\n')
-      .filter((line) => /^\S* [WVuwv] /.test(line))
-      .map((line) => `\n         ${path.basename(object)}: ${line.slice(17)}`),
+      .filter((line) => line !== '' && !/ fa::cpu::kKernels\w+$/.test(line))
+      .map((line) => `\n         ${object}: ${line.slice(17)}`),
   );
   check('kernel objects are there', objects.length > 0, `${objects.length} in ${folder}`);
   check(
     'kernels share no function with other code',
-    merged.length === 0,
-    merged.join('') || 'none',
+    visible.length === 0,
+    visible.join('') || 'none',
   );
   // Initialisers run when the addon is loaded, on whatever CPU.
   const early = objects.filter((object) =>
-    /\.(init_array|ctors)/.test(tool('readelf', '-SW', object)),
+    /\.(init_array|ctors)/.test(tool('objdump', '--section-headers', object)),
   );
   check('kernels run no code when loaded', early.length === 0, early.join(' ') || 'none');
 }
 
-if (process.platform === 'linux') {
-  const folder = `prebuilds/linux-${process.arch}`;
-  const addons = globFiles(folder, /\.node$/);
-  check('one prebuilt binary', addons.length === 1, addons.join(' ') || `none in ${folder}`);
-  for (const addon of addons) checkAddon(addon);
-  if (existsSync(path.join(root, 'build-cmake/Release'))) checkKernels('build-cmake/Release');
-  process.exitCode = failed > 0 ? 1 : 0;
-} else {
-  console.log(`check-binary: nothing is known about binaries of ${process.platform}`);
-  process.exitCode = 1;
+const own = `prebuilds/${process.platform}-${process.arch}`;
+check('a binary for this platform', globFiles(own, /\.node$/).length > 0, own);
+for (const addon of globFiles('prebuilds', /\.node$/)) checkAddon(addon);
+// Of those whose processors differ in their instruction sets, and that binutils can read.
+const builds = ['Release', 'cross/linux-x64-musl', 'cross/win32-x64'].map(
+  (x) => `build-cmake/${x}`,
+);
+for (const build of process.platform === 'linux' ? builds : []) {
+  if (existsSync(path.join(root, build))) checkKernels(build);
 }
+process.exitCode = failed > 0 ? 1 : 0;

@@ -122,8 +122,8 @@ __attribute__((noinline)) void scores(const Operand& k, int keys, int count, flo
 // ---- O^T += V^T P^T ----
 
 /** P as pairs of keys; an odd last key is paired with zero. */
-__attribute__((noinline)) void pack_probabilities(const float* p, int keys, int groups,
-                                                  float* pairs) {
+[[maybe_unused]] __attribute__((noinline)) void pack_probabilities(const float* p, int keys,
+                                                                   int groups, float* pairs) {
   for (int j = 0; j < keys; j += 2) {
     for (int g = 0; g < groups; ++g) {
       const float* const at = p + (j * kRowVectors + g) * kLanes;
