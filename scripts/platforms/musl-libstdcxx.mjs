@@ -1,5 +1,6 @@
-// Bun's build for musl needs a libstdc++, which no package of Debian has for musl. The few functions
-// it asks for are taken from g++'s static library, made for glibc: they call little else.
+// Bun's build for musl needs a libstdc++, which no package of Debian has for musl. The few
+// functions it asks for are taken from g++'s static library, made for glibc: they call little
+// else.
 import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
