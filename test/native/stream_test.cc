@@ -251,7 +251,7 @@ void queues_wait_for_what_they_read() {
   convert(high, from, there);
   convert(normal, there, back);
   const std::weak_ptr<Storage> first = from.storage;
-  CHECK(from.storage->read_elsewhere);
+  CHECK(!from.storage->read_by.empty());
   from.storage.reset();
   CHECK(!high.completed(there.storage->written_by));
   gate.open();
