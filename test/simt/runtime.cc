@@ -153,7 +153,7 @@ void check_architecture() {
 void check_failure() {
   CHECK(cudaSetDevice(1) == cudaSuccess);
   cudaStream_t healthy;
-  CHECK(cudaStreamCreateWithFlags(&healthy, cudaStreamNonBlocking) == cudaSuccess);
+  CHECK(cudaStreamCreateWithPriority(&healthy, cudaStreamNonBlocking, 0) == cudaSuccess);
   CHECK(cudaSetDevice(0) == cudaSuccess);
   DeviceArray<int> data(4);
   cudaEvent_t event;

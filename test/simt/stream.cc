@@ -36,7 +36,7 @@ using StreamPointer = std::unique_ptr<Stream>;
 constexpr size_t kMemory = size_t{64} << 20;
 
 StreamPointer open(const char* device = "simt:sm80") {
-  return std::make_unique<Stream>(cuda::open_backend(device));
+  return std::make_unique<Stream>(cuda::open_backend(device, Priority::kNormal));
 }
 
 TensorRef new_tensor(Stream& stream, std::initializer_list<int64_t> shape,
@@ -96,7 +96,7 @@ void check_order_and_transfer() {
   CHECK(b.storage->written_by == stream->last_enqueued());
   a = {};  // tasks keep what they need
   TensorRef c = new_tensor(*other, {count});
-  transfer(b, c);
+  transfer(b, *stream, c);
   b = {};
   std::vector<float> back;
   CHECK(read(*other, c, back) == nullptr);
@@ -128,8 +128,8 @@ void check_copies() {
         TensorRef a = new_tensor(*stream, {count}), b = new_tensor(*other, {count});
         TensorRef c = new_tensor(*stream, {count});
         stream->upload(values.data(), DType::kFloat32, a);
-        transfer(a, b);
-        transfer(b, c);
+        transfer(a, *stream, b);
+        transfer(b, *other, c);
         a = b = {};
         TensorRef zeros = new_tensor(*stream, {count});
         fill_zero(*stream, zeros);
@@ -139,7 +139,7 @@ void check_copies() {
       }
       TensorRef late = new_tensor(*stream, {count});
       stream->upload(values.data(), DType::kFloat32, late);
-      transfer(late, new_tensor(*other, {count}));
+      transfer(late, *stream, new_tensor(*other, {count}));
       stream->shutdown();
     });
   }
