@@ -51,7 +51,7 @@ function build(name) {
     ...[`-DFLASH_ATTENTION_OUTPUT_DIR=${out}`, '-DCMAKE_MODULE_LINKER_FLAGS=-s'],
   );
   nice('cmake', '--build', out, '--parallel', '2', '--target', 'flash_attention');
-  const file = prebuiltFile(name);
+  const file = prebuiltFile(targets[name]);
   mkdirSync(path.dirname(file), { recursive: true });
   copyFileSync(path.join(out, 'flash_attention.node'), file);
   console.log(`${path.relative(root, file)}: ${statSync(file).size} bytes`);

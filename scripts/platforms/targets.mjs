@@ -14,9 +14,8 @@ export const targets = {
   'darwin-x64': { folder: 'darwin-x64', zig: 'x86_64-macos.11.0' },
 };
 
-/** Where node-gyp-build looks for the binary of a target. */
-export function prebuiltFile(name) {
-  const { folder, libc } = targets[name];
+/** Where node-gyp-build looks for the binary of a platform. */
+export function prebuiltFile({ folder, libc }) {
   const file = ['flash-attention', libc, 'node'].filter(Boolean).join('.');
   return path.join(root, 'prebuilds', folder, file);
 }

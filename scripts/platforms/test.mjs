@@ -13,7 +13,7 @@ import path from 'node:path';
 import { ensureBuilt, root, skipped } from '../ensure-built.mjs';
 import { recordResults } from './record.mjs';
 import { runners } from './runners.mjs';
-import { chosenTargets, prebuiltFile } from './targets.mjs';
+import { chosenTargets, prebuiltFile, targets } from './targets.mjs';
 import { installHint, missingPackages } from './tools.mjs';
 
 const minutesOfScript = 15;
@@ -37,7 +37,7 @@ function runs(target, { name, args }, { command, env }) {
   const out = openSync(log, 'w');
   const { status, signal } = spawnSync(program, [...before, ...args], {
     cwd: root,
-    env: { ...process.env, ...env, FLASH_ATTENTION_ADDON: prebuiltFile(target) },
+    env: { ...process.env, ...env, FLASH_ATTENTION_ADDON: prebuiltFile(targets[target]) },
     stdio: ['ignore', out, out],
     timeout: minutesOfScript * 60_000,
   });
@@ -49,11 +49,11 @@ function runs(target, { name, args }, { command, env }) {
 
 /** What docs/platforms.md says of a target; undefined where nothing can be said. */
 function test(target) {
-  if (!existsSync(prebuiltFile(target))) {
+  if (!existsSync(prebuiltFile(targets[target]))) {
     console.log(`${target}: not built (npm run prebuild:cross -- ${target})`);
     return undefined;
   }
-  const { size } = statSync(prebuiltFile(target));
+  const { size } = statSync(prebuiltFile(targets[target]));
   const runner = runners[target];
   if (runner === undefined) {
     console.log(`${target}: compiled only, nothing runs it here`);

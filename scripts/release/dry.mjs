@@ -85,7 +85,11 @@ function checkOwnBinary() {
   const text = output('binary', info, { FLASH_ATTENTION_ADDON: own.file });
   if (text === undefined) return;
   const { addon } = JSON.parse(text);
-  check(addon.version === version, 'binary', `${own.file} is of version ${addon.version}`);
+  check(
+    addon.version === version,
+    'binary',
+    `${path.relative(root, own.file)} is of version ${addon.version}`,
+  );
   if (own.name !== 'linux-x64 glibc') return;
   if (addon.cuda) report('ok', 'CUDA', 'in it');
   else report(options.complete ? 'FAILED' : 'missing', 'CUDA', 'not in it');

@@ -1,28 +1,17 @@
 // The binaries that a release has in it.
 import { statSync } from 'node:fs';
-import path from 'node:path';
-import { globFiles, root } from '../ensure-built.mjs';
+import { prebuiltFile, targets } from '../platforms/targets.mjs';
 
-/** Folders of prebuilds/, with the C library on Linux. */
-const platforms = [
-  ['linux-x64', 'glibc'],
-  ['linux-x64', 'musl'],
-  ['linux-arm64', 'glibc'],
-  ['linux-arm64', 'musl'],
-  ['win32-x64'],
-  ['darwin-arm64'],
-  ['darwin-x64'],
-];
-
-const isMusl = (file) => file.endsWith('.musl.node');
+/** The one that `npm run prebuild` makes, and those that are made on another platform. */
+const platforms = [{ folder: 'linux-x64', libc: 'glibc' }, ...Object.values(targets)];
 
 /** Each as { name, file, bytes }, the last two undefined where it has not been built. */
 export function findPrebuilds() {
-  return platforms.map(([folder, libc]) => {
-    const files = globFiles(path.join('prebuilds', folder), /\.node$/);
-    const file = files.find((each) => libc === undefined || isMusl(each) === (libc === 'musl'));
-    const name = [folder, libc].filter(Boolean).join(' ');
-    return { name, file, bytes: file && statSync(path.join(root, file)).size };
+  return platforms.map((platform) => {
+    const name = [platform.folder, platform.libc].filter(Boolean).join(' ');
+    const file = prebuiltFile(platform);
+    const found = statSync(file, { throwIfNoEntry: false });
+    return { name, file: found && file, bytes: found?.size };
   });
 }
 
