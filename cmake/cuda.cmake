@@ -3,7 +3,7 @@
 # FLASH_ATTENTION_CUDA (environment):
 #   on    always
 #   off   never
-#   nvcc  when nvcc is here: what `npm run prebuild` does, for machines that are not this one
+#   nvcc  when nvcc is here, driver or not: for machines that are not this one
 #   auto  when nvcc and an NVIDIA driver are here, the default: a build takes ten minutes with CUDA
 #         and one without
 set(wanted "$ENV{FLASH_ATTENTION_CUDA}")
