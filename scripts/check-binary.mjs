@@ -50,7 +50,9 @@ function checkExports(exports) {
 
 function checkLinux(file) {
   const libc = file.endsWith('.musl.node') ? 'musl' : 'glibc';
-  const { libraries, exports, imports, runPath, staysLoaded, sections } = readElf(file);
+  const { machine, libraries, exports, imports, runPath, staysLoaded, sections } = readElf(file);
+  const processor = file.includes('linux-arm64') ? /AArch64/ : /X86-64/;
+  check('is for its processor', processor.test(machine), machine);
   checkLibraries(libc, libraries);
   checkExports(exports);
   check('looks for libraries nowhere else', !runPath, 'run path');

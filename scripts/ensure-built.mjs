@@ -76,8 +76,12 @@ export function ensureBuilt() {
   const stamp = 'build-cmake/Release/built';
   if (isStale([stamp], native) || !builtAddon(stamp)) npm('run', 'build:native');
 
-  const outputs = ['index.js', 'index.cjs', 'index.d.ts', 'index.d.cts', 'cli.js', 'cli-main.js'];
-  const typescript = ['tsup.config.ts', 'tsconfig.json', ...globFiles('lib', /\.ts$/)];
+  const entries = ['index', 'reference', 'serving'].flatMap((entry) =>
+    ['js', 'cjs', 'd.ts', 'd.cts'].map((ending) => `${entry}.${ending}`),
+  );
+  const outputs = [...entries, 'cli.js', 'cli-main.js'];
+  const settings = ['tsup.config.ts', 'tsconfig.json', 'scripts/package-constants.mjs'];
+  const typescript = [...settings, ...globFiles('lib', /\.ts$/)];
   const built = outputs.map((name) => `dist/${name}`);
   if (isStale(built, ['package.json', ...typescript])) npm('run', 'build:ts');
 }

@@ -1,21 +1,16 @@
 // clang-tidy over the native code that has no intrinsics: csrc/core, csrc/cpu, csrc/binding and
 // csrc/simt, by the commands of their build. With --install it first installs what is missing,
 // where it may. Arguments that are no options: sources to look at, instead of all.
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { ensureInstalled, globFiles, root, run, skipped } from './ensure-built.mjs';
+import { installHint, missingPackages } from './platforms/tools.mjs';
 
 const given = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
-const has = () => spawnSync('clang-tidy', ['--version'], { stdio: 'ignore' }).status === 0;
-if (process.argv.includes('--install') && !has()) {
-  const apt = (...args) => spawnSync('apt-get', args, { stdio: 'inherit' }).status === 0;
-  if (apt('update')) apt('install', '--yes', '--no-install-recommends', 'clang-tidy');
-}
-if (!has()) {
-  console.error(
-    'lint:native: clang-tidy not found.\n  Debian, Ubuntu:  sudo apt-get install clang-tidy',
-  );
+const missing = missingPackages({ 'clang-tidy': 'clang-tidy' });
+if (missing.length > 0) {
+  console.error(`lint:native: clang-tidy not found.\n  ${installHint(missing)}`);
   process.exit(skipped);
 }
 

@@ -70,7 +70,7 @@ class Environment {
   Promises promises_;
   AbortFlag stop_on_;  // for streams opened meanwhile
   Priority priority_ = Priority::kNormal;
-  std::map<std::pair<std::string, Priority>, std::unique_ptr<Stream>> streams_;  // by device
+  std::map<std::pair<std::string, Priority>, std::unique_ptr<Stream>> streams_;  // by both
 };
 
 }  // namespace fa::binding

@@ -247,7 +247,7 @@ HostProblem check_indices(AttentionCall& call) {
     if (const auto failure = index.storage->failure()) throw Error(*failure);
     if (host_readable(*index.storage)) {
       view = host_view(view, *index.storage);
-    } else if (call.stream->idle()) {
+    } else if (call.stream->idle() && index.storage->stream()->idle()) {
       view = fetch(view, index.storage, *call.stream, host.fetched);
     } else {
       view.data = nullptr;

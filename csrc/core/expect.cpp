@@ -48,6 +48,14 @@ void refuse_call(ErrorCode code, const char* argument, const std::string& expect
   throw Error(code, argument, "Expected " + expected + " but received " + received);
 }
 
+std::string at(int64_t index) { return "[" + std::to_string(index) + "]"; }
+
+void refuse_entry(const char* argument, const std::string& index, const std::string& expected,
+                  int64_t received) {
+  refuse_call(ErrorCode::kShape, argument, quoted(argument + index) + " to be " + expected,
+              std::to_string(received));
+}
+
 void expect_shape(const View& view, const char* argument, std::initializer_list<Extent> shape,
                   Layout layout, const char* meaning) {
   bool fits = view.rank == static_cast<int>(shape.size());

@@ -27,6 +27,13 @@ std::string number_text(double number);
 [[noreturn]] void refuse_call(ErrorCode code, const char* argument, const std::string& expected,
                               const std::string& received);
 
+/** "[3]" */
+std::string at(int64_t index);
+
+/** Of an entry of an index tensor: "`argument[3]` to be `expected`", where `index` is "[3]". */
+[[noreturn]] void refuse_entry(const char* argument, const std::string& index,
+                               const std::string& expected, int64_t received);
+
 /** The length an axis has to have; with a name alone, any. */
 struct Extent {
   constexpr Extent(int64_t length) : length(length) {}

@@ -24,8 +24,10 @@ void Stream::enqueue(Operation operation, TaskStorages storages) {
     if (other == this) continue;
     task.reads_elsewhere = true;
     task.reports = true;
-    remember_read(*memory_of(storage), sequence);
-    if (storage->written_by != 0) await_other(task, other, storage->written_by);
+    // Of the memory: a later task may be writing to it in place.
+    const std::shared_ptr<Storage> memory = memory_of(storage);
+    remember_read(*memory, sequence);
+    if (memory->written_by != 0) await_other(task, other, memory->written_by);
   }
   for (const auto& storage : task.storages.updates) {
     for (const auto& [other, read] : storage->read_by) await_other(task, other, read);

@@ -70,13 +70,8 @@ int32_t int32_at(const View& view, int64_t offset) {
 void expect_position(const Rotary& rotary, const std::string& index, int64_t offset) {
   const int64_t position = int32_at(rotary.positions, offset), count = rotary.cos.shape[0];
   if (position >= 0 && position < count) return;
-  refuse_call(
-      ErrorCode::kShape, "positions",
-      quoted("positions" + index) + " to be a row of the tables, 0 to " + text(count - 1) + ",",
-      text(position));
+  refuse_entry("positions", index, "a row of the tables, 0 to " + text(count - 1) + ",", position);
 }
-
-std::string at(int64_t index) { return "[" + text(index) + "]"; }
 
 /** The same slot for two tokens: which one would stay is nobody's choice. */
 void expect_distinct(const View& slots) {
@@ -141,10 +136,7 @@ void validate_contents(const Appending& a) {
   for (int64_t t = 0; t < a.tokens(); ++t) {
     const int64_t slot = int32_at(a.slots, t * a.slots.strides[0]);
     if (slot < 0 || slot >= count)
-      refuse_call(
-          ErrorCode::kShape, "slots",
-          quoted("slots" + at(t)) + " to be a slot of the pages, 0 to " + text(count - 1) + ",",
-          text(slot));
+      refuse_entry("slots", at(t), "a slot of the pages, 0 to " + text(count - 1) + ",", slot);
   }
   expect_distinct(a.slots);
   if (!a.rotary.present()) return;

@@ -12,15 +12,6 @@ std::string text(int64_t number) { return std::to_string(number); }
 
 std::string range(int64_t last) { return "0 to " + text(last); }
 
-/** "`name[3]` to be ..." */
-[[noreturn]] void refuse_entry(const char* argument, const std::string& index,
-                               const std::string& expected, int64_t received) {
-  refuse_call(ErrorCode::kShape, argument, quoted(argument + index) + " to be " + expected,
-              text(received));
-}
-
-std::string at(int64_t index) { return "[" + text(index) + "]"; }
-
 void validate_cu_seqlens(const View& cu, int64_t total, int64_t longest, const char* argument,
                          const char* longest_name) {
   const int32_t* data = int32_data(cu);

@@ -28,7 +28,6 @@ export interface AppendedPages<D extends DType = DType> {
 }
 
 const appendKeys: ReadonlySet<string> = new Set(['slots', 'rotary', 'signal']);
-const rotaryKeys: ReadonlySet<string> = new Set([...tableKeys, 'positions']);
 
 /**
  * Writes keys and values of new tokens into their slots of pages, in place: the one function of
@@ -71,7 +70,7 @@ export function appendKv<D extends DType>(
     let rotary: NativeRotary | undefined;
     if (given.rotary !== undefined) {
       const path = 'options.rotary';
-      const tables = checkOptions(given.rotary, rotaryKeys, path) as typeof given.rotary;
+      const tables = checkOptions(given.rotary, tableKeys, path) as typeof given.rotary;
       const positions = checkIntVector(tables.positions, device, `${path}.positions`);
       rotary = rotaryArgs(tables, positions, path, { device, temporaries, options: {} });
     }

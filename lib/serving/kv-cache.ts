@@ -193,13 +193,14 @@ export class KvCache {
    * from now on: load what others may have changed under a scope of its own.
    *
    * @throws {@link FlashAttentionError} `ERR_TYPE` for bytes that are cut short or no such file,
-   * `ERR_SHAPE` and `ERR_DTYPE` for those of another model, `ERR_CACHE_FULL`, `ERR_OPTION`,
-   * `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`. Nothing has changed then.
+   * `ERR_SHAPE` and `ERR_DTYPE` for those of another model, `ERR_SHAPE` for more tokens than
+   * maxSeqlen, `ERR_CACHE_FULL`, `ERR_OPTION`, `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`. Nothing has
+   * changed then.
    */
   load(bytes: Uint8Array, options?: Pick<SequenceOptions, 'scope'>): Sequence {
     this.#live();
     const state = this.#newState(checkOptions(options, loadKeys)?.scope);
-    loadSequence(bytes, state, this.#memory);
+    loadSequence(bytes, state, this.#memory, this.#maxSeqlen);
     return newSequence(state, this.#memory);
   }
 

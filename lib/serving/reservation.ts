@@ -100,16 +100,18 @@ interface Plan {
 }
 
 function planned(requests: readonly Request[]): Plan[] {
-  const leaving = new Map<number, number>(); // by page, those of this step that take a copy
+  // By page: those of this step that take a copy, and the greatest length among them.
+  const leaving = new Map<number, { readonly count: number; readonly longest: number }>();
   return requests.map((request) => {
     const { state, tokens } = request;
     const { pages, length, pageSize, pool } = state;
     const fresh = Math.ceil((length + tokens) / pageSize) - pages.length;
     if (length % pageSize === 0) return { request, fresh, partial: undefined, copies: false };
     const partial = pages[pages.length - 1];
-    const left = leaving.get(partial) ?? 0;
-    const copies = pool.holders(partial) - left > 1;
-    if (copies) leaving.set(partial, left + 1);
+    const { count, longest } = leaving.get(partial) ?? { count: 0, longest: 0 };
+    // In place only behind what the others have: they keep the page when the step is undone.
+    const copies = pool.holders(partial) - count > 1 || longest > length;
+    if (copies) leaving.set(partial, { count: count + 1, longest: Math.max(longest, length) });
     return { request, fresh, partial, copies };
   });
 }

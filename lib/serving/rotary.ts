@@ -46,8 +46,16 @@ export interface RotaryOptions extends RotaryTables, CallOptions {
   positions?: IntVector | readonly IntRow[];
 }
 
-export const tableKeys: readonly string[] = ['cos', 'sin', 'interleaved', 'rotaryDim'];
-const rotaryKeys: ReadonlySet<string> = new Set([...tableKeys, ...callKeys, 'positions']);
+/** Keys of tables and of where rows stand. */
+export const tableKeys: ReadonlySet<string> = new Set([
+  'cos',
+  'sin',
+  'interleaved',
+  'rotaryDim',
+  'positions',
+]);
+const rotaryKeys: ReadonlySet<string> = new Set([...tableKeys, ...callKeys]);
+const names = rotaryNames('options');
 
 /**
  * Rotary position embedding (RoFormer, Su et al. 2021): each pair of elements of a row turns by the
@@ -71,7 +79,7 @@ export function applyRotary<D extends DType>(x: Tensor<D>, options: RotaryOption
     const positions = checkPositions(given.positions, shape, device);
     const rotary = rotaryArgs(given, positions, 'options', { device, temporaries, options: given });
     const handle = handleOn(device, x, 'x');
-    const run = () => call(() => native().rotate(handle, rotary), rotaryNames('options'));
+    const run = () => call(() => native().rotate(handle, rotary), names);
     return resultTensor<D>(enqueued(given, run), device);
   } finally {
     release(temporaries);

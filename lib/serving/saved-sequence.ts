@@ -63,8 +63,17 @@ function joined(parts: readonly ArrayBufferView[]): Uint8Array<ArrayBuffer> {
 }
 
 /** Fills a new sequence with what was saved. When it throws, nothing has changed. */
-export function loadSequence(bytes: unknown, state: SequenceState, memory: PageMemory): void {
+export function loadSequence(
+  bytes: unknown,
+  state: SequenceState,
+  memory: PageMemory,
+  maxSeqlen: number,
+): void {
   const saved = readSaved(bytes, memory.shape);
+  if (saved.length > maxSeqlen) {
+    const expected = `of at most ${maxSeqlen} tokens, maxSeqlen of the cache,`;
+    fail('ERR_SHAPE', 'bytes', expected, `${saved.length}`);
+  }
   const { pool, pageSize } = state;
   const needed = Math.ceil(saved.length / pageSize);
   if (needed > pool.available) throw cacheFull('bytes', needed, pool.available);

@@ -16,7 +16,7 @@ import { type DType, floating } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { disposeAll, type PageMemory } from './page-memory.js';
 import { type Reservation, slotOf } from './reservation.js';
-import { applyRotary, type RotaryTables } from './rotary.js';
+import { applyRotary, type RotaryTables, tableKeys } from './rotary.js';
 import { type StepTables, stepTables } from './step-tables.js';
 
 /** Options of {@link Step.attention}. */
@@ -63,13 +63,6 @@ const optionKeys: ReadonlySet<string> = new Set([
   'rotary',
   'returnLse',
   'signal',
-]);
-const rotaryKeys: ReadonlySet<string> = new Set([
-  'cos',
-  'sin',
-  'interleaved',
-  'rotaryDim',
-  'positions',
 ]);
 
 /**
@@ -168,7 +161,7 @@ export class Step {
     const tree = treeMask && { mask: treeMask, positions };
     const { rotary: asked, ...options } = given;
     const { signal } = options;
-    const checked = checkOptions(asked, rotaryKeys, 'options.rotary') as typeof asked;
+    const checked = checkOptions(asked, tableKeys, 'options.rotary') as typeof asked;
     const rotary = checked && { positions, ...checked };
     const copies = this.#reservation.entries.flatMap(({ copy }) => copy ?? []);
     if (copies.length > 0) this.#memory.copy(layer, copies);

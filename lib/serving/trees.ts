@@ -34,8 +34,10 @@ export interface PackedTrees {
  * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_OPTION`, `ERR_SHAPE`, naming the member.
  *
  * @example
- * const { mask, words, positions } = packTrees([{ queries: 4, keys: 104, parents: [-1, 0, 0, 1]
- * }]); positions; // [100, 101, 101, 102] mask; // [0b0001, 0b0011, 0b0101, 0b1011]
+ * const parents = [-1, 0, 0, 1];
+ * const { mask, positions } = packTrees([{ queries: 4, keys: 104, parents }]);
+ * positions; // [100, 101, 101, 102]
+ * mask; // [0b0001, 0b0011, 0b0101, 0b1011]
  */
 export function packTrees(sequences: readonly DraftSequence[]): PackedTrees {
   if (!Array.isArray(sequences)) fail('ERR_TYPE', 'sequences', 'an array', show(sequences));

@@ -1,10 +1,10 @@
 import { endianness } from 'node:os';
-import { type DType, dtypeSize, type TypedArray, typedArrayOver } from './dtype.js';
+import { type DType, dtypeSize, floating, type TypedArray, typedArrayOver } from './dtype.js';
 
 /** What attention computes with. */
 export type FloatDType = Extract<DType, 'float32' | 'float16' | 'bfloat16'>;
 
-export const floatDTypes: readonly FloatDType[] = ['float32', 'float16', 'bfloat16'];
+export const floatDTypes = floating as readonly FloatDType[];
 
 /** A tensor as files hold it: row-major elements, 16-bit floats as raw bits. */
 export interface HostTensor<D extends DType = FloatDType> {

@@ -14,6 +14,7 @@ export function readElf(file) {
   const named = (wanted) =>
     symbols.filter(([, , , , , , index]) => wanted(index)).map((fields) => fields[7]);
   return {
+    machine: /Machine:\s*(.+)/.exec(readelf('--file-header', file))?.[1],
     libraries: [...dynamic.matchAll(/\(NEEDED\).*\[(.+)\]/g)].map(([, name]) => name),
     exports: named((index) => index !== 'UND'),
     imports: named((index) => index === 'UND'),

@@ -392,6 +392,9 @@ describe('with a cache', () => {
         });
       }
       expect(await load({ ...good, dtype: 'bfloat16' })).toMatchObject({ code: 'ERR_DTYPE' });
+      using short = new KvCache({ ...good, maxSeqlen: 4 });
+      const bytes = await filled(good, 5);
+      expectThrow(() => short.load(bytes), 'ERR_SHAPE', 'bytes', /at most 4 tokens/);
       const long = await load({ ...good, numPages: 5 }, 17);
       expect(long).toMatchObject({ code: 'ERR_CACHE_FULL', argument: 'bytes', missingPages: 1 });
     });

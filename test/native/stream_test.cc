@@ -2,6 +2,7 @@
 // Meant for ThreadSanitizer.
 #include "core/stream.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <future>
@@ -260,6 +261,29 @@ void queues_wait_for_what_they_read() {
   CHECK(floats(back)[999] == floats(there)[999] && floats(back)[0] != 0);
 }
 
+/** What is read of pages by another queue is what the tasks before that read left there. */
+void reads_wait_for_updates_in_place() {
+  Stream normal(cpu());
+  Stream high(cpu(Priority::kHigh), Priority::kHigh);
+  const TensorRef pages = new_tensor(normal, {1000}), once = new_tensor(normal, {1000});
+  const auto update = [&](uint64_t seed) {
+    TensorRef after{.storage = std::make_shared<UpdatedStorage>(pages.storage), .view = pages.view};
+    normal.enqueue(ops::FillNormal{.target = pages.view, .seed = seed},
+                   {.reads = {}, .writes = {after.storage}, .updates = {pages.storage}});
+    return after;
+  };
+  fill_normal(normal, once, 2);
+  const TensorRef first = update(1);
+  Gate gate(normal);
+  update(2);
+  const TensorRef read = new_tensor(high, {1000});
+  convert(high, first, read);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // a read that did not wait is done
+  gate.open();
+  high.wait(high.last_enqueued());
+  CHECK(std::equal(floats(read), floats(read) + 1000, floats(once)));
+}
+
 void queues_close_in_any_order() {
   for (const bool high_first : {false, true}) {
     Stream normal(cpu());
@@ -326,6 +350,7 @@ int main() {
   shutdown_interrupts_what_runs();
   high_calls_overtake();
   queues_wait_for_what_they_read();
+  reads_wait_for_updates_in_place();
   queues_close_in_any_order();
   streams_share_the_pool();
   idle_stream_rests();

@@ -275,6 +275,22 @@ describe('pages', () => {
     expect(world.pool.counts()).toMatchObject({ free: 0, used: 4, stored: 0 });
   });
 
+  test('an undone step leaves rows of a longer sequence that shares the page', () => {
+    const world = new World(4, 16);
+    const short = world.create();
+    world.step([[short, world.unknown(10)]]);
+    const long = world.fork(short);
+    world.truncate(short, 2);
+    const both = () =>
+      [
+        [long, world.unknown(1)],
+        [short, world.unknown(3)],
+      ] as const;
+    world.step(both(), false);
+    world.step(both(), [0, 3]);
+    world.step(both());
+  });
+
   test('pitfall 19: forks given back in any order leave nothing', () => {
     const orders = [
       [0, 1, 2],

@@ -1,4 +1,5 @@
 // Keys and values into pages, and the rotation of any rows: a warp per row of a head.
+#include "core/divide.h"
 #include "core/ops.h"
 #include "cuda/base/execution.h"
 #include "cuda/base/launch.h"
@@ -158,8 +159,6 @@ Tables tables_of(const Rotary& rotary, const View& positions) {
   return t;
 }
 
-int64_t blocks_of(int64_t rows) { return (rows + kWarps - 1) / kWarps; }
-
 void append(const Appending& a, const Queue& queue) {
   AppendParams p{};
   p.k = rows_of(with_leading_axis(a.k));
@@ -172,7 +171,7 @@ void append(const Appending& a, const Queue& queue) {
   p.kv_heads = static_cast<int>(a.kv_heads());
   p.page_size = a.page_size();
   if (a.rotary.present()) p.tables = tables_of(a.rotary, with_leading_axis(a.rotary.positions));
-  launch(append_kernel, blocks_of(2 * p.rows), kThreads, 0, queue, p);
+  launch(append_kernel, ceil_div(2 * p.rows, kWarps), kThreads, 0, queue, p);
 }
 
 void rotate(const Rotation& rotation, const Queue& queue) {
@@ -184,7 +183,7 @@ void rotate(const Rotation& rotation, const Queue& queue) {
   p.inner = x.shape[1];
   p.heads = static_cast<int>(x.shape[2]);
   p.tables = tables_of(rotation.rotary, rotation.rotary.positions);
-  launch(rotate_kernel, blocks_of(p.rows), kThreads, 0, queue, p);
+  launch(rotate_kernel, ceil_div(p.rows, kWarps), kThreads, 0, queue, p);
 }
 
 }  // namespace
