@@ -62,7 +62,9 @@ static inline float float_from_bits(uint32_t bits) {
   return value;
 }
 
-constexpr float kSmallestNormal = 1.17549435e-38f;  // float32
+// Of float32.
+constexpr float kSmallestNormal = 1.17549435e-38f;
+constexpr float kLargestFinite = 3.4028234663852886e38f;
 
 static inline float bfloat16_to_float(uint16_t bits) {
   return float_from_bits(uint32_t{bits} << 16);

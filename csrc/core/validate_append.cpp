@@ -63,12 +63,8 @@ void validate_rotary(const Rotary& rotary, int64_t head_dim) {
   expect_dtype(rotary.positions, DType::kInt32, "positions");
 }
 
-int32_t int32_at(const View& view, int64_t offset) {
-  return static_cast<const int32_t*>(view.data)[offset];
-}
-
 void expect_position(const Rotary& rotary, const std::string& index, int64_t offset) {
-  const int64_t position = int32_at(rotary.positions, offset), count = rotary.cos.shape[0];
+  const int64_t position = int32_data(rotary.positions)[offset], count = rotary.cos.shape[0];
   if (position >= 0 && position < count) return;
   refuse_entry("positions", index, "a row of the tables, 0 to " + text(count - 1) + ",", position);
 }
@@ -79,7 +75,7 @@ void expect_distinct(const View& slots) {
   sorted.clear();
   bool ascending = true;
   for (int64_t t = 0; t < slots.shape[0]; ++t) {
-    const int32_t slot = int32_at(slots, t * slots.strides[0]);
+    const int32_t slot = int32_data(slots)[t * slots.strides[0]];
     ascending = ascending && (sorted.empty() || sorted.back() < slot);
     sorted.push_back(slot);
   }
@@ -134,7 +130,7 @@ void validate(const Appending& a) {
 void validate_contents(const Appending& a) {
   const int64_t count = a.k_pages.shape[0] * a.page_size();
   for (int64_t t = 0; t < a.tokens(); ++t) {
-    const int64_t slot = int32_at(a.slots, t * a.slots.strides[0]);
+    const int64_t slot = int32_data(a.slots)[t * a.slots.strides[0]];
     if (slot < 0 || slot >= count)
       refuse_entry("slots", at(t), "a slot of the pages, 0 to " + text(count - 1) + ",", slot);
   }

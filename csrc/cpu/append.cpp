@@ -20,10 +20,6 @@ int64_t tokens_per_item(int64_t elements_of_token) {
   return std::max<int64_t>(1, kItemElements / std::max<int64_t>(1, elements_of_token));
 }
 
-int32_t int32_at(const View& view, int64_t offset) {
-  return static_cast<const int32_t*>(view.data)[offset];
-}
-
 /** Elements side by side, of any dtype, as floats; or the reverse. */
 void to_floats(const char* row, DType dtype, int64_t stride, int64_t count, float* floats) {
   kernels().convert_row(row, static_cast<int>(dtype), stride, static_cast<int>(count),
@@ -90,10 +86,10 @@ void append(const Appending& a, Cancel cancel) {
       ceil_div(tokens, each),
       [&](int64_t item) {
         for (int64_t t = item * each; t < std::min(tokens, (item + 1) * each); ++t) {
-          const int64_t slot = int32_at(a.slots, t * a.slots.strides[0]);
+          const int64_t slot = int32_data(a.slots)[t * a.slots.strides[0]];
           if (a.rotary.present()) {
             const View& positions = a.rotary.positions;
-            const Turn turn(a.rotary, int32_at(positions, t * positions.strides[0]));
+            const Turn turn(a.rotary, int32_data(positions)[t * positions.strides[0]]);
             copy_token(a.k, t, a.k_pages, slot, &turn);
           } else {
             copy_token(a.k, t, a.k_pages, slot, nullptr);
@@ -113,8 +109,9 @@ void rotate(const Rotation& rotation, Cancel cancel) {
       [&](int64_t item) {
         for (int64_t t = item * each; t < std::min(tokens, (item + 1) * each); ++t) {
           const int64_t b = t / seqlen, i = t % seqlen;
-          const Turn turn(rotation.rotary,
-                          int32_at(positions, b * positions.strides[0] + i * positions.strides[1]));
+          const Turn turn(
+              rotation.rotary,
+              int32_data(positions)[b * positions.strides[0] + i * positions.strides[1]]);
           for (int64_t head = 0; head < heads; ++head) {
             const auto row = [&](const View& view) {
               return view.at(b * view.strides[0] + i * view.strides[1] + head * view.strides[2]);

@@ -8,10 +8,8 @@ namespace fa::cuda {
 
 namespace {
 
-constexpr int64_t kFar = int64_t{1} << 30;
-
 /** Keeps a window's bound apart from any position, and its sums with positions within int32. */
-int clamp_bound(int64_t bound) { return static_cast<int>(std::clamp(bound, -kFar, kFar)); }
+int clamp_bound(int64_t bound) { return static_cast<int>(std::clamp<int64_t>(bound, -kFar, kFar)); }
 
 Indices indices(const View& view) {
   return {static_cast<const int32_t*>(view.data), view.strides[0]};
@@ -133,7 +131,7 @@ AttentionParams attention_params(const AttentionProblem& p) {
     a.tree = {.bits = static_cast<const int32_t*>(p.tree_mask.data),
               .row = p.tree_mask.strides[0],
               .word = p.tree_mask.strides[1],
-              .tokens = static_cast<int>(std::min(p.tree_mask.shape[1] * 32, kFar)),
+              .tokens = static_cast<int>(std::min<int64_t>(p.tree_mask.shape[1] * 32, kFar)),
               .positions = indices(p.positions)};
   a.dropout = dropout_params(p.dropout);
   return a;
