@@ -17,10 +17,17 @@ void expect_head_dim(const View& view, const char* argument, Layout layout) {
          shape_text(with_public_axes(view, layout)));
 }
 
-void expect_like_q(const View& view, const View& q, const char* argument) {
-  if (view.dtype == q.dtype) return;
-  refuse(ErrorCode::kDType, argument, std::string(dtype_name(q.dtype)) + ", the dtype of `q`,",
+void expect_like(const View& other, const char* name, const View& view, const char* argument) {
+  if (view.dtype == other.dtype) return;
+  refuse(ErrorCode::kDType, argument,
+         std::string(dtype_name(other.dtype)) + ", the dtype of " + quoted(name) + ",",
          dtype_name(view.dtype));
+}
+
+/** A cache may be narrower than what is computed: 8 bits under any queries, 16 under float32. */
+bool narrow_pages(const AttentionProblem& p) {
+  return p.quantized_pages() ||
+         (p.paged() && p.q.dtype == DType::kFloat32 && is_floating(p.k.dtype));
 }
 
 void expect_axes_within(const View& view, const char* argument, Layout layout) {
@@ -34,12 +41,11 @@ void validate_qkv(const AttentionProblem& p, Layout layout) {
                       : p.paged() || layout == Layout::kPacked ? Layout::kBshd
                                                                : layout;
   if (!p.float8()) expect_floating(p.q, "q");
-  // A cache may be half as wide as what is computed.
-  const bool narrow = p.paged() && p.q.dtype == DType::kFloat32 && is_floating(p.k.dtype) &&
-                      p.v.dtype == p.k.dtype && !p.float8();
-  if (!narrow) {
-    expect_like_q(p.k, p.q, "k");
-    expect_like_q(p.v, p.q, "v");
+  if (narrow_pages(p)) {
+    expect_like(p.k, "k", p.v, "v");
+  } else {
+    expect_like(p.q, "q", p.k, "k");
+    expect_like(p.q, "q", p.v, "v");
   }
   expect_head_dim(p.q, "q", layout);
   expect_head_dim(p.v, "v", keys);
@@ -66,8 +72,28 @@ void validate_qkv(const AttentionProblem& p, Layout layout) {
            shape_text(with_public_axes(p.q, layout)));
 }
 
+/** One scale per token and head, beside the pages. */
+void validate_page_scales(const AttentionProblem& p) {
+  const auto judge = [&](const View& scales, const char* argument) {
+    if (!p.quantized_pages()) {
+      if (!scales.present()) return;
+      refuse(ErrorCode::kOption, argument,
+             std::string("absent with ") + dtype_name(p.k.dtype) + " `k`", "some");
+    }
+    if (!scales.present())
+      refuse(ErrorCode::kOption, argument,
+             std::string("given with ") + dtype_name(p.k.dtype) + " `k` and `v`", "none");
+    expect_dtype(scales, DType::kFloat32, argument);
+    expect_shape(scales, argument, {p.k.shape[0], p.k.shape[1], p.kv_heads()}, Layout::kBshd,
+                 ", [numPages, pageSize, kvHeads] of `k`,");
+  };
+  judge(p.k_scale, "kScales");
+  judge(p.v_scale, "vScales");
+}
+
 void validate_scales(const AttentionProblem& p) {
   const bool q = p.q_scale.present(), k = p.k_scale.present(), v = p.v_scale.present();
+  if (p.paged() && !p.float8() && !q) return validate_page_scales(p);
   if (!p.float8()) {
     if (!q && !k && !v) return;
     refuse(ErrorCode::kOption, "scales",
