@@ -17,17 +17,16 @@ void expect_head_dim(const View& view, const char* argument, Layout layout) {
          shape_text(with_public_axes(view, layout)));
 }
 
-void expect_like(const View& other, const char* name, const View& view, const char* argument) {
-  if (view.dtype == other.dtype) return;
-  refuse(ErrorCode::kDType, argument,
-         std::string(dtype_name(other.dtype)) + ", the dtype of " + quoted(name) + ",",
+void expect_like_q(const View& view, const View& q, const char* argument) {
+  if (view.dtype == q.dtype) return;
+  refuse(ErrorCode::kDType, argument, std::string(dtype_name(q.dtype)) + ", the dtype of `q`,",
          dtype_name(view.dtype));
 }
 
 /** A cache may be narrower than what is computed: 8 bits under any queries, 16 under float32. */
 bool narrow_pages(const AttentionProblem& p) {
-  return p.quantized_pages() ||
-         (p.paged() && p.q.dtype == DType::kFloat32 && is_floating(p.k.dtype));
+  if (!p.paged() || p.float8() || p.v.dtype != p.k.dtype) return false;
+  return is_quantized(p.k.dtype) || (p.q.dtype == DType::kFloat32 && is_floating(p.k.dtype));
 }
 
 void expect_axes_within(const View& view, const char* argument, Layout layout) {
@@ -41,11 +40,9 @@ void validate_qkv(const AttentionProblem& p, Layout layout) {
                       : p.paged() || layout == Layout::kPacked ? Layout::kBshd
                                                                : layout;
   if (!p.float8()) expect_floating(p.q, "q");
-  if (narrow_pages(p)) {
-    expect_like(p.k, "k", p.v, "v");
-  } else {
-    expect_like(p.q, "q", p.k, "k");
-    expect_like(p.q, "q", p.v, "v");
+  if (!narrow_pages(p)) {
+    expect_like_q(p.k, p.q, "k");
+    expect_like_q(p.v, p.q, "v");
   }
   expect_head_dim(p.q, "q", layout);
   expect_head_dim(p.v, "v", keys);

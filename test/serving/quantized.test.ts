@@ -469,7 +469,7 @@ describe('bad input', () => {
     const plain = raggedCall(problem, 'float32');
     const none = { kScales: undefined, vScales: undefined };
     expectThrow(attend(q, plain.kPages, plain.vPages, {}), 'ERR_OPTION', 'options.kScales');
-    expectThrow(attend(q, kPages, plain.vPages, {}), 'ERR_DTYPE', 'vPages');
+    expectThrow(attend(q, kPages, plain.vPages, {}), 'ERR_DTYPE', 'kPages');
     expectThrow(attend(q, plain.kPages, vPages, none), 'ERR_DTYPE', 'vPages');
     const codes = zeros(q.shape, { dtype: 'int8' });
     expectThrow(attend(codes, kPages, vPages, {}), 'ERR_DTYPE', 'q');

@@ -212,7 +212,7 @@ test('bad input', () => {
   }
   const call = (a: Tensor, b: Tensor, c: Tensor) => flashAttentionRagged(a, b, c, options);
   expectThrow(() => call(q.reshape([1, 2, 4, 40]), kPages, vPages), 'ERR_SHAPE', 'q');
-  expectThrow(() => call(q, first, vPages), 'ERR_DTYPE', 'vPages');
+  expectThrow(() => call(q, first, vPages), 'ERR_DTYPE', 'kPages');
   expectThrow(() => call(q.to('float16'), kPages, vPages), 'ERR_DTYPE', 'kPages');
   expectThrow(() => call(q.to('bfloat16'), first, second), 'ERR_DTYPE', 'kPages');
 });

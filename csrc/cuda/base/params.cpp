@@ -15,6 +15,10 @@ Indices indices(const View& view) {
   return {static_cast<const int32_t*>(view.data), view.strides[0]};
 }
 
+RowScales row_scales(const View& view) {
+  return {static_cast<const float*>(view.data), view.strides[0], view.strides[1], view.strides[2]};
+}
+
 MaskParams mask_params(const View& mask) {
   if (!mask.present()) return {};
   return {.data = mask.data,
@@ -106,7 +110,13 @@ AttentionParams attention_params(const AttentionProblem& p) {
     a.pages = {static_cast<const int32_t*>(p.page_table.data), p.page_table.strides[0],
                p.page_table.strides[1], static_cast<int>(p.k.shape[0]), FastDivide(p.k.shape[1])};
   }
-  a.aligned = aligned_rows(p.q) && aligned_rows(p.k) && aligned_rows(p.v) &&
+  a.converted = p.k.dtype != p.q.dtype;
+  a.key_dtype = static_cast<int>(p.k.dtype);
+  if (p.quantized_pages()) {
+    a.k_scales = row_scales(p.k_scale);
+    a.v_scales = row_scales(p.v_scale);
+  }
+  a.aligned = aligned_rows(p.q) && (a.converted || (aligned_rows(p.k) && aligned_rows(p.v))) &&
               (!p.out.present() || aligned_rows(p.out));
 
   a.scale = p.scale;

@@ -125,21 +125,30 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   // tile is worked on the next kStages - 1 are complete or on their way, and half of the one after.
   const KeyRows<T, kFeatured> keys(a, a.k, block.sequence, block.batch, block.kv_head);
   const KeyRows<T, kFeatured> values(a, a.v, block.sequence, block.batch, block.kv_head);
-  const auto load = [&](const KeyRows<T, kFeatured>& from, uint32_t to, int columns, int n_block) {
+  const auto load = [&](const KeyRows<T, kFeatured>& from, const RowScales* scales, uint32_t to,
+                        int columns, int n_block) {
     if (n_block < n_blocks.end) {
       // Opaque, or the compiler would keep a pointer for every chunk and count each of them up.
       const int key0 = ptx::opaque(n_block * kKeys);
-      load_tile<KeyTile, T, kThreads, kFeatured>(to, window.seqlen_k - key0, columns, a.aligned,
-                                                 from.tensor.dim,
-                                                 [&](int row) { return from.row(key0 + row); });
+      const int rows_there = window.seqlen_k - key0;
+      if (kFeatured && a.converted)
+        load_converted_tile<KeyTile, T, kThreads>(
+            to, key0, rows_there, columns,
+            ConvertedRows<T>{a, from.tensor, scales, block.batch, block.kv_head});
+      else
+        load_tile<KeyTile, T, kThreads, kFeatured>(to, rows_there, columns, a.aligned,
+                                                   from.tensor.dim,
+                                                   [&](int row) { return from.row(key0 + row); });
     }
     ptx::cp_async_commit();
   };
   const auto load_keys = [&](int n_block, int stage) {
-    load(keys, k_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim, n_block);
+    load(keys, nullptr, k_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim,
+         n_block);
   };
   const auto load_values = [&](int n_block, int stage) {
-    load(values, v_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim_v, n_block);
+    load(values, &a.v_scales, v_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes),
+         a.head_dim_v, n_block);
   };
   int ahead[kStages + 1];  // n_blocks: the current one and those that follow
   ahead[0] = after(n_blocks.begin - 1);
@@ -187,6 +196,8 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
       ptx::sync_block();
     }
     if (working) {
+      if (kFeatured && a.k_scales.data != nullptr)
+        scale_scores(a, block.sequence, block.batch, block.kv_head, key0, s);
       if (kFeatured || partial)
         modify_scores<kFeatured>(a, window, rows, block.batch, block.row0 + warp_row(), key0,
                                  partial, s);

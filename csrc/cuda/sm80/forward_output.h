@@ -185,7 +185,12 @@ PTX_COLD void restore_poison(const ForwardParams& p, int warp_row) {
        at += 32) {
     const int row = row0 + at / a.head_dim_v, column = at % a.head_dim_v;
     if (row >= rows.count) break;
-    const float x = visible_poison<kFeatured>(a, window, rows, block.batch, values, row, column);
+    const float x =
+        kFeatured && a.converted
+            ? visible_poison<kFeatured>(
+                  a, window, rows, block.batch,
+                  ConvertedRows<T>{a, a.v, &a.v_scales, block.batch, block.kv_head}, row, column)
+            : visible_poison<kFeatured>(a, window, rows, block.batch, values, row, column);
     if (x == 0) continue;
     if (sizeof(T) == 4 || p.splits.divisor > 1)
       add(packed_row<float>(a.out, block, row) + block.split * p.out_split, column, x);
