@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { flashAttention } from '../../lib/index.js';
+import { flashAttention, randn } from '../../lib/index.js';
 import type { Context } from '../context.js';
 import { disposeInputs, randomInputs } from '../inputs.js';
 import { multiHeadAttention } from '../peers/onnx-graphs.js';
@@ -36,6 +36,41 @@ async function latenessDuring(work: () => Promise<unknown>): Promise<Spread> {
   return spreadOf(lateness);
 }
 
+/** How long a short call takes beside a long one, by its priority. */
+async function shortCalls(long: AttentionShape): Promise<Row[]> {
+  const inputs = randomInputs(long, 'bshd');
+  const short = randn([1, 1, 1, 64], { seed: 1n, device: 'cpu' });
+  const rows: Row[] = [];
+  for (const priority of ['normal', 'high'] as const) {
+    const busy = flashAttention(inputs.q, inputs.k, inputs.v);
+    let done = false;
+    const ended = busy.data().then(() => {
+      done = true;
+    });
+    await sleep(50);
+    const times: number[] = [];
+    while (!done) {
+      const begin = performance.now();
+      const out = flashAttention(short, short, short, { priority });
+      await out.data();
+      times.push((performance.now() - begin) / 1000);
+      out.dispose();
+    }
+    await ended;
+    busy.dispose();
+    rows.push({
+      suite: 'responsiveness',
+      group: `a call of 1 x 1 x 1 x 64 during a call of ${wantedSeconds} s`,
+      x: 1,
+      who: `${ours}: priority '${priority}'`,
+      time: spreadOf(times),
+    });
+  }
+  short.dispose();
+  disposeInputs(inputs);
+  return rows;
+}
+
 async function run({ onnxRuntime }: Context): Promise<Row[]> {
   const rows: Row[] = [];
   const add = (who: string, lateness: Spread) =>
@@ -65,6 +100,7 @@ async function run({ onnxRuntime }: Context): Promise<Row[]> {
   const { seconds } = await attend(small);
   const long = { ...small, batch: Math.ceil(wantedSeconds / seconds) };
   add(ours, await attend(long));
+  rows.push(...(await shortCalls(long)));
 
   if (onnxRuntime) {
     const floats = () => new Float32Array(long.batch * 2048 * 16 * 64).fill(0.1);
@@ -79,7 +115,7 @@ async function run({ onnxRuntime }: Context): Promise<Row[]> {
 
 export const suite: Suite = {
   name: 'responsiveness',
-  summary: 'how late a 1 ms timer ticks while a 2 s attention call runs',
+  summary: 'a 1 ms timer and short calls of either priority beside a call of 2 s',
   rank: 6,
   cases: (): BenchCase[] => [{ label: 'responsiveness', run }],
 };
