@@ -83,15 +83,15 @@ struct ConvertedRows {
 };
 
 /**
- * Calls f(row, chunk) for the chunks of a tile that fall to this thread; the same ones every time.
- * Panel by panel, so that neighbours read a whole line, and a thread's chunks lie a fixed distance
- * apart on either side.
+ * Calls f(row, chunk) for the chunks of a tile that fall to this thread of the block, or of its warp
+ * where kThreads is 32; the same ones every time. Panel by panel, so that neighbours read a whole
+ * line, and a thread's chunks lie a fixed distance apart on either side.
  */
 template <class Tile, int kThreads, bool kUnrolled = true, class F>
 PTX_FN void for_each_chunk(F f) {
   constexpr int kRowsAtOnce = kThreads / Tile::kPanelChunks;
-  static_assert(Tile::kRows % kRowsAtOnce == 0 && kRowsAtOnce % 8 == 0);
-  const int thread = this_thread();
+  static_assert(Tile::kRows % kRowsAtOnce == 0);
+  const int thread = kThreads == 32 ? this_thread() % 32 : this_thread();
   const int row = thread / Tile::kPanelChunks, chunk = thread % Tile::kPanelChunks;
 #pragma unroll kUnrolled ? Tile::kRows : 1
   for (int r = 0; r < Tile::kRows; r += kRowsAtOnce) {
