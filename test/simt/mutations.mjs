@@ -5,6 +5,8 @@ import { backwardSm90 } from './mutations_backward_sm90.mjs';
 import { forwardFp8, forwardSm90 } from './mutations_forward_sm90.mjs';
 
 const forward = 'cuda/sm80/forward.h';
+const products = 'cuda/sm80/forward_products.h';
+const decode = 'cuda/sm80/decode.h';
 const forwardBlock = 'cuda/sm80/forward_block.h';
 const forwardOutput = 'cuda/sm80/forward_output.h';
 const backward = 'cuda/sm80/backward.h';
@@ -27,7 +29,112 @@ const of = (kernel, lines) =>
 const waitForKeys = 'ptx::cp_async_wait<kInFlight>();\n    ptx::sync_block();  // K has arrived';
 const waitForValues = 'ptx::cp_async_wait<kInFlight>();\n    // V has arrived';
 
+const waitForWarpKeys = 'ptx::cp_async_wait<1>();\n    ptx::sync_warp();  // K';
+const waitForWarpValues = 'ptx::cp_async_wait<1>();\n    ptx::sync_warp();  // V';
+/** The same wait, which lets one group more be in flight. */
+const lax = (wait) => wait.replace('<1>', '<2>');
+
 export const mutations = [
+  ...of('forward', [
+    // The decode kernel.
+    ['decode: no wait for Q', decode, 'ptx::cp_async_wait<2>();', ''],
+    ['decode: no barrier after the wait for Q', decode, 'ptx::sync_block();  // Q', '// Q'],
+    ['decode: no wait for K', decode, waitForWarpKeys, 'ptx::sync_warp();  // K'],
+    ['decode: wait for K one group too lax', decode, waitForWarpKeys, lax(waitForWarpKeys)],
+    ['decode: no sync_warp after the wait for K', decode, 'ptx::sync_warp();  // K', '// K'],
+    [
+      'decode: K loaded before all lanes are done with it',
+      decode,
+      'ptx::sync_warp();  // and all are done with it',
+      '',
+    ],
+    ['decode: no wait for V', decode, waitForWarpValues, 'ptx::sync_warp();  // V'],
+    ['decode: wait for V one group too lax', decode, waitForWarpValues, lax(waitForWarpValues)],
+    ['decode: no sync_warp after the wait for V', decode, 'ptx::sync_warp();  // V', '// V'],
+    [
+      'decode: V loaded before all lanes are done with it',
+      decode,
+      'ptx::sync_warp();\n    load(a.v',
+      'load(a.v',
+    ],
+    [
+      'decode: no sync_warp after poison is cleared',
+      decode,
+      'clear_poison<KeyTile, T, 32>(v_tile);\n      ptx::sync_warp();',
+      'clear_poison<KeyTile, T, 32>(v_tile);',
+    ],
+    [
+      'decode: poison of one warp forgotten',
+      decode,
+      'any_poison = ptx::sync_block_or(any_poison);',
+      'ptx::sync_block();',
+    ],
+    ['decode: poison not restored', decode, 'if (any_poison) restore', 'if (false) restore'],
+    [
+      'decode: merged while tiles are in use',
+      decode,
+      'any_poison = ptx::sync_block_or(any_poison);',
+      '',
+    ],
+    [
+      'decode: merged before the other warps have stored',
+      decode,
+      'ptx::sync_block();\n  if (warp > 0) return;',
+      'if (warp > 0) return;',
+    ],
+    [
+      'decode: the last warp left out',
+      decode,
+      'other = 1; other < kDecodeWarps',
+      'other = 1; other < kDecodeWarps - 1',
+    ],
+    ['decode: merged by the factor of the other row', decode, 'x.z * theirs[1]', 'x.z * theirs[0]'],
+    ['decode: sums merged without factor', decode, 'sum[r] * theirs[r]', 'sum[r]'],
+    [
+      'decode: a tile of every warp left out',
+      decode,
+      'from(n_block + kDecodeWarps)',
+      'from(n_block + 2 * kDecodeWarps)',
+    ],
+    [
+      'decode: first tile of the window left out',
+      decode,
+      'window_block - n_block + kDecodeWarps - 1',
+      'window_block - n_block + kDecodeWarps',
+    ],
+    ['decode: tiles before the window visited', decode, 'n_block >= window_block ||', 'true ||'],
+    ['decode: page of another sequence', decode, 'batch * pages.batch_stride', '0'],
+    [
+      'decode: row within the page wrong',
+      decode,
+      'inside - slot * static_cast<int>(pages.page_size.divisor)',
+      'inside - slot',
+    ],
+    ['decode: rows of V where those of K lie', decode, 'n_block, next.v);', 'n_block, next.k);'],
+    [
+      'decode: a row from the wrong lane',
+      decode,
+      'from_lane(place, first + r)',
+      'from_lane(place, r)',
+    ],
+    ['decode: rows loaded beyond the end', decode, 'first + r < rows && ', ''],
+    [
+      'decode: columns loaded beyond the head dim',
+      decode,
+      ' && (chunk + c) * Tile::kChunkElements < columns',
+      '',
+    ],
+    [
+      'decode: K written with another swizzle than read',
+      decode,
+      'first + i * kRowsAtOnce, chunk',
+      'first, chunk',
+    ],
+    ['decode: hidden keys seen', decode, 'else if (partial)', 'else if (false)'],
+    ['decode: ALiBi with the wrong sign', decode, 'score -= row.slope', 'score += row.slope'],
+    ['decode: softcap left out', decode, 'if (p.softcap > 0) score =', 'if (false) score ='],
+    ['decode: extreme rows not done again', decode, 'if (extreme != 0)', 'if (false)'],
+  ]),
   ...of('forward', [
     // Synchronisation.
     ['no wait for K', forward, waitForKeys, 'ptx::sync_block();  // K has arrived'],
@@ -98,7 +205,7 @@ export const mutations = [
     // Layout.
     [
       'K read with another swizzle than written',
-      forward,
+      products,
       'KeyTile::step(k, 8 * n, chunk)',
       'KeyTile::step(k, 8 * n, chunk ^ 2)',
     ],
@@ -106,13 +213,13 @@ export const mutations = [
     ['swizzle of 64-byte panels by the wrong bits', tiles, '(row >> 1) & 3', 'row & 3'],
     [
       'V read without transposition',
-      forward,
+      products,
       'ptx::ldmatrix_x4_trans(raw, KeyTile::step(rows, 8 * n, d));',
       'ptx::ldmatrix_x4(raw, KeyTile::step(rows, 8 * n, d));',
     ],
     [
       'B fragments exchanged',
-      forward,
+      products,
       'multiply_add<T>(s[m][n], a[m], b0);',
       'multiply_add<T>(s[m][n], a[m], b1);',
     ],
@@ -232,7 +339,7 @@ export const mutations = [
     // Arithmetic.
     [
       'scores not zeroed before the product',
-      forward,
+      products,
       'for (int c = 0; c < 4; ++c) s[m][n][c] = 0;',
       '',
     ],

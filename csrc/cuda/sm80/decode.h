@@ -110,7 +110,10 @@ PTX_FN void modify_few_rows(const AttentionParams& p, const Window& window, cons
   }
 }
 
-/** Sums and outputs of all warps come together in warp 0, by way of shared memory. */
+/**
+ * Sums and outputs of all warps come together in warp 0, by way of shared memory that all of them
+ * are done with.
+ */
 template <class Traits>
 PTX_FN void merge_warps(OnlineSoftmax<1>& softmax, typename Traits::Output& o, uint32_t exchange,
                         float to_base_2) {
@@ -122,7 +125,6 @@ PTX_FN void merge_warps(OnlineSoftmax<1>& softmax, typename Traits::Output& o, u
     return exchange + static_cast<uint32_t>(((of - 1) * kVectors + vector) * kVectorBytes +
                                             lane * static_cast<int>(sizeof(float4)));
   };
-  ptx::sync_block();  // all are done with the tiles
   if (warp > 0) {
     ptx::sts<float4>(at(warp, 0),
                      {softmax.maximum[0], softmax.maximum[1], softmax.sum[0], softmax.sum[1]});
@@ -193,9 +195,8 @@ __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
   const auto load = [&](const Tensor& tensor, uint32_t tile, int columns, int n_block,
                         int64_t place) {
     if (n_block < n_blocks.end)
-      load_places<KeyTile>(tile,
-                           static_cast<const T*>(tensor.data) + block.kv_head * tensor.head, place,
-                           window.seqlen_k - n_block * kKeys, columns);
+      load_places<KeyTile>(tile, static_cast<const T*>(tensor.data) + block.kv_head * tensor.head,
+                           place, window.seqlen_k - n_block * kKeys, columns);
     ptx::cp_async_commit();
   };
   if (warp == 0 && n_blocks.begin < n_blocks.end)
@@ -245,7 +246,7 @@ __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
   }
 
   ptx::cp_async_wait<0>();
-  any_poison = ptx::sync_block_or(any_poison);
+  any_poison = ptx::sync_block_or(any_poison);  // all are done with their tiles
   merge_warps<Traits>(softmax, o, tiles, to_base_2);
   if (warp > 0) return;
   const uint32_t extreme = finish_rows<T, Traits, kFeatured>(p, block, 0, softmax, o);
