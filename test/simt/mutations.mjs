@@ -103,19 +103,12 @@ export const mutations = [
       'window_block - n_block + kDecodeWarps',
     ],
     ['decode: tiles before the window visited', decode, 'n_block >= window_block ||', 'true ||'],
-    ['decode: page of another sequence', decode, 'batch * pages.batch_stride', '0'],
-    [
-      'decode: row within the page wrong',
-      decode,
-      'inside - slot * static_cast<int>(pages.page_size.divisor)',
-      'inside - slot',
-    ],
     ['decode: rows of V where those of K lie', decode, 'n_block, next.v);', 'n_block, next.k);'],
     [
       'decode: a row from the wrong lane',
       decode,
-      'from_lane(place, first + r)',
-      'from_lane(place, r)',
+      'from_lane(offset, first + r)',
+      'from_lane(offset, r)',
     ],
     ['decode: rows loaded beyond the end', decode, 'first + r < rows && ', ''],
     [
@@ -323,12 +316,12 @@ export const mutations = [
       'if (row >= block.rows.count) continue;',
       '',
     ],
-    ['page of another sequence', loads, 'batch * pages.batch_stride', '0 * pages.batch_stride'],
+    ['page of another sequence', loads, 'sequence * pages.batch_stride', '0 * pages.batch_stride'],
     [
       'row within the page wrong',
       loads,
-      '(j - slot * static_cast<int>(pages.page_size.divisor))',
-      '(j - slot)',
+      'row = j - slot * static_cast<int>(pages.page_size.divisor);',
+      'row = j - slot;',
     ],
     [
       'keys of the query head in a group',
@@ -361,7 +354,7 @@ export const mutations = [
     [
       'rows that see nothing not guarded',
       softmax,
-      'kFeatured ? -std::numeric_limits<float>::max() : -kBase2Limit',
+      'kFeatured ? -kLargestFinite : -kBase2Limit',
       '-kInfinity',
     ],
     ['empty rows divided by their sum', result, 'if (sum == 0) return {-kInfinity, 0, 0};', ''],
@@ -412,7 +405,12 @@ export const mutations = [
     // Scores beyond base 2.
     ['extreme rows not done again', forward, 'if (extreme != 0) attend', 'if (false) attend'],
     ['other rows done again', naturalRow, 'line % 8 * 4 + line / 8', 'line'],
-    ['weights of low scores infinite', softmax, '() : -kBase2Limit', '() : -0x1p126f'],
+    [
+      'weights of low scores infinite',
+      softmax,
+      'kLargestFinite : -kBase2Limit',
+      'kLargestFinite : -0x1p126f',
+    ],
     [
       'extreme rows stored before the others are',
       forwardOutput,

@@ -20,34 +20,33 @@ struct DecodeTraits {
   static constexpr int kRowTiles = 1;
   static constexpr int kKeyTiles = kDecode.keys / 8;
   static constexpr int kColumnTiles = kWidth / 8;
-  static constexpr bool kPaged = true;
+  static constexpr bool kPaged = true, kConverts = false;
   using RowTile = SharedTile<T, kDecodeRows, kWidth>;
   using KeyTile = SharedTile<T, kDecode.keys, kWidth>;
   using Scores = float[1][kKeyTiles][4];
   using Output = float[1][kColumnTiles][4];
 };
 
-/** Where one key's row of K or V lies: bytes from the first one of its head. */
-struct KeyPlace {
+/** Where one key's rows of K and V lie: bytes from the first ones of their head. */
+struct KeyOffsets {
   int64_t k, v;
 };
 
 /** The keys of a sequence, of which each lane of a warp looks up one for all. */
 template <class T>
-struct KeyPlaces {
+struct KeyLookup {
   const AttentionParams& a;
   const SequenceRows& sequence;
   int batch;
 
-  PTX_FN KeyPlace of(int key) const {
+  PTX_FN KeyOffsets of(int key) const {
     const Pages& pages = a.pages;
     const int inside = key < sequence.seqlen_k ? key : sequence.seqlen_k - 1;
     int first = sequence.k_batch, row = sequence.k_begin + inside;
     if (pages.table != nullptr) {
-      const int slot = pages.page_size.quotient(inside);
-      const int page = ptx::ldg(pages.table + batch * pages.batch_stride + slot * pages.stride);
-      first = clamp(page, 0, pages.count - 1);
-      row = inside - slot * static_cast<int>(pages.page_size.divisor);
+      const KeyPlace at(pages, batch, inside);
+      first = at.page;
+      row = at.row;
     }
     constexpr int kBytes = sizeof(T);
     return {(first * a.k.batch + row * a.k.row) * kBytes,
@@ -63,11 +62,11 @@ PTX_FN int64_t from_lane(int64_t value, int lane) {
 }
 
 /**
- * Copies a warp's tile of one head: row r of it is where lane r says, `place` bytes from `head`.
+ * Copies a warp's tile of one head: row r of it is where lane r says, `offset` bytes from `head`.
  * Asynchronous; rows from `rows` on become zeros.
  */
 template <class Tile, class T>
-PTX_FN void load_places(uint32_t tile, const T* head, int64_t place, int rows, int columns) {
+PTX_FN void load_rows(uint32_t tile, const T* head, int64_t offset, int rows, int columns) {
   constexpr int kRowsAtOnce = 32 / Tile::kPanelChunks;
   const int lane = this_thread() % 32;
   const int first = lane / Tile::kPanelChunks, chunk = lane % Tile::kPanelChunks;
@@ -79,7 +78,7 @@ PTX_FN void load_places(uint32_t tile, const T* head, int64_t place, int rows, i
     to[i] = tile + Tile::offset(first + i * kRowsAtOnce, chunk);
 #pragma unroll
   for (int r = 0; r < Tile::kRows; r += kRowsAtOnce) {
-    const char* const row = from + from_lane(place, first + r);
+    const char* const row = from + from_lane(offset, first + r);
 #pragma unroll
     for (int c = 0; c < Tile::kChunks; c += Tile::kPanelChunks)
       ptx::cp_async16(Tile::step(to[r % 8 / kRowsAtOnce], r / 8 * 8, c), row + c * kChunkBytes,
@@ -188,15 +187,16 @@ __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
       return n_block;
     return n_block + (window_block - n_block + kDecodeWarps - 1) / kDecodeWarps * kDecodeWarps;
   };
-  const KeyPlaces<T> places{a, block.sequence, block.batch};
-  const auto place_in = [&](int n_block) {
-    return n_block < n_blocks.end ? places.of(n_block * kKeys + this_thread() % kKeys) : KeyPlace{};
+  const KeyLookup<T> lookup{a, block.sequence, block.batch};
+  const auto offsets_in = [&](int n_block) {
+    return n_block < n_blocks.end ? lookup.of(n_block * kKeys + this_thread() % kKeys)
+                                  : KeyOffsets{};
   };
   const auto load = [&](const Tensor& tensor, uint32_t tile, int columns, int n_block,
-                        int64_t place) {
+                        int64_t offset) {
     if (n_block < n_blocks.end)
-      load_places<KeyTile>(tile, static_cast<const T*>(tensor.data) + block.kv_head * tensor.head,
-                           place, window.seqlen_k - n_block * kKeys, columns);
+      load_rows<KeyTile>(tile, static_cast<const T*>(tensor.data) + block.kv_head * tensor.head,
+                         offset, window.seqlen_k - n_block * kKeys, columns);
     ptx::cp_async_commit();
   };
   if (warp == 0 && n_blocks.begin < n_blocks.end)
@@ -204,7 +204,7 @@ __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
                                      [&](int row) { return packed_row<T>(a.q, block, row); });
   ptx::cp_async_commit();
   int n_block = from(n_blocks.begin + warp);
-  const KeyPlace first = place_in(n_block);
+  const KeyOffsets first = offsets_in(n_block);
   load(a.k, k_tile, a.head_dim, n_block, first.k);
   load(a.v, v_tile, a.head_dim_v, n_block, first.v);
   ptx::cp_async_wait<2>();
@@ -218,7 +218,7 @@ __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
     const int key0 = n_block * kKeys;
     const bool partial = window.classify(i0, i1, key0, key0 + kKeys) != TileKind::kFull;
     n_block = from(n_block + kDecodeWarps);
-    const KeyPlace next = place_in(n_block);  // known by the time it is needed
+    const KeyOffsets next = offsets_in(n_block);  // known by the time it is needed
 
     typename Traits::Scores s;
     ptx::cp_async_wait<1>();

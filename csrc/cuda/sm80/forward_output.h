@@ -189,7 +189,7 @@ PTX_COLD void restore_poison(const ForwardParams& p, int warp_row) {
     const int row = row0 + at / a.head_dim_v, column = at % a.head_dim_v;
     if (row >= rows.count) break;
     const float x =
-        kFeatured && a.converted
+        Traits::kConverts && a.converted
             ? visible_poison<kFeatured>(
                   a, window, rows, block.batch,
                   ConvertedRows<T>{a, a.v, &a.v_scales, block.batch, block.kv_head}, row, column)
