@@ -28,6 +28,12 @@ const features = (fa, device) => {
   const varlen = { cuSeqlensQ: ints([0, 60, 128]), cuSeqlensK: ints([0, 60, 128]) };
   const paged = { pageTable: ints([1, 0], [1, 2]), seqlensK: ints([100]) };
   const ragged = { ...paged, cuSeqlensQ: ints([0, 128]) };
+  const scales = () => ({ kScales: zeros([2, 64, 2]), vScales: zeros([2, 64, 2]) });
+  const over = (keys, more) => [
+    `\`flashAttentionPaged\` over ${keys}`,
+    { pages: true, keys },
+    () => ({ ...paged, ...more?.() }),
+  ];
   return [
     ['no options', {}, () => ({})],
     ['`causal`', {}, () => ({ causal: true })],
@@ -51,15 +57,19 @@ const features = (fa, device) => {
     ['`flashAttentionVarlen`', { packed: true }, () => varlen],
     ['`flashAttentionPaged`', { pages: true }, () => paged],
     ['`flashAttentionRagged`', { packed: true, pages: true }, () => ragged],
+    over('bfloat16'),
+    over('int8', scales),
+    over('float8_e4m3', scales),
   ];
 };
 
 /** q, k and v of a small call. */
-function tensors(fa, device, dtype, { seqlenQ = 128, dim = 64, packed = false, pages = false }) {
-  const zeros = (shape) => fa.zeros(shape, { dtype, device });
-  const keys = pages ? [2, 64, 2, dim] : packed ? [128, 2, dim] : [1, 128, 2, dim];
+function tensors(fa, device, dtype, features) {
+  const { seqlenQ = 128, dim = 64, packed = false, pages = false, keys = dtype } = features;
+  const zeros = (shape, dtype) => fa.zeros(shape, { dtype, device });
+  const keyShape = pages ? [2, 64, 2, dim] : packed ? [128, 2, dim] : [1, 128, 2, dim];
   const queries = packed ? [128, 4, dim] : [1, seqlenQ, 4, dim];
-  return [zeros(queries), zeros(keys), zeros(keys)];
+  return [zeros(queries, dtype), zeros(keyShape, keys), zeros(keyShape, keys)];
 }
 
 /** Kernels of the forward and the backward pass, or the code of the error. */

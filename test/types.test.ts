@@ -31,7 +31,7 @@ declare const flag: boolean;
 /** Never run: only its types matter. */
 function promises(): void {
   same<Tensor['dtype'], DType>(true);
-  same<DType, 'float32' | 'float16' | 'bfloat16' | 'int32' | 'bool' | 'float8_e4m3'>(true);
+  same<DType, 'float32' | 'float16' | 'bfloat16' | 'int32' | 'bool' | 'float8_e4m3' | 'int8'>(true);
   same<DeviceName, 'cpu' | 'cuda' | `cuda:${number}`>(true);
   same<Tensor['shape'], readonly number[]>(true);
   same<ReturnType<Tensor['data']>, Promise<TypedArray>>(true);
@@ -47,6 +47,7 @@ function promises(): void {
   same<ReturnType<Tensor<'int32'>['take']>, Promise<Int32Array>>(true);
   same<ReturnType<Tensor<'bool'>['data']>, Promise<Uint8Array>>(true);
   same<ReturnType<Tensor<'float8_e4m3'>['data']>, Promise<Uint8Array>>(true);
+  same<ReturnType<Tensor<'int8'>['data']>, Promise<Int8Array>>(true);
   const known = fa.tensor([1, 2], [1, 2]);
   same<typeof known, Tensor<'float32'>>(true);
   const views = known.slice([0, 1]).transpose(1, 0).reshape([2, 1]).expand([2, 3]).contiguous();

@@ -64,16 +64,31 @@ struct Inputs {
 }  // namespace
 
 Napi::Value append(const Napi::CallbackInfo& info) {
-  const TensorRef k_pages = tensor_of(info[2], "kPages"), v_pages = tensor_of(info[3], "vPages");
+  const TensorRef k_pages = tensor_of(info[2], "kPages");
   // What writes in place is in the order of the pages' own stream.
   Stream& stream = *k_pages.storage->stream();
-  Inputs inputs{stream, {k_pages.storage, v_pages.storage}};
-  if (v_pages.storage->stream() != &stream)
-    refuse(ErrorCode::kDevice, "vPages", "a tensor made like `kPages`, on " + stream.device(),
-           "one on " + v_pages.storage->stream()->device());
+  Inputs inputs{stream};
+  TaskStorages storages;
+  const auto updated = [&](const TensorRef& pages, const char* argument) {
+    if (pages.storage->stream() != &stream)
+      refuse(ErrorCode::kDevice, argument, "a tensor made like `kPages`, on " + stream.device(),
+             "one on " + pages.storage->stream()->device());
+    inputs.reads.push_back(pages.storage);
+    storages.updates.push_back(memory_of(pages.storage));
+    return TensorRef{std::make_shared<UpdatedStorage>(storages.updates.back()), pages.view};
+  };
+  const auto updated_scales = [&](const Napi::Value& value, const char* argument) {
+    return value.IsUndefined() ? TensorRef{} : updated(tensor_of(value, argument), argument);
+  };
+  TensorRef k_after = updated(k_pages, "kPages");
+  TensorRef v_after = updated(tensor_of(info[3], "vPages"), "vPages");
+  TensorRef k_scales = updated_scales(info[6], "kScales");
+  TensorRef v_scales = updated_scales(info[7], "vScales");
   Appending appending;
-  appending.k_pages = k_pages.view;
-  appending.v_pages = v_pages.view;
+  appending.k_pages = k_after.view;
+  appending.v_pages = v_after.view;
+  appending.k_scales = k_scales.view;
+  appending.v_scales = v_scales.view;
   appending.k = inputs.tensor(info[0], "k");
   appending.v = inputs.tensor(info[1], "v");
   appending.slots = inputs.index(info[4], "slots");
@@ -81,15 +96,13 @@ Napi::Value append(const Napi::CallbackInfo& info) {
   validate(appending);
   const bool judged = inputs.judge(appending);
 
-  const auto updated = [](const TensorRef& pages) {
-    return TensorRef{std::make_shared<UpdatedStorage>(memory_of(pages.storage)), pages.view};
-  };
-  TensorRef k_after = updated(k_pages), v_after = updated(v_pages);
+  for (const TensorRef* after : {&k_after, &v_after, &k_scales, &v_scales})
+    if (after->storage) storages.writes.push_back(after->storage);
+  storages.reads = std::move(inputs.reads);
   stream.enqueue(ops::Append{.appending = appending, .check_contents = !judged},
-                 {.reads = std::move(inputs.reads),
-                  .writes = {k_after.storage, v_after.storage},
-                  .updates = {memory_of(k_pages.storage), memory_of(v_pages.storage)}});
-  return new_results(info.Env(), {std::move(k_after), std::move(v_after)});
+                 std::move(storages));
+  return new_results(info.Env(), {std::move(k_after), std::move(v_after), std::move(k_scales),
+                                  std::move(v_scales)});
 }
 
 Napi::Value rotate(const Napi::CallbackInfo& info) {

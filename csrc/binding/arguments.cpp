@@ -104,7 +104,7 @@ std::string to_text(const Napi::Value& value, const char* argument) {
 }
 
 DType to_dtype(const Napi::Value& value, const char* argument) {
-  const char* const expected = "the number of a dtype, 0 to 5,";
+  const char* const expected = "the number of a dtype, 0 to 6,";
   const double number = to_number(value, argument, expected);
   if (!is_safe_integer(number) || number < 0 || number >= kDTypeCount) {
     refuse(ErrorCode::kDType, argument, expected, number_text(number));

@@ -112,8 +112,17 @@ class Reader {
     return true;
   }
 
-  /** One scale for all of a tensor, per head, or (q and k) per head and block of tokens. */
+  /**
+   * One scale for all of a tensor, per head, or (q and k) per head and block of tokens; those of
+   * pages are per token and head.
+   */
   void read_scales() {
+    if (problem_.paged()) {
+      problem_.q_scale = tensor("qScale");
+      problem_.k_scale = tensor("kScale");
+      problem_.v_scale = tensor("vScale");
+      return;
+    }
     const auto blocks = [](const View& view) {
       return (view.shape[1] + kScaleTokens - 1) / kScaleTokens;
     };

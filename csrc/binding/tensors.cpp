@@ -34,6 +34,7 @@ napi_typedarray_type carrier(DType dtype) {
     case DType::kInt32: return napi_int32_array;
     case DType::kBool:
     case DType::kFloat8E4M3: return napi_uint8_array;
+    case DType::kInt8: return napi_int8_array;
   }
   return napi_uint8_array;
 }
@@ -41,7 +42,8 @@ napi_typedarray_type carrier(DType dtype) {
 /** The elements of a typed array, which must be `count` of the carrier type of `dtype`. */
 const void* elements(const Napi::Value& value, DType dtype, int64_t count) {
   const char* const names[kDTypeCount] = {"a Float32Array", "a Uint16Array", "a Uint16Array",
-                                          "an Int32Array",  "a Uint8Array",  "a Uint8Array"};
+                                          "an Int32Array",  "a Uint8Array",  "a Uint8Array",
+                                          "an Int8Array"};
   const char* const expected = names[static_cast<int>(dtype)];
   if (!value.IsTypedArray()) refuse(ErrorCode::kType, "data", expected, shown(value));
   // Left alone by Node versions that do not know the type of the array.

@@ -9,14 +9,18 @@ namespace fa {
 /** Token t goes to row slots[t] % pageSize of page slots[t] / pageSize. */
 struct Appending {
   View k, v;  // [total, kvHeads, dim], of dtypes of their own
-  // [pages, pageSize, kvHeads, dim], each of a dtype of its own, to which k and v are converted
+  // [pages, pageSize, kvHeads, dim], of one dtype, to which k and v are converted
   View k_pages, v_pages;
+  // Of pages in 8 bits: float32 [pages, pageSize, kvHeads], written beside them. Without, k and v
+  // are of the pages' dtype and copied as they are.
+  View k_scales, v_scales;
   View slots;     // int32 [total]
   Rotary rotary;  // of k
 
   int64_t tokens() const { return k.shape[0]; }
   int64_t kv_heads() const { return k.shape[1]; }
   int64_t page_size() const { return k_pages.shape[1]; }
+  bool quantizes() const { return k_scales.present(); }
 };
 
 /** Calls `function` with the tensors of `appending` whose contents decide what is legal. */

@@ -6,8 +6,6 @@ namespace fa {
 
 namespace {
 
-const int32_t* int32_data(const View& view) { return static_cast<const int32_t*>(view.data); }
-
 int32_t int32_at(const View& view, int64_t i) { return int32_data(view)[i * view.strides[0]]; }
 
 }  // namespace

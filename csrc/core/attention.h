@@ -67,11 +67,12 @@ struct AttentionProblem {
   // float32, natural log: [B, H, Sq], or [1, H, totalQ] of packed queries; absent when not wanted
   View lse;
 
-  // float8_e4m3 only: what an element is multiplied by. Strides may be 0, where one scale stands
-  // for several.
-  View q_scale;  // float32 [B, H, ceil(Sq / kScaleTokens)]
-  View k_scale;  // float32 [B, Hkv, ceil(Sk / kScaleTokens)]
-  View v_scale;  // float32 [B, Hkv]
+  // What an element is multiplied by, float32. Of float8_e4m3 q, k and v; strides may be 0, where
+  // one scale stands for several:
+  //   q_scale [B, H, ceil(Sq / kScaleTokens)], k_scale [B, Hkv, ceil(Sk / kScaleTokens)],
+  //   v_scale [B, Hkv]
+  // Of pages in 8 bits, under floating q: k_scale and v_scale [pages, pageSize, Hkv].
+  View q_scale, k_scale, v_scale;
 
   View cu_seqlens_q;     // int32 [batch + 1]: packed queries
   View cu_seqlens_k;     // int32 [batch + 1]: packed keys
@@ -120,6 +121,8 @@ struct AttentionProblem {
   bool packed_queries() const { return query_layout() == QueryLayout::kPacked; }
   bool packed_keys() const { return key_layout() == KeyLayout::kPacked; }
   bool paged() const { return key_layout() == KeyLayout::kPaged; }
+  /** Whether keys and values are pages in 8 bits. */
+  bool quantized_pages() const { return paged() && !float8() && is_quantized(k.dtype); }
   /** Whether a sequence is a tree. */
   bool tree(int64_t seqlen_q) const {
     return tree_mask.present() && seqlen_q <= tree_mask.shape[1] * 32;

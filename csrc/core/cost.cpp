@@ -92,7 +92,8 @@ void set_cost(AttentionPlan& plan, const AttentionProblem& p, const CallSize& si
   const double element = static_cast<double>(dtype_size(p.q.dtype)),
                out_element = static_cast<double>(dtype_size(p.out_dtype()));
   const double dim = static_cast<double>(p.head_dim()), dim_v = static_cast<double>(p.head_dim_v());
-  const double key_bytes = (dim + dim_v) * static_cast<double>(dtype_size(p.k.dtype));
+  const double key_bytes = (dim + dim_v) * static_cast<double>(dtype_size(p.k.dtype)) +
+                           (p.quantized_pages() ? 2 * sizeof(float) : 0);
   plan.flops = 2 * (dim + dim_v) * size.pairs;
   plan.bytes = traffic.query_rows * dim * element + traffic.key_rows * key_bytes +
                size.rows * (dim_v * out_element + (p.lse.present() ? 4 : 0)) +

@@ -17,9 +17,10 @@ enum class DType : int {
   kInt32 = 3,
   kBool = 4,
   kFloat8E4M3 = 5,
+  kInt8 = 6,
 };
 
-constexpr int kDTypeCount = 6;
+constexpr int kDTypeCount = 7;
 
 static constexpr size_t dtype_size(DType dtype) {
   switch (dtype) {
@@ -28,7 +29,8 @@ static constexpr size_t dtype_size(DType dtype) {
     case DType::kFloat16:
     case DType::kBFloat16: return 2;
     case DType::kBool:
-    case DType::kFloat8E4M3: return 1;
+    case DType::kFloat8E4M3:
+    case DType::kInt8: return 1;
   }
   return 0;
 }
@@ -41,6 +43,7 @@ static constexpr const char* dtype_name(DType dtype) {
     case DType::kInt32: return "int32";
     case DType::kBool: return "bool";
     case DType::kFloat8E4M3: return "float8_e4m3";
+    case DType::kInt8: return "int8";
   }
   return "unknown";
 }
@@ -48,6 +51,11 @@ static constexpr const char* dtype_name(DType dtype) {
 /** Values that stand for themselves. Those of float8_e4m3 stand for themselves times a scale. */
 static constexpr bool is_floating(DType dtype) {
   return dtype == DType::kFloat32 || dtype == DType::kFloat16 || dtype == DType::kBFloat16;
+}
+
+/** What a cache may hold beside floating values: values that stand for themselves times a scale. */
+static constexpr bool is_quantized(DType dtype) {
+  return dtype == DType::kFloat8E4M3 || dtype == DType::kInt8;
 }
 
 static inline uint32_t float_bits(float value) {
@@ -62,7 +70,9 @@ static inline float float_from_bits(uint32_t bits) {
   return value;
 }
 
-constexpr float kSmallestNormal = 1.17549435e-38f;  // float32
+// Of float32.
+constexpr float kSmallestNormal = 1.17549435e-38f;
+constexpr float kLargestFinite = 3.4028234663852886e38f;
 
 static inline float bfloat16_to_float(uint16_t bits) {
   return float_from_bits(uint32_t{bits} << 16);

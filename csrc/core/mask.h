@@ -11,6 +11,9 @@ namespace fa {
 /** Positions of queries and keys are int32 in kernels; a window's bounds may be added to them. */
 constexpr int kMaxPosition = (1 << 30) - 1;
 
+/** A window's bound that no position reaches from any other. */
+constexpr int kFar = 1 << 30;
+
 enum class TileKind { kSkip, kPartial, kFull };
 
 /**

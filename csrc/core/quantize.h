@@ -37,9 +37,8 @@ static FA_INLINE float scale_of(float largest) {
 
 /** What of `x` counts for a scale: infinities become 448 times it, NaN stays. */
 static FA_INLINE float finite_magnitude(float x) {
-  constexpr float kLargest = 3.4028234663852886e38f;
   const float magnitude = x < 0 ? -x : x;
-  return magnitude <= kLargest ? magnitude : 0;
+  return magnitude <= kLargestFinite ? magnitude : 0;
 }
 
 /** Bit b of the result is the sign of dim 32 * word + b. */

@@ -41,8 +41,57 @@ bool apart(const View& k, const View& v) {
 }
 
 void expect_apart(const View& input, const char* argument, const Appending& a) {
-  if (input.present() && (ranges_overlap(input, a.k_pages) || ranges_overlap(input, a.v_pages)))
-    refuse(ErrorCode::kOption, argument, "memory apart from the pages", "a part of them");
+  if (!input.present()) return;
+  for (const View* pages : {&a.k_pages, &a.v_pages, &a.k_scales, &a.v_scales})
+    if (pages->present() && ranges_overlap(input, *pages))
+      refuse(ErrorCode::kOption, argument, "memory apart from the pages", "a part of them");
+}
+
+void expect_apart(const View& k, const View& v, const char* name, const char* argument) {
+  if (!apart(k, v))
+    refuse(ErrorCode::kOption, argument, "memory apart from that of " + quoted(name),
+           "a part of it");
+}
+
+/** Floating tokens, or such as are in 8 bits already, like the pages. */
+void expect_tokens(const View& tokens, const char* argument, const Appending& a) {
+  if (is_quantized(a.k_pages.dtype) && !a.quantizes())
+    expect_dtype(tokens, a.k_pages.dtype, argument);
+  else
+    expect_floating(tokens, argument);
+}
+
+void validate_scales(const View& scales, const char* argument, const Appending& a) {
+  const View& pages = a.k_pages;
+  expect_dtype(scales, DType::kFloat32, argument);
+  expect_shape(scales, argument, {pages.shape[0], pages.shape[1], pages.shape[2]}, Layout::kBshd,
+               ", [numPages, pageSize, kvHeads] of `kPages`,");
+  if (!disjoint_elements(scales))
+    refuse(ErrorCode::kShape, argument, "scales that lie apart from each other",
+           "a view with other strides");
+}
+
+/** Scales of rows of one element, as pages have them. */
+View as_pages(const View& scales) {
+  View pages = scales;
+  pages.shape[pages.rank] = 1;
+  pages.strides[pages.rank++] = 1;
+  return pages;
+}
+
+/** Both scales or none, and none of pages that are not in 8 bits. */
+void validate_scales(const Appending& a) {
+  const std::string dtype = dtype_name(a.k_pages.dtype);
+  const bool k = a.k_scales.present(), v = a.v_scales.present();
+  const char* const argument = k ? "kScales" : "vScales";
+  if (!k && !v) return;
+  if (!is_quantized(a.k_pages.dtype))
+    refuse(ErrorCode::kOption, argument, "absent with " + dtype + " `kPages`", "some");
+  if (k != v)
+    refuse(ErrorCode::kOption, k ? "vScales" : "kScales", "given with " + quoted(argument), "none");
+  validate_scales(a.k_scales, "kScales", a);
+  validate_scales(a.v_scales, "vScales", a);
+  expect_apart(as_pages(a.k_scales), as_pages(a.v_scales), "kScales", "vScales");
 }
 
 void validate_rotary(const Rotary& rotary, int64_t head_dim) {
@@ -63,12 +112,8 @@ void validate_rotary(const Rotary& rotary, int64_t head_dim) {
   expect_dtype(rotary.positions, DType::kInt32, "positions");
 }
 
-int32_t int32_at(const View& view, int64_t offset) {
-  return static_cast<const int32_t*>(view.data)[offset];
-}
-
 void expect_position(const Rotary& rotary, const std::string& index, int64_t offset) {
-  const int64_t position = int32_at(rotary.positions, offset), count = rotary.cos.shape[0];
+  const int64_t position = int32_data(rotary.positions)[offset], count = rotary.cos.shape[0];
   if (position >= 0 && position < count) return;
   refuse_entry("positions", index, "a row of the tables, 0 to " + text(count - 1) + ",", position);
 }
@@ -79,7 +124,7 @@ void expect_distinct(const View& slots) {
   sorted.clear();
   bool ascending = true;
   for (int64_t t = 0; t < slots.shape[0]; ++t) {
-    const int32_t slot = int32_at(slots, t * slots.strides[0]);
+    const int32_t slot = int32_data(slots)[t * slots.strides[0]];
     ascending = ascending && (sorted.empty() || sorted.back() < slot);
     sorted.push_back(slot);
   }
@@ -94,7 +139,7 @@ void expect_distinct(const View& slots) {
 }  // namespace
 
 void validate(const Appending& a) {
-  expect_floating(a.k_pages, "kPages");
+  if (!is_quantized(a.k_pages.dtype)) expect_floating(a.k_pages, "kPages");
   expect_rank(a.k_pages, "kPages", {"numPages", "pageSize", "kvHeads", "headDim"});
   if (a.v_pages.dtype != a.k_pages.dtype)
     refuse(ErrorCode::kDType, "vPages",
@@ -106,21 +151,24 @@ void validate(const Appending& a) {
   expect_rows(a.v_pages, "vPages");
   expect_writable(a.k_pages, "kPages");
   expect_writable(a.v_pages, "vPages");
-  if (!apart(a.k_pages, a.v_pages))
-    refuse(ErrorCode::kOption, "vPages", "memory apart from that of `kPages`", "a part of it");
-  expect_floating(a.k, "k");
+  expect_apart(a.k_pages, a.v_pages, "kPages", "vPages");
+  validate_scales(a);
+  expect_tokens(a.k, "k", a);
   expect_shape(a.k, "k", {"total", a.k_pages.shape[2], a.k_pages.shape[3]}, Layout::kBshd,
                ", [total, kvHeads, headDim] of `kPages`,");
   const int64_t slots = a.k_pages.shape[0] * a.page_size();
   if (a.tokens() > slots)
     refuse(ErrorCode::kShape, "k",
            "at most as many tokens as there are slots, " + text(slots) + ",", text(a.tokens()));
-  expect_floating(a.v, "v");
+  expect_tokens(a.v, "v", a);
   expect_shape(a.v, "v", {a.tokens(), a.v_pages.shape[2], a.v_pages.shape[3]}, Layout::kBshd,
                ", [total, kvHeads, headDimV] of `k` and `vPages`,");
   expect_dtype(a.slots, DType::kInt32, "slots");
   expect_shape(a.slots, "slots", {a.tokens()}, Layout::kBshd, ", one per token of `k`,");
   if (a.rotary.present()) {
+    if (!is_floating(a.k.dtype))
+      refuse(ErrorCode::kOption, "rotary",
+             std::string("absent with ") + dtype_name(a.k.dtype) + " `k`", "one");
     validate_rotary(a.rotary, a.k.shape[2]);
     expect_shape(a.rotary.positions, "positions", {a.tokens()}, Layout::kBshd,
                  ", one per token of `k`,");
@@ -134,7 +182,7 @@ void validate(const Appending& a) {
 void validate_contents(const Appending& a) {
   const int64_t count = a.k_pages.shape[0] * a.page_size();
   for (int64_t t = 0; t < a.tokens(); ++t) {
-    const int64_t slot = int32_at(a.slots, t * a.slots.strides[0]);
+    const int64_t slot = int32_data(a.slots)[t * a.slots.strides[0]];
     if (slot < 0 || slot >= count)
       refuse_entry("slots", at(t), "a slot of the pages, 0 to " + text(count - 1) + ",", slot);
   }

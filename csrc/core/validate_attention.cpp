@@ -23,6 +23,12 @@ void expect_like_q(const View& view, const View& q, const char* argument) {
          dtype_name(view.dtype));
 }
 
+/** A cache may be narrower than what is computed: 8 bits under any queries, 16 under float32. */
+bool narrow_pages(const AttentionProblem& p) {
+  if (!p.paged() || p.float8() || p.v.dtype != p.k.dtype) return false;
+  return is_quantized(p.k.dtype) || (p.q.dtype == DType::kFloat32 && is_floating(p.k.dtype));
+}
+
 void expect_axes_within(const View& view, const char* argument, Layout layout) {
   if (view.shape[0] <= kMaxSeqlen && view.shape[1] <= kMaxSeqlen) return;
   refuse(ErrorCode::kShape, argument, "a tensor with axes of at most " + text(kMaxSeqlen),
@@ -34,10 +40,7 @@ void validate_qkv(const AttentionProblem& p, Layout layout) {
                       : p.paged() || layout == Layout::kPacked ? Layout::kBshd
                                                                : layout;
   if (!p.float8()) expect_floating(p.q, "q");
-  // A cache may be half as wide as what is computed.
-  const bool narrow = p.paged() && p.q.dtype == DType::kFloat32 && is_floating(p.k.dtype) &&
-                      p.v.dtype == p.k.dtype && !p.float8();
-  if (!narrow) {
+  if (!narrow_pages(p)) {
     expect_like_q(p.k, p.q, "k");
     expect_like_q(p.v, p.q, "v");
   }
@@ -66,8 +69,28 @@ void validate_qkv(const AttentionProblem& p, Layout layout) {
            shape_text(with_public_axes(p.q, layout)));
 }
 
+/** One scale per token and head, beside the pages. */
+void validate_page_scales(const AttentionProblem& p) {
+  const auto judge = [&](const View& scales, const char* argument) {
+    if (!p.quantized_pages()) {
+      if (!scales.present()) return;
+      refuse(ErrorCode::kOption, argument,
+             std::string("absent with ") + dtype_name(p.k.dtype) + " `k`", "some");
+    }
+    if (!scales.present())
+      refuse(ErrorCode::kOption, argument,
+             std::string("given with ") + dtype_name(p.k.dtype) + " `k` and `v`", "none");
+    expect_dtype(scales, DType::kFloat32, argument);
+    expect_shape(scales, argument, {p.k.shape[0], p.k.shape[1], p.kv_heads()}, Layout::kBshd,
+                 ", [numPages, pageSize, kvHeads] of `k`,");
+  };
+  judge(p.k_scale, "kScales");
+  judge(p.v_scale, "vScales");
+}
+
 void validate_scales(const AttentionProblem& p) {
   const bool q = p.q_scale.present(), k = p.k_scale.present(), v = p.v_scale.present();
+  if (p.paged() && !p.float8() && !q) return validate_page_scales(p);
   if (!p.float8()) {
     if (!q && !k && !v) return;
     refuse(ErrorCode::kOption, "scales",

@@ -6,8 +6,6 @@ namespace fa {
 
 namespace {
 
-const int32_t* int32_data(const View& view) { return static_cast<const int32_t*>(view.data); }
-
 std::string text(int64_t number) { return std::to_string(number); }
 
 std::string range(int64_t last) { return "0 to " + text(last); }

@@ -36,6 +36,11 @@ struct View {
   }
 };
 
+/** The elements of an index tensor in host memory. */
+inline const int32_t* int32_data(const View& view) {
+  return static_cast<const int32_t*>(view.data);
+}
+
 /** "[2, 16, 8, 64]", as error messages show shapes. */
 std::string shape_text(const View& view);
 

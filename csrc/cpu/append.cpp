@@ -20,10 +20,6 @@ int64_t tokens_per_item(int64_t elements_of_token) {
   return std::max<int64_t>(1, kItemElements / std::max<int64_t>(1, elements_of_token));
 }
 
-int32_t int32_at(const View& view, int64_t offset) {
-  return static_cast<const int32_t*>(view.data)[offset];
-}
-
 /** Elements side by side, of any dtype, as floats; or the reverse. */
 void to_floats(const char* row, DType dtype, int64_t stride, int64_t count, float* floats) {
   kernels().convert_row(row, static_cast<int>(dtype), stride, static_cast<int>(count),
@@ -73,13 +69,29 @@ void copy_row(const char* from, DType dtype, int64_t stride, int64_t dim, const 
   from_floats(row, dim, to, to_dtype);
 }
 
+/** Where a token goes: into one row of pages, and of scales where those are in 8 bits. */
+struct Slot {
+  int64_t page, row;
+
+  char* in(const View& pages, int64_t head) const {
+    return pages.at(page * pages.strides[0] + row * pages.strides[1] + head * pages.strides[2]);
+  }
+};
+
 /** Token t of `x` [total, heads, dim] into its slot. */
-void copy_token(const View& x, int64_t t, const View& pages, int64_t slot, const Turn* turn) {
-  const int64_t page = slot / pages.shape[1], row = slot % pages.shape[1];
+void copy_token(const View& x, int64_t t, const View& pages, const View& scales, Slot slot,
+                const Turn* turn) {
   for (int64_t head = 0; head < x.shape[1]; ++head) {
-    copy_row(x.at(t * x.strides[0] + head * x.strides[1]), x.dtype, x.strides[2], x.shape[2], turn,
-             pages.at(page * pages.strides[0] + row * pages.strides[1] + head * pages.strides[2]),
-             pages.dtype);
+    const char* const from = x.at(t * x.strides[0] + head * x.strides[1]);
+    if (!scales.present()) {
+      copy_row(from, x.dtype, x.strides[2], x.shape[2], turn, slot.in(pages, head), pages.dtype);
+      continue;
+    }
+    alignas(64) float row[kMaxHeadDim + 16];
+    copy_row(from, x.dtype, x.strides[2], x.shape[2], turn, reinterpret_cast<char*>(row),
+             DType::kFloat32);
+    *reinterpret_cast<float*>(slot.in(scales, head)) = kernels().quantize_row(
+        row, static_cast<int>(x.shape[2]), slot.in(pages, head), static_cast<int>(pages.dtype));
   }
 }
 
@@ -90,15 +102,16 @@ void append(const Appending& a, Cancel cancel) {
       ceil_div(tokens, each),
       [&](int64_t item) {
         for (int64_t t = item * each; t < std::min(tokens, (item + 1) * each); ++t) {
-          const int64_t slot = int32_at(a.slots, t * a.slots.strides[0]);
+          const int64_t index = int32_data(a.slots)[t * a.slots.strides[0]];
+          const Slot slot{index / a.page_size(), index % a.page_size()};
           if (a.rotary.present()) {
             const View& positions = a.rotary.positions;
-            const Turn turn(a.rotary, int32_at(positions, t * positions.strides[0]));
-            copy_token(a.k, t, a.k_pages, slot, &turn);
+            const Turn turn(a.rotary, int32_data(positions)[t * positions.strides[0]]);
+            copy_token(a.k, t, a.k_pages, a.k_scales, slot, &turn);
           } else {
-            copy_token(a.k, t, a.k_pages, slot, nullptr);
+            copy_token(a.k, t, a.k_pages, a.k_scales, slot, nullptr);
           }
-          copy_token(a.v, t, a.v_pages, slot, nullptr);
+          copy_token(a.v, t, a.v_pages, a.v_scales, slot, nullptr);
         }
       },
       cancel);
@@ -113,8 +126,9 @@ void rotate(const Rotation& rotation, Cancel cancel) {
       [&](int64_t item) {
         for (int64_t t = item * each; t < std::min(tokens, (item + 1) * each); ++t) {
           const int64_t b = t / seqlen, i = t % seqlen;
-          const Turn turn(rotation.rotary,
-                          int32_at(positions, b * positions.strides[0] + i * positions.strides[1]));
+          const Turn turn(
+              rotation.rotary,
+              int32_data(positions)[b * positions.strides[0] + i * positions.strides[1]]);
           for (int64_t head = 0; head < heads; ++head) {
             const auto row = [&](const View& view) {
               return view.at(b * view.strides[0] + i * view.strides[1] + head * view.strides[2]);

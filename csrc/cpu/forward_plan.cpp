@@ -27,7 +27,8 @@ constexpr int64_t kMaxAutoSplits = 64;
 /** Whether the decode kernel can do a sequence with few enough rows. */
 bool can_decode(const AttentionProblem& p, const KernelTable& kernels) {
   return p.head_dim() % kernels.lanes == 0 && p.head_dim_v() % kernels.lanes == 0 &&
-         p.k.strides[3] == 1 && p.v.strides[3] == 1 && !p.block_mask.present() && p.dropout.p == 0;
+         p.k.strides[3] == 1 && p.v.strides[3] == 1 && p.k.dtype != DType::kFloat8E4M3 &&
+         !p.block_mask.present() && p.dropout.p == 0;
 }
 
 /** Work items of a sequence without splits. */
@@ -146,6 +147,14 @@ ForwardArgs forward_args(const AttentionProblem& p, const Sequence& s, int64_t b
     a.page_size = p.k.shape[1];
     a.k_page_stride = p.k.strides[0];
     a.v_page_stride = p.v.strides[0];
+    if (p.quantized_pages()) {
+      const auto scales = [&](const View& view) {
+        return RowScales{static_cast<const float*>(view.data) + kv_head * view.strides[2],
+                         view.strides[0], view.strides[1], view.strides[2]};
+      };
+      a.k_scale = scales(p.k_scale);
+      a.v_scale = scales(p.v_scale);
+    }
   } else {
     a.k = rows(p.k, s.k_batch, s.k_begin, kv_head);
     a.v = rows(p.v, s.k_batch, s.k_begin, kv_head);

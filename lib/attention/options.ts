@@ -139,6 +139,13 @@ export interface PagedAttentionOptions extends Omit<AttentionOptions, 'scales'> 
   pageTable: PageTable;
   /** int32 `[batch]`: keys of each sequence; with a batch of 1 also a number. */
   seqlensK: IntVector | number;
+  /**
+   * float32 `[numPages, pageSize, kvHeads]`, with int8 or float8_e4m3 pages and only then: what the
+   * elements of a token's row of k are multiplied by, as `appendKv` wrote it.
+   */
+  kScales?: Tensor;
+  /** Likewise for v. */
+  vScales?: Tensor;
 }
 
 /** The dtype of a result, by that of q. Sums are float32 in any case. */
@@ -187,7 +194,19 @@ export const varlenKeys: ReadonlySet<string> = new Set([
   'maxSeqlenK',
 ]);
 
-export const pagedKeys: ReadonlySet<string> = new Set([...dense, 'pageTable']);
+const pages = ['pageTable', 'kScales', 'vScales'];
+
+export const pagedKeys: ReadonlySet<string> = new Set([...dense, ...pages]);
+
+export const raggedKeys: ReadonlySet<string> = new Set([
+  ...commonKeys,
+  ...pages,
+  'cuSeqlensQ',
+  'maxSeqlenQ',
+  'seqlensK',
+  'mask',
+  'tree',
+]);
 
 export const scalesKeys: ReadonlySet<string> = new Set(['q', 'k', 'v']);
 

@@ -12,6 +12,7 @@ import {
 } from './options.js';
 import { newArgs, type Problem, run } from './problem.js';
 import { checkLayout, checkTensors, requireOptions } from './qkv.js';
+import { applyPageScales } from './scales.js';
 
 /**
  * {@link flashAttention} over keys and values that lie in pages (PagedAttention, Kwon et al. 2023):
@@ -19,7 +20,8 @@ import { checkLayout, checkTensors, requireOptions } from './qkv.js';
  *
  * @param q `[batch, seqlenQ, heads, headDim]` (or bhsd by `layout`); float32, float16 or bfloat16.
  * @param kPages `[numPages, pageSize, kvHeads, headDim]`, device of q; any page size. Dtype of q;
- * float16 and bfloat16 also with float32 q, on the CPU.
+ * float16 and bfloat16 also with float32 q; int8 and float8_e4m3, with `kScales` and `vScales`,
+ * with any q.
  * @param vPages `[numPages, pageSize, kvHeads, headDimV]`, dtype of kPages.
  * @param options See {@link PagedAttentionOptions}; `pageTable` and `seqlensK` are required.
  * Entries of the table past a sequence's keys are never looked at. `mask` and `blockMask` span
@@ -72,6 +74,7 @@ export function pagedProblem(
   const pages = checkPageTable(given.pageTable, q.device, 'options.pageTable');
   applyCommon(args, given, q.device);
   applyMasks(args, given, q.device);
+  applyPageScales(args, given, q.device);
   const lengths = checkSeqlens(given.seqlensK, q.shape[0], q.device, 'options.seqlensK');
   const temporaries: Tensor[] = [];
   args.pageTable = intHandle(pages, q.device, temporaries, given);

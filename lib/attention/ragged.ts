@@ -2,14 +2,15 @@ import { checkIntVector, checkPageTable, checkSeqlens, intHandle } from './int-v
 import { applyCommon, applyMasks } from './modifiers.js';
 import {
   type AttentionResult,
-  commonKeys,
   type IntVector,
   type OutDType,
   type PagedAttentionOptions,
+  raggedKeys,
   type ReturnLse,
 } from './options.js';
 import { newArgs, type Problem, run } from './problem.js';
 import { checkTensors, handleOn, requireOptions } from './qkv.js';
+import { applyPageScales } from './scales.js';
 import { checkNumber, checkOptions } from '../tensor/check.js';
 import type { DType } from '../tensor/dtype.js';
 import { isTensor, type Tensor } from '../tensor/tensor.js';
@@ -51,15 +52,6 @@ export interface RaggedAttentionOptions
   maxSeqlenQ?: number;
 }
 
-const raggedKeys: ReadonlySet<string> = new Set([
-  ...commonKeys,
-  'cuSeqlensQ',
-  'maxSeqlenQ',
-  'pageTable',
-  'seqlensK',
-  'mask',
-  'tree',
-]);
 const treeKeys: ReadonlySet<string> = new Set(['mask', 'positions']);
 
 /**
@@ -71,7 +63,8 @@ const treeKeys: ReadonlySet<string> = new Set(['mask', 'positions']);
  *
  * @param q `[total, heads, headDim]`; float32, float16 or bfloat16.
  * @param kPages `[numPages, pageSize, kvHeads, headDim]`, device of q; any page size. Dtype of q;
- * float16 and bfloat16 also with float32 q, on the CPU.
+ * float16 and bfloat16 also with float32 q; int8 and float8_e4m3, with `kScales` and `vScales`,
+ * with any q.
  * @param vPages `[numPages, pageSize, kvHeads, headDimV]`, dtype of kPages.
  * @param options See {@link RaggedAttentionOptions}; `cuSeqlensQ`, `pageTable` and `seqlensK` are
  * required. Slots past a sequence's keys may hold anything, and entries of the table past them are
@@ -136,6 +129,7 @@ export function raggedProblem(
   }
   applyCommon(args, given, q.device);
   applyMasks(args, { mask: given.mask }, q.device);
+  applyPageScales(args, given, q.device);
   const batch = (isTensor(queries) ? queries.shape[0] : queries.data.length) - 1;
   const lengths = checkSeqlens(given.seqlensK, batch, q.device, 'options.seqlensK');
   const temporaries: Tensor[] = [];

@@ -1,9 +1,9 @@
-// The scales of float8 q, k and v.
+// The scales of float8 q, k and v, and of pages in 8 bits.
 
 import type { NativeAttentionArgs } from '../native/addon.js';
 import type { DeviceName } from '../native/device.js';
 import { checkOptions } from '../tensor/check.js';
-import { type AttentionScales, scalesKeys } from './options.js';
+import { type AttentionScales, type PagedAttentionOptions, scalesKeys } from './options.js';
 import { handleOn } from './qkv.js';
 
 export function applyScales(
@@ -15,4 +15,13 @@ export function applyScales(
   args.qScale = handleOn(device, scales.q, 'options.scales.q');
   args.kScale = handleOn(device, scales.k, 'options.scales.k');
   args.vScale = handleOn(device, scales.v, 'options.scales.v');
+}
+
+export function applyPageScales(
+  args: NativeAttentionArgs,
+  { kScales, vScales }: Pick<PagedAttentionOptions, 'kScales' | 'vScales'>,
+  device: DeviceName,
+): void {
+  if (kScales !== undefined) args.kScale = handleOn(device, kScales, 'options.kScales');
+  if (vScales !== undefined) args.vScale = handleOn(device, vScales, 'options.vScales');
 }

@@ -103,7 +103,7 @@ export interface NativeAttentionArgs {
   sinks?: NativeTensor;
   /**
    * float8_e4m3: float32 [1], [B, H] or [B, H, ceil(S / 128)], all three given. vScale: [1] or [B,
-   * Hkv].
+   * Hkv]. int8 or float8_e4m3 pages under floating q: kScale and vScale [pages, pageSize, Hkv].
    */
   qScale?: NativeTensor;
   kScale?: NativeTensor;
@@ -150,7 +150,7 @@ export interface NativeDescription {
 /**
  * Every function throws an Error with `code` and `argument` properties when an argument is wrong.
  * dtype numbers are those of csrc/core/dtype.h: 0 float32, 1 float16, 2 bfloat16, 3 int32, 4 bool,
- * 5 float8_e4m3.
+ * 5 float8_e4m3, 6 int8.
  */
 export interface NativeAddon {
   /** The key of what a {@link NativeResult} tells of itself. */
@@ -163,7 +163,7 @@ export interface NativeAddon {
   randn(device: string, dtype: number, shape: number[], seed: bigint): NativeTensor;
   /**
    * Copies before it returns. `data`: Float32Array (0), Uint16Array (1, 2), Int32Array (3),
-   * Uint8Array (4, 5), of `dataDtype`; converted to `dtype`.
+   * Uint8Array (4, 5), Int8Array (6), of `dataDtype`; converted to `dtype`.
    */
   fromData(
     device: string,
@@ -200,7 +200,9 @@ export interface NativeAddon {
    * Writes to the memory of the pages in place. What it gives views that memory and fails when this
    * does; the tensors given do not. k, v [total, H, D]: token t goes to row slots[t] % pageSize of
    * page slots[t] / pageSize, k rotated first. In the order of the stream that the pages were made
-   * on, and behind what other streams read of them so far.
+   * on, and behind what other streams read of them so far. int8 and float8_e4m3 pages have scales,
+   * [pages, pageSize, H] float32, which are written likewise; without them k and v are of the pages'
+   * dtype.
    */
   append(
     k: NativeTensor,
@@ -209,7 +211,14 @@ export interface NativeAddon {
     vPages: NativeTensor,
     slots: NativeTensor,
     rotary: NativeRotary | undefined,
-  ): [kPages: NativeResult, vPages: NativeResult];
+    kScales: NativeTensor | undefined,
+    vScales: NativeTensor | undefined,
+  ): [
+    kPages: NativeResult,
+    vPages: NativeResult,
+    kScales: NativeResult | null,
+    vScales: NativeResult | null,
+  ];
   /** [total, H, D] with positions [total] or [1, total]; [B, S, H, D] with positions [B, S]. */
   rotate(x: NativeTensor, rotary: NativeRotary): NativeResult;
   /**

@@ -115,6 +115,8 @@ const optionNames: Readonly<Record<string, string>> = {
       'blockMask',
       'sinks',
       'scales',
+      'kScales',
+      'vScales',
       'dropout',
       'numSplits',
       'cuSeqlensQ',

@@ -13,7 +13,7 @@ function checkObject(argument: string, value: unknown, expected = 'an object'): 
 }
 
 /** Checks a word that says which of a few ways is meant. */
-function checkOneOf(argument: string, value: unknown, words: readonly string[]): void {
+export function checkOneOf(argument: string, value: unknown, words: readonly string[]): void {
   if (words.includes(value as string)) return;
   const expected = words.map((word) => `'${word}'`).join(' or ');
   fail(codeOf(value, 'string', 'ERR_OPTION'), argument, expected, show(value));

@@ -7,7 +7,7 @@
  * `standardAttention` (what is to be computed), then `memoryEfficientAttention`, `flashAttention1`,
  * `flashAttention2`, `flashDecoding` (ways to compute it without the N x N matrix),
  * `flashAttentionBackward` and `quantizedAttention` (the same in float8); for servers, `rotary`,
- * `pagedAttention` and `treeMask`.
+ * `pagedAttention`, `quantizedCache` and `treeMask`.
  *
  * @module
  */
@@ -56,6 +56,12 @@ export {
   hadamardRotate,
   quantizeE4m3,
 } from './quantize.js';
+export {
+  type CodeDType,
+  dequantizedCache,
+  type QuantizedRows,
+  quantizedCache,
+} from './quantized-cache.js';
 export { type QuantizedAttentionOptions, quantizedAttention } from './quantized-attention.js';
 export { type RotaryOptions, type RotaryShape, rotary } from './rotary.js';
 export { type SoftmaxResult, safeSoftmax } from './safe-softmax.js';

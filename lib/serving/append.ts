@@ -19,20 +19,43 @@ export interface AppendOptions extends Pick<CallOptions, 'signal'> {
     /** int32 `[total]`: where the tokens stand. */
     positions: IntVector;
   };
+  /**
+   * float32 `[numPages, pageSize, kvHeads]`, written in place like the pages, with int8 or
+   * float8_e4m3 pages: what each row of k is to be multiplied by. See {@link appendKv}.
+   */
+  kScales?: Tensor;
+  /** Likewise for v. */
+  vScales?: Tensor;
 }
 
 /** Pages after tokens were appended: views of the memory that they were given in. */
 export interface AppendedPages<D extends DType = DType> {
   readonly kPages: Tensor<D>;
   readonly vPages: Tensor<D>;
+  /** Of pages in 8 bits, where the call was given them. */
+  readonly kScales?: Tensor;
+  readonly vScales?: Tensor;
 }
 
-const appendKeys: ReadonlySet<string> = new Set(['slots', 'rotary', 'signal']);
+const appendKeys: ReadonlySet<string> = new Set([
+  'slots',
+  'rotary',
+  'kScales',
+  'vScales',
+  'signal',
+]);
 
 /**
  * Writes keys and values of new tokens into their slots of pages, in place: the one function of
  * this package that changes memory which tensors view. k is rotated on its way, if asked to, and
  * both are rounded to the pages' dtype. Enqueues the work and returns at once.
+ *
+ * Pages of int8 and float8_e4m3 hold codes: element = code * scale. Each row, a token's k or v of
+ * one head, gets the scale max|x| / 127 (float8_e4m3: / 448), 2^-126 at least, and its elements are
+ * x / scale, rounded to nearest even. A row of zeros has scale 0. A row with a NaN or an infinity
+ * has scale NaN and codes 0, so that whoever sees the token gets NaN. Rows that are codes already,
+ * of the pages' dtype, are copied; that call takes no scales, and those of the rows go by another
+ * one, over scales with an axis of 1 behind them.
  *
  * Calls enqueued before it read the pages as they were, whichever stream they are on; calls that
  * read the returned tensors find the tokens. The tensors given view the same memory and go on to
@@ -40,14 +63,16 @@ const appendKeys: ReadonlySet<string> = new Set(['slots', 'rotary', 'signal']);
  * ones, which fail with it. A call that is refused writes nothing; of one that is aborted or whose
  * k or v failed, the slots alone may hold anything.
  *
- * @param k `[total, kvHeads, headDim]`; float32, float16 or bfloat16.
+ * @param k `[total, kvHeads, headDim]`; float32, float16 or bfloat16; without scales the dtype of
+ * pages in 8 bits.
  * @param v `[total, kvHeads, headDimV]`; likewise.
- * @param kPages `[numPages, pageSize, kvHeads, headDim]`; float32, float16 or bfloat16; rows side
- * by side, no two in one place.
+ * @param kPages `[numPages, pageSize, kvHeads, headDim]`; float32, float16, bfloat16, int8 or
+ * float8_e4m3; rows side by side, no two in one place.
  * @param vPages `[numPages, pageSize, kvHeads, headDimV]`, dtype of kPages, apart from them: also
  * views of one tensor, such as `[numPages, 2, pageSize, …]`.
  * @param options See {@link AppendOptions}; `slots` is required.
- * @returns Tensors like kPages and vPages, to be disposed like any other.
+ * @returns Tensors like kPages and vPages, and like the scales if there are some, to be disposed
+ * like any other.
  * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE` (also when a slot is not one of the
  * pages, or a position no row of the tables), `ERR_DTYPE`, `ERR_DEVICE`, `ERR_OPTION` (a slot
  * twice; inputs that are part of the pages), `ERR_DISPOSED`, `ERR_ABORTED`. What only the device
@@ -76,9 +101,19 @@ export function appendKv<D extends DType>(
     }
     const handles = [k, v, kPages, vPages].map((t) => handleOn(device, t, '')) as Handles;
     const at = intHandle(slots, device, temporaries, {});
-    const run = () => call(() => native().append(...handles, at, rotary), names);
-    const [kAfter, vAfter] = enqueued(given, run);
-    return { kPages: like(kPages, kAfter), vPages: like(vPages, vAfter) };
+    const { kScales, vScales } = given;
+    const scales = [
+      kScales && handleOn(device, kScales, 'options.kScales'),
+      vScales && handleOn(device, vScales, 'options.vScales'),
+    ] as const;
+    const run = () => call(() => native().append(...handles, at, rotary, ...scales), names);
+    const [kAfter, vAfter, kScalesAfter, vScalesAfter] = enqueued(given, run);
+    return {
+      kPages: like(kPages, kAfter),
+      vPages: like(vPages, vAfter),
+      ...(kScales && kScalesAfter && { kScales: like(kScales, kScalesAfter) }),
+      ...(vScales && vScalesAfter && { vScales: like(vScales, vScalesAfter) }),
+    };
   } finally {
     release(temporaries);
   }
@@ -86,7 +121,11 @@ export function appendKv<D extends DType>(
 
 type Handles = [k: NativeTensor, v: NativeTensor, kPages: NativeTensor, vPages: NativeTensor];
 
-const names = { slots: 'options.slots', ...rotaryNames('options.rotary') };
+const names = {
+  slots: 'options.slots',
+  rotary: 'options.rotary',
+  ...rotaryNames('options.rotary'),
+};
 
 function like<D extends DType>(tensor: Tensor<D>, handle: NativeTensor): Tensor<D> {
   const { dtype, device, shape, strides } = tensor;

@@ -19,6 +19,7 @@ export {
   type SequenceOptions,
   type StepEntry,
 } from './kv-cache.js';
+export type { CacheDType } from './page-memory.js';
 export type { PageCounts } from './page-pool.js';
 export type { Sequence } from './sequence.js';
 export type { CommitOptions, Step, StepAttentionOptions } from './step.js';

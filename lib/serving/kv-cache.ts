@@ -6,9 +6,8 @@ import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
 import { checkInteger, checkOptions } from '../tensor/check.js';
 import { checkDType } from '../tensor/dtype.js';
-import { type FloatDType, floatDTypes } from '../tensor/host-tensor.js';
 import { checkAttached } from '../tensor/tensor-data.js';
-import { PageMemory } from './page-memory.js';
+import { type CacheDType, cacheDTypes, PageMemory } from './page-memory.js';
 import { type PageCounts, PagePool } from './page-pool.js';
 import { type Request, Reservation } from './reservation.js';
 import { loadSequence } from './saved-sequence.js';
@@ -29,8 +28,11 @@ export interface KvCacheOptions {
   headDim: number;
   /** Default headDim. */
   headDimV?: number;
-  /** float32 (default), float16 or bfloat16: what keys and values are kept in. */
-  dtype?: FloatDType;
+  /**
+   * float32 (default), float16, bfloat16, int8 or float8_e4m3: what keys and values are kept in. The
+   * latter two with a float32 scale per token and head: see {@link appendKv}.
+   */
+  dtype?: CacheDType;
   /** Default {@link defaultDevice}. */
   device?: DeviceName;
   /** The most tokens a sequence may have. Default: what fits into all pages. */
@@ -70,7 +72,7 @@ export interface StepEntry {
 
 /** What {@link KvCache.stats} tells. */
 export interface KvCacheStats extends PageCounts {
-  /** Bytes of all pages. */
+  /** Bytes of all pages, scales included. */
   readonly bytes: number;
 }
 
@@ -136,7 +138,7 @@ export class KvCache {
       kvHeads: count('kvHeads', 2 ** 16),
       headDim: count('headDim', maxHeadDim),
       headDimV: count('headDimV', maxHeadDim, headDimV),
-      dtype: checkDType(dtype, 'options.dtype', floatDTypes) as FloatDType,
+      dtype: checkDType(dtype, 'options.dtype', cacheDTypes) as CacheDType,
       device: deviceOption(given.device),
     };
     this.#maxSeqlen = count('maxSeqlen', maxInt32, maxSeqlen);

@@ -1,11 +1,22 @@
+import type { IntVector } from '../attention/options.js';
 import type { DeviceName } from '../native/device.js';
-import type { FloatDType } from '../tensor/host-tensor.js';
+import { type FloatDType, floatDTypes } from '../tensor/host-tensor.js';
 import { concat } from '../tensor/concat.js';
 import { dtypeSize } from '../tensor/dtype.js';
 import { empty } from '../tensor/make.js';
 import { type Tensor, view } from '../tensor/tensor.js';
 import { type AppendedPages, type AppendOptions, appendKv } from './append.js';
 import type { PageCopy } from './reservation.js';
+
+/** What keys and values may be kept in. Those of 8 bits have a scale per token and head. */
+export type CacheDType = FloatDType | 'int8' | 'float8_e4m3';
+
+export const cacheDTypes: readonly CacheDType[] = [...floatDTypes, 'int8', 'float8_e4m3'];
+
+/** Whether pages of a dtype have scales. */
+export function isQuantized(dtype: CacheDType): boolean {
+  return dtype === 'int8' || dtype === 'float8_e4m3';
+}
 
 /** What the pages of a cache are. */
 export interface PageShape {
@@ -15,7 +26,7 @@ export interface PageShape {
   readonly kvHeads: number;
   readonly headDim: number;
   readonly headDimV: number;
-  readonly dtype: FloatDType;
+  readonly dtype: CacheDType;
   readonly device: DeviceName;
 }
 
@@ -25,27 +36,23 @@ export interface Run {
   rows: number;
 }
 
+/** The tensors of one layer. */
+interface Layer {
+  readonly pages: AppendedPages;
+  /** What rows are copied from and to: the pages, and their scales as pages of rows of one element. */
+  readonly stores: readonly AppendedPages[];
+}
+
 /** Keys and values of all pages: a tensor of each per layer, written to in place. */
 export class PageMemory {
   readonly shape: PageShape;
-  /** Tensors of each layer. None once disposed. */
-  readonly #layers: AppendedPages[] = [];
+  readonly #layers: Layer[] = [];
   #disposed = false;
 
   constructor(shape: PageShape) {
     this.shape = shape;
-    const { layers, numPages, pageSize, kvHeads, headDim, headDimV, dtype, device } = shape;
-    const pages = (dim: number) => empty([numPages, pageSize, kvHeads, dim], { dtype, device });
     try {
-      for (let layer = 0; layer < layers; layer++) {
-        const kPages = pages(headDim);
-        try {
-          this.#layers.push({ kPages, vPages: pages(headDimV) });
-        } catch (error) {
-          kPages.dispose();
-          throw error;
-        }
-      }
+      for (let layer = 0; layer < shape.layers; layer++) this.#layers.push(newLayer(shape));
     } catch (error) {
       this.dispose();
       throw error;
@@ -54,7 +61,9 @@ export class PageMemory {
 
   get bytes(): number {
     const { layers, numPages, pageSize, kvHeads, headDim, headDimV, dtype } = this.shape;
-    return layers * numPages * pageSize * kvHeads * (headDim + headDimV) * dtypeSize[dtype];
+    const scales = isQuantized(dtype) ? 2 * dtypeSize.float32 : 0;
+    const row = (headDim + headDimV) * dtypeSize[dtype] + scales;
+    return layers * numPages * pageSize * kvHeads * row;
   }
 
   get disposed(): boolean {
@@ -63,8 +72,15 @@ export class PageMemory {
 
   /** As {@link appendKv} into the pages of a layer. */
   append(layer: number, k: Tensor, v: Tensor, options: AppendOptions): AppendedPages {
-    const { kPages, vPages } = this.#layers[layer];
-    return appendKv(k, v, kPages, vPages, options);
+    const { kPages, vPages, kScales, vScales } = this.#layers[layer].pages;
+    return appendKv(k, v, kPages, vPages, { ...options, kScales, vScales });
+  }
+
+  /** Writes rows that {@link PageMemory.read} gave to slots of a layer, as they are. */
+  put(layer: number, rows: readonly Tensor[], slots: IntVector): void {
+    this.#layers[layer].stores.forEach(({ kPages, vPages }, n) => {
+      disposeAll(appendKv(rows[2 * n], rows[2 * n + 1], kPages, vPages, { slots }));
+    });
   }
 
   /** Copies rows of pages to the beginnings of others, in a layer. */
@@ -79,17 +95,19 @@ export class PageMemory {
 
   /** Copies rows to other slots, in a layer: all of them are read before one is written. */
   move(layer: number, runs: readonly Run[], slots: readonly number[]): void {
-    const [k, v] = this.#rows(layer, runs);
+    const rows = this.#rows(layer, runs);
     try {
-      disposeAll(this.append(layer, k, v, { slots }));
+      this.put(layer, rows, slots);
     } finally {
-      k.dispose();
-      v.dispose();
+      for (const each of rows) each.dispose();
     }
   }
 
-  /** Copies of the first tokens of a sequence in a layer: `[length, kvHeads, dim]` each. */
-  read(layer: number, pages: readonly number[], length: number): [k: Tensor, v: Tensor] {
+  /**
+   * Copies of the first tokens of a sequence in a layer, `[length, kvHeads, dim]` each: k, v, and
+   * their scales, of dim 1, where pages have some.
+   */
+  read(layer: number, pages: readonly number[], length: number): Tensor[] {
     const { pageSize } = this.shape;
     const runs: Run[] = [];
     for (let begin = 0, i = 0; begin < length; begin += pageSize, i++) {
@@ -102,20 +120,51 @@ export class PageMemory {
     return this.#rows(layer, runs);
   }
 
-  #rows(layer: number, runs: readonly Run[]): [k: Tensor, v: Tensor] {
-    const { kPages, vPages } = this.#layers[layer];
-    const k = rowsOf(kPages, runs);
-    try {
-      return [k, rowsOf(vPages, runs)];
-    } catch (error) {
-      k.dispose();
-      throw error;
-    }
+  #rows(layer: number, runs: readonly Run[]): Tensor[] {
+    const { stores } = this.#layers[layer];
+    return allOrNone(
+      stores.flatMap(({ kPages, vPages }) => [
+        () => rowsOf(kPages, runs),
+        () => rowsOf(vPages, runs),
+      ]),
+    );
   }
 
   dispose(): void {
     this.#disposed = true;
-    for (const layer of this.#layers) disposeAll(layer);
+    for (const { pages, stores } of this.#layers) [pages, ...stores].forEach(disposeAll);
+  }
+}
+
+function newLayer(shape: PageShape): Layer {
+  const { numPages, pageSize, kvHeads, headDim, headDimV, dtype, device } = shape;
+  const pages = (dim: number) => () => empty([numPages, pageSize, kvHeads, dim], { dtype, device });
+  if (!isQuantized(dtype)) {
+    const [kPages, vPages] = allOrNone([pages(headDim), pages(headDimV)]);
+    return { pages: { kPages, vPages }, stores: [{ kPages, vPages }] };
+  }
+  const scales = () => empty([numPages, pageSize, kvHeads], { dtype: 'float32', device });
+  const made = allOrNone([pages(headDim), pages(headDimV), scales, scales]);
+  const [kPages, vPages, kScales, vScales] = made;
+  const rows = (of: Tensor) => of.reshape([numPages, pageSize, kvHeads, 1]);
+  return {
+    pages: { kPages, vPages, kScales, vScales },
+    stores: [
+      { kPages, vPages },
+      { kPages: rows(kScales), vPages: rows(vScales) },
+    ],
+  };
+}
+
+/** What the functions make; when one throws, nothing. */
+function allOrNone(functions: readonly (() => Tensor)[]): Tensor[] {
+  const made: Tensor[] = [];
+  try {
+    for (const make of functions) made.push(make());
+    return made;
+  } catch (error) {
+    for (const each of made) each.dispose();
+    throw error;
   }
 }
 
@@ -134,7 +183,6 @@ function rowsOf(pages: Tensor, runs: readonly Run[]): Tensor {
   }
 }
 
-export function disposeAll({ kPages, vPages }: AppendedPages): void {
-  kPages.dispose();
-  vPages.dispose();
+export function disposeAll({ kPages, vPages, kScales, vScales }: AppendedPages): void {
+  for (const each of [kPages, vPages, kScales, vScales]) each?.dispose();
 }

@@ -1,10 +1,12 @@
 // Sequences as bytes: a safetensors file of `tokens`, the ids as far as they are known, and of
-// `keys.<layer>` and `values.<layer>`, [length, kvHeads, dim] without padding.
+// `keys.<layer>` and `values.<layer>`, [length, kvHeads, dim] without padding; of a cache in 8 bits
+// also `key_scales.<layer>` and `value_scales.<layer>`, [length, kvHeads, 1].
 import { FlashAttentionError, fail } from '../native/errors.js';
 import { show, showShape } from '../native/show.js';
 import type { TypedArray } from '../tensor/dtype.js';
 import { elementsOf, type HostTensor } from '../tensor/host-tensor.js';
 import { tensor } from '../tensor/make.js';
+import type { Tensor } from '../tensor/tensor.js';
 import {
   entryOf,
   type FileDType,
@@ -16,38 +18,59 @@ import {
   tensorNames,
 } from '../tensor/safetensors.js';
 import { checkAttached } from '../tensor/tensor-data.js';
-import { disposeAll, type PageMemory, type PageShape } from './page-memory.js';
+import {
+  type CacheDType,
+  cacheDTypes,
+  isQuantized,
+  type PageMemory,
+  type PageShape,
+} from './page-memory.js';
 import { cacheFull } from './reservation.js';
 import type { SequenceState } from './sequence-state.js';
 
 const metadata = { format: 'flash-attention.sequence', version: '1' };
 
-const keysOf = (layer: number) => `keys.${layer}`;
-const valuesOf = (layer: number) => `values.${layer}`;
+/** A tensor of a layer in a file. */
+interface Part {
+  readonly name: string;
+  readonly dim: number;
+  readonly dtype: CacheDType;
+}
+
+/** In the order of {@link PageMemory.read}. */
+function partsOf({ headDim, headDimV, dtype }: PageShape, layer: number): Part[] {
+  const rows: Part[] = [
+    { name: `keys.${layer}`, dim: headDim, dtype },
+    { name: `values.${layer}`, dim: headDimV, dtype },
+  ];
+  if (!isQuantized(dtype)) return rows;
+  const scale = { dim: 1, dtype: 'float32' } as const;
+  return [
+    ...rows,
+    { name: `key_scales.${layer}`, ...scale },
+    { name: `value_scales.${layer}`, ...scale },
+  ];
+}
 
 export async function saveSequence(
   state: SequenceState,
   memory: PageMemory,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { length, ids } = state;
-  const { layers, kvHeads, headDim, headDimV, dtype } = memory.shape;
+  const { layers, kvHeads } = memory.shape;
   const tensors: Record<string, HostTensor<FileDType>> = {
     tokens: { dtype: 'int32', shape: [ids.length], data: Int32Array.from(ids) },
   };
-  const put = (name: string, dim: number, data: TypedArray<FileDType>) => {
-    tensors[name] = { dtype, shape: [length, kvHeads, dim], data };
-  };
   // Everything is enqueued before the first wait: what comes after may write to these pages.
   const reads = Array.from({ length: length === 0 ? 0 : layers }, (_, layer) => {
-    const [k, v] = memory.read(layer, state.pages, length);
-    return Promise.all([k.take(), v.take()]);
+    return Promise.all(memory.read(layer, state.pages, length).map((each) => each.take()));
   });
   const rows = await Promise.all(reads);
   for (let layer = 0; layer < layers; layer++) {
-    const none = elementsOf(new ArrayBuffer(0), dtype);
-    const [k, v] = (rows[layer] ?? [none, none]) as TypedArray<FileDType>[];
-    put(keysOf(layer), headDim, k);
-    put(valuesOf(layer), headDimV, v);
+    partsOf(memory.shape, layer).forEach(({ name, dim, dtype }, n) => {
+      const data = rows[layer]?.[n] ?? elementsOf(new ArrayBuffer(0), dtype);
+      tensors[name] = { dtype, shape: [length, kvHeads, dim], data } as HostTensor<FileDType>;
+    });
   }
   return joined(safetensorsParts(tensors, metadata));
 }
@@ -88,17 +111,22 @@ export function loadSequence(
 }
 
 function write(saved: Saved, pages: readonly number[], memory: PageMemory): void {
-  const { layers, pageSize, kvHeads, headDim, headDimV, dtype, device } = memory.shape;
+  const { layers, pageSize, kvHeads, device } = memory.shape;
   const slots = Int32Array.from(
     { length: saved.length },
     (_, i) => pages[Math.floor(i / pageSize)] * pageSize + (i % pageSize),
   );
-  const rows = (name: string, dim: number) =>
-    tensor(saved.elements(name), [saved.length, kvHeads, dim], { dtype, device });
   for (let layer = 0; layer < layers; layer++) {
-    using k = rows(keysOf(layer), headDim);
-    using v = rows(valuesOf(layer), headDimV);
-    disposeAll(memory.append(layer, k, v, { slots }));
+    const rows: Tensor[] = [];
+    try {
+      for (const part of partsOf(memory.shape, layer)) {
+        const { dim, dtype } = part;
+        rows.push(tensor(saved.elements(part), [saved.length, kvHeads, dim], { dtype, device }));
+      }
+      memory.put(layer, rows, slots);
+    } finally {
+      for (const each of rows) each.dispose();
+    }
   }
 }
 
@@ -106,7 +134,7 @@ function write(saved: Saved, pages: readonly number[], memory: PageMemory): void
 interface Saved {
   readonly length: number;
   readonly ids: Int32Array;
-  elements(name: string): TypedArray<FileDType>;
+  elements(part: Part): TypedArray<FileDType>;
 }
 
 function readSaved(value: unknown, shape: PageShape): Saved {
@@ -122,28 +150,28 @@ function readSaved(value: unknown, shape: PageShape): Saved {
     return elementsOf(data.slice(begin, end).buffer, dtype);
   };
   for (let layer = 0; layer < shape.layers; layer++) {
-    for (const [name, dim] of [
-      [keysOf(layer), shape.headDim],
-      [valuesOf(layer), shape.headDimV],
-    ] as const) {
+    for (const { name, dim, dtype } of partsOf(shape, layer)) {
       const found = entryOf(header, name, data.length, fileDTypes, refuse);
       const expected = [length, shape.kvHeads, dim];
       if (showShape(found.shape) !== showShape(expected)) {
         fail('ERR_SHAPE', 'bytes', `of ${name} ${showShape(expected)}`, showShape(found.shape));
       }
-      if (found.dtype !== shape.dtype) {
-        fail('ERR_DTYPE', 'bytes', `of ${name} in ${shape.dtype}, like the cache,`, found.dtype);
+      if (found.dtype !== dtype) {
+        fail('ERR_DTYPE', 'bytes', `of ${name} in ${dtype}, like the cache,`, found.dtype);
       }
     }
   }
+  const names = 1 + shape.layers * partsOf(shape, 0).length;
+  const found = tensorNames(header).length;
+  if (found !== names) refuse(`has ${found} tensors, not ${names}`);
   const ids = read('tokens', 'int32');
   if (ids.length > length || ids.some((id) => id < 0)) {
     refuse(`has ${ids.length} token ids, for ${length} tokens, or negative ones`);
   }
-  return { length, ids, elements: (name) => read(name, shape.dtype) };
+  return { length, ids, elements: ({ name, dtype }) => read(name, dtype) };
 }
 
-const fileDTypes = ['float32', 'float16', 'bfloat16', 'int32'] as const;
+const fileDTypes = [...cacheDTypes, 'int32'] as const;
 
 const refuse: Refuse = (what) => {
   throw new FlashAttentionError(
@@ -169,11 +197,11 @@ function checkFormat(header: Header, { layers }: PageShape): void {
   if (found.format !== metadata.format || found.version !== metadata.version) {
     refuse(`is not of format ${metadata.format}, version ${metadata.version}`);
   }
-  const saved = (tensorNames(header).length - 1) / 2;
+  const saved = tensorNames(header).filter((name) => name.startsWith('keys.')).length;
   if (saved !== layers) fail('ERR_SHAPE', 'bytes', `of ${layers} layers`, `${saved}`);
 }
 
 function lengthOf(header: Header): number {
-  const { shape } = (header[keysOf(0)] ?? {}) as { shape?: readonly unknown[] };
+  const { shape } = (header['keys.0'] ?? {}) as { shape?: readonly unknown[] };
   return typeof shape?.[0] === 'number' ? shape[0] : 0;
 }

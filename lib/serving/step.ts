@@ -14,7 +14,7 @@ import { show, showShape } from '../native/show.js';
 import { checkInteger, checkOptions, checkTensorDType } from '../tensor/check.js';
 import { type DType, floating } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { disposeAll, type PageMemory } from './page-memory.js';
+import { disposeAll, isQuantized, type PageMemory } from './page-memory.js';
 import { type Reservation, slotOf } from './reservation.js';
 import { applyRotary, type RotaryTables, tableKeys } from './rotary.js';
 import { type StepTables, stepTables } from './step-tables.js';
@@ -107,8 +107,8 @@ export class Step {
    * the sequences had before is as good as ever.
    *
    * @param layer 0 to layers - 1, each once, in any order.
-   * @param q `[totalTokens, heads, headDim]`; float32, float16 or bfloat16. One of another dtype
-   * than the cache's is rounded to that, and out is converted back.
+   * @param q `[totalTokens, heads, headDim]`; float32, float16 or bfloat16, of whatever the cache
+   * is: products are of q as it is.
    * @param k `[totalTokens, kvHeads, headDim]`; float32, float16 or bfloat16, rounded to the dtype
    * of the cache.
    * @param v `[totalTokens, kvHeads, headDimV]`; likewise.
@@ -175,10 +175,12 @@ export class Step {
       const { dtype } = this.#memory.shape;
       let queries = q;
       if (rotary) queries = keep(applyRotary(queries, { ...rotary, signal }));
-      if (q.dtype !== dtype) queries = keep(queries.to(dtype));
-      const all = { ...options, ...lengths, tree, causal: true };
-      const result = flashAttentionRagged(queries, pages.kPages, pages.vPages, all);
-      if (q.dtype === dtype) return result;
+      const direct = q.dtype === 'float32' || q.dtype === dtype || isQuantized(dtype);
+      if (!direct) queries = keep(queries.to('float32'));
+      const { kPages, vPages, ...scales } = pages;
+      const all = { ...options, ...lengths, ...scales, tree, causal: true };
+      const result = flashAttentionRagged(queries, kPages, vPages, all);
+      if (direct) return result;
       if (!('lse' in result)) return keep(result).to(q.dtype);
       return { out: keep(result.out).to(q.dtype), lse: result.lse };
     } finally {

@@ -5,9 +5,9 @@ import { show } from '../native/show.js';
  * Element type of a {@link Tensor}. A property of the tensor, never guessed from bit patterns:
  * float16 is IEEE binary16, bfloat16 the upper half of a float32, bool one byte that is 0 or 1.
  * float8_e4m3 (OCP 8-bit floating point: 4 exponent bits, 3 of mantissa, largest value 448, NaN but
- * no infinity) is for the values of {@link quantize}.
+ * no infinity) is for the values of {@link quantize} and, like int8, for keys and values of a cache.
  */
-export type DType = 'float32' | 'float16' | 'bfloat16' | 'int32' | 'bool' | 'float8_e4m3';
+export type DType = 'float32' | 'float16' | 'bfloat16' | 'int32' | 'bool' | 'float8_e4m3' | 'int8';
 
 /**
  * The typed array of each dtype, in the order of csrc/core/dtype.h: a dtype's place is the number
@@ -20,6 +20,7 @@ const constructors = {
   int32: Int32Array,
   bool: Uint8Array,
   float8_e4m3: Uint8Array,
+  int8: Int8Array,
 } as const satisfies Record<DType, unknown>;
 
 export const dtypes = Object.keys(constructors) as readonly DType[];
@@ -39,8 +40,8 @@ export function isDType(value: unknown): value is DType {
 }
 
 /**
- * Dtypes whose values stand for themselves; those of float8_e4m3 stand for themselves times a
- * scale.
+ * Dtypes whose values stand for themselves; those of float8_e4m3, and of int8 in a cache, stand for
+ * themselves times a scale.
  */
 export const floating: readonly DType[] = ['float32', 'float16', 'bfloat16'];
 
@@ -80,6 +81,7 @@ export interface TypedArrays {
   int32: Int32Array;
   bool: Uint8Array;
   float8_e4m3: Uint8Array;
+  int8: Int8Array;
 }
 
 /** The typed array of a dtype's elements, or of any; see {@link TypedArrays}. */

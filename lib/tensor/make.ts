@@ -37,14 +37,15 @@ type WithDType<D extends DType, Options extends TensorOptions> = Options & { dty
  *
  * | data | default dtype | other dtypes |
  * |---|---|---|
- * | numbers, `Float64Array`, `Float32Array` | float32 | float16, bfloat16, float8_e4m3 (rounded to nearest even); int32, bool (exact or an error) |
+ * | numbers, `Float64Array`, `Float32Array` | float32 | float16, bfloat16, float8_e4m3 (rounded to nearest even); int32, int8, bool (exact or an error) |
  * | booleans | bool | |
  * | `Float16Array` | float16 | float32, bfloat16, float8_e4m3 |
  * | `Uint16Array` (raw bits) | none: say which | float16, bfloat16 |
- * | `Int32Array` | int32 | float32, float16, bfloat16, float8_e4m3, bool |
+ * | `Int32Array` | int32 | float32, float16, bfloat16, float8_e4m3, int8, bool |
  * | `BigInt64Array` | int32 (range checked) | |
  * | `Uint8Array` (0 and 1) | none: say `bool` | bool, int32, float32, float16, bfloat16 |
  * | `Uint8Array` (raw bits) | none: say `float8_e4m3` | |
+ * | `Int8Array` | int8 | float32, float16, bfloat16, float8_e4m3, int32, bool |
  *
  * @param data Row-major elements; plain arrays may be nested as `shape` is.
  * @param shape 1 to 6 axes; an axis may be 0 long.

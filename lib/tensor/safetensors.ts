@@ -7,7 +7,14 @@ import { type HostTensor, littleEndian } from './host-tensor.js';
 export type Refuse = (what: string) => never;
 
 /** The dtypes that files hold, by their names there. */
-const named = { F32: 'float32', F16: 'float16', BF16: 'bfloat16', I32: 'int32' } as const;
+const named = {
+  F32: 'float32',
+  F16: 'float16',
+  BF16: 'bfloat16',
+  I32: 'int32',
+  I8: 'int8',
+  F8_E4M3: 'float8_e4m3',
+} as const;
 
 export type FileDType = (typeof named)[keyof typeof named];
 

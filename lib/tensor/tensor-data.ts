@@ -18,7 +18,8 @@ export type TensorData =
   | Uint16Array
   | Int32Array
   | BigInt64Array
-  | Uint8Array;
+  | Uint8Array
+  | Int8Array;
 
 /** What nested arrays hold. */
 type Leaf<Data> = Data extends readonly (infer Item)[]
@@ -42,9 +43,11 @@ export type DTypeOfData<Data extends TensorData> = Data extends readonly unknown
     ? 'float32'
     : Data extends Int32Array | BigInt64Array
       ? 'int32'
-      : Data extends Float16ArrayIfAny
-        ? 'float16'
-        : DType;
+      : Data extends Int8Array
+        ? 'int8'
+        : Data extends Float16ArrayIfAny
+          ? 'float16'
+          : DType;
 
 /** Elements as the native side takes them: a typed array and the dtype of its elements. */
 export interface HostData {
@@ -57,7 +60,7 @@ type Elements = ArrayLike<number | boolean | bigint>;
 
 const kinds =
   'an array of numbers or booleans, Float32Array, Float64Array, Float16Array, Uint16Array, ' +
-  'Int32Array, BigInt64Array or Uint8Array';
+  'Int32Array, BigInt64Array, Uint8Array or Int8Array';
 
 /** Checks `data` against `shape` and brings it into the form that is copied to the device. */
 export function hostData(data: unknown, shape: readonly number[], dtype?: DType): HostData {
@@ -123,6 +126,10 @@ export function hostData(data: unknown, shape: readonly number[], dtype?: DType)
       return dtype === 'float8_e4m3'
         ? { array: view, arrayDType: dtype, dtype }
         : convert(view, dtype);
+    case 'Int8Array':
+      return dtype === undefined || dtype === 'int8' || isFloating(dtype)
+        ? { array: view, arrayDType: 'int8', dtype: dtype ?? 'int8' }
+        : convert(view, dtype);
     default:
       return fail('ERR_TYPE', 'data', kinds, show(data));
   }
@@ -153,7 +160,9 @@ function bits16(view: ArrayBufferView, arrayDType: 'float16', dtype: DType): Hos
 function convert(elements: Elements, dtype: DType): HostData {
   switch (dtype) {
     case 'int32':
-      return { array: int32s(elements), arrayDType: 'int32', dtype };
+      return { array: integers(elements, Int32Array), arrayDType: 'int32', dtype };
+    case 'int8':
+      return { array: integers(elements, Int8Array), arrayDType: 'int8', dtype };
     case 'bool':
       return { array: bools(elements), arrayDType: 'bool', dtype };
     default:
@@ -171,16 +180,20 @@ function float32s(elements: Elements): Float32Array {
   return result;
 }
 
-function int32s(elements: Elements): Int32Array {
-  const result = new Int32Array(elements.length);
+function integers<T extends Int32Array | Int8Array>(
+  elements: Elements,
+  Integers: { new (length: number): T; readonly BYTES_PER_ELEMENT: number },
+): T {
+  const result = new Integers(elements.length);
   for (let i = 0; i < elements.length; i++) {
     const element = elements[i];
     const value = typeof element === 'bigint' ? Number(element) : element;
-    if (typeof value !== 'number' || value !== (value | 0)) {
+    if (typeof value === 'number') result[i] = value;
+    if (result[i] !== value) {
       const code = typeof value === 'number' ? 'ERR_OPTION' : 'ERR_TYPE';
-      fail(code, `data[${i}]`, 'an integer from -2^31 to 2^31 - 1', show(element));
+      const bits = 8 * Integers.BYTES_PER_ELEMENT - 1;
+      fail(code, `data[${i}]`, `an integer from -2^${bits} to 2^${bits} - 1`, show(element));
     }
-    result[i] = value;
   }
   return result;
 }

@@ -8,8 +8,9 @@
 
 // Both name their tables alike, and never meet in one kernel.
 namespace forward {
+#include "cuda/sm80/decode_tiles.h"
 #include "cuda/sm80/forward_tiles.h"
-}
+}  // namespace forward
 namespace backward {
 namespace fa::cuda {
 using ::fa::cuda::kRowStateBytes;
@@ -66,6 +67,11 @@ int main() {
         std::printf("{\"kernel\":\"forward<%s, %d, %s>\",\"threads\":%d,\"shared\":%d}\n",
                     type.name, tile.width, flag, 32 * tile.warps,
                     forward_shared_bytes(tile, type.bytes));
+      }
+      for (const DecodeTile& tile : kDecodeTiles) {
+        if (float32) continue;
+        std::printf("{\"kernel\":\"decode<%s, %d, %s>\",\"threads\":%d,\"shared\":%d}\n", type.name,
+                    tile.width, flag, 32 * kDecodeWarps, decode_shared_bytes(tile));
       }
       for (const Outer outer : {Outer::kKeys, Outer::kQueries}) {
         const BackwardTiles tiles = backward_tiles(float32, outer, featured);

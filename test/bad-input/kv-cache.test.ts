@@ -349,7 +349,9 @@ describe('with a cache', () => {
         { sequence: text, tokens: Array.from({ length: tokens }, (_, i) => i) },
       ]);
       const rows = (count: number, dim: number) =>
-        zeros([tokens, count, dim], { dtype: options.dtype ?? 'float32' });
+        zeros([tokens, count, dim], {
+          dtype: options.dtype === 'bfloat16' ? 'bfloat16' : 'float32',
+        });
       for (let layer = 0; layer < options.layers; layer++) {
         const values = rows(options.kvHeads, options.headDimV ?? options.headDim);
         const keys = rows(options.kvHeads, options.headDim);
@@ -391,12 +393,36 @@ describe('with a cache', () => {
           argument: 'bytes',
         });
       }
-      expect(await load({ ...good, dtype: 'bfloat16' })).toMatchObject({ code: 'ERR_DTYPE' });
+      for (const dtype of ['bfloat16', 'int8', 'float8_e4m3'] as const) {
+        expect(await load({ ...good, dtype })).toMatchObject({ code: 'ERR_DTYPE' });
+        using other = new KvCache({ ...good, dtype });
+        const bytes = await filled(good);
+        expectThrow(() => other.load(bytes), 'ERR_DTYPE', 'bytes');
+      }
       using short = new KvCache({ ...good, maxSeqlen: 4 });
       const bytes = await filled(good, 5);
       expectThrow(() => short.load(bytes), 'ERR_SHAPE', 'bytes', /at most 4 tokens/);
       const long = await load({ ...good, numPages: 5 }, 17);
       expect(long).toMatchObject({ code: 'ERR_CACHE_FULL', argument: 'bytes', missingPages: 1 });
+    });
+
+    test('a sequence in 8 bits is loaded with its scales or not at all', async () => {
+      using eight = new KvCache({ ...good, dtype: 'int8' });
+      const whole = await filled({ ...good, dtype: 'int8' });
+      const loaded = eight.load(whole);
+      expect(await loaded.save()).toEqual(whole);
+      const text = Buffer.from(whole).toString('latin1');
+      for (const [from, to] of [
+        ['key_scales.1', 'key_scalez.1'],
+        ['value_scales.0', 'keys.9........'],
+        ['"F32","shape":[5,2,1]', '"F32","shape":[5,1,2]'],
+        ['"F32","shape":[5,2,1]', '"I32","shape":[5,2,1]'],
+      ]) {
+        expect(text).toContain(from);
+        const changed = Buffer.from(text.replace(from, to), 'latin1');
+        expectThrow(() => eight.load(new Uint8Array(changed)), expect.anything(), 'bytes');
+      }
+      expect(eight.stats().used).toBe(2);
     });
 
     test('pitfall 32: whatever was cut or changed is loaded whole or not at all', async () => {

@@ -2,10 +2,13 @@
 // Every free slot is NaN from the start (serving pitfall 24): what leaked would show.
 import fc from 'fast-check';
 import { memory, randn, type Tensor, tensor } from '../../lib/index.js';
-import type { StepAttentionOptions } from '../../lib/serving/index.js';
+import { standardAttention } from '../../lib/reference/index.js';
+import { type CacheDType, KvCache, type StepAttentionOptions } from '../../lib/serving/index.js';
 import {
   CachedModel,
   type Feed,
+  heads,
+  kept,
   prompt,
   shape,
   type Text,
@@ -15,13 +18,13 @@ import {
 import { onSimtHopper, sized } from '../support/device.js';
 import { errorOf, thrownBy } from '../support/expect-error.js';
 import { settledMemory } from '../support/gc.js';
-import type { FloatDType } from '../support/numerics.js';
+import { bound, type FloatDType, maxError, normals } from '../support/numerics.js';
 import { rotaryTables } from '../support/rotary-tables.js';
 
 const { pageSize } = shape;
-const dtypes: readonly FloatDType[] = onSimtHopper
-  ? ['bfloat16']
-  : sized(['float32', 'float16', 'bfloat16'], ['float32', 'bfloat16']);
+const dtypes: readonly CacheDType[] = onSimtHopper
+  ? ['bfloat16', 'int8']
+  : sized(['float32', 'float16', 'bfloat16', 'int8', 'float8_e4m3'], ['bfloat16', 'int8']);
 
 const feeds = (...all: (readonly [Text, readonly number[]])[]): Feed[] =>
   all.map(([text, tokens]) => ({ text, tokens }));
@@ -143,8 +146,7 @@ describe.each(dtypes)('%s', (dtype) => {
   });
 });
 
-describe('options of attention', () => {
-  const dtype = dtypes[dtypes.length - 1];
+describe.each(['bfloat16', 'int8'] as const)('options of attention, %s', (dtype) => {
   const slopes = [0.5, 0.25, 0.125, 0.0625];
   const sinks = [0.3, -1, 2, 0];
   const tables = rotaryTables(32, 3);
@@ -193,26 +195,44 @@ describe('options of attention', () => {
   test('lse comes with out', async () => {
     const model = new CachedModel(4, dtype);
     using step = model.cache.step([{ sequence: model.cache.createSequence(), tokens: 2 }]);
-    const [q, k, v] = [4, 2, 2].map((heads, i) =>
-      randn([2, heads, i < 2 ? 8 : 4], { seed: BigInt(i), dtype }),
+    const [q, k, v] = [heads, 2, 2].map((count, i) =>
+      randn([2, count, i < 2 ? 8 : 4], { seed: BigInt(i), dtype: 'bfloat16' }),
     );
     const { out, lse } = step.attention(0, q, k, v, { returnLse: true });
     expect([out.shape, lse.shape, lse.dtype]).toEqual([[2, 4, 4], [4, 2], 'float32']);
   });
+});
 
-  test('float32 queries, keys and values over a cache of 16 bits', async () => {
-    const bits = async (given: FloatDType) => {
-      const model = new CachedModel(4, 'bfloat16');
-      using step = model.cache.step([{ sequence: model.cache.createSequence(), tokens: 3 }]);
-      const [q, k, v] = [4, 2, 2].map((heads, i) =>
-        randn([3, heads, i < 2 ? 8 : 4], { seed: BigInt(i), dtype: 'bfloat16' }).to(given),
-      );
-      const { out, lse } = step.attention(1, q, k, v, { returnLse: true, numSplits: 1 });
-      expect(out.dtype).toBe(given);
-      return [await out.toFloat32(), await lse.data()];
-    };
-    expect(await bits('float32')).toEqual(await bits('bfloat16'));
-  });
+test.each<[FloatDType, CacheDType]>([
+  ['float32', 'bfloat16'],
+  ['float32', 'float16'],
+  ['float16', 'bfloat16'],
+  ['bfloat16', 'float32'],
+  ['bfloat16', 'float16'],
+  ['float16', 'int8'],
+  ['bfloat16', 'int8'],
+  ['float32', 'float8_e4m3'],
+])('%s queries, keys and values over a cache of %s', async (given, cacheDType) => {
+  const own = { kvHeads: 2, headDim: 16, headDimV: 32 };
+  const cache = new KvCache({ ...own, layers: 1, numPages: 4, pageSize: 4, dtype: cacheDType });
+  using step = cache.step([{ sequence: cache.createSequence(), tokens: 7 }]);
+  const data = [4 * 16, 2 * 16, 2 * 32].map((width, n) => normals(7 * width, 90 + n, given));
+  const [q, k, v] = data.map((rows, n) =>
+    tensor(rows, [7, n === 0 ? 4 : 2, n < 2 ? 16 : 32], { dtype: given }),
+  );
+  const out = step.attention(0, q, k, v);
+  expect(out.dtype).toBe(given);
+  const problem = {
+    shape: { ...own, heads, batch: 1, seqlenQ: 7, seqlenK: 7 },
+    q: data[0],
+    k: kept(data[1], 16, cacheDType),
+    v: kept(data[2], 32, cacheDType),
+    causal: true,
+  };
+  const truth = standardAttention(problem).out;
+  const standard = standardAttention(problem, { precision: given }).out;
+  expect(maxError(await out.toFloat32(), truth)).toBeLessThanOrEqual(bound(standard, truth));
+  cache.dispose();
 });
 
 describe('any actions', () => {
@@ -278,8 +298,7 @@ describe('any actions', () => {
 
 // Pitfalls 13 and 21: every way to come by pages, compared bit for bit with no sharing at all. The
 // same query lengths each time, as the bits are those of a sequence's own tokens and query lengths.
-describe('the bits of a sequence are its own', () => {
-  const dtype = dtypes[dtypes.length - 1];
+describe.each(['bfloat16', 'int8'] as const)('the bits of a sequence are its own, %s', (dtype) => {
   const chunks = [prompt(8), prompt(3, 9), [12], [13], [14]];
 
   async function run(model: CachedModel, text: Text, others: readonly Text[] = [], skip = 0) {
@@ -445,6 +464,16 @@ describe('steps', () => {
 });
 
 describe('memory', () => {
+  test.each<[CacheDType, number]>([
+    ['bfloat16', 12 * 2],
+    ['int8', 12 + 8],
+    ['float8_e4m3', 12 + 8],
+  ])('bytes of a cache of %s', (dtype, bytes) => {
+    const model = new CachedModel(3, dtype);
+    expect(model.cache.stats().bytes).toBe(2 * 3 * pageSize * 2 * bytes);
+    model.end();
+  });
+
   test('what is dropped comes back: sequences, steps, caches', async () => {
     const before = await settledMemory();
     const model = new CachedModel(8);

@@ -5,6 +5,8 @@ import { backwardSm90 } from './mutations_backward_sm90.mjs';
 import { forwardFp8, forwardSm90 } from './mutations_forward_sm90.mjs';
 
 const forward = 'cuda/sm80/forward.h';
+const products = 'cuda/sm80/forward_products.h';
+const decode = 'cuda/sm80/decode.h';
 const forwardBlock = 'cuda/sm80/forward_block.h';
 const forwardOutput = 'cuda/sm80/forward_output.h';
 const backward = 'cuda/sm80/backward.h';
@@ -27,7 +29,105 @@ const of = (kernel, lines) =>
 const waitForKeys = 'ptx::cp_async_wait<kInFlight>();\n    ptx::sync_block();  // K has arrived';
 const waitForValues = 'ptx::cp_async_wait<kInFlight>();\n    // V has arrived';
 
+const waitForWarpKeys = 'ptx::cp_async_wait<1>();\n    ptx::sync_warp();  // K';
+const waitForWarpValues = 'ptx::cp_async_wait<1>();\n    ptx::sync_warp();  // V';
+/** The same wait, which lets one group more be in flight. */
+const lax = (wait) => wait.replace('<1>', '<2>');
+
 export const mutations = [
+  ...of('forward', [
+    // The decode kernel.
+    ['decode: no wait for Q', decode, 'ptx::cp_async_wait<2>();', ''],
+    ['decode: no barrier after the wait for Q', decode, 'ptx::sync_block();  // Q', '// Q'],
+    ['decode: no wait for K', decode, waitForWarpKeys, 'ptx::sync_warp();  // K'],
+    ['decode: wait for K one group too lax', decode, waitForWarpKeys, lax(waitForWarpKeys)],
+    ['decode: no sync_warp after the wait for K', decode, 'ptx::sync_warp();  // K', '// K'],
+    [
+      'decode: K loaded before all lanes are done with it',
+      decode,
+      'ptx::sync_warp();  // and all are done with it',
+      '',
+    ],
+    ['decode: no wait for V', decode, waitForWarpValues, 'ptx::sync_warp();  // V'],
+    ['decode: wait for V one group too lax', decode, waitForWarpValues, lax(waitForWarpValues)],
+    ['decode: no sync_warp after the wait for V', decode, 'ptx::sync_warp();  // V', '// V'],
+    [
+      'decode: V loaded before all lanes are done with it',
+      decode,
+      'ptx::sync_warp();\n    load(a.v',
+      'load(a.v',
+    ],
+    [
+      'decode: no sync_warp after poison is cleared',
+      decode,
+      'clear_poison<KeyTile, T, 32>(v_tile);\n      ptx::sync_warp();',
+      'clear_poison<KeyTile, T, 32>(v_tile);',
+    ],
+    [
+      'decode: poison of one warp forgotten',
+      decode,
+      'any_poison = ptx::sync_block_or(any_poison);',
+      'ptx::sync_block();',
+    ],
+    ['decode: poison not restored', decode, 'if (any_poison) restore', 'if (false) restore'],
+    [
+      'decode: merged while tiles are in use',
+      decode,
+      'any_poison = ptx::sync_block_or(any_poison);',
+      '',
+    ],
+    [
+      'decode: merged before the other warps have stored',
+      decode,
+      'ptx::sync_block();\n  if (warp > 0) return;',
+      'if (warp > 0) return;',
+    ],
+    [
+      'decode: the last warp left out',
+      decode,
+      'other = 1; other < kDecodeWarps',
+      'other = 1; other < kDecodeWarps - 1',
+    ],
+    ['decode: merged by the factor of the other row', decode, 'x.z * theirs[1]', 'x.z * theirs[0]'],
+    ['decode: sums merged without factor', decode, 'sum[r] * theirs[r]', 'sum[r]'],
+    [
+      'decode: a tile of every warp left out',
+      decode,
+      'from(n_block + kDecodeWarps)',
+      'from(n_block + 2 * kDecodeWarps)',
+    ],
+    [
+      'decode: first tile of the window left out',
+      decode,
+      'window_block - n_block + kDecodeWarps - 1',
+      'window_block - n_block + kDecodeWarps',
+    ],
+    ['decode: tiles before the window visited', decode, 'n_block >= window_block ||', 'true ||'],
+    ['decode: rows of V where those of K lie', decode, 'n_block, next.v);', 'n_block, next.k);'],
+    [
+      'decode: a row from the wrong lane',
+      decode,
+      'from_lane(offset, first + r)',
+      'from_lane(offset, r)',
+    ],
+    ['decode: rows loaded beyond the end', decode, 'first + r < rows && ', ''],
+    [
+      'decode: columns loaded beyond the head dim',
+      decode,
+      ' && (chunk + c) * Tile::kChunkElements < columns',
+      '',
+    ],
+    [
+      'decode: K written with another swizzle than read',
+      decode,
+      'first + i * kRowsAtOnce, chunk',
+      'first, chunk',
+    ],
+    ['decode: hidden keys seen', decode, 'else if (partial)', 'else if (false)'],
+    ['decode: ALiBi with the wrong sign', decode, 'score -= row.slope', 'score += row.slope'],
+    ['decode: softcap left out', decode, 'if (p.softcap > 0) score =', 'if (false) score ='],
+    ['decode: extreme rows not done again', decode, 'if (extreme != 0)', 'if (false)'],
+  ]),
   ...of('forward', [
     // Synchronisation.
     ['no wait for K', forward, waitForKeys, 'ptx::sync_block();  // K has arrived'],
@@ -98,7 +198,7 @@ export const mutations = [
     // Layout.
     [
       'K read with another swizzle than written',
-      forward,
+      products,
       'KeyTile::step(k, 8 * n, chunk)',
       'KeyTile::step(k, 8 * n, chunk ^ 2)',
     ],
@@ -106,13 +206,13 @@ export const mutations = [
     ['swizzle of 64-byte panels by the wrong bits', tiles, '(row >> 1) & 3', 'row & 3'],
     [
       'V read without transposition',
-      forward,
+      products,
       'ptx::ldmatrix_x4_trans(raw, KeyTile::step(rows, 8 * n, d));',
       'ptx::ldmatrix_x4(raw, KeyTile::step(rows, 8 * n, d));',
     ],
     [
       'B fragments exchanged',
-      forward,
+      products,
       'multiply_add<T>(s[m][n], a[m], b0);',
       'multiply_add<T>(s[m][n], a[m], b1);',
     ],
@@ -216,12 +316,12 @@ export const mutations = [
       'if (row >= block.rows.count) continue;',
       '',
     ],
-    ['page of another sequence', loads, 'batch * pages.batch_stride', '0 * pages.batch_stride'],
+    ['page of another sequence', loads, 'sequence * pages.batch_stride', '0 * pages.batch_stride'],
     [
       'row within the page wrong',
       loads,
-      '(j - slot * static_cast<int>(pages.page_size.divisor))',
-      '(j - slot)',
+      'row = j - slot * static_cast<int>(pages.page_size.divisor);',
+      'row = j - slot;',
     ],
     [
       'keys of the query head in a group',
@@ -232,7 +332,7 @@ export const mutations = [
     // Arithmetic.
     [
       'scores not zeroed before the product',
-      forward,
+      products,
       'for (int c = 0; c < 4; ++c) s[m][n][c] = 0;',
       '',
     ],
@@ -254,7 +354,7 @@ export const mutations = [
     [
       'rows that see nothing not guarded',
       softmax,
-      'kFeatured ? -std::numeric_limits<float>::max() : -kBase2Limit',
+      'kFeatured ? -kLargestFinite : -kBase2Limit',
       '-kInfinity',
     ],
     ['empty rows divided by their sum', result, 'if (sum == 0) return {-kInfinity, 0, 0};', ''],
@@ -305,7 +405,12 @@ export const mutations = [
     // Scores beyond base 2.
     ['extreme rows not done again', forward, 'if (extreme != 0) attend', 'if (false) attend'],
     ['other rows done again', naturalRow, 'line % 8 * 4 + line / 8', 'line'],
-    ['weights of low scores infinite', softmax, '() : -kBase2Limit', '() : -0x1p126f'],
+    [
+      'weights of low scores infinite',
+      softmax,
+      'kLargestFinite : -kBase2Limit',
+      'kLargestFinite : -0x1p126f',
+    ],
     [
       'extreme rows stored before the others are',
       forwardOutput,

@@ -4,19 +4,24 @@
  */
 import { type Tensor, tensor } from '../../lib/index.js';
 import {
+  type CodeDType,
+  dequantizedCache,
+  type Numbers,
+  quantizedCache,
   type ReferenceOptions,
   type RotaryOptions,
   rotary,
   standardAttention,
 } from '../../lib/reference/index.js';
 import {
+  type CacheDType,
   KvCache,
   type KvCacheOptions,
   type Sequence,
   type Step,
   type StepAttentionOptions,
 } from '../../lib/serving/index.js';
-import { bound, type FloatDType, maxError, rounding } from './numerics.js';
+import { bound, type FloatDType, maxError, rounding, testedDTypes } from './numerics.js';
 import { uniform } from './random.js';
 
 const { imul, ceil } = Math; // once: see random.ts
@@ -74,8 +79,22 @@ export interface Truth
   readonly rotary?: Omit<RotaryOptions, 'positions'>;
 }
 
+/** What a cache of 8 bits holds. */
+export function codesOf(dtype: CacheDType): CodeDType | undefined {
+  return dtype === 'int8' || dtype === 'float8_e4m3' ? dtype : undefined;
+}
+
+/** What a cache makes of rows [.., dim]. */
+export function kept(rows: Numbers, dim: number, dtype: CacheDType): Numbers {
+  const codes = codesOf(dtype);
+  if (codes) return dequantizedCache(quantizedCache(Float32Array.from(rows), dim, codes));
+  return Float32Array.from(rows, rounding[dtype as FloatDType]);
+}
+
 export class CachedModel {
   readonly cache: KvCache;
+  readonly cacheDType: CacheDType;
+  /** Of queries, keys and values. */
   readonly dtype: FloatDType;
   readonly texts: Text[] = [];
   readonly options: StepAttentionOptions;
@@ -85,12 +104,13 @@ export class CachedModel {
 
   constructor(
     numPages: number,
-    dtype: FloatDType = 'float32',
+    dtype: CacheDType = 'float32',
     { numSplits = 1, ...options }: StepAttentionOptions = {},
     more: Partial<KvCacheOptions> = {},
   ) {
     this.cache = new KvCache({ ...shape, numPages, dtype, ...more });
-    this.dtype = dtype;
+    this.cacheDType = dtype;
+    this.dtype = codesOf(dtype) ? testedDTypes[0] : (dtype as FloatDType);
     this.options = { numSplits, ...options };
     this.#numPages = numPages;
     this.flood();
@@ -269,13 +289,12 @@ export class CachedModel {
   ): void {
     const { kvHeads, headDim, headDimV } = shape;
     const { rotary: tables, ...options } = this.truth;
-    const turned = (rows: Rows, count: number, from = 0) => {
+    const turned = (rows: Rows, count: number, from = 0): Numbers => {
       const own = this.rows(rows, layer, scope, all, from);
       if (!tables) return own;
       const tokens = all.length - from;
       const positions = Array.from({ length: tokens }, (_, i) => from + i);
-      const exact = rotary(own, { tokens, heads: count, headDim }, { ...tables, positions });
-      return Float32Array.from(exact, rounding[this.dtype]);
+      return rotary(own, { tokens, heads: count, headDim }, { ...tables, positions });
     };
     const problem = {
       shape: {
@@ -287,9 +306,9 @@ export class CachedModel {
         headDim,
         headDimV,
       },
-      q: turned('q', heads, all.length - queries),
-      k: turned('k', kvHeads),
-      v: this.rows('v', layer, scope, all),
+      q: kept(turned('q', heads, all.length - queries), headDim, this.dtype),
+      k: kept(turned('k', kvHeads), headDim, this.cacheDType),
+      v: kept(this.rows('v', layer, scope, all), headDimV, this.cacheDType),
       ...options,
       causal: true,
     };

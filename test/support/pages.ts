@@ -3,13 +3,19 @@
  * for the float64 reference. What no sequence holds is NaN.
  */
 import { type AttentionResult, type Tensor, tensor } from '../../lib/index.js';
-import { type PagedProblem, pagedAttention } from '../../lib/reference/index.js';
+import {
+  type CodeDType,
+  dequantizedCache,
+  type PagedProblem,
+  pagedAttention,
+  quantizedCache,
+} from '../../lib/reference/index.js';
 import {
   flashAttentionRagged,
   packTrees,
   type RaggedAttentionOptions,
 } from '../../lib/serving/index.js';
-import { bound, type FloatDType, maxError, normals } from './numerics.js';
+import { bound, type FloatDType, maxError, normals, rounding } from './numerics.js';
 import { uniform } from './random.js';
 
 export interface RaggedShape {
@@ -149,13 +155,73 @@ export function attendRagged(
   return flashAttentionRagged(q, kPages, vPages, { ...options, ...more, returnLse: true });
 }
 
+/** A problem over pages in 8 bits. */
+export interface QuantizedProblem {
+  /** Of what the pages stand for. */
+  readonly problem: PagedProblem;
+  readonly codes: CodeDType;
+  readonly q: Tensor;
+  readonly kPages: Tensor;
+  readonly vPages: Tensor;
+  readonly options: RaggedAttentionOptions;
+}
+
+/** The pages of a problem in 8 bits. What no sequence holds has scale NaN, and codes far out. */
+export function quantizedProblem(
+  problem: PagedProblem,
+  codes: CodeDType,
+  dtype: FloatDType,
+): QuantizedProblem {
+  const { heads, kvHeads = heads, headDim, headDimV = headDim, pageSize } = problem.shape;
+  const rounded = { ...problem, q: Float32Array.from(problem.q, rounding[dtype]) };
+  const { q, kPages, options } = raggedCall(rounded, dtype);
+  const [pages] = kPages.shape;
+  const make = (data: PagedProblem['kPages'], dim: number) => {
+    const rows = quantizedCache(data, dim, codes);
+    const poisoned = rows.codes.map((code, n) =>
+      Number.isNaN(rows.scales[Math.floor(n / dim)]) ? (codes === 'int8' ? -128 : 0x7f) : code,
+    );
+    return {
+      values: dequantizedCache(rows),
+      pages: tensor(poisoned, [pages, pageSize, kvHeads, dim], { dtype: codes }),
+      scales: tensor(rows.scales, [pages, pageSize, kvHeads]),
+    };
+  };
+  const [k, v] = [make(problem.kPages, headDim), make(problem.vPages, headDimV)];
+  return {
+    problem: { ...rounded, kPages: k.values, vPages: v.values },
+    codes,
+    q,
+    kPages: k.pages,
+    vPages: v.pages,
+    options: { ...options, kScales: k.scales, vScales: v.scales },
+  };
+}
+
+/** Within the tolerance of test/support/numerics.ts, of what the pages stand for. */
+export async function expectQuantized(
+  { problem, q, kPages, vPages, options }: QuantizedProblem,
+  more: Partial<RaggedAttentionOptions> = {},
+): Promise<void> {
+  const all = { ...options, ...more, returnLse: true } as const;
+  const result = flashAttentionRagged(q, kPages, vPages, all);
+  await compareRagged(result, problem, q.dtype as FloatDType);
+}
+
 /** Within the tolerance of test/support/numerics.ts. */
 export async function expectRagged(
   problem: PagedProblem,
   dtype: FloatDType,
   more: Partial<RaggedAttentionOptions> = {},
 ): Promise<void> {
-  const { out, lse } = attendRagged(problem, dtype, more);
+  await compareRagged(attendRagged(problem, dtype, more), problem, dtype);
+}
+
+async function compareRagged(
+  { out, lse }: AttentionResult,
+  problem: PagedProblem,
+  dtype: FloatDType,
+): Promise<void> {
   const truth = pagedAttention(problem);
   const standard = pagedAttention(problem, { precision: dtype });
   const errors = {

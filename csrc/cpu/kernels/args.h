@@ -14,6 +14,12 @@ struct Rows {
   int64_t dim_stride;
 };
 
+/** What the elements of a row in pages of 8 bits are multiplied by; strides in elements. */
+struct RowScales {
+  const float* base;  // null: none
+  int64_t page_stride, row_stride, head_stride;
+};
+
 /**
  * Dense mask of one (batch, kv head): element (g, i, j) at base + g * head_stride + i * row_stride
  * + j * key_stride.
@@ -66,7 +72,8 @@ struct ForwardArgs {
   const int32_t* pages;
   int64_t pages_stride;
   int64_t page_size, k_page_stride, v_page_stride;
-  Rows out;  // row i; head g at out_head_stride
+  RowScales k_scale, v_scale;  // of pages, those of the first head
+  Rows out;                    // row i; head g at out_head_stride
   int64_t out_head_stride;
   // null: not wanted; row i of head g at lse + i * lse_row_stride + g * lse_head_stride
   float* lse;

@@ -43,6 +43,18 @@ void fill_step(const ForwardArgs& a, int64_t key, int64_t end, int most, KeyStep
   if (step.keys == 0) return;
   const int padded = static_cast<int>(smaller(step.keys + 16, kDecodeKeys));  // no block is larger
   for (int j = step.keys; j < padded; ++j) step.k[j] = step.k[step.keys - 1];
+  if (a.k_scale.base == nullptr) return;
+  const int64_t bytes = a.kv_heads * static_cast<int64_t>(sizeof(float));
+  for (int j = 0; j < step.keys; ++j) {
+    step.k_scale[j] = key_scale(a, a.k_scale, key + j);
+    step.v_scale[j] = key_scale(a, a.v_scale, key + j);
+    prefetch_row<2>(reinterpret_cast<const char*>(step.k_scale[j]), bytes);
+    prefetch_row<2>(reinterpret_cast<const char*>(step.v_scale[j]), bytes);
+  }
+  for (int j = step.keys; j < padded; ++j) {
+    step.k_scale[j] = step.k_scale[step.keys - 1];
+    step.v_scale[j] = step.v_scale[step.keys - 1];
+  }
 }
 
 /**
@@ -79,8 +91,7 @@ void decode_rows(const ForwardArgs& a, char* scratch) {
   for (int head = 0; head < a.kv_heads; ++head) {
     float* const q = arena.take<float>(Rows * a.head_dim);
     float* const o = arena.take<float>(Rows * a.head_dim_v);
-    new (heads + head) Head(head_args(a, head), head * a.k_head_stride * kElementSize<Dtype>,
-                            head * a.v_head_stride * kElementSize<Dtype>, q, o);
+    new (heads + head) Head(head_args(a, head), head, q, o);
   }
   for (const Units& units : {kBase2, kNatural}) {
     for (int head = 0; head < a.kv_heads; ++head) heads[head].begin(units, row);
@@ -99,6 +110,7 @@ template <int Rows>
 void decode_dtype(const ForwardArgs& a, char* scratch) {
   if (a.k.dtype == kFloat32) return decode_rows<kFloat32, Rows>(a, scratch);
   if (a.k.dtype == kFloat16) return decode_rows<kFloat16, Rows>(a, scratch);
+  if (a.k.dtype == kInt8) return decode_rows<kInt8, Rows>(a, scratch);
   decode_rows<kBFloat16, Rows>(a, scratch);
 }
 
@@ -109,8 +121,8 @@ size_t decode_scratch(const ForwardArgs& a) {
 }
 
 /**
- * At most kDecodeRows rows; head dims that fill vectors; unit stride along K and V; no block mask,
- * no dropout.
+ * At most kDecodeRows rows; head dims that fill vectors; unit stride along K and V, not of float8;
+ * no block mask, no dropout.
  */
 void decode(const ForwardArgs& a, char* scratch) {
   const int64_t rows = a.row_end - a.row_begin;

@@ -20,6 +20,9 @@ struct KeyStep {
   // Rows of the item's first kv head. K repeats its last row up to whole blocks.
   const char* k[kDecodeKeys];
   const char* v[kDecodeKeys];
+  // Scales of those rows, where they are in 8 bits; they repeat the last one likewise.
+  const float* k_scale[kDecodeKeys];
+  const float* v_scale[kDecodeKeys];
 };
 
 /**

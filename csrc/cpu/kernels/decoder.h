@@ -24,6 +24,8 @@ struct Decoder {
   static constexpr int kBlock = kRegisters == 32 ? (Rows == 1 ? 8 : 16 / Rows)
                                 : Rows == 4      ? 3
                                                  : 8 / Rows;
+  /** Whether rows of K and V have scales. */
+  static constexpr bool kScaled = Dtype == kInt8;
   /** Steps are multiples of this many keys: whole vectors and whole blocks. */
   static constexpr int kMultiple = kBlock == 3               ? 3 * kKeysPerVector
                                    : kBlock > kKeysPerVector ? kBlock
@@ -31,7 +33,8 @@ struct Decoder {
 
   const ForwardArgs a;  // of this head
   Units units;
-  const int64_t k_head, v_head;  // bytes from the item's first head
+  const int64_t k_head, v_head;              // bytes from the item's first head
+  const int64_t k_scale_head, v_scale_head;  // elements
   float* q;  // [head_dim / kLanes][Rows][kLanes], times the scale and in these units
   float* o;  // [head_dim_v / kLanes][Rows][kLanes]
   Vec max,
@@ -44,8 +47,14 @@ struct Decoder {
   bool due[Rows];                // rows whose results are still to be written
   alignas(64) float p[kDecodeKeys * Rows];
 
-  Decoder(const ForwardArgs& args, int64_t k_offset, int64_t v_offset, float* q_rows, float* o_rows)
-      : a(args), k_head(k_offset), v_head(v_offset), q(q_rows), o(o_rows) {
+  Decoder(const ForwardArgs& args, int64_t head, float* q_rows, float* o_rows)
+      : a(args),
+        k_head(head * args.k_head_stride * kElementSize<Dtype>),
+        v_head(head * args.v_head_stride * kElementSize<Dtype>),
+        k_scale_head(head * args.k_scale.head_stride),
+        v_scale_head(head * args.v_scale.head_stride),
+        q(q_rows),
+        o(o_rows) {
     for (int r = 0; r < Rows; ++r) due[r] = a.row_begin + r < a.row_end;
   }
 
@@ -145,6 +154,14 @@ struct Decoder {
     for (int t = 0; t < kBlock; ++t) partial[t] = fold<1, Rows>(acc[t]);
   }
 
+  /** What the rows of a vector's keys are multiplied by, one for each lane. */
+  FA_ALWAYS_INLINE static Vec scales_of(const float* const* keys, int64_t head) {
+    Vec scales;
+    FA_UNROLL
+    for (int lane = 0; lane < kLanes; ++lane) scales[lane] = keys[lane / Rows][head];
+    return scales;
+  }
+
   /** p = the scores of the step; lanes past the last key repeat it. */
   void score(const KeyStep& step, Ahead& ahead) {
     const int64_t block_bytes = kBlock * a.head_dim * kElementSize<Dtype>;
@@ -153,7 +170,9 @@ struct Decoder {
       score_block(step.k + j, k_head, a.head_dim, q, partial + j, ahead.take(block_bytes));
     }
     for (int j = 0; j < step.keys; j += kKeysPerVector) {
-      store(p + j * Rows, fold<Rows, kLanes>(partial + j));
+      Vec x = fold<Rows, kLanes>(partial + j);
+      if constexpr (kScaled) x *= scales_of(step.k_scale + j, k_scale_head);
+      store(p + j * Rows, x);
     }
   }
 
@@ -234,9 +253,11 @@ struct Decoder {
   }
 
   /**
-   * Online softmax over the step: p becomes probabilities, o is rescaled. Hidden pairs become -0.
+   * Online softmax over the step: p becomes probabilities, times the scales of V, and o is
+   * rescaled. Hidden pairs become -0.
    */
-  void softmax_step(int keys, bool hidden) {
+  void softmax_step(const KeyStep& step, bool hidden) {
+    const int keys = step.keys;
     Vec highest = max;
     for (int j = 0; j < keys; j += kKeysPerVector) {
       highest = max_or_second(load<Vec>(p + j * Rows), highest);
@@ -249,8 +270,9 @@ struct Decoder {
     for (int j = 0; j < keys; j += kKeysPerVector) {
       const Vec x = load<Vec>(p + j * Rows);
       const Vec exponent = (x - max) * to_base_2;
-      const Vec e = hidden ? exp2_or_zero(exponent) : exp2_clamped(exponent);
+      Vec e = hidden ? exp2_or_zero(exponent) : exp2_clamped(exponent);
       total += e;
+      if constexpr (kScaled) e *= scales_of(step.v_scale + j, v_scale_head);
       store(p + j * Rows, hidden ? select(x == splat(-kInfinity), splat(-0.f), e) : e);
     }
     sum = sum * alpha + total;
@@ -354,7 +376,7 @@ struct Decoder {
                   step.keys % kKeysPerVector != 0 || a.mask.base != nullptr;
     if (hidden || a.softcap > 0 || a.alibi_slopes != nullptr) hidden = modify(step);
     hidden |= units.natural();  // a score of -infinity is possible
-    softmax_step(step.keys, hidden);
+    softmax_step(step, hidden);
     const char* const* rows = step.v;
     const char* open_rows[kDecodeKeys];
     int keys = step.keys;

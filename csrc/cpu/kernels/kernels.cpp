@@ -1,5 +1,6 @@
 // One instruction set's kernels: this file is compiled once per level, with that level's flags and
 // FA_ISA set to its name.
+#include "core/quantized_row.h"
 #include "cpu/kernels/backward.h"
 #include "cpu/kernels/decode.h"
 #include "cpu/kernels/forward.h"
@@ -31,6 +32,11 @@ void merge_row(const MergeRowArgs& a) {
 FA_ALWAYS_INLINE int32_t to_int32(float x) {
   if (!(x > -2147483648.f)) return x != x ? 0 : std::numeric_limits<int32_t>::min();
   return x >= 2147483648.f ? std::numeric_limits<int32_t>::max() : static_cast<int32_t>(x);
+}
+
+FA_ALWAYS_INLINE int8_t to_int8(float x) {
+  const int32_t n = to_int32(x);
+  return static_cast<int8_t>(n < -128 ? -128 : n > 127 ? 127 : n);
 }
 
 void convert_row(const char* source, int source_dtype, int64_t source_stride, int n, char* target,
@@ -66,10 +72,25 @@ void convert_row(const char* source, int source_dtype, int64_t source_stride, in
           source_dtype == kInt32 ? load<int32_t>(from) != 0 : load_scalar(from, source_dtype) != 0;
     } else if (target_dtype == kInt32) {
       store(to, to_int32(load_scalar(from, source_dtype)));
+    } else if (target_dtype == kInt8) {
+      store(to, to_int8(load_scalar(from, source_dtype)));
     } else {
       store_scalar(to, target_dtype, load_scalar(from, source_dtype));
     }
   }
+}
+
+float quantize_row(const float* row, int n, char* target, int dtype) {
+  uint32_t greatest = 0;
+  for (int i = 0; i < n; ++i) {
+    const uint32_t magnitude = magnitude_bits(row[i]);
+    greatest = magnitude > greatest ? magnitude : greatest;
+  }
+  const bool int8 = dtype == kInt8;
+  const float scale = scale_of_row(greatest, int8);
+  auto* const codes = reinterpret_cast<uint8_t*>(target);
+  for (int i = 0; i < n; ++i) codes[i] = code_of(row[i], scale, int8);
+  return scale;
 }
 
 }  // namespace
@@ -108,6 +129,7 @@ const KernelTable FA_CONCAT(FA_TABLE_, FA_ISA) = {
     .classify = FA_ISA::classify_tile,
     .merge_row = FA_ISA::merge_row,
     .convert_row = FA_ISA::convert_row,
+    .quantize_row = FA_ISA::quantize_row,
 };
 
 }  // namespace fa::cpu

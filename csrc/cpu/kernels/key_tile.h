@@ -7,7 +7,7 @@
 namespace fa::cpu::FA_ISA {
 namespace {
 
-/** Reads rows as float32 where they lie, or else into one of the rows at `scratch`. */
+/** Reads rows as float32 where they lie, or else into one of the rows at `scratch`, scaled. */
 struct RowReader {
   const ForwardArgs& a;
   const Rows& rows;
@@ -16,6 +16,7 @@ struct RowReader {
   int64_t key;
   int keys;
   float* scratch;
+  RowScales scales = {};
 
   FA_ALWAYS_INLINE const char* find(int j) const {
     if (j + kRowsAhead < keys)
@@ -31,6 +32,10 @@ struct RowReader {
     float* const copy = scratch + slot * padded_dim(dim);
     load_row(row, rows.dtype, rows.dim_stride, dim, copy);
     for (int d = round_up(dim, kLanes); d < padded_dim(dim); d += kLanes) store(copy + d, Vec{});
+    if (scales.base != nullptr) {
+      const Vec scale = splat(*key_scale(a, scales, key + j));
+      for (int d = 0; d < dim; d += kLanes) store(copy + d, load<Vec>(copy + d) * scale);
+    }
     return copy;
   }
 
@@ -66,14 +71,16 @@ class KeyTile {
                 .dim = a.head_dim,
                 .key = first,
                 .keys = count,
-                .scratch = rows},
+                .scratch = rows,
+                .scales = a.k_scale},
         v_rows_{.a = a,
                 .rows = a.v,
                 .page_stride = a.v_page_stride,
                 .dim = a.head_dim_v,
                 .key = first,
                 .keys = count,
-                .scratch = rows},
+                .scratch = rows,
+                .scales = a.v_scale},
         packed_v_(packed_v) {
     if (in_place) {
       const auto operand = [&](const Rows& source, int64_t lane, int64_t step) {

@@ -35,9 +35,6 @@ struct Panel {
   alignas(64) int32_t window_end[kPanelRows];
 };
 
-/** A window's bound that no position reaches. */
-constexpr int64_t kFar = int64_t{1} << 60;
-
 FA_ALWAYS_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 FA_ALWAYS_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 

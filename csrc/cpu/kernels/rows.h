@@ -16,6 +16,7 @@ constexpr int kBFloat16 = static_cast<int>(DType::kBFloat16);
 constexpr int kInt32 = static_cast<int>(DType::kInt32);
 constexpr int kBool = static_cast<int>(DType::kBool);
 constexpr int kFloat8E4M3 = static_cast<int>(DType::kFloat8E4M3);
+constexpr int kInt8 = static_cast<int>(DType::kInt8);
 
 FA_ALWAYS_INLINE int64_t element_size(int dtype) {
   return static_cast<int64_t>(dtype_size(static_cast<DType>(dtype)));
@@ -55,6 +56,7 @@ template <int Dtype>
 FA_ALWAYS_INLINE Vec load_floats(const char* p) {
   if constexpr (Dtype == kFloat16) return from_float16(load<VecH>(p));
   if constexpr (Dtype == kBFloat16) return from_bfloat16(load<VecH>(p));
+  if constexpr (Dtype == kInt8) return load_int8(p);
   return load<Vec>(p);
 }
 
@@ -69,7 +71,7 @@ FA_ALWAYS_INLINE void store_floats(char* p, Vec x) {
 }
 
 template <int Dtype>
-constexpr int64_t kElementSize = Dtype == kFloat32 ? 4 : 2;
+constexpr int64_t kElementSize = static_cast<int64_t>(dtype_size(static_cast<DType>(Dtype)));
 
 FA_ALWAYS_INLINE float load_scalar(const char* p, int dtype) {
   if (dtype == kFloat32) return load<float>(p);
@@ -77,6 +79,7 @@ FA_ALWAYS_INLINE float load_scalar(const char* p, int dtype) {
   if (dtype == kBFloat16) return bfloat16_to_float(load<uint16_t>(p));
   if (dtype == kInt32) return static_cast<float>(load<int32_t>(p));
   if (dtype == kFloat8E4M3) return e4m3_to_float(load<uint8_t>(p));
+  if (dtype == kInt8) return load<int8_t>(p);
   return *p != 0 ? 1.f : 0.f;
 }
 
@@ -109,6 +112,7 @@ void load_row(const char* source, int dtype, int64_t stride, int n, float* targe
   if (stride == 1 && dtype == kFloat32) return load_unit_stride<kFloat32>(source, n, target);
   if (stride == 1 && dtype == kFloat16) return load_unit_stride<kFloat16>(source, n, target);
   if (stride == 1 && dtype == kBFloat16) return load_unit_stride<kBFloat16>(source, n, target);
+  if (stride == 1 && dtype == kInt8) return load_unit_stride<kInt8>(source, n, target);
   const int64_t step = stride * element_size(dtype);
   int i = 0;
   if (stride == 1 && dtype == kFloat8E4M3)

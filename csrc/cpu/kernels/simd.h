@@ -156,6 +156,21 @@ FA_ALWAYS_INLINE VecH to_float16(Vec x) {
 #endif
 }
 
+// ---- 8-bit whole numbers ----
+
+FA_ALWAYS_INLINE Vec load_int8(const void* p) {
+#if defined(FA_AVX512)
+  return (Vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)));
+#elif defined(FA_AVX2)
+  return (Vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
+#elif defined(FA_SSE)
+  return (Vec)_mm_cvtepi32_ps(_mm_cvtepi8_epi32(_mm_cvtsi32_si128(load<int32_t>(p))));
+#else
+  typedef int8_t Bytes __attribute__((vector_size(kLanes), may_alias));
+  return __builtin_convertvector(__builtin_convertvector(load<Bytes>(p), VecI), Vec);
+#endif
+}
+
 // ---- bfloat16 dot products ----
 
 // AVX512-BF16 multiplies pairs: each 32-bit lane of a and b holds two bfloat16. FA_BF16_DOT_MODEL

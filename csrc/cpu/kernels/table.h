@@ -43,11 +43,13 @@ struct KernelTable {
   int (*classify)(const ForwardArgs& args, int64_t i0, int64_t i1, int64_t j0, int64_t j1);
   void (*merge_row)(const MergeRowArgs& args);
   /**
-   * n elements, each converted; strides in elements. Floats round to nearest even, int32 truncates
-   * and saturates, bool is x != 0.
+   * n elements, each converted; strides in elements. Floats round to nearest even, int32 and int8
+   * truncate and saturate, bool is x != 0.
    */
   void (*convert_row)(const char* source, int source_dtype, int64_t source_stride, int n,
                       char* target, int target_dtype);
+  /** n codes of int8 or float8_e4m3; returns their scale: core/quantized_row.h. */
+  float (*quantize_row)(const float* row, int n, char* target, int dtype);
 };
 
 #if defined(FA_ISA_V2)

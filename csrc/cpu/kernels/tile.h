@@ -35,6 +35,12 @@ FA_ALWAYS_INLINE const char* key_row(const ForwardArgs& a, const Rows& rows, int
                          size;
 }
 
+/** The scale of key j's row, for the first head. */
+FA_ALWAYS_INLINE const float* key_scale(const ForwardArgs& a, const RowScales& scales, int64_t j) {
+  return scales.base + a.pages[j / a.page_size * a.pages_stride] * scales.page_stride +
+         j % a.page_size * scales.row_stride;
+}
+
 /**
  * Asks for one of `parts` parts of the keys [begin, end), which the next tile will pack: into the
  * second-level cache, and spread over the work on this tile, for a core drops prefetches when more

@@ -5,13 +5,14 @@
 
 #include <cmath>
 
+#include "core/dtype.h"
 #include "cpu/kernels/math.h"
 
 namespace fa::cpu::FA_ISA {
 namespace {
 
 /** Below every score; finite, so that differences of maxima are never NaN. */
-constexpr float kLowest = -std::numeric_limits<float>::max();
+constexpr float kLowest = -kLargestFinite;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 struct Units {

@@ -6,7 +6,7 @@
 
 namespace fa::cuda {
 
-enum class ForwardKernelFamily { kSm80, kSm90 };
+enum class ForwardKernelFamily { kSm80, kSm80Decode, kSm90 };
 
 /** One kernel, and the sequences it is for. */
 struct ForwardLaunch {
@@ -14,10 +14,12 @@ struct ForwardLaunch {
   bool featured;       // every option; of sm_80 also the tiles for few rows; else plain
   int width, width_v;  // head dims of the products: padded
   int rows, keys;      // of a tile
+  int keys_at_once;    // of a block: one tile, or one of each warp
   int rows_together;   // that leave out tiles of keys together: a warp's, or a warpgroup's
   int stages;
   int threads;          // of a block
   int shared_bytes;     // of a block
+  int blocks_per_sm;    // that registers allow
   int pack;             // query heads packed as rows of a tile
   QueryCounts queries;  // sequences of other lengths are left to the other launch
   int64_t m_blocks;     // tiles of rows of the longest of its sequences

@@ -8,13 +8,15 @@ namespace fa::cuda {
 
 namespace {
 
-constexpr int64_t kFar = int64_t{1} << 30;
-
 /** Keeps a window's bound apart from any position, and its sums with positions within int32. */
-int clamp_bound(int64_t bound) { return static_cast<int>(std::clamp(bound, -kFar, kFar)); }
+int clamp_bound(int64_t bound) { return static_cast<int>(std::clamp<int64_t>(bound, -kFar, kFar)); }
 
 Indices indices(const View& view) {
   return {static_cast<const int32_t*>(view.data), view.strides[0]};
+}
+
+RowScales row_scales(const View& view) {
+  return {static_cast<const float*>(view.data), view.strides[0], view.strides[1], view.strides[2]};
 }
 
 MaskParams mask_params(const View& mask) {
@@ -108,7 +110,13 @@ AttentionParams attention_params(const AttentionProblem& p) {
     a.pages = {static_cast<const int32_t*>(p.page_table.data), p.page_table.strides[0],
                p.page_table.strides[1], static_cast<int>(p.k.shape[0]), FastDivide(p.k.shape[1])};
   }
-  a.aligned = aligned_rows(p.q) && aligned_rows(p.k) && aligned_rows(p.v) &&
+  a.converted = p.k.dtype != p.q.dtype;
+  a.key_dtype = static_cast<int>(p.k.dtype);
+  if (p.quantized_pages()) {
+    a.k_scales = row_scales(p.k_scale);
+    a.v_scales = row_scales(p.v_scale);
+  }
+  a.aligned = aligned_rows(p.q) && (a.converted || (aligned_rows(p.k) && aligned_rows(p.v))) &&
               (!p.out.present() || aligned_rows(p.out));
 
   a.scale = p.scale;
@@ -133,7 +141,7 @@ AttentionParams attention_params(const AttentionProblem& p) {
     a.tree = {.bits = static_cast<const int32_t*>(p.tree_mask.data),
               .row = p.tree_mask.strides[0],
               .word = p.tree_mask.strides[1],
-              .tokens = static_cast<int>(std::min(p.tree_mask.shape[1] * 32, kFar)),
+              .tokens = static_cast<int>(std::min<int64_t>(p.tree_mask.shape[1] * 32, kFar)),
               .positions = indices(p.positions)};
   a.dropout = dropout_params(p.dropout);
   return a;

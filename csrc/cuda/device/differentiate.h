@@ -71,7 +71,7 @@ PTX_FN void differentiate(const BackwardParams& p, const BackwardBlock<Traits>& 
   const int query0 = kKeys ? inner0 : outer0, key0 = kKeys ? outer0 : inner0;
   const int query_lane = kKeys ? 2 * lane.t : lane.g, key_lane = kKeys ? lane.g : 2 * lane.t;
   states += static_cast<uint32_t>(((kKeys ? part.column : part.row) + query_lane) * kRowStateBytes);
-  const PackedRows rows{FastDivide{}, at.head, block.sequence.seqlen_q};
+  const PackedRows rows{FastDivide{}, at.head, block.sequence.seqlen_q, 0};
   const float scale = a.scale * kLog2E;
 
 #pragma unroll

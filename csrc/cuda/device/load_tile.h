@@ -1,10 +1,28 @@
 // Copies of rows from global memory into shared tiles.
 #pragma once
 
+#include "cuda/device/element.h"
 #include "cuda/device/sequence.h"
 #include "cuda/device/shared_tile.h"
 
 namespace fa::cuda {
+
+/** Where a key of a sequence lies in pages. */
+struct KeyPlace {
+  int page, row;
+
+  PTX_FN KeyPlace(const Pages& pages, int sequence, int j) {
+    const int slot = pages.page_size.quotient(j);
+    page = clamp(ptx::ldg(pages.table + sequence * pages.batch_stride + slot * pages.stride), 0,
+                 pages.count - 1);
+    row = j - slot * static_cast<int>(pages.page_size.divisor);
+  }
+};
+
+PTX_FN float row_scale(const RowScales& scales, const KeyPlace& at, int kv_head) {
+  return ptx::ldg(scales.data + at.page * scales.page + at.row * scales.row +
+                  kv_head * scales.head);
+}
 
 /**
  * Keys or values of one head of a sequence. Strides stay in the kernel's parameters: registers are
@@ -28,24 +46,52 @@ struct KeyRows {
 
   PTX_FN const T* row(int j) const {
     if (!kPaged || pages.table == nullptr) return data + j * tensor.row;
-    const int slot = pages.page_size.quotient(j);
-    const int page = clamp(ptx::ldg(pages.table + batch * pages.batch_stride + slot * pages.stride),
-                           0, pages.count - 1);
-    return data + page * tensor.batch +
-           (j - slot * static_cast<int>(pages.page_size.divisor)) * tensor.row;
+    const KeyPlace at(pages, batch, j);
+    return data + at.page * tensor.batch + at.row * tensor.row;
   }
+
+  PTX_FN T element(int j, int column) const { return ptx::ldg(row(j) + column * tensor.dim); }
 };
 
 /**
- * Calls f(row, chunk) for the chunks of a tile that fall to this thread; the same ones every time.
- * Panel by panel, so that neighbours read a whole line, and a thread's chunks lie a fixed distance
- * apart on either side.
+ * The same of pages of another dtype than T. A row's elements are times its scale, if there are
+ * some, and rounded to T: values reach no further than the outputs that they are summed to.
+ */
+template <class T>
+struct ConvertedRows {
+  const AttentionParams& p;
+  const Tensor& tensor;
+  const RowScales* scales;  // null: of 1
+  int batch, kv_head;
+
+  struct Row {
+    const char* data;
+    float scale;
+  };
+
+  PTX_FN Row row(int j) const {
+    const KeyPlace at(p.pages, batch, j);
+    const int64_t first = at.page * tensor.batch + at.row * tensor.row + kv_head * tensor.head;
+    return {static_cast<const char*>(tensor.data) + first * element_size(p.key_dtype),
+            scales != nullptr && scales->data != nullptr ? row_scale(*scales, at, kv_head) : 1.f};
+  }
+  PTX_FN T element(const Row& row, int column) const {
+    const char* const at = row.data + column * tensor.dim * element_size(p.key_dtype);
+    return ptx::from_float<T>(load_element(at, p.key_dtype) * row.scale);
+  }
+  PTX_FN T element(int j, int column) const { return element(row(j), column); }
+};
+
+/**
+ * Calls f(row, chunk) for the chunks of a tile that fall to this thread of the block, or of its warp
+ * where kThreads is 32; the same ones every time. Panel by panel, so that neighbours read a whole
+ * line, and a thread's chunks lie a fixed distance apart on either side.
  */
 template <class Tile, int kThreads, bool kUnrolled = true, class F>
 PTX_FN void for_each_chunk(F f) {
   constexpr int kRowsAtOnce = kThreads / Tile::kPanelChunks;
-  static_assert(Tile::kRows % kRowsAtOnce == 0 && kRowsAtOnce % 8 == 0);
-  const int thread = this_thread();
+  static_assert(Tile::kRows % kRowsAtOnce == 0);
+  const int thread = kThreads == 32 ? this_thread() % 32 : this_thread();
   const int row = thread / Tile::kPanelChunks, chunk = thread % Tile::kPanelChunks;
 #pragma unroll kUnrolled ? Tile::kRows : 1
   for (int r = 0; r < Tile::kRows; r += kRowsAtOnce) {
@@ -101,6 +147,46 @@ PTX_FN void load_tile(uint32_t tile, int rows, int columns, bool aligned, int64_
                                             chunk * Tile::kChunkElements, columns)
                           : uint4{});
     });
+  }
+}
+
+/** Rows key0 .. key0 + rows - 1 of pages that are converted, likewise. */
+template <class Tile, class T, int kThreads>
+PTX_FN void load_converted_tile(uint32_t tile, int key0, int rows, int columns,
+                                const ConvertedRows<T>& source) {
+  for_each_chunk<Tile, kThreads, false>([&](int row, int chunk) {
+    const uint32_t to = tile + Tile::offset(row, chunk);
+    const int column0 = chunk * Tile::kChunkElements;
+    if (row >= rows || column0 >= columns) return ptx::sts<uint4>(to, uint4{});
+    const typename ConvertedRows<T>::Row from = source.row(key0 + row);
+#pragma unroll 1
+    for (int e = 0; e < Tile::kChunkElements; ++e)
+      ptx::sts<T>(to + static_cast<uint32_t>(e * static_cast<int>(sizeof(T))),
+                  column0 + e < columns ? source.element(from, column0 + e) : T{});
+  });
+}
+
+/**
+ * Multiplies scores by the scales of their keys, key0 + 8n + 2t + c of this lane; of those that are
+ * not there, nothing is left anyway.
+ */
+template <int kRowTiles, int kKeyTiles>
+PTX_FN void scale_scores(const AttentionParams& p, const SequenceRows& s, int batch, int kv_head,
+                         int key0, float (&scores)[kRowTiles][kKeyTiles][4]) {
+  const int first = key0 + this_thread() % 4 * 2;
+#pragma unroll
+  for (int n = 0; n < kKeyTiles; ++n) {
+#pragma unroll
+    for (int c = 0; c < 2; ++c) {
+      const int j = first + 8 * n + c;
+      if (j >= s.seqlen_k) continue;
+      const float scale = row_scale(p.k_scales, KeyPlace(p.pages, batch, j), kv_head);
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m) {
+        scores[m][n][c] *= scale;
+        scores[m][n][2 + c] *= scale;
+      }
+    }
   }
 }
 

@@ -11,7 +11,7 @@ struct PackedRows {
   FastDivide pack;  // heads packed
   int head0;        // the first of them
   int count;        // seqlen_q * pack
-  int first = 0;    // query 0 among the packed ones of all sequences
+  int first;        // query 0 among the packed ones of all sequences
 
   PTX_FN int query(int row) const { return pack.quotient(row); }
   PTX_FN int head(int row) const { return head0 + pack.remainder(row); }

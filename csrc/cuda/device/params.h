@@ -18,6 +18,12 @@ struct Tensor {
   int64_t batch, row, head, dim;
 };
 
+/** What the elements of a row in pages of 8 bits are multiplied by: [page, row, head]. */
+struct RowScales {
+  const float* data;  // null: none
+  int64_t page, row, head;
+};
+
 /** One float32 per row: [batch, head, row]. */
 struct RowScalars {
   float* data;  // null: not wanted
@@ -90,7 +96,13 @@ struct AttentionParams {
   int total_q, total_k;    // packed tokens, of queries and of keys; else 0
   Indices cu_seqlens_q, cu_seqlens_k, seqlens_k, first_positions;
   Pages pages;
-  bool aligned;  // all rows of q, k, v and out are multiples of 16 bytes at multiples of 16 bytes
+  // Pages of another dtype than q's: 8 bits, or 16 under float32. Featured kernels alone read them.
+  bool converted;
+  int key_dtype;  // a DType: of k and v
+  RowScales k_scales, v_scales;
+  // All rows of q and out, and of k and v unless they are converted, are multiples of 16 bytes at
+  // multiples of 16 bytes.
+  bool aligned;
 
   float scale, scale_log2;                     // the second one times log2(e)
   int window_left, window_right, sink_tokens;  // within 2^30 of 0: see BasicWindowMask

@@ -60,13 +60,13 @@ PTX_FN void clear_poison(uint32_t tile) {
  * What row `row` gets in `column` of all infinities and NaN that it sees: their sum, 0 if there are
  * none.
  */
-template <bool kFeatured, class T, bool kPaged>
+template <bool kFeatured, class Values>
 PTX_FN float visible_poison(const AttentionParams& p, const Window& window, const PackedRows& rows,
-                            int batch, const KeyRows<T, kPaged>& values, int row, int column) {
+                            int batch, const Values& values, int row, int column) {
   float sum = 0;
 #pragma unroll 1
   for (int key = 0; key < window.seqlen_k; ++key) {
-    const float x = ptx::to_float(ptx::ldg(values.row(key) + column * p.v.dim));
+    const float x = ptx::to_float(values.element(key, column));
     if (not_finite(x) && sees<kFeatured>(p, window, rows, batch, row, key)) sum += x;
   }
   return sum;

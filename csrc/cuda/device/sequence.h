@@ -54,8 +54,6 @@ PTX_FN SequenceRows locate_sequence(const AttentionParams& p, int batch) {
 
 using Window = BasicWindowMask<int>;
 
-constexpr int kFar = 1 << 30;  // no position is so far from another
-
 /** Whether a window is that of a tree, whose first key is its offset. */
 PTX_FN bool is_tree(const AttentionParams& p, const Window& window) {
   return p.tree.bits != nullptr && window.seqlen_k - window.offset <= p.tree.tokens;

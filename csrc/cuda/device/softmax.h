@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cmath>
-#include <limits>
 
+#include "core/dtype.h"
 #include "cuda/ptx/ptx.h"
 
 namespace fa::cuda {
@@ -23,7 +23,7 @@ constexpr float kBase2Limit = 0x1p16f;
  * base 2 the weights of lesser scores are 0, as they are next to any score that is not extreme.
  */
 template <bool kFeatured>
-constexpr float kLeastMaximum = kFeatured ? -std::numeric_limits<float>::max() : -kBase2Limit;
+constexpr float kLeastMaximum = kFeatured ? -kLargestFinite : -kBase2Limit;
 
 /** Over the four lanes that share a row. */
 PTX_FN float quad_max(float x) {

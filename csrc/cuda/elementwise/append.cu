@@ -1,9 +1,10 @@
 // Keys and values into pages, and the rotation of any rows: a warp per row of a head.
 #include "core/divide.h"
 #include "core/ops.h"
+#include "core/quantized_row.h"
 #include "cuda/base/execution.h"
 #include "cuda/base/launch.h"
-#include "cuda/elementwise/element.h"
+#include "cuda/device/element.h"
 #include "cuda/elementwise/index_contents.h"
 
 namespace fa::cuda {
@@ -35,8 +36,9 @@ struct Tables {
 };
 
 struct AppendParams {
-  Rows k, v;              // inner is the token
-  Rows k_pages, v_pages;  // outer is the page, inner the row of it
+  Rows k, v;                // inner is the token
+  Rows k_pages, v_pages;    // outer is the page, inner the row of it
+  Rows k_scales, v_scales;  // likewise, of one element; no data: none
   const int32_t* slots;
   int64_t slot_stride;
   int64_t rows;  // of k, and of v
@@ -81,9 +83,13 @@ PTX_FN float table_at(const char* table, int dtype, int64_t index) {
   return load_element(table + index * element_size(dtype), dtype);
 }
 
-/** By one warp: `from` to `to`, the first 2 * pairs elements turned. */
-PTX_FN void copy_turned(const Tables& t, int64_t outer, int64_t inner, const Row& from,
-                        const Row& to, int length) {
+/**
+ * By one warp: turns the first 2 * pairs elements of a row and calls `turned(d, x)` with each, and
+ * `other(d)` for those that stay.
+ */
+template <class Turned, class Other>
+PTX_FN void for_each_element(const Tables& t, int64_t outer, int64_t inner, const Row& from,
+                             int length, Turned turned, Other other) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int64_t position =
       t.pairs == 0 ? 0
@@ -93,10 +99,42 @@ PTX_FN void copy_turned(const Tables& t, int64_t outer, int64_t inner, const Row
     float first = from.load(pair.first), second = from.load(pair.second);
     turn(first, second, table_at(t.cos, t.dtype, position * t.cos_row + i * t.cos_pair),
          table_at(t.sin, t.dtype, position * t.sin_row + i * t.sin_pair));
-    to.store(pair.first, first);
-    to.store(pair.second, second);
+    turned(pair.first, first);
+    turned(pair.second, second);
   }
-  for (int d = 2 * t.pairs + lane; d < length; d += kWarp) to.copy(from, d);
+  for (int d = 2 * t.pairs + lane; d < length; d += kWarp) other(d);
+}
+
+/** By one warp: `from` to `to`, turned. */
+PTX_FN void copy_turned(const Tables& t, int64_t outer, int64_t inner, const Row& from,
+                        const Row& to, int length) {
+  for_each_element(
+      t, outer, inner, from, length, [&](int d, float x) { to.store(d, x); },
+      [&](int d) { to.copy(from, d); });
+}
+
+/** By one warp: the codes of `from`, turned, to `to`, and their scale. See core/quantized_row.h. */
+PTX_FN void quantize_turned(const Tables& t, int64_t token, const Row& from, const Row& to,
+                            const Row& scale_to, int length) {
+  const auto for_each = [&](auto visit) {
+    for_each_element(t, 0, token, from, length, visit, [&](int d) { visit(d, from.load(d)); });
+  };
+  uint32_t greatest = 0;
+  for_each([&](int, float x) {
+    const uint32_t magnitude = magnitude_bits(x);
+    greatest = magnitude > greatest ? magnitude : greatest;
+  });
+#pragma unroll
+  for (int step = kWarp / 2; step > 0; step /= 2) {
+    const uint32_t other = ptx::shfl_xor(greatest, step);
+    greatest = other > greatest ? other : greatest;
+  }
+  const bool int8 = to.dtype == static_cast<int>(DType::kInt8);
+  const float scale = scale_of_row(greatest, int8);
+  for_each([&](int d, float x) {
+    ptx::stg(reinterpret_cast<uint8_t*>(to.at(d)), code_of(x, scale, int8));
+  });
+  if (threadIdx.x % kWarp == 0) scale_to.store(0, scale);
 }
 
 /** The row of this warp; -1 past the last one. */
@@ -113,11 +151,14 @@ __global__ void __launch_bounds__(kThreads) append_kernel(const __grid_constant_
   const int64_t token = index / p.kv_heads, head = index % p.kv_heads;
   const int slot = ptx::ldg(p.slots + token * p.slot_stride);
   const int64_t page = slot / p.page_size, place = slot % p.page_size;
-  if (values)
-    copy_turned({}, 0, 0, Row(p.v, 0, token, head), Row(p.v_pages, page, place, head), p.v.length);
+  const Rows& of = values ? p.v : p.k;
+  const Row from(of, 0, token, head), to(values ? p.v_pages : p.k_pages, page, place, head);
+  const Rows& scales = values ? p.v_scales : p.k_scales;
+  const Tables tables = values ? Tables{} : p.tables;
+  if (scales.data != nullptr)
+    quantize_turned(tables, token, from, to, Row(scales, page, place, head), of.length);
   else
-    copy_turned(p.tables, 0, token, Row(p.k, 0, token, head), Row(p.k_pages, page, place, head),
-                p.k.length);
+    copy_turned(tables, 0, token, from, to, of.length);
 }
 
 __global__ void __launch_bounds__(kThreads) rotate_kernel(const __grid_constant__ RotateParams p) {
@@ -165,6 +206,10 @@ void append(const Appending& a, const Queue& queue) {
   p.v = rows_of(with_leading_axis(a.v));
   p.k_pages = rows_of(a.k_pages);
   p.v_pages = rows_of(a.v_pages);
+  if (a.quantizes()) {
+    p.k_scales = rows_of(a.k_scales);
+    p.v_scales = rows_of(a.v_scales);
+  }
   p.slots = static_cast<const int32_t*>(a.slots.data);
   p.slot_stride = a.slots.strides[0];
   p.rows = a.tokens() * a.kv_heads();

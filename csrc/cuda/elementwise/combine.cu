@@ -11,6 +11,7 @@ constexpr int kWarps = 4;
 constexpr int kMostSplits = 256;  // core/validate.cpp
 constexpr int kLanes = 32;
 constexpr int kFloatBytes = sizeof(float);
+constexpr int kColumns = 4;        // of a lane at a time: ForwardPlan::partial_width
 constexpr float kSawNothing = -1;  // in place of a split's weight
 
 PTX_FN float warp_max(float x) {
@@ -25,8 +26,8 @@ PTX_FN float warp_sum(float x) {
 }
 
 /**
- * A warp merges one row: lane l works out the weights of splits l, l + 32, ... and merges dims l, l
- * + 32, ...
+ * A warp merges one row: lane l works out the weights of splits l, l + 32, ... and merges four dims
+ * from 4 l on, then those 128 further on, ...
  */
 template <class T>
 __global__ void __launch_bounds__(kWarps* kLanes)
@@ -69,18 +70,26 @@ __global__ void __launch_bounds__(kWarps* kLanes)
                                head * p.partial_out.head;
   T* const out =
       static_cast<T*>(a.out.data) + batch * a.out.batch + row * a.out.row + head * a.out.head;
-  for (int first = 0; first < a.head_dim_v; first += kLanes) {
-    const int column = first + lane;
-    const bool inside = column < a.head_dim_v;
-    float value = 0;
+  // Rows of partial results are padded to whole vectors: a lane has four columns, and several splits
+  // of them on their way.
+  for (int column = kColumns * lane; column < a.head_dim_v; column += kColumns * kLanes) {
+    float value[kColumns] = {};
+#pragma unroll 8
     for (int split = 0; split < splits; ++split) {
       const float weight = ptx::lds<float>(weights + split * kFloatBytes);
-      const float x = inside ? ptx::ldg(partial + split * p.out_split + column) : 0.f;
+      const float4 x =
+          ptx::ldg(reinterpret_cast<const float4*>(partial + split * p.out_split + column));
       // What a split left behind that saw nothing must not matter; NaN of one that weighs nothing
       // must.
-      if (weight != kSawNothing) value += weight * inverse * x;
+      const bool counts = weight != kSawNothing;
+      const float of_split[kColumns] = {x.x, x.y, x.z, x.w};
+#pragma unroll
+      for (int c = 0; c < kColumns; ++c) value[c] += counts ? weight * inverse * of_split[c] : 0.f;
     }
-    if (inside) ptx::stg(out + column * a.out.dim, ptx::from_float<T>(value));
+#pragma unroll
+    for (int c = 0; c < kColumns; ++c)
+      if (column + c < a.head_dim_v)
+        ptx::stg(out + (column + c) * a.out.dim, ptx::from_float<T>(value[c]));
   }
   if (lane == 0 && a.lse.data != nullptr)
     ptx::stg(a.lse.data + batch * a.lse.batch + head * a.lse.head + row * a.lse.row,

@@ -2,8 +2,8 @@
 #include "cuda/base/error.h"
 #include "cuda/base/execution.h"
 #include "cuda/base/launch.h"
+#include "cuda/device/element.h"
 #include "cuda/elementwise/convert.h"
-#include "cuda/elementwise/element.h"
 
 namespace fa::cuda {
 

@@ -247,7 +247,7 @@ struct ExtremeBlock {
     const float product = dot(shared.outer_x + warp * shared.x_bytes,
                               shared.inner_x + lane * shared.x_bytes, a.head_dim);
     Pair pair{};
-    pair.score = score_of_pair(a, block.window, {FastDivide{}, head, block.sequence.seqlen_q},
+    pair.score = score_of_pair(a, block.window, {FastDivide{}, head, block.sequence.seqlen_q, 0},
                                block.batch, i, j, product);
     if (pair.score == -kInfinity) return pair;
     pair.kept = kept_weight(a, block.batch, head, i, j);

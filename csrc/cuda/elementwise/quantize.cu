@@ -3,7 +3,7 @@
 #include "core/ops.h"
 #include "cuda/base/execution.h"
 #include "cuda/base/launch.h"
-#include "cuda/elementwise/element.h"
+#include "cuda/device/element.h"
 #include "cuda/elementwise/fill.h"
 #include "cuda/elementwise/quantize.h"
 

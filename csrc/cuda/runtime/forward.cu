@@ -22,9 +22,11 @@ void launch_on_sm80(const AttentionProblem& p, const ForwardLaunch& with,
   params.head_blocks = divide(with.head_blocks);
   params.m_blocks = divide(with.m_blocks);
   params.queries = with.queries;
-  const auto find = p.q.dtype == DType::kFloat16    ? sm80::forward_f16
-                    : p.q.dtype == DType::kBFloat16 ? sm80::forward_bf16
-                                                    : sm80::forward_f32;
+  const bool decode = with.family == ForwardKernelFamily::kSm80Decode;
+  const auto find = p.q.dtype == DType::kFloat16 ? (decode ? sm80::decode_f16 : sm80::forward_f16)
+                    : p.q.dtype == DType::kBFloat16
+                        ? (decode ? sm80::decode_bf16 : sm80::forward_bf16)
+                        : sm80::forward_f32;
   launch(find(with.featured, with.width), with.blocks, with.threads,
          static_cast<size_t>(with.shared_bytes), queue, params);
 }

@@ -1,6 +1,8 @@
 #include "cuda/runtime/forward_plan.h"
 
 #include <algorithm>
+#include <functional>
+#include <initializer_list>
 #include <limits>
 #include <string>
 
@@ -9,6 +11,7 @@
 #include "cuda/base/params.h"
 #include "cuda/runtime/device.h"
 #include "cuda/runtime/supported.h"
+#include "cuda/sm80/decode_tiles.h"
 #include "cuda/sm80/forward_tiles.h"
 #include "cuda/sm90/host/forward_plan.h"
 
@@ -20,7 +23,7 @@ constexpr int kMaxAutoSplits = 128;
 constexpr int64_t kFewTiles = 4;      // too few for a split to be worth its merge
 constexpr double kFullDevice = 0.8;   // share of the device's places that is busy enough
 constexpr double kGoodEnough = 0.85;  // of the best occupancy that any number of splits reaches
-constexpr int64_t kBlocksPerSm = 2;   // what registers allow blocks of 4 warps
+constexpr int kBlocksPerSm = 2;       // what registers allow blocks of 4 warps
 constexpr int64_t kMostTiles = std::numeric_limits<int32_t>::max() / 2;
 
 bool aligned(const AttentionProblem& p) { return attention_params(p).aligned; }
@@ -61,58 +64,107 @@ int64_t key_tiles(const AttentionProblem& p, const ForwardLaunch& launch) {
                   ceil_div(p.max_seqlen_k, launch.keys));
 }
 
+/** Splits that `problem` leaves to us: of the keys that a block works on at a time. */
+int automatic_splits(const AttentionProblem& p, const ForwardLaunch& launch, int64_t places) {
+  return automatic_splits(launch.tiles, ceil_div(visible_keys(p, launch), launch.keys_at_once),
+                          places);
+}
+
+int padded_from(const AttentionProblem& p) {
+  return static_cast<int>(std::max(p.head_dim(), p.head_dim_v()));
+}
+
+int heads_packed(const AttentionProblem& p) {
+  return packs_heads(p) ? static_cast<int>(p.group()) : 1;
+}
+
 /** The tiles of sm_80 for few rows, which take every option, or those for many. */
 ForwardLaunch launch_on_sm80(const AttentionProblem& p, bool few_rows, QueryCounts queries) {
+  const sm80::ForwardTile tile =
+      sm80::forward_tile(p.q.dtype == DType::kFloat32, few_rows, padded_from(p));
   ForwardLaunch launch{};
   launch.family = ForwardKernelFamily::kSm80;
   launch.featured = few_rows;
-  const sm80::ForwardTile tile =
-      sm80::forward_tile(p.q.dtype == DType::kFloat32, few_rows,
-                         static_cast<int>(std::max(p.head_dim(), p.head_dim_v())));
   launch.width = launch.width_v = tile.width;
   launch.rows = tile.rows;
-  launch.keys = tile.keys;
+  launch.keys = launch.keys_at_once = tile.keys;
   launch.rows_together = tile.rows / tile.warps;
   launch.stages = tile.stages;
   launch.threads = tile.warps * 32;
   launch.shared_bytes = sm80::forward_shared_bytes(tile, static_cast<int>(dtype_size(p.q.dtype)));
-  launch.pack = packs_heads(p) ? static_cast<int>(p.group()) : 1;
+  launch.blocks_per_sm = kBlocksPerSm;
+  launch.pack = heads_packed(p);
+  launch.count_tiles(p, queries);
+  return launch;
+}
+
+/** Queries of the longest sequences that the decode kernel takes; 0: it does not take the call. */
+int64_t most_decoded(const AttentionProblem& p) {
+  const bool taken = p.q.dtype != DType::kFloat32 && p.k.dtype == p.q.dtype && !p.float8() &&
+                     aligned(p) && !p.mask.present() && !p.block_mask.present() &&
+                     !p.tree_mask.present() && p.dropout.p == 0 && packs_heads(p) &&
+                     sm80::decode_tile(padded_from(p)).width > 0;
+  return taken ? sm80::kDecodeRows / p.group() : 0;
+}
+
+ForwardLaunch launch_decode(const AttentionProblem& p, QueryCounts queries) {
+  const sm80::DecodeTile tile = sm80::decode_tile(padded_from(p));
+  ForwardLaunch launch{};
+  launch.family = ForwardKernelFamily::kSm80Decode;
+  launch.featured = needs_featured_forward(p);
+  launch.width = launch.width_v = tile.width;
+  launch.rows = launch.rows_together = sm80::kDecodeRows;
+  launch.keys = tile.keys;
+  launch.keys_at_once = tile.keys * sm80::kDecodeWarps;
+  launch.stages = 1;
+  launch.threads = sm80::kDecodeWarps * 32;
+  launch.shared_bytes = sm80::decode_shared_bytes(tile);
+  launch.blocks_per_sm = tile.blocks;
+  launch.pack = heads_packed(p);
   launch.count_tiles(p, queries);
   return launch;
 }
 
 constexpr int kNoLimit = std::numeric_limits<int>::max();
 
-/** One launch for all sequences, or one for those of up to `few` queries and one for the others. */
-template <typename Few, typename Many>
-void choose_launches(ForwardPlan& plan, const AttentionProblem& p, int few, Few for_few,
-                     Many for_many) {
-  plan.launch_count = 1;
-  if (p.max_seqlen_q <= few) {
-    plan.launches[0] = for_few(QueryCounts{0, kNoLimit});
-  } else if (!p.packed_queries()) {  // all sequences are equally long
-    plan.launches[0] = for_many(QueryCounts{0, kNoLimit});
-  } else {
-    plan.launch_count = 2;
-    plan.launches[0] = for_many(QueryCounts{few + 1, kNoLimit});
-    plan.launches[1] = for_few(QueryCounts{0, few});
+/** A kernel, and the queries of the longest sequences that it is for. */
+struct Candidate {
+  int64_t most;
+  std::function<ForwardLaunch(QueryCounts)> launch;
+};
+
+/** Each candidate takes the sequences that are too long for those before it. */
+void choose_launches(ForwardPlan& plan, const AttentionProblem& p,
+                     std::initializer_list<Candidate> candidates) {
+  plan.launch_count = 0;
+  int least = 0;
+  for (const Candidate& candidate : candidates) {
+    if (candidate.most < std::max(least, 1)) continue;
+    const bool last = p.max_seqlen_q <= candidate.most;
+    const int most = last ? kNoLimit : static_cast<int>(candidate.most);
+    if (last || p.packed_queries())  // else all sequences are equally long
+      plan.launches[plan.launch_count++] = candidate.launch({least, most});
+    if (last) break;
+    least = most + 1;
   }
+  std::reverse(plan.launches, plan.launches + plan.launch_count);
 }
 
 /** Whether the kernels of sm_90a take the sequences of many rows; else `plan` is as it was. */
 bool plan_sm90(ForwardPlan& plan, const AttentionProblem& p, const cudaDeviceProp& properties) {
   if (!runs_sm90a(properties) || !sm90::takes_forward(p)) return false;
-  const int few = static_cast<int>(sm90::kFewRows / p.group());
+  const int64_t few = sm90::kFewRows / p.group();
   if (p.max_seqlen_q <= few) return false;
   ForwardPlan chosen{};
   choose_launches(
-      chosen, p, few, [&](QueryCounts queries) { return launch_on_sm80(p, true, queries); },
-      [&](QueryCounts queries) { return sm90::plan_forward(p, properties, queries); });
+      chosen, p,
+      {{most_decoded(p), [&](QueryCounts queries) { return launch_decode(p, queries); }},
+       {few, [&](QueryCounts queries) { return launch_on_sm80(p, true, queries); }},
+       {kNoLimit,
+        [&](QueryCounts queries) { return sm90::plan_forward(p, properties, queries); }}});
   chosen.num_splits = 1;
-  const ForwardLaunch& longest = chosen.launches[0];
-  const int64_t tiles = ceil_div(visible_keys(p, longest), longest.keys);
   if (p.num_splits == 0 &&
-      automatic_splits(longest.tiles, tiles, properties.multiProcessorCount) > 1)
+      automatic_splits(p, chosen.launches[0], properties.multiProcessorCount) > 1)
     return false;  // there are few rows, after all
   plan = chosen;
   return true;
@@ -121,40 +173,35 @@ bool plan_sm90(ForwardPlan& plan, const AttentionProblem& p, const cudaDevicePro
 ForwardPlan plan_sm80(const AttentionProblem& p, const cudaDeviceProp& properties) {
   ForwardPlan plan{};
   const bool float32 = p.q.dtype == DType::kFloat32;
-  const int element = static_cast<int>(dtype_size(p.q.dtype));
-  const int head_dim = static_cast<int>(std::max(p.head_dim(), p.head_dim_v()));
-  const sm80::ForwardTile few_rows = sm80::forward_tile(float32, true, head_dim);
-  const sm80::ForwardTile many_rows = sm80::forward_tile(float32, false, head_dim);
+  const sm80::ForwardTile many_rows = sm80::forward_tile(float32, false, padded_from(p));
   const bool many_fit =
-      many_rows.width > 0 && static_cast<size_t>(sm80::forward_shared_bytes(many_rows, element)) <=
-                                 properties.sharedMemPerBlockOptin;
+      many_rows.width > 0 &&
+      static_cast<size_t>(sm80::forward_shared_bytes(
+          many_rows, static_cast<int>(dtype_size(p.q.dtype)))) <= properties.sharedMemPerBlockOptin;
   const bool few_alone =
       float32 || needs_featured_forward(p) || p.paged() || !aligned(p) || !many_fit;
-  const int pack = packs_heads(p) ? static_cast<int>(p.group()) : 1;
-  const int few = few_alone ? kNoLimit : few_rows.rows / pack;
+  const int64_t few =
+      few_alone ? kNoLimit
+                : sm80::forward_tile(float32, true, padded_from(p)).rows / heads_packed(p);
+  choose_launches(
+      plan, p,
+      {{most_decoded(p), [&](QueryCounts queries) { return launch_decode(p, queries); }},
+       {few, [&](QueryCounts queries) { return launch_on_sm80(p, true, queries); }},
+       {kNoLimit, [&](QueryCounts queries) { return launch_on_sm80(p, false, queries); }}});
 
-  // Partial results of one call come from one kernel: with packed queries and a fixed number of
-  // splits from that which any sequence can take, for the sake of a sequence's bits.
-  const bool any_length = p.num_splits > 1 && p.packed_queries();
-  plan.launches[0] = launch_on_sm80(p, any_length || p.max_seqlen_q <= few, {0, kNoLimit});
-  plan.launch_count = 1;
   const ForwardLaunch& longest = plan.launches[0];
   if (p.num_splits > 0) {
     // Never one where more were asked for: a neighbour with more keys would have splits merged.
-    plan.num_splits = static_cast<int>(
-        std::clamp<int64_t>(key_tiles(p, longest), std::min(2, p.num_splits), p.num_splits));
+    int64_t tiles = 0;
+    for (int i = 0; i < plan.launch_count; ++i)
+      tiles = std::max(tiles, key_tiles(p, plan.launches[i]));
+    plan.num_splits =
+        static_cast<int>(std::clamp<int64_t>(tiles, std::min(2, p.num_splits), p.num_splits));
   } else {
     const int64_t resident = std::clamp<int64_t>(
         static_cast<int64_t>(properties.sharedMemPerMultiprocessor) / longest.shared_bytes, 1,
-        kBlocksPerSm);
-    plan.num_splits =
-        automatic_splits(longest.tiles, ceil_div(visible_keys(p, longest), longest.keys),
-                         resident * properties.multiProcessorCount);
-  }
-  if (p.num_splits <= 1 && plan.num_splits == 1) {
-    choose_launches(
-        plan, p, few, [&](QueryCounts queries) { return launch_on_sm80(p, true, queries); },
-        [&](QueryCounts queries) { return launch_on_sm80(p, false, queries); });
+        longest.blocks_per_sm);
+    plan.num_splits = automatic_splits(p, longest, resident * properties.multiProcessorCount);
   }
   for (int i = 0; i < plan.launch_count; ++i) {
     plan.launches[i].tiles *= plan.num_splits;
@@ -164,6 +211,18 @@ ForwardPlan plan_sm80(const AttentionProblem& p, const cudaDeviceProp& propertie
 }
 
 }  // namespace
+
+const ForwardLaunch& ForwardPlan::launch_of(int64_t seqlen_q) const {
+  int i = 0;
+  while (i < launch_count - 1 && !launches[i].queries.hold(seqlen_q)) ++i;
+  return launches[i];
+}
+
+int64_t ForwardPlan::tiles() const {
+  int64_t sum = 0;
+  for (int i = 0; i < launch_count; ++i) sum += launches[i].tiles;
+  return sum;
+}
 
 int64_t ForwardPlan::partial_width(const AttentionProblem& p) {
   constexpr int64_t kAlignment = 4;  // so that rows can be stored by pairs

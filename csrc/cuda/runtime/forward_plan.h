@@ -10,18 +10,16 @@ namespace fa::cuda {
 
 /**
  * The kernel is chosen for each sequence by its own length, so that a sequence's bits do not depend
- * on its neighbours: a batch of short and long ones takes two launches.
+ * on its neighbours: a batch of short and long ones takes several launches.
  */
 struct ForwardPlan {
-  ForwardLaunch launches[2];  // that of the longest sequence first
+  ForwardLaunch launches[3];  // that of the longest sequences first
   int launch_count;
   int num_splits;
 
   /** What takes a sequence of `seqlen_q` queries. */
-  const ForwardLaunch& launch_of(int64_t seqlen_q) const {
-    return launches[launch_count == 2 && !launches[0].queries.hold(seqlen_q)];
-  }
-  int64_t tiles() const { return launches[0].tiles + (launch_count == 2 ? launches[1].tiles : 0); }
+  const ForwardLaunch& launch_of(int64_t seqlen_q) const;
+  int64_t tiles() const;
 
   /** Floats of a partial result's row: head_dim_v, padded. */
   static int64_t partial_width(const AttentionProblem& problem);

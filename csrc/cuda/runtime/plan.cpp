@@ -22,7 +22,7 @@ struct RowsThere {
 };
 
 RowsThere rows_there(const AttentionProblem& p, const ForwardLaunch& launch, const Sequence& s) {
-  if (launch.family == ForwardKernelFamily::kSm80) return {s.seqlen_q, s.seqlen_k};
+  if (launch.family != ForwardKernelFamily::kSm90) return {s.seqlen_q, s.seqlen_k};
   return {p.q.shape[1] - s.q_begin, p.k.shape[1] - s.k_begin};
 }
 
@@ -63,7 +63,8 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
   const ForwardLaunch& longest = forward.launches[0];
   const bool sm90 = longest.family == ForwardKernelFamily::kSm90;
   plan.isa = sm90 ? "sm_90a" : "sm_80";
-  plan.kernel = std::string(sm90 ? "sm90" : "sm80") + ".forward";
+  plan.kernel = std::string(sm90 ? "sm90" : "sm80") +
+                (longest.family == ForwardKernelFamily::kSm80Decode ? ".decode" : ".forward");
   if (longest.featured) plan.kernel += ".featured";
   if (p.float8()) plan.kernel += ".float8";
   if (!p.paged() && !p.float8()) {

@@ -63,10 +63,6 @@ void check_head_dim(int64_t head_dim, const char* argument) {
 void check_supported(const AttentionProblem& p, const cudaDeviceProp& properties) {
   check_head_dim(p.head_dim(), "q");
   check_head_dim(p.head_dim_v(), "v");
-  if (p.k.dtype != p.q.dtype)
-    refuse(ErrorCode::kDType, "k",
-           std::string(dtype_name(p.q.dtype)) + ", the dtype of `q`, on CUDA devices",
-           dtype_name(p.k.dtype));
   if (p.float8()) check_float8(p, properties);
 }
 

@@ -4,86 +4,10 @@
 #pragma once
 
 #include "cuda/device/dropout.h"
-#include "cuda/device/fragment.h"
 #include "cuda/sm80/forward_output.h"
+#include "cuda/sm80/forward_products.h"
 
 namespace fa::cuda::sm80 {
-
-/** s = Q K^T for the warp's rows. */
-template <class T, class Traits>
-PTX_FN void multiply_queries_keys(typename Traits::Scores& s, uint32_t q, uint32_t k) {
-  using RowTile = typename Traits::RowTile;
-  using KeyTile = typename Traits::KeyTile;
-  const int thread = this_thread(), lane = thread % 32, warp = thread / 32;
-  q += RowTile::offset(warp * Traits::kRowTiles * 16 + lane % 16, lane / 16);
-  k += KeyTile::offset(lane % 8 + lane / 16 * 8, lane / 8 % 2);
-#pragma unroll
-  for (int m = 0; m < Traits::kRowTiles; ++m)
-#pragma unroll
-    for (int n = 0; n < Traits::kKeyTiles; ++n)
-#pragma unroll
-      for (int c = 0; c < 4; ++c) s[m][n][c] = 0;
-#pragma unroll
-  for (int chunk = 0; chunk < RowTile::kChunks; chunk += 2) {
-    FragmentA<T> a[Traits::kRowTiles];
-#pragma unroll
-    for (int m = 0; m < Traits::kRowTiles; ++m) {
-      uint32_t raw[4];
-      ptx::ldmatrix_x4(raw, RowTile::step(q, 16 * m, chunk));
-      a[m] = fragment_a<T>(raw);
-    }
-#pragma unroll
-    for (int n = 0; n < Traits::kKeyTiles; n += 2) {
-      uint32_t raw[4];  // one step of the keys of two accumulator tiles
-      ptx::ldmatrix_x4(raw, KeyTile::step(k, 8 * n, chunk));
-      const FragmentB<T> b0 = fragment_b<T>(raw[0], raw[1]), b1 = fragment_b<T>(raw[2], raw[3]);
-#pragma unroll
-      for (int m = 0; m < Traits::kRowTiles; ++m) {
-        multiply_add<T>(s[m][n], a[m], b0);
-        multiply_add<T>(s[m][n + 1], a[m], b1);
-      }
-    }
-  }
-}
-
-/** o += P V. */
-template <class T, class Traits>
-PTX_FN void multiply_weights_values(typename Traits::Output& o,
-                                    const Weights<T, Traits::kRowTiles, Traits::kKeyTiles>& weights,
-                                    uint32_t v) {
-  using KeyTile = typename Traits::KeyTile;
-  const int lane = this_thread() % 32;
-  const LanePosition at;
-#pragma unroll
-  for (int n = 0; n < Traits::kKeyTiles; n += kStepTiles<T>) {
-    FragmentA<T> a[Traits::kRowTiles];
-#pragma unroll
-    for (int m = 0; m < Traits::kRowTiles; ++m) a[m] = weights.step(m, n);
-#pragma unroll
-    for (int d = 0; d < Traits::kColumnTiles; d += 2) {
-      uint32_t raw[4];
-      if constexpr (sizeof(T) == 4) {
-        // ldmatrix transposes 16-bit elements alone. Keys 2t and 2t + 1 of column g: chunks of four
-        // floats, whose swizzle spreads the rows over all banks.
-#pragma unroll
-        for (int r = 0; r < 4; ++r) {
-          const int row = 8 * n + 2 * at.t + r % 2, column = 8 * (d + r / 2) + at.g;
-          raw[r] = ptx::lds<uint32_t>(v + KeyTile::offset(row, column / 4) +
-                                      static_cast<uint32_t>(column % 4 * 4));
-        }
-      } else {
-        const uint32_t rows = v + KeyTile::offset(lane % 16, lane / 16);
-        ptx::ldmatrix_x4_trans(raw, KeyTile::step(rows, 8 * n, d));
-      }
-      const FragmentB<T> b0 = fragment_b<T>(raw[0], raw[1]), b1 = fragment_b<T>(raw[2], raw[3]);
-#pragma unroll
-      for (int m = 0; m < Traits::kRowTiles; ++m) {
-        multiply_add<T>(o[m][d], a[m], b0);
-        multiply_add<T>(o[m][d + 1], a[m], b1);
-      }
-    }
-  }
-}
 
 template <class T, int kWidth, bool kFeatured>
 __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads, 1)
@@ -125,21 +49,30 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   // tile is worked on the next kStages - 1 are complete or on their way, and half of the one after.
   const KeyRows<T, kFeatured> keys(a, a.k, block.sequence, block.batch, block.kv_head);
   const KeyRows<T, kFeatured> values(a, a.v, block.sequence, block.batch, block.kv_head);
-  const auto load = [&](const KeyRows<T, kFeatured>& from, uint32_t to, int columns, int n_block) {
+  const auto load = [&](const KeyRows<T, kFeatured>& from, const RowScales* scales, uint32_t to,
+                        int columns, int n_block) {
     if (n_block < n_blocks.end) {
       // Opaque, or the compiler would keep a pointer for every chunk and count each of them up.
       const int key0 = ptx::opaque(n_block * kKeys);
-      load_tile<KeyTile, T, kThreads, kFeatured>(to, window.seqlen_k - key0, columns, a.aligned,
-                                                 from.tensor.dim,
-                                                 [&](int row) { return from.row(key0 + row); });
+      const int rows_there = window.seqlen_k - key0;
+      if (kFeatured && a.converted)
+        load_converted_tile<KeyTile, T, kThreads>(
+            to, key0, rows_there, columns,
+            ConvertedRows<T>{a, from.tensor, scales, block.batch, block.kv_head});
+      else
+        load_tile<KeyTile, T, kThreads, kFeatured>(to, rows_there, columns, a.aligned,
+                                                   from.tensor.dim,
+                                                   [&](int row) { return from.row(key0 + row); });
     }
     ptx::cp_async_commit();
   };
   const auto load_keys = [&](int n_block, int stage) {
-    load(keys, k_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim, n_block);
+    load(keys, nullptr, k_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim,
+         n_block);
   };
   const auto load_values = [&](int n_block, int stage) {
-    load(values, v_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim_v, n_block);
+    load(values, &a.v_scales, v_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes),
+         a.head_dim_v, n_block);
   };
   int ahead[kStages + 1];  // n_blocks: the current one and those that follow
   ahead[0] = after(n_blocks.begin - 1);
@@ -174,7 +107,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
     ptx::cp_async_wait<kInFlight>();
     ptx::sync_block();  // K has arrived for all, and all are done with the V before
     load_values(ahead[kStages - 1], (stage + kStages - 1) % kStages);
-    if (working) multiply_queries_keys<T, Traits>(s, q_tile, k_tile);
+    if (working) multiply_queries_keys<T, Traits>(s, q_tile, k_tile, warp_row());
 
     ptx::cp_async_wait<kInFlight>();
     // V has arrived for all, and all are done with this K.
@@ -187,6 +120,8 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
       ptx::sync_block();
     }
     if (working) {
+      if (kFeatured && a.k_scales.data != nullptr)
+        scale_scores(a, block.sequence, block.batch, block.kv_head, key0, s);
       if (kFeatured || partial)
         modify_scores<kFeatured>(a, window, rows, block.batch, block.row0 + warp_row(), key0,
                                  partial, s);
@@ -213,7 +148,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
     if (split)
       store_float32<Traits>(p, done, done_row0, true, o);
     else
-      store_rounded<T, Traits>(p, done, done_row0, warp_row(), q_tile, o);
+      store_rounded<T, Traits>(p, done, done_row0, warp_row(), q_tile, a.aligned, o);
   }
   if constexpr (!kFeatured) {
     if (extreme != 0) attend_naturally<T, Traits>(p, warp_row(), extreme);

@@ -52,6 +52,7 @@ struct ForwardTraits {
   static constexpr int kKeyTiles = kTile.keys / 8;
   static constexpr int kColumnTiles = kWidth / 8;
   static constexpr int kStages = kTile.stages;
+  static constexpr bool kPaged = kFeatured, kConverts = kFeatured;
   using RowTile = SharedTile<T, kTile.rows, kWidth>;
   using KeyTile = SharedTile<T, kTile.keys, kWidth>;
   using Scores = float[kRowTiles][kKeyTiles][4];

@@ -58,7 +58,10 @@ PTX_FN uint32_t finish_rows(const ForwardParams& p, const ForwardBlock& block, i
   return kFeatured ? 0u : ptx::vote_ballot(extreme);
 }
 
-/** Straight from the accumulators: the four lanes of a row fill a sector of 32 bytes. */
+/**
+ * Straight from the accumulators: the four lanes of a row fill a sector of 32 bytes. `pairs`: rows
+ * are contiguous, aligned, and have room for an even number of columns.
+ */
 template <class Traits>
 PTX_FN void store_float32(const ForwardParams& p, const ForwardBlock& block, int row0, bool pairs,
                           const typename Traits::Output& o) {
@@ -73,8 +76,8 @@ PTX_FN void store_float32(const ForwardParams& p, const ForwardBlock& block, int
     for (int d = 0; d < Traits::kColumnTiles; ++d) {
       const int column = 8 * d + 2 * lane.t;
       const float x = o[r / 2][d][2 * (r % 2)], y = o[r / 2][d][2 * (r % 2) + 1];
-      if (pairs && column + 1 < columns) {
-        ptx::stg<float2>(reinterpret_cast<float2*>(to + column), {x, y});
+      if (pairs) {
+        if (column < columns) ptx::stg<float2>(reinterpret_cast<float2*>(to + column), {x, y});
       } else {
         if (column < columns) ptx::stg(to + column * p.attention.out.dim, x);
         if (column + 1 < columns) ptx::stg(to + (column + 1) * p.attention.out.dim, y);
@@ -86,7 +89,7 @@ PTX_FN void store_float32(const ForwardParams& p, const ForwardBlock& block, int
 /** By way of the warp's own rows of the query tile, so that rows leave 16 bytes at a time. */
 template <class T, class Traits>
 PTX_FN void store_rounded(const ForwardParams& p, const ForwardBlock& block, int row0, int warp_row,
-                          uint32_t staging, const typename Traits::Output& o) {
+                          uint32_t staging, bool aligned, const typename Traits::Output& o) {
   using RowTile = typename Traits::RowTile;
   const LanePosition lane;
   ptx::sync_warp();
@@ -109,7 +112,7 @@ PTX_FN void store_rounded(const ForwardParams& p, const ForwardBlock& block, int
     T* const to = packed_row<T>(p.attention.out, block, row0 + line);
     const uint4 words =
         ptx::lds<uint4>(staging + RowTile::offset(warp_row + line, index % RowTile::kChunks));
-    if (p.attention.aligned) {
+    if (aligned) {
       ptx::stg<uint4>(reinterpret_cast<uint4*>(to + column), words);
       continue;
     }
@@ -130,8 +133,8 @@ PTX_COLD void attend_naturally(const ForwardParams& p, int warp_row, uint32_t ex
   const ForwardBlock block = block_again(p, Traits::RowTile::kRows);
   const Window window = window_of(a, block.sequence);
   const TileRange range = n_blocks_of<Traits>(p, block, window);
-  const KeyRows<T, false> keys(a, a.k, block.sequence, block.batch, block.kv_head);
-  const KeyRows<T, false> values(a, a.v, block.sequence, block.batch, block.kv_head);
+  const KeyRows<T, Traits::kPaged> keys(a, a.k, block.sequence, block.batch, block.kv_head);
+  const KeyRows<T, Traits::kPaged> values(a, a.v, block.sequence, block.batch, block.kv_head);
   ptx::sync_warp();  // after all that the lanes have stored
 #pragma unroll 1
   for (int line = 0; line < 16 * Traits::kRowTiles; ++line) {
@@ -173,7 +176,7 @@ PTX_COLD void restore_poison(const ForwardParams& p, int warp_row) {
   const int row0 = block.row0 + warp_row;
   const PackedRows& rows = block.rows;
   const Window window = window_or_tree_of<kFeatured>(a, block.sequence);
-  const KeyRows<T, kFeatured> values(a, a.v, block.sequence, block.batch, block.kv_head);
+  const KeyRows<T, Traits::kPaged> values(a, a.v, block.sequence, block.batch, block.kv_head);
   const auto add = [&](auto* out, int column, float x) {
     using Element = std::remove_pointer_t<decltype(out)>;
     out += column * a.out.dim;
@@ -185,7 +188,12 @@ PTX_COLD void restore_poison(const ForwardParams& p, int warp_row) {
        at += 32) {
     const int row = row0 + at / a.head_dim_v, column = at % a.head_dim_v;
     if (row >= rows.count) break;
-    const float x = visible_poison<kFeatured>(a, window, rows, block.batch, values, row, column);
+    const float x =
+        Traits::kConverts && a.converted
+            ? visible_poison<kFeatured>(
+                  a, window, rows, block.batch,
+                  ConvertedRows<T>{a, a.v, &a.v_scales, block.batch, block.kv_head}, row, column)
+            : visible_poison<kFeatured>(a, window, rows, block.batch, values, row, column);
     if (x == 0) continue;
     if (sizeof(T) == 4 || p.splits.divisor > 1)
       add(packed_row<float>(a.out, block, row) + block.split * p.out_split, column, x);

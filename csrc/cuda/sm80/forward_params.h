@@ -26,4 +26,8 @@ ForwardKernel forward_f16(bool featured, int width);
 ForwardKernel forward_bf16(bool featured, int width);
 ForwardKernel forward_f32(bool featured, int width);
 
+/** The same of few rows (decode_tiles.h). */
+ForwardKernel decode_f16(bool featured, int width);
+ForwardKernel decode_bf16(bool featured, int width);
+
 }  // namespace fa::cuda::sm80

@@ -113,6 +113,47 @@ std::vector<Spec> forward_cases() {
     s.seqlens_k = s.sinks = true;
     s.batch = 2;
   });
+  add("decode, paged, sink tokens and a window", [](Spec& s) {
+    s.heads = 3;
+    s.kv_heads = 1;
+    s.seqlen_q = 5;
+    s.seqlen_k = 700;
+    s.page_size = 8;
+    s.causal = s.seqlens_k = true;
+    s.sink_tokens = 40;
+    s.window_left = 150;
+    s.batch = 2;
+  });
+  add("decode, values that are not finite", [](Spec& s) {
+    s.dtype = DType::kBFloat16;
+    s.head_dim = s.head_dim_v = 128;
+    s.heads = s.kv_heads = 1;
+    s.seqlen_q = 9;
+    s.seqlen_k = 210;
+    s.causal = s.poison_v = true;
+  });
+  add("decode, softcap and ALiBi", [](Spec& s) {
+    s.head_dim = s.head_dim_v = 32;
+    s.heads = 4;
+    s.kv_heads = 2;
+    s.seqlen_q = 2;
+    s.seqlen_k = 170;
+    s.softcap = 8;
+    s.alibi = s.causal = true;
+  });
+  add("decode, scores beyond base 2", [](Spec& s) {
+    s.heads = s.kv_heads = 1;
+    s.seqlen_q = 11;
+    s.causal = s.extreme_scores = true;
+    s.num_splits = 2;
+  });
+  add("varlen of few and of many queries", [](Spec& s) {
+    s.varlen = s.causal = true;
+    s.batch = 3;
+    s.heads = s.kv_heads = 1;
+    s.seqlen_q = 20;
+    s.seqlen_k = 60;
+  });
   add("float32", [](Spec& s) {
     s.dtype = DType::kFloat32;
     s.head_dim = s.head_dim_v = 32;

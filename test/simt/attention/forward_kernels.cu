@@ -1,6 +1,7 @@
 // The forward kernels that the cases use; fewer than a device has, so that a changed one is
 // compiled in seconds.
 #include "cuda/elementwise/combine.cu"
+#include "cuda/sm80/decode.h"
 #include "cuda/sm80/forward.h"
 
 namespace fa::cuda::sm80 {
@@ -21,6 +22,20 @@ ForwardKernel forward_bf16(bool featured, int width) {
 
 ForwardKernel forward_f32(bool, int width) {
   return width == 32 ? forward<float, 32, true> : nullptr;
+}
+
+ForwardKernel decode_f16(bool featured, int width) {
+  if (width == 32) return featured ? decode<ptx::f16, 32, true> : decode<ptx::f16, 32, false>;
+  if (width == 96 && featured) return decode<ptx::f16, 96, true>;
+  if (width == 256 && featured) return decode<ptx::f16, 256, true>;
+  if (width != 64) return nullptr;
+  return featured ? decode<ptx::f16, 64, true> : decode<ptx::f16, 64, false>;
+}
+
+ForwardKernel decode_bf16(bool featured, int width) {
+  if (width == 192 && featured) return decode<ptx::bf16, 192, true>;
+  if (width != 128) return nullptr;
+  return featured ? decode<ptx::bf16, 128, true> : decode<ptx::bf16, 128, false>;
 }
 
 }  // namespace fa::cuda::sm80

@@ -53,10 +53,11 @@ ForwardLaunch plan_forward(const AttentionProblem& p, const cudaDeviceProp& prop
   launch.width = tile.width;
   launch.width_v = tile.width_v;
   launch.rows = tile.rows();
-  launch.keys = tile.keys;
+  launch.keys = launch.keys_at_once = tile.keys;
   launch.rows_together = launch.rows / tile.consumers;
   launch.stages = tile.stages;
   launch.threads = tile.threads();
+  launch.blocks_per_sm = 1;
   launch.shared_bytes = forward_shared_bytes(tile, static_cast<int>(dtype_size(p.q.dtype)));
   launch.pack =
       packs_heads(p) && launch.rows_together % p.group() == 0 ? static_cast<int>(p.group()) : 1;

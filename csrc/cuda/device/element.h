@@ -1,4 +1,4 @@
-// Single elements of any dtype, as the kernels see them that do nothing but move tensors.
+// Single elements of any dtype, for kernels to which it is a number of the call.
 #pragma once
 
 #include <type_traits>
@@ -21,6 +21,8 @@ PTX_FN float load_element(const char* from, int dtype) {
       return static_cast<float>(ptx::ldg(reinterpret_cast<const int32_t*>(from)));
     case static_cast<int>(DType::kFloat8E4M3):
       return e4m3_to_float(ptx::ldg(reinterpret_cast<const uint8_t*>(from)));
+    case static_cast<int>(DType::kInt8):
+      return static_cast<float>(ptx::ldg(reinterpret_cast<const int8_t*>(from)));
     default: return ptx::ldg(reinterpret_cast<const uint8_t*>(from)) != 0 ? 1.0f : 0.0f;
   }
 }
@@ -29,6 +31,11 @@ PTX_FN float load_element(const char* from, int dtype) {
 PTX_FN int32_t to_int32(float x) {
   if (!(x > -2147483648.0f)) return x != x ? 0 : -2147483647 - 1;
   return x >= 2147483648.0f ? 2147483647 : static_cast<int32_t>(x);
+}
+
+PTX_FN int8_t to_int8(float x) {
+  const int32_t n = to_int32(x);
+  return static_cast<int8_t>(n < -128 ? -128 : n > 127 ? 127 : n);
 }
 
 /**
@@ -55,6 +62,8 @@ PTX_FN void store_element(char* to, int dtype, float value) {
       return ptx::stg(reinterpret_cast<int32_t*>(to), to_int32(value));
     case static_cast<int>(DType::kFloat8E4M3):
       return ptx::stg(reinterpret_cast<uint8_t*>(to), float_to_e4m3(value));
+    case static_cast<int>(DType::kInt8):
+      return ptx::stg(reinterpret_cast<int8_t*>(to), to_int8(value));
     default: return ptx::stg(reinterpret_cast<uint8_t*>(to), static_cast<uint8_t>(value != 0));
   }
 }
@@ -62,7 +71,8 @@ PTX_FN void store_element(char* to, int dtype, float value) {
 PTX_FN int element_size(int dtype) {
   switch (dtype) {
     case static_cast<int>(DType::kBool):
-    case static_cast<int>(DType::kFloat8E4M3): return 1;
+    case static_cast<int>(DType::kFloat8E4M3):
+    case static_cast<int>(DType::kInt8): return 1;
     case static_cast<int>(DType::kFloat16):
     case static_cast<int>(DType::kBFloat16): return 2;
     default: return 4;
