@@ -159,7 +159,7 @@ const own = `prebuilds/${process.platform}-${process.arch}`;
 check('a binary for this platform', globFiles(own, /\.node$/).length > 0, own);
 for (const addon of globFiles('prebuilds', /\.node$/)) checkAddon(addon);
 // Of those whose processors differ in their instruction sets, and that binutils can read.
-const builds = ['Release', 'cross/linux-x64-musl', 'cross/win32-x64'].map(
+const builds = ['prebuild', 'cross/linux-x64-musl', 'cross/win32-x64'].map(
   (x) => `build-cmake/${x}`,
 );
 for (const build of process.platform === 'linux' ? builds : []) {

@@ -8,7 +8,8 @@
 //
 // prebuildify calls it in place of node-gyp (`rebuild --release ...`): that needs neither Python
 // nor the headers of a Node version, which Node-API addons do not use. What it makes is for other
-// machines: with CUDA where there is nvcc, driver or not.
+// machines: with CUDA where there is nvcc, driver or not. That takes minutes, so its object files
+// have a folder of their own, which a build without CUDA leaves alone.
 const { spawnSync } = require('node:child_process');
 const { mkdirSync, utimesSync, writeFileSync } = require('node:fs');
 const { availableParallelism } = require('node:os');
@@ -118,9 +119,13 @@ function parseArguments(args) {
 module.exports = { build, missingTools, explainMissingTools };
 
 if (require.main === module) {
-  if (process.argv[2] === 'rebuild') process.env.FLASH_ATTENTION_CUDA ||= cudaOfPrebuild();
+  const options = parseArguments(process.argv.slice(2));
+  if (process.argv[2] === 'rebuild') {
+    process.env.FLASH_ATTENTION_CUDA ||= cudaOfPrebuild();
+    options.out = path.join(root, 'build-cmake/prebuild');
+  }
   try {
-    process.exitCode = build(parseArguments(process.argv.slice(2)));
+    process.exitCode = build(options);
   } catch (error) {
     console.error(error.message);
     process.exitCode = 1;

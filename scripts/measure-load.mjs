@@ -1,5 +1,6 @@
 // What it costs to load a binary of the addon: milliseconds and resident memory, each the median of
-// fresh processes that take turns, and what the first call of `devices()` adds, which looks for GPUs.
+// fresh processes that take turns, and what the first call of `devices()` adds, which looks for
+// GPUs.
 //
 //   node scripts/measure-load.mjs a.node b.node ...
 import { execFileSync } from 'node:child_process';

@@ -24,7 +24,7 @@ function section(file) {
   return numbers?.slice(1).map((digits) => Number.parseInt(digits, 16));
 }
 
-/** The bytes for each architecture, as they are and as the driver unpacks them; none without CUDA. */
+/** The bytes for each architecture, as they are and as the driver unpacks them. */
 export function gpuCode(file) {
   const sizes = new Map();
   const place = section(file);
