@@ -24,12 +24,9 @@ function section(file) {
   return numbers?.slice(1).map((digits) => Number.parseInt(digits, 16));
 }
 
-/** The bytes for each architecture, as they are and as the driver unpacks them. */
-export function gpuCode(file) {
+/** The bytes for each architecture in a section, as they are and as the driver unpacks them. */
+export function sizesOf(bytes) {
   const sizes = new Map();
-  const place = section(file);
-  if (place === undefined) return sizes;
-  const bytes = readFileSync(file).subarray(place[0], place[0] + place[1]);
   for (let at = 0; at < bytes.length; ) {
     if (bytes.readUInt32LE(at) !== magic) {
       at += 8; // fat binaries are aligned
@@ -54,4 +51,10 @@ export function gpuCode(file) {
     at = end;
   }
   return new Map([...sizes].sort(([a], [b]) => a.localeCompare(b)));
+}
+
+/** The same of a library; none where it has no CUDA. */
+export function gpuCode(file) {
+  const place = section(file);
+  return sizesOf(place ? readFileSync(file).subarray(place[0], place[0] + place[1]) : Buffer.of());
 }
