@@ -6,14 +6,22 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { readElf } from './binary/elf.mjs';
+import { architectures, gpuCode } from './binary/gpu-code.mjs';
 import { readMachO } from './binary/macho.mjs';
 import { readPe } from './binary/pe.mjs';
 import { globFiles, root } from './ensure-built.mjs';
 
 const allowedExports = ['napi_register_module_v1', 'node_api_module_get_api_version_v1'];
-const maxBytes = { x64: 4 * 1024 * 1024, arm64: 2 * 1024 * 1024 };
-/** GPU code for four architectures and PTX, and the static CUDA runtime. */
-const maxBytesWithCuda = 64 * 1024 * 1024;
+/** MiB of a binary without CUDA: what one of today has, and half of it more. */
+const maxMib = {
+  'linux-x64': 3,
+  'linux-arm64': 1.5,
+  'win32-x64': 3,
+  'darwin-x64': 3,
+  'darwin-arm64': 1.5,
+};
+/** What may be in the one package that everybody installs. */
+const maxMibWithCuda = 14;
 // Node 20's own binaries need these systems: lower would help nobody.
 const maxGlibc = [2, 28];
 const maxMacos = [11, 0];
@@ -50,7 +58,7 @@ function checkExports(exports) {
 
 function checkLinux(file) {
   const libc = file.endsWith('.musl.node') ? 'musl' : 'glibc';
-  const { machine, libraries, exports, imports, runPath, staysLoaded, sections } = readElf(file);
+  const { machine, libraries, exports, imports, runPath, staysLoaded } = readElf(file);
   const processor = file.includes('linux-arm64') ? /AArch64/ : /X86-64/;
   check('is for its processor', processor.test(machine), machine);
   checkLibraries(libc, libraries);
@@ -74,7 +82,22 @@ function checkLinux(file) {
     const found = `${highest.join('.')} for ${named.map((s) => s.split('@')[0]).join(' ')}`;
     check(`runs on glibc ${maxGlibc.join('.')}`, newer(highest, maxGlibc) <= 0, found);
   }
-  return /\s\.nv_fatbin\s/.test(sections);
+  return checkGpuCode(file);
+}
+
+/** Whether there is any. A release has to have all of it, as scripts/release/dry.mjs makes sure. */
+function checkGpuCode(file) {
+  const sizes = gpuCode(file);
+  if (sizes.size === 0) return false;
+  const numberOf = (name) => name.split('_')[1];
+  const known = architectures().map(numberOf);
+  const strange = [...sizes.keys()].filter((name) => !known.includes(numberOf(name)));
+  const mib = (bytes) => (bytes / 2 ** 20).toFixed(2);
+  const found = [...sizes]
+    .map(([name, { packed, unpacked }]) => `${name} ${mib(packed)} (${mib(unpacked)})`)
+    .join(', ');
+  check('has code for known GPUs, in MiB, and unpacked', strange.length === 0, found);
+  return true;
 }
 
 function checkWindows(file) {
@@ -99,11 +122,12 @@ const checks = { linux: checkLinux, win32: checkWindows, darwin: checkMacos };
 
 function checkAddon(file) {
   console.log(file);
-  const [system, arch] = path.basename(path.dirname(file)).split('-');
+  const platform = path.basename(path.dirname(file));
+  const [system] = platform.split('-');
   const cuda = checks[system](path.join(root, file)) === true;
-  const { size } = statSync(path.join(root, file));
-  const most = cuda ? maxBytesWithCuda : maxBytes[arch];
-  check(`at most ${most} bytes${cuda ? ' with CUDA' : ''}`, size <= most, size);
+  const mib = statSync(path.join(root, file)).size / 2 ** 20;
+  const most = cuda ? maxMibWithCuda : maxMib[platform];
+  check(`at most ${most} MiB${cuda ? ' with CUDA' : ''}`, mib <= most, mib.toFixed(2));
 }
 
 /**
@@ -135,7 +159,7 @@ const own = `prebuilds/${process.platform}-${process.arch}`;
 check('a binary for this platform', globFiles(own, /\.node$/).length > 0, own);
 for (const addon of globFiles('prebuilds', /\.node$/)) checkAddon(addon);
 // Of those whose processors differ in their instruction sets, and that binutils can read.
-const builds = ['Release', 'cross/linux-x64-musl', 'cross/win32-x64'].map(
+const builds = ['prebuild', 'cross/linux-x64-musl', 'cross/win32-x64'].map(
   (x) => `build-cmake/${x}`,
 );
 for (const build of process.platform === 'linux' ? builds : []) {

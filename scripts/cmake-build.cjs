@@ -7,7 +7,9 @@
 //   node scripts/cmake-build.cjs [Release|Debug] [--out <folder>] [-D<option>=<value> ...]
 //
 // prebuildify calls it in place of node-gyp (`rebuild --release ...`): that needs neither Python
-// nor the headers of a Node version, which Node-API addons do not use.
+// nor the headers of a Node version, which Node-API addons do not use. What it makes is for other
+// machines: with CUDA where there is nvcc, driver or not. That takes minutes, so its object files
+// have a folder of their own, which a build without CUDA leaves alone.
 const { spawnSync } = require('node:child_process');
 const { mkdirSync, utimesSync, writeFileSync } = require('node:fs');
 const { availableParallelism } = require('node:os');
@@ -102,6 +104,11 @@ function build({ config = 'Release', out, defines = [] } = {}) {
   return 0;
 }
 
+/** Where the prebuilt binary has CUDA, and what decides that: see cmake/cuda.cmake. */
+function cudaOfPrebuild() {
+  return process.platform === 'linux' && process.arch === 'x64' ? 'nvcc' : 'off';
+}
+
 function parseArguments(args) {
   const out = args.includes('--out') ? args[args.indexOf('--out') + 1] : undefined;
   const debug = args.includes('Debug') || args.includes('--debug');
@@ -112,8 +119,13 @@ function parseArguments(args) {
 module.exports = { build, missingTools, explainMissingTools };
 
 if (require.main === module) {
+  const options = parseArguments(process.argv.slice(2));
+  if (process.argv[2] === 'rebuild') {
+    process.env.FLASH_ATTENTION_CUDA ||= cudaOfPrebuild();
+    options.out = path.join(root, 'build-cmake/prebuild');
+  }
   try {
-    process.exitCode = build(parseArguments(process.argv.slice(2)));
+    process.exitCode = build(options);
   } catch (error) {
     console.error(error.message);
     process.exitCode = 1;

@@ -73,8 +73,9 @@ function builtAddon(stamp) {
 export function ensureBuilt() {
   ensureInstalled();
   const native = ['CMakeLists.txt', 'scripts/cmake-build.cjs', ...globFiles('csrc', /\.\w+$/)];
-  const stamp = 'build-cmake/Release/built';
-  if (isStale([stamp], native) || !builtAddon(stamp)) npm('run', 'build:native');
+  const stamps = ['Release', 'prebuild'].map((name) => `build-cmake/${name}/built`);
+  const isBuilt = (stamp) => !isStale([stamp], native) && builtAddon(stamp);
+  if (!stamps.some(isBuilt)) npm('run', 'build:native');
 
   const entries = ['index', 'reference', 'serving'].flatMap((entry) =>
     ['js', 'cjs', 'd.ts', 'd.cts'].map((ending) => `${entry}.${ending}`),

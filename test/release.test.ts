@@ -1,6 +1,8 @@
 // What a release needs of the repository: one version, and words for it.
 import { readFileSync } from 'node:fs';
 // @ts-expect-error: plain JavaScript
+import { architectures, sizesOf } from '../scripts/binary/gpu-code.mjs';
+// @ts-expect-error: plain JavaScript
 import { entryOf } from '../scripts/release/changelog.mjs';
 // @ts-expect-error: plain JavaScript
 import { findPrebuilds } from '../scripts/release/prebuilds.mjs';
@@ -39,4 +41,47 @@ test('versions of the changelog go down', () => {
 test('a release has seven binaries, each under its own name', () => {
   const names = findPrebuilds().map(({ name }: { name: string }) => name);
   expect(new Set(names).size).toBe(7);
+});
+
+test('a release has code for every generation of GPUs that the kernels know', () => {
+  const known = ['compute_80', 'sm_80', 'sm_86', 'sm_89', 'sm_90', 'sm_90a'];
+  expect(architectures()).toEqual(known);
+});
+
+/** A part of a fat binary, as nvcc writes it, of 64 bytes and its content. */
+function fatbinEntry(kind: number, arch: number, bytes: number, flags = 0, unpacked = 0): Buffer {
+  const entry = Buffer.alloc(64 + bytes);
+  entry.writeUInt16LE(kind, 0);
+  entry.writeUInt32LE(64, 4);
+  entry.writeBigUInt64LE(BigInt(bytes), 8);
+  entry.writeUInt32LE(unpacked > 0 ? bytes - 1 : 0, 16);
+  entry.writeUInt32LE(arch, 28);
+  entry.writeUInt32LE(flags, 40);
+  entry.writeBigUInt64LE(BigInt(unpacked), 56);
+  return entry;
+}
+
+function fatbin(...entries: Buffer[]): Buffer {
+  const content = Buffer.concat(entries);
+  const header = Buffer.alloc(16);
+  header.writeUInt32LE(0xba55ed50, 0);
+  header.writeUInt16LE(1, 4);
+  header.writeUInt16LE(16, 6);
+  header.writeBigUInt64LE(BigInt(content.length), 8);
+  return Buffer.concat([header, content]);
+}
+
+test('the code of each GPU is found in the fat binaries of a section', () => {
+  const forHopper = 0x108011;
+  const section = Buffer.concat([
+    fatbin(fatbinEntry(1, 80, 16, 0x8011, 900), fatbinEntry(2, 80, 24, 0x11)),
+    Buffer.alloc(8),
+    fatbin(fatbinEntry(2, 90, 32, forHopper, 500), fatbinEntry(2, 80, 8, 0x8011, 100)),
+  ]);
+  expect([...sizesOf(section)]).toEqual([
+    ['compute_80', { packed: 16, unpacked: 900 }],
+    ['sm_80', { packed: 32, unpacked: 124 }],
+    ['sm_90a', { packed: 32, unpacked: 500 }],
+  ]);
+  expect(sizesOf(Buffer.of()).size).toBe(0);
 });

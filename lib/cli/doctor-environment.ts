@@ -46,6 +46,9 @@ const variables: Readonly<Record<string, Judge>> = {
       "Set it to 'on', 'off', 'nvcc' or 'auto', or unset it.",
     );
   },
+  FLASH_ATTENTION_PTX_ONLY(name) {
+    return note(name, 'read by builds only');
+  },
   FLASH_ATTENTION_CONFORMANCE(name) {
     return note(name, 'read by the tests of this package only');
   },

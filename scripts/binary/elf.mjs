@@ -20,6 +20,5 @@ export function readElf(file) {
     imports: named((index) => index === 'UND'),
     runPath: /\((RPATH|RUNPATH)\)/.test(dynamic),
     staysLoaded: /\(FLAGS_1\).*NODELETE/.test(dynamic),
-    sections: readelf('--sections', file),
   };
 }

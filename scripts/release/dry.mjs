@@ -10,6 +10,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { architectures, gpuCode } from '../binary/gpu-code.mjs';
 import { root } from '../ensure-built.mjs';
 import { entryOf } from './changelog.mjs';
 import { findPrebuilds, ownPrebuild } from './prebuilds.mjs';
@@ -91,8 +92,10 @@ function checkOwnBinary() {
     `${path.relative(root, own.file)} is of version ${addon.version}`,
   );
   if (own.name !== 'linux-x64 glibc') return;
-  if (addon.cuda) report('ok', 'CUDA', 'in it');
-  else report(options.complete ? 'FAILED' : 'missing', 'CUDA', 'not in it');
+  const there = gpuCode(own.file);
+  const missing = architectures().filter((target) => !there.has(target));
+  if (missing.length === 0) report('ok', 'CUDA', `code for ${[...there.keys()].join(', ')}`);
+  else report(options.complete ? 'FAILED' : 'missing', 'CUDA', `no code for ${missing.join(', ')}`);
 }
 
 function checkPrebuilds() {

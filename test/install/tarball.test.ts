@@ -112,6 +112,15 @@ describe('installed by npm', () => {
     expect(run(project, ['node', program], bareEnvironment(folder))).toBe('correct');
   });
 
+  test('of a GPU it says that it is usable, or what is missing', () => {
+    const program = `
+      const { available, reason } = require('flash-attention').devices()[1];
+      console.log(available ? 'usable' : reason);
+    `;
+    const said = run(project, ['node', '-e', program], bareEnvironment(folder));
+    expect(said).toMatch(/^usable$|NVIDIA driver|^this build has no CUDA backend/);
+  });
+
   test('it has a command line', () => {
     const command = ['npx', '--no', 'flash-attention', 'info'];
     expect(run(project, command, bareEnvironment(folder))).toContain(version);

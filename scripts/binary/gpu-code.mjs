@@ -1,0 +1,60 @@
+// What nvcc put into a shared library of Linux: fat binaries, one behind the other in a section.
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { root } from '../ensure-built.mjs';
+
+const magic = 0xba55ed50;
+const ptx = 1;
+/** Of an entry's flags: for this architecture and no later one, as sm_90a. */
+const architectureSpecific = 0x100000;
+
+/** What cmake/cuda.cmake compiles for: sm_* is machine code, compute_* PTX. */
+export function architectures() {
+  const text = readFileSync(path.join(root, 'cmake/cuda.cmake'), 'utf8').replace(/#.*$/gm, '');
+  const targets = [...text.matchAll(/\bcode=\[?([\w,]+)/g)].flatMap(([, list]) => list.split(','));
+  return [...new Set(targets)].sort();
+}
+
+/** Where the section is in the file; undefined in a library without GPU code. */
+function section(file) {
+  const table = execFileSync('readelf', ['--wide', '--sections', file], { encoding: 'utf8' });
+  // [Nr] Name Type Address Offset Size
+  const numbers = /\s\.nv_fatbin\s+\w+\s+\w+\s+(\w+)\s+(\w+)/.exec(table);
+  return numbers?.slice(1).map((digits) => Number.parseInt(digits, 16));
+}
+
+/** The bytes for each architecture in a section, as they are and as the driver unpacks them. */
+export function sizesOf(bytes) {
+  const sizes = new Map();
+  for (let at = 0; at < bytes.length; ) {
+    if (bytes.readUInt32LE(at) !== magic) {
+      at += 8; // fat binaries are aligned
+      continue;
+    }
+    let entry = at + bytes.readUInt16LE(at + 6);
+    const end = entry + Number(bytes.readBigUInt64LE(at + 8));
+    while (entry < end) {
+      const kind = bytes.readUInt16LE(entry);
+      const header = bytes.readUInt32LE(entry + 4);
+      const size = Number(bytes.readBigUInt64LE(entry + 8));
+      const compressed = bytes.readUInt32LE(entry + 16) > 0;
+      const specific = (bytes.readUInt32LE(entry + 40) & architectureSpecific) !== 0;
+      const number = `${bytes.readUInt32LE(entry + 28)}${specific ? 'a' : ''}`;
+      const name = `${kind === ptx ? 'compute' : 'sm'}_${number}`;
+      const sum = sizes.get(name) ?? { packed: 0, unpacked: 0 };
+      sum.packed += size;
+      sum.unpacked += compressed ? Number(bytes.readBigUInt64LE(entry + 56)) : size;
+      sizes.set(name, sum);
+      entry += header + size;
+    }
+    at = end;
+  }
+  return new Map([...sizes].sort(([a], [b]) => a.localeCompare(b)));
+}
+
+/** The same of a library; none where it has no CUDA. */
+export function gpuCode(file) {
+  const place = section(file);
+  return sizesOf(place ? readFileSync(file).subarray(place[0], place[0] + place[1]) : Buffer.of());
+}
