@@ -102,13 +102,14 @@ export type ResponseFormat =
   | { readonly type: 'json_object' }
   | { readonly type: 'json_schema'; readonly schema: unknown };
 
-/** One answer to be made. An `n` of several is several requests of one group. */
+/** One answer to be made. */
 export interface GenerationRequest {
   readonly prompt: Int32Array;
   /** At least 1; prompt and answer together never exceed contextLength: then 'length'. */
   readonly maxTokens: number;
-  /** Ends are ignored before this many tokens. */
+  /** Before this many tokens nothing that ends the answer can be drawn. */
   readonly minTokens: number;
+  /** The model's eos ids are tokens like others. */
   readonly ignoreEos: boolean;
   /** Beside the model's own eos ids. */
   readonly stopTokenIds: readonly number[];
@@ -177,15 +178,19 @@ export interface EngineStats {
   readonly finished: Readonly<Record<FinishReason, number>>;
 }
 
-/** What the engine refuses before anything is queued; `status` is HTTP's. */
+/**
+ * What the engine refuses before anything is queued, and why answers end with 'error'; `status` is
+ * HTTP's.
+ */
 export interface EngineErrorShape extends Error {
   readonly code:
     | 'context_length_exceeded'
     | 'queue_full'
     | 'invalid_request'
     | 'engine_unavailable'
-    | 'cache_too_small';
-  readonly status: 400 | 429 | 503;
+    | 'cache_too_small'
+    | 'model_failed';
+  readonly status: 400 | 429 | 500 | 503;
   /** Seconds, for Retry-After. */
   readonly retryAfter?: number;
 }
@@ -195,6 +200,13 @@ export interface Engine {
   readonly info: ModelInfo;
   /** @throws {@link EngineErrorShape} at once, when the request can't be queued. */
   generate(request: GenerationRequest): Generation;
+  /**
+   * Several answers to one prompt (`n`): queued or refused together, the prompt is computed once.
+   * The requests have the same prompt, user, priority and cacheScope; without a seed each draws
+   * its own. Each is cancelled for itself.
+   * @throws {@link EngineErrorShape}
+   */
+  generateGroup(requests: readonly GenerationRequest[]): Generation[];
   embed(tokens: Int32Array): Promise<Float32Array>;
   stats(): Promise<EngineStats>;
   /** False while the worker is being started again after it died. */
