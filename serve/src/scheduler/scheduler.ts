@@ -158,6 +158,7 @@ export class Scheduler {
       const batch = planStep(this.#running, this.#limits, withDrafts);
       // After a try that left nobody running, those who wait are next.
       if (batch.length === 0) return tried;
+      const running = this.#running.length;
       const outcome = await this.#compute(batch);
       if (outcome.rows !== undefined) {
         this.#take(batch, outcome.rows);
@@ -171,7 +172,7 @@ export class Scheduler {
       }
       // Drafts are a gamble: they go before anybody's pages do.
       if (batch.some(({ drafts }) => drafts > 0)) withDrafts = false;
-      else this.#makeRoom();
+      else if (this.#running.length === running) this.#makeRoom();
     }
   }
 
@@ -278,7 +279,8 @@ export class Scheduler {
     let row = 0;
     this.#counters.batchTokens = 0;
     for (const { answer, tokens, logitsOf, drafts } of batch) {
-      const own = rows.slice(row, (row += logitsOf.length));
+      const own = rows.slice(row, row + logitsOf.length);
+      row += logitsOf.length;
       this.#counters.batchTokens += tokens.length;
       if (answer.ended) continue;
       this.#queue.charge(answer.request.user, tokens.length);

@@ -173,8 +173,8 @@ export class ScriptedForward implements Forward {
     const missing = this.#pagesFor(entries) - this.#free - this.#stored.size;
     this.running = true;
     try {
-      if (missing > 0) throw new CacheFull(missing);
       await this.onRun(entries);
+      if (missing > 0) throw new CacheFull(missing);
     } finally {
       this.running = false;
     }
