@@ -1,7 +1,7 @@
 // Encodes long prompts in a thread of its own.
 import { move, workerData } from 'piscina';
 import type { ModelText } from './contract.js';
-import { type EncodeReply, type EncodeTask, replyTo } from './encode-task.js';
+import { type EncodeReply, type EncodeTask, encodeTask } from './encode-task.js';
 
 /** Where a worker finds its copy of the tokenizer. */
 export interface TextSource {
@@ -18,7 +18,7 @@ async function load({ module, folder }: TextSource): Promise<ModelText> {
 const loaded = load(workerData);
 
 export default async function encode(task: EncodeTask): Promise<EncodeReply> {
-  const reply = replyTo(await loaded, task);
+  const reply = encodeTask(await loaded, task);
   if (!('ids' in reply)) return reply;
   return { ids: move(reply.ids) as unknown as Int32Array };
 }

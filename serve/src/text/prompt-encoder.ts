@@ -54,7 +54,7 @@ export class PromptEncoder {
     const longest = this.text.vocabulary.longest * normalizerGain;
     const atLeast = Math.ceil(certainLength(task) / longest);
     if (atLeast > this.#contextLength) throw new PromptTooLongError(atLeast);
-    if (workOf(task) <= shortPrompt) return encodeTask(this.text, task);
+    if (workOf(task) <= shortPrompt) return idsOf(encodeTask(this.text, task));
     if (this.#pool.queueSize >= this.#pool.options.maxQueue) {
       throw new EncoderBusyError('Too many long prompts wait for the tokenizer.');
     }

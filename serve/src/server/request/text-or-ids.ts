@@ -5,7 +5,7 @@ const ids = z.array(z.int().min(0));
 
 /** A text, a list of token ids, or a list of up to `max` of either. */
 export function textOrIds(max: number) {
-  return z.union([z.string(), ids, z.array(z.string()).max(max), z.array(ids).max(max)], {
+  return z.union([z.string(), ids, z.array(z.union([z.string(), ids])).max(max)], {
     error: `expected a string, a list of token ids, or a list of up to ${max} of either`,
   });
 }
