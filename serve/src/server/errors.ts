@@ -122,7 +122,7 @@ function fromEngine({ code, status, message, retryAfter }: EngineErrorShape): Ap
 
 /** Errors of fastify and Node before a handler runs: bad JSON, too large, wrong content type. */
 interface HttpError extends Error {
-  readonly code: string;
+  readonly code?: string;
   readonly statusCode: number;
 }
 
@@ -140,10 +140,16 @@ function fromFastify({ code, statusCode: status, message }: HttpError): ApiError
         status,
         code: 'unsupported_media_type',
       });
-    default: {
-      const isJson = code === 'FST_ERR_CTP_INVALID_JSON_BODY' || code === undefined;
-      const text = isJson ? 'The request body is not valid JSON.' : `${message}.`;
-      return new ApiError(text.replace(/\.\.$/, '.'), { status, code: 'invalid_json' });
-    }
+    default:
+      if (code === 'FST_ERR_BAD_URL') {
+        return new ApiError('The URL is not valid.', { status, code: 'invalid_url' });
+      }
+      if (code === undefined || code.includes('JSON')) {
+        return new ApiError('The request body is not valid JSON.', {
+          status,
+          code: 'invalid_json',
+        });
+      }
+      return new ApiError(message, { status, code: 'bad_request' });
   }
 }

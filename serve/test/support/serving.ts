@@ -78,3 +78,10 @@ export async function eventsOf(response: Response): Promise<Json[]> {
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
 }
+
+/** Every field of OpenAI's error body, and no other. */
+export function expectErrorBody(body: Json): void {
+  expect(Object.keys(body)).toEqual(['error']);
+  expect(Object.keys(body.error)).toEqual(['message', 'type', 'param', 'code']);
+  expect(typeof body.error.message).toBe('string');
+}
