@@ -1,9 +1,7 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import type { ForwardSequence } from '../../src/engine/contract.js';
-import { OnnxForward } from '../../src/forward/onnx-forward.js';
-import { Random, type VariantName, variants, writeTestModel } from '../models/index.js';
+import type { OnnxForward } from '../../src/forward/onnx-forward.js';
+import { modelsFolder, Random, type VariantName, variants } from '../models/index.js';
+import { loadForward, relativeError } from './forward-tests.js';
 import { WholeGraph } from './whole-graph.js';
 
 /** Variants that the oracle can't run, or not for all rows: it runs an equal one. */
@@ -14,24 +12,7 @@ const oracles: Partial<Record<VariantName, VariantName>> = {
 const { mid: _, 'int4-level4': __, ...exact } = variants;
 const options = { scope: 'test', longRope: false };
 
-let root: string;
-beforeAll(() => {
-  root = mkdtempSync(path.join(tmpdir(), 'serve-logits-'));
-});
-afterAll(() => rmSync(root, { recursive: true }));
-
-function relativeError(got: readonly Float32Array[], expected: readonly Float32Array[]): number {
-  expect(got.length).toBe(expected.length);
-  let [error, largest] = [0, 0];
-  expected.forEach((row, n) => {
-    expect(got[n].length).toBe(row.length);
-    row.forEach((value, i) => {
-      largest = Math.max(largest, Math.abs(value));
-      error = Math.max(error, Math.abs(value - got[n][i]));
-    });
-  });
-  return error / largest;
-}
+const modelFolder = modelsFolder();
 
 const all = (length: number) => Array.from({ length }, (_, row) => row);
 const tolerance = 1e-4;
@@ -44,19 +25,9 @@ describe.each(Object.keys(exact) as VariantName[])('%s', (name) => {
   let oracle: WholeGraph;
 
   beforeAll(async () => {
-    const [folder, whole] = [path.join(root, name), path.join(root, `${name}-whole`)];
-    writeTestModel(folder, name);
     const oracleName = oracles[name] ?? name;
-    writeTestModel(whole, oracleName);
-    oracle = await WholeGraph.load(whole, variants[oracleName]);
-    forward = await OnnxForward.load({
-      folder,
-      maxTokensInCache: 2048,
-      pageSize: 16,
-      kvDtype: 'float32',
-      device: 'cpu',
-      threads: 1,
-    });
+    oracle = await WholeGraph.load(modelFolder(oracleName), variants[oracleName]);
+    forward = await loadForward(modelFolder(name));
   });
   afterAll(async () => {
     await forward.close();
