@@ -1,7 +1,6 @@
-import type { OnnxModel } from '../onnx/format.js';
-import { elementType } from '../onnx/format.js';
+import { elementType, type OnnxGraph, type OnnxModel } from '../onnx/format.js';
 import { tensorNumbers } from '../onnx/tensors.js';
-import { type AttentionNode, readAttention } from './attention-node.js';
+import { type AttentionNode, isAttention, readAttention } from './attention-node.js';
 import { ModelGraph } from './graph.js';
 import { type Part, PartBuilder } from './part.js';
 import { addProjections, type Projections } from './projections.js';
@@ -42,8 +41,8 @@ export function cutModel(model: OnnxModel, folder: string, headDim?: number): Cu
   if (model.functions?.length) {
     throw new UnsupportedModelError(`function ${model.functions[0].name} is not inlined`);
   }
+  checkEnds(model.graph);
   const graph = new ModelGraph(model.graph, folder);
-  checkEnds(graph);
   const tables: { key: string; tables: RotaryTables }[] = [];
   const layers = graph.attentions.map((node, layer): Omit<CutLayer, keyof Projections> => {
     if (graph.levelOf(node.output[0]) !== layer + 1) {
@@ -84,20 +83,19 @@ export function cutModel(model: OnnxModel, folder: string, headDim?: number): Cu
   };
 }
 
-function checkEnds(graph: ModelGraph): void {
-  if (!graph.inputs.has('input_ids')) {
+function checkEnds({ input, output, node }: OnnxGraph): void {
+  if (!input.some(({ name }) => name === 'input_ids')) {
     throw new UnsupportedModelError('the model has no input input_ids');
   }
-  if (!graph.outputs.has(logits)) throw new UnsupportedModelError('the model has no output logits');
-  const type = graph.outputs.get(logits)?.type?.tensorType?.elemType ?? elementType.float32;
-  if (type !== elementType.float32) {
+  const made = output.find(({ name }) => name === logits);
+  if (!made) throw new UnsupportedModelError('the model has no output logits');
+  if ((made.type?.tensorType?.elemType ?? elementType.float32) !== elementType.float32) {
     throw new UnsupportedModelError('the logits are not float32: take a model in float32 or int4');
   }
-  if (graph.attentions.length === 0) {
-    const other = graph.nodes.find(({ opType }) => /Attention/.test(opType));
-    if (other) throw UnsupportedModelError.at(other, 'is attention without GroupQueryAttention');
-    throw new UnsupportedModelError('the model has no GroupQueryAttention node');
-  }
+  if (node.some(isAttention)) return;
+  const other = node.find(({ opType }) => /Attention/.test(opType));
+  if (other) throw UnsupportedModelError.at(other, 'is attention without GroupQueryAttention');
+  throw new UnsupportedModelError('the model has no GroupQueryAttention node');
 }
 
 /** One cache holds keys and values of all layers. */

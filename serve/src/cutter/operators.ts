@@ -178,10 +178,13 @@ const slice: Rule = (_, [x, starts, ends, axes]) => {
   return along.join() === '1' && lead === 1 && toTheEnd && last ? x : 'picks some of the tokens';
 };
 
-const split: Rule = (node, inputs) => {
-  const x = overLastAxes(0)(node, inputs);
-  return typeof x === 'string' ? x : { kind: x.kind, rank: x.rank, lead: x.lead };
-};
+/** Parts of each token. */
+function split(byDefault: number): Rule {
+  return (node, inputs) => {
+    const x = overLastAxes(byDefault)(node, inputs);
+    return typeof x === 'string' ? x : { kind: x.kind, rank: x.rank, lead: x.lead };
+  };
+}
 
 const concat: Rule = (node, inputs) => {
   if (!inputs.every(isTokens)) return 'puts tokens beside constants';
@@ -212,6 +215,7 @@ const forms = (rule: Rule, ...names: string[]) => names.map((name) => [name, rul
 const rules: ReadonlyMap<string, Rule> = new Map([
   ...forms(elementwise, 'Abs', 'Neg', 'Sqrt', 'Reciprocal', 'Exp', 'Log', 'Erf', 'Tanh', 'Sigmoid'),
   ...forms(elementwise, 'Relu', 'LeakyRelu', 'Elu', 'Softplus', 'HardSigmoid', 'HardSwish', 'Mish'),
+  ...forms(elementwise, 'Swish', 'CastLike'),
   ...forms(elementwise, 'Gelu', 'FastGelu', 'QuickGelu', 'BiasGelu', 'Floor', 'Ceil', 'Round'),
   ...forms(elementwise, 'Sign', 'Sin', 'Cos', 'Not', 'Cast', 'Identity', 'Clip', 'Add', 'Sub'),
   ...forms(elementwise, 'Mul', 'Div', 'Pow', 'Min', 'Max', 'Sum', 'Where', 'Equal', 'Less'),
@@ -237,7 +241,8 @@ const rules: ReadonlyMap<string, Rule> = new Map([
   ...forms(squeeze, 'Squeeze'),
   ...forms(transpose, 'Transpose'),
   ...forms(slice, 'Slice'),
-  ...forms(split, 'Split'),
+  ...forms(split(0), 'Split'),
+  ...forms(split(-1), 'TopK'),
   ...forms(concat, 'Concat'),
   ...forms(rotary, 'RotaryEmbedding'),
   ...forms(experts, 'MoE', 'QMoE'),

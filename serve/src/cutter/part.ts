@@ -1,5 +1,11 @@
-import { elementType, makeValue, type OnnxNode, type OnnxTensor } from '../onnx/format.js';
-import { encodeModel, type OnnxModel } from '../onnx/format.js';
+import {
+  elementType,
+  encodeModel,
+  makeValue,
+  type OnnxModel,
+  type OnnxNode,
+  type OnnxTensor,
+} from '../onnx/format.js';
 import { isAttention } from './attention-node.js';
 import type { ModelGraph } from './graph.js';
 import { UnsupportedModelError } from './refusal.js';

@@ -1,4 +1,4 @@
-import { type OnnxForward } from '../../src/forward/onnx-forward.js';
+import type { OnnxForward } from '../../src/forward/onnx-forward.js';
 import { modelsFolder, Random, variants } from '../models/index.js';
 import { loadForward, relativeError } from './forward-tests.js';
 import { WholeGraph } from './whole-graph.js';
