@@ -264,7 +264,10 @@ class ThreadedEngine implements Engine {
     for (const [id, live] of this.#live) {
       const { promptTokens, completionTokens } = live;
       const counts = { promptTokens, completionTokens, cachedTokens: 0, acceptedTokens: 0 };
-      this.#end(id, live, { reason: 'error', error, ...counts });
+      const end = live.generation.cancelled
+        ? { reason: 'abort' as const }
+        : { reason: 'error' as const, error };
+      this.#end(id, live, { ...end, ...counts });
     }
     if (!this.#closing) void this.#restart();
   }

@@ -8,6 +8,7 @@ export class LiveGeneration implements Generation {
   #events: TokenEvent[] = [];
   #read = 0;
   #ended = false;
+  #cancelled = false;
   #wake?: () => void;
 
   constructor(onCancel: () => void) {
@@ -29,9 +30,14 @@ export class LiveGeneration implements Generation {
     this.#wake?.();
   }
 
+  get cancelled(): boolean {
+    return this.#cancelled;
+  }
+
   cancel(): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#cancelled = true;
     this.#events = [];
     this.#read = 0;
     this.#wake?.();
