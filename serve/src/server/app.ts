@@ -1,10 +1,20 @@
-import Fastify, { type FastifyError, type FastifyInstance, LogController } from 'fastify';
+import Fastify, {
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify';
 import { identify } from './access/caller.js';
 import { requestId } from './access/request-id.js';
 import { refuseConnection } from './client-error.js';
 import type { ServerContext } from './context.js';
 import { sendError, toApiError, unavailable, unknownUrl } from './errors.js';
+import type { ServerMetrics } from './metrics/server-metrics.js';
 import { routes } from './routes/index.js';
+
+/** In logs and metrics, as nginx has it: the client went away before it had its response. */
+const clientGone = 499;
 
 /** The HTTP application: what holds for every route, and the routes. */
 export function createApp(context: ServerContext): FastifyInstance {
@@ -36,6 +46,8 @@ export function createApp(context: ServerContext): FastifyInstance {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
     reply.header('x-content-type-options', 'nosniff');
+    // fastify's own hook says nothing of clients that went away.
+    reply.raw.once('close', () => recordResponse(metrics, request, reply));
     if (request.routeOptions.config.open) return;
     request.caller = identify(request, options);
     if (context.isDraining) {
@@ -43,16 +55,9 @@ export function createApp(context: ServerContext): FastifyInstance {
       throw unavailable('The server is shutting down.', 5);
     }
   });
-  app.addHook('onResponse', async (request, reply) => {
-    const route = request.routeOptions.url ?? 'unknown';
-    const { statusCode: status } = reply;
-    metrics.responses.inc({ route, status });
-    const line = { method: request.method, route, status, milliseconds: reply.elapsedTime };
-    if (request.routeOptions.config.open) request.log.debug(line);
-    else request.log.info(line);
-  });
-
   app.setErrorHandler((error, request, reply) => {
+    // Nobody reads what a client that went away would have been told.
+    if (reply.raw.destroyed) return reply;
     if (toApiError(error).details.status >= 500) request.log.error(error);
     return sendError(reply, error);
   });
@@ -62,4 +67,18 @@ export function createApp(context: ServerContext): FastifyInstance {
 
   app.register(async (scope) => routes(scope, context));
   return app;
+}
+
+/** One line and one count for each response. No line has text of prompts or answers. */
+function recordResponse(
+  metrics: ServerMetrics,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): void {
+  const { url: route = 'unknown', config } = request.routeOptions;
+  const status = reply.raw.writableFinished ? reply.raw.statusCode : clientGone;
+  metrics.responses.inc({ route, status });
+  const line = { method: request.method, route, status, milliseconds: reply.elapsedTime };
+  if (config.open) request.log.debug(line);
+  else request.log.info(line);
 }
