@@ -1,5 +1,5 @@
 // Encodes long prompts in a thread of its own.
-import { move, workerData } from 'piscina';
+import { workerData } from 'piscina';
 import type { ModelText } from './contract.js';
 import { type EncodeReply, type EncodeTask, encodeTask } from './encode-task.js';
 
@@ -18,7 +18,5 @@ async function load({ module, folder }: TextSource): Promise<ModelText> {
 const loaded = load(workerData);
 
 export default async function encode(task: EncodeTask): Promise<EncodeReply> {
-  const reply = encodeTask(await loaded, task);
-  if (!('ids' in reply)) return reply;
-  return { ids: move(reply.ids) as unknown as Int32Array };
+  return encodeTask(await loaded, task);
 }

@@ -38,6 +38,11 @@ export const saying = (text: string): Script =>
     yield { token: ids.end };
   };
 
+/** Says nothing and doesn't end. */
+export const silent: Script = () => ({
+  [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => undefined) }),
+});
+
 /** An engine that says what its script says. Pages of its cache are answers under way. */
 export class ScriptedEngine implements Engine {
   readonly requests: GenerationRequest[] = [];
