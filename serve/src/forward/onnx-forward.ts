@@ -113,7 +113,7 @@ export class OnnxForward implements Forward {
     const wanted: number[] = [];
     let total = 0;
     for (const { tokens, logitsOf } of entries) {
-      for (const row of logitsOf) wanted.push(total + row);
+      for (const row of logitsOf) wanted.push(total + checkRow(row, tokens.length));
       total += tokens.length;
     }
     const last = wanted.length > 0 ? this.#parts[this.#parts.length - 1] : undefined;
@@ -175,12 +175,13 @@ export class OnnxForward implements Forward {
     { known, last, wanted }: { known: boolean; last?: PartSession; wanted?: readonly number[] },
   ): Promise<Tensors | undefined> {
     if (this.#running) throw new Error('a pass is running already');
-    this.#running = true;
     const given = entries.map(({ sequence, tokens }) => {
       const { cached, longRope } = sequence as CachedSequence;
+      checkIds(tokens, this.info.vocabSize);
       return { cached, tokens, first: cached.length, longRope };
     });
     let step: Step | undefined;
+    this.#running = true;
     try {
       step = this.#cache.step(
         given.map(({ cached, tokens }) => ({
@@ -215,6 +216,18 @@ export class OnnxForward implements Forward {
     }
     return tensors;
   }
+}
+
+/** The embedding would take negative ids for those from the end on. */
+function checkIds(tokens: Int32Array, vocabSize: number): void {
+  const wrong = tokens.find((token) => token < 0 || token >= vocabSize);
+  if (wrong === undefined) return;
+  throw new RangeError(`token ${wrong}, of a vocabulary of ${vocabSize} tokens`);
+}
+
+function checkRow(row: number, tokens: number): number {
+  if (Number.isInteger(row) && row >= 0 && row < tokens) return row;
+  throw new RangeError(`logits of row ${row}, of ${tokens} tokens`);
 }
 
 function dataOf({ data }: Tensor): Float32Array {

@@ -22,6 +22,7 @@ export class PartSession {
     const session = await InferenceSession.create(part.bytes, {
       intraOpNumThreads: threads,
       executionMode: 'sequential',
+      logSeverityLevel: 4, // errors are thrown
       // Every session would keep the memory of its largest step, and a plan for each length.
       enableCpuMemArena: false,
       enableMemPattern: false,

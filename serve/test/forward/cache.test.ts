@@ -1,4 +1,6 @@
+import { jest } from '@jest/globals';
 import type { OnnxForward } from '../../src/forward/onnx-forward.js';
+import { PartSession, type Tensors } from '../../src/forward/part-session.js';
 import { modelsFolder, Random, variants } from '../models/index.js';
 import { loadForward, relativeError } from './forward-tests.js';
 import { WholeGraph } from './whole-graph.js';
@@ -35,15 +37,43 @@ test('a pass that finds too few pages changes no sequence', async () => {
   other.dispose();
 });
 
-test('a pass that fails in a part changes no sequence', async () => {
+test.each([-1, variants.llama.vocab])('token %i is refused and changes no sequence', async (id) => {
   const forward = await llama();
   const tokens = prompt(20);
   const sequence = forward.createSequence(tokens, options);
-  const beyond = Int32Array.of(variants.llama.vocab);
-  const pass = forward.run([{ sequence, tokens: beyond, logitsOf: [0] }]);
-  await expect(pass).rejects.toThrow('384');
+  const pass = forward.run([{ sequence, tokens: Int32Array.of(5, id), logitsOf: [0] }]);
+  await expect(pass).rejects.toThrow(`token ${id}, of a vocabulary of 384 tokens`);
   expect(sequence.length).toBe(0);
-  expect(forward.counts().used).toBe(0);
+  await forward.run([{ sequence, tokens, logitsOf: [19] }]);
+  expect(sequence.length).toBe(20);
+  sequence.dispose();
+});
+
+test('a row that no token has is refused', async () => {
+  const forward = await llama();
+  const sequence = forward.createSequence(prompt(5), options);
+  const pass = forward.run([{ sequence, tokens: prompt(5), logitsOf: [5] }]);
+  await expect(pass).rejects.toThrow('logits of row 5, of 5 tokens');
+  sequence.dispose();
+});
+
+test.each([1, 2, 3, 4])('a pass that fails in part %i changes no sequence', async (part) => {
+  const forward = await llama();
+  const tokens = prompt(20);
+  const sequence = forward.createSequence(tokens, options);
+  const { run } = PartSession.prototype;
+  let runs = 0;
+  const spy = jest.spyOn(PartSession.prototype, 'run').mockImplementation(async function (
+    this: PartSession,
+    feeds: Tensors,
+  ) {
+    if (++runs === part) throw new Error('out of memory');
+    return run.call(this, feeds);
+  });
+  const pass = forward.run([{ sequence, tokens, logitsOf: [19] }]);
+  await expect(pass).rejects.toThrow('out of memory');
+  spy.mockRestore();
+  expect([runs, sequence.length, forward.counts().used]).toEqual([part, 0, 0]);
   await forward.run([{ sequence, tokens, logitsOf: [19] }]);
   expect(sequence.length).toBe(20);
   sequence.dispose();
@@ -116,4 +146,23 @@ test('an embedding is the mean of hidden states, whatever it is computed in', as
   expect(relativeError([await inChunks.embed(tokens)], [embedding])).toBeLessThan(1e-5);
   expect(relativeError([await forward.embed(prompt(33))], [embedding])).toBeGreaterThan(0.1);
   expect(forward.counts()).toMatchObject({ used: 0, stored: 0 });
+});
+
+test('weights give the same logits wherever their files put them', async () => {
+  const tokens = prompt(20);
+  const layouts = [
+    modelFolder('llama'),
+    modelFolder('llama', { dataFiles: 0 }, 'inside'),
+    modelFolder('llama', { dataFiles: 3 }, 'in-three'),
+    modelFolder('llama', { layout: 'transformers.js', dataFiles: 2 }, 'hub'),
+  ];
+  const logits: Float32Array[] = [];
+  for (const folder of layouts) {
+    const forward = await loadForward(folder);
+    const sequence = forward.createSequence(tokens, options);
+    const [row] = await forward.run([{ sequence, tokens, logitsOf: [19] }]);
+    logits.push(row.slice());
+    await forward.close();
+  }
+  for (const row of logits) expect(row).toEqual(logits[0]);
 });
