@@ -29,7 +29,8 @@ export function isTrustedOrigin(
   return authority === host || isLocal(name) || allowed.has(name);
 }
 
-function isLocal(name: string): boolean {
+/** Whether the name or address is this machine's own, wherever it is asked. */
+export function isLocal(name: string): boolean {
   if (isIP(name) === 4) return name.startsWith('127.');
   return name === '::1' || name === 'localhost' || name.endsWith('.localhost');
 }
