@@ -13,6 +13,7 @@ export class GrammarCompiler {
   readonly #compiler: Library.GrammarCompiler;
   /** Only parses: a schema that is wrong aborts it, and it is replaced. */
   #checker?: XGrammar;
+  readonly #printed: string[] = [];
   readonly #kept = new Map<string, Library.CompiledGrammar>();
 
   private constructor(xgrammar: XGrammar, compiler: Library.GrammarCompiler) {
@@ -21,7 +22,7 @@ export class GrammarCompiler {
   }
 
   static async make(vocabulary: Vocabulary, data: GrammarThreadData): Promise<GrammarCompiler> {
-    const xgrammar = newXGrammar();
+    const xgrammar = await newXGrammar(console.error);
     // Tokens without bytes are never allowed, unless they end the answer.
     const tokens = Array.from({ length: vocabulary.size }, (_, id) =>
       vocabulary.isSpecial(id) ? new Uint8Array() : vocabulary.bytes(id),
@@ -63,24 +64,15 @@ export class GrammarCompiler {
   }
 
   async #check(schema: string, strict: boolean): Promise<void> {
-    this.#checker ??= newXGrammar();
-    const printed = console.error;
-    const lines: string[] = [];
-    console.error = (line) => lines.push(String(line));
+    this.#checker ??= await newXGrammar((line) => this.#printed.push(line));
+    this.#printed.length = 0;
     try {
-      const grammar = await this.#checker.Grammar.fromJSONSchema(
-        schema,
-        true,
-        -1,
-        undefined,
-        strict,
-      );
+      const { Grammar } = this.#checker;
+      const grammar = await Grammar.fromJSONSchema(schema, true, -1, undefined, strict);
       grammar.dispose();
     } catch {
       this.#checker = undefined;
-      throw new Error(reasonIn(lines));
-    } finally {
-      console.error = printed;
+      throw new Error(reasonIn(this.#printed));
     }
   }
 }

@@ -108,8 +108,10 @@ export class Grammars {
     const culprit = this.#open.get(busyWith);
     this.#open.delete(busyWith);
     culprit?.answered({ id: busyWith, failure });
-    for (const [id, { format, tokens, failure: failed }] of this.#open) {
-      if (failed === undefined) this.#ask({ type: 'open', id, format, tokens });
+    for (const [id, constraint] of this.#open) {
+      if (constraint.failure) continue;
+      constraint.reopened();
+      this.#ask({ type: 'open', id, format: constraint.format, tokens: constraint.tokens });
     }
   }
 
@@ -129,6 +131,8 @@ class ThreadedConstraint implements Constraint {
   readonly #thread: { accept(token: number): void; close(): void };
   #settled: Promise<void>;
   #settle!: () => void;
+  /** The next answer tells the mask that is there. */
+  #told = false;
 
   constructor(format: ResponseFormat, thread: { accept(token: number): void; close(): void }) {
     this.format = format;
@@ -147,7 +151,15 @@ class ThreadedConstraint implements Constraint {
     this.#thread.accept(token);
   }
 
+  /** Another thread is asked for all tokens so far, whether or not their mask is known. */
+  reopened(): void {
+    this.#told = this.mask !== undefined;
+  }
+
   answered(message: FromGrammar): void {
+    const told = this.#told;
+    this.#told = false;
+    if (told && 'mask' in message) return;
     if ('failure' in message) this.failure = new EngineError('invalid_request', message.failure);
     else {
       this.mask = message.mask;

@@ -12,11 +12,22 @@ const filename = createRequire(import.meta.url).resolve('@mlc-ai/web-xgrammar');
  *
  * The package is CommonJS in a file that its package.json declares to be a module, so that neither
  * import nor require loads it.
+ *
+ * @param print gets the lines that it would print.
  */
-export function newXGrammar(): XGrammar {
+export async function newXGrammar(print: (line: string) => void): Promise<XGrammar> {
   const module = new Module(filename) as Module & {
     _compile(source: string, filename: string): void;
   };
   module._compile(readFileSync(filename, 'utf8'), filename);
-  return module.exports as XGrammar;
+  const xgrammar = module.exports as XGrammar;
+  const printed = console.error;
+  console.error = print; // which it takes for good when it is first used
+  try {
+    const grammar = await xgrammar.Grammar.builtinJSONGrammar();
+    grammar.dispose();
+  } finally {
+    console.error = printed;
+  }
+  return xgrammar;
 }
