@@ -18,9 +18,9 @@ const stall = 60_000;
 /** Serves the model in the folder until a signal comes. The address goes to stdout. */
 export async function serve(folder: string, options: ServeOptions): Promise<void> {
   const apiKeys = options.apiKeyFile === undefined ? undefined : readKeys(options.apiKeyFile);
-  const text = await loadModelText(folder);
-  const { defaults } = readSettings(folder);
   console.error(`Loading ${folder}`);
+  const { defaults } = readSettings(folder);
+  const text = await loadModelText(folder);
   const { servedModelName: modelName, ...rest } = options;
   const engine = await startEngine({ folder, modelName, ...rest });
   const source = { module: new URL('../model/model-text.js', import.meta.url).href, folder };
