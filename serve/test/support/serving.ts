@@ -2,10 +2,10 @@ import { Server } from '../../src/server/server.js';
 import type { ServerOptions } from '../../src/server/context.js';
 import { PromptEncoder } from '../../src/text/prompt-encoder.js';
 import { loadModelText } from './byte-text.mjs';
-import type { ScriptedEngine } from './scripted-engine.js';
+import type { Engine } from '../../src/engine/contract.js';
 
 const text = await loadModelText('');
-const module = new URL('./byte-text.mjs', import.meta.url).href;
+const bytes = { module: new URL('./byte-text.mjs', import.meta.url).href, folder: '' };
 
 /** A server of a test, on a port of its own. */
 export interface Serving {
@@ -18,13 +18,13 @@ export interface Serving {
 
 const serving: Server[] = [];
 
-/** Serves the engine with the tokenizer of bytes until {@link stopServing}. */
+/** Serves the engine until {@link stopServing}, with the tokenizer of bytes if with no other. */
 export async function serve(
-  engine: ScriptedEngine,
+  engine: Engine,
   options: Partial<ServerOptions> = {},
+  prompts = new PromptEncoder(text, bytes, engine.info.contextLength),
 ): Promise<Serving> {
   const log: Record<string, unknown>[] = [];
-  const prompts = new PromptEncoder(text, { module, folder: '' }, engine.info.contextLength);
   const server = new Server(engine, prompts, {
     allowedHosts: [],
     samplingDefaults: {},
