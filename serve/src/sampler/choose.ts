@@ -1,12 +1,23 @@
 import type { SamplingParams } from '../engine/contract.js';
 import { kthLargest } from './partial-sort.js';
 
+const float = new Float32Array(1);
+const bits = new Uint32Array(float.buffer);
+/** Exponent and six bits of the fraction. */
+const bucketOf = (weight: number) => {
+  float[0] = weight;
+  return bits[0] >>> 17;
+};
+/** Weights are at most 1. */
+const buckets = bucketOf(1) + 1;
+
 /** Room for the candidates of one draw, for all draws of an engine. */
 export class Candidates {
   readonly ids: Int32Array;
   /** Probabilities up to a factor: 1 is the likeliest token's. */
   readonly weights: Float64Array;
   count = 0;
+  readonly #masses = new Float64Array(buckets);
 
   constructor(vocabSize: number) {
     this.ids = new Int32Array(vocabSize);
@@ -15,36 +26,53 @@ export class Candidates {
 
   /** Tokens whose logit is at least `floor`. exp of differences from the maximum never overflows. */
   fill(logits: Float32Array, max: number, temperature: number, floor: number): void {
-    this.count = 0;
+    const { ids, weights } = this;
+    let count = 0;
     for (let id = 0; id < logits.length; id++) {
-      if (!(logits[id] >= floor)) continue;
+      if (logits[id] < floor) continue;
       const weight = Math.exp((logits[id] - max) / temperature);
-      if (weight > 0) this.#put(id, weight);
+      if (weight === 0) continue;
+      ids[count] = id;
+      weights[count++] = weight;
     }
+    this.count = count;
   }
 
-  /** The smallest set of the likeliest that has `topP` of the whole (Holtzman et al. 2020). */
+  /**
+   * The smallest set of the likeliest that has `topP` of the whole (Holtzman et al. 2020). Weights
+   * are counted by their leading bits, and only those where topP is reached are sorted.
+   */
   keepNucleus(topP: number): void {
-    const total = this.total();
-    // All tokens below this weight together have less than 1 - topP of the whole: none is needed.
-    const negligible = ((1 - topP) * total) / this.count;
-    const order: number[] = [];
-    for (let i = 0; i < this.count; i++) if (this.weights[i] >= negligible) order.push(i);
-    order.sort((a, b) => this.weights[b] - this.weights[a] || a - b);
-    let [kept, sum] = [0, 0];
-    do sum += this.weights[order[kept++]];
-    while (sum < topP * total && kept < order.length);
-    order.length = kept;
-    this.#keep(order.sort((a, b) => a - b));
+    const enough = topP * this.#weigh();
+    let bucket = buckets - 1;
+    let sum = this.#masses[bucket];
+    while (bucket > 0 && (sum < enough || sum === 0)) sum += this.#masses[--bucket];
+    sum -= this.#masses[bucket];
+
+    const border: number[] = [];
+    for (let i = 0; i < this.count; i++) if (bucketOf(this.weights[i]) === bucket) border.push(i);
+    border.sort((a, b) => this.weights[b] - this.weights[a] || a - b);
+    const last = border.find((i) => {
+      sum += this.weights[i];
+      return sum >= enough;
+    });
+    const least = last ?? border[border.length - 1];
+    const leastWeight = this.weights[least];
+    this.#keep((weight, i) => weight > leastWeight || (weight === leastWeight && i <= least));
+  }
+
+  /** The mass of each bucket, and of all. */
+  #weigh(): number {
+    this.#masses.fill(0);
+    for (let i = 0; i < this.count; i++) {
+      this.#masses[bucketOf(this.weights[i])] += this.weights[i];
+    }
+    return this.total();
   }
 
   /** Those at least `minP` times as likely as the likeliest (Nguyen et al. 2024, arXiv 2407.01082). */
   keepMinP(minP: number): void {
-    const before = this.count;
-    this.count = 0;
-    for (let i = 0; i < before; i++) {
-      if (this.weights[i] >= minP) this.#put(this.ids[i], this.weights[i]);
-    }
+    this.#keep((weight) => weight >= minP);
   }
 
   total(): number {
@@ -63,15 +91,15 @@ export class Candidates {
     return this.ids[this.count - 1];
   }
 
-  /** @param order ascending, so that nothing is overwritten before it was moved. */
-  #keep(order: readonly number[]): void {
-    this.count = 0;
-    for (const i of order) this.#put(this.ids[i], this.weights[i]);
-  }
-
-  #put(id: number, weight: number): void {
-    this.ids[this.count] = id;
-    this.weights[this.count++] = weight;
+  #keep(isKept: (weight: number, i: number) => boolean): void {
+    const { ids, weights } = this;
+    let count = 0;
+    for (let i = 0; i < this.count; i++) {
+      if (!isKept(weights[i], i)) continue;
+      ids[count] = ids[i];
+      weights[count++] = weights[i];
+    }
+    this.count = count;
   }
 }
 
