@@ -36,9 +36,14 @@ export function run(command, args, options = {}) {
 
 /** Runs the npm that runs us, else the one on PATH. */
 export function npm(...args) {
+  npmIn('', ...args);
+}
+
+function npmIn(folder, ...args) {
+  const cwd = path.join(root, folder);
   const cli = process.env.npm_execpath;
-  if (cli?.endsWith('npm-cli.js')) run(process.execPath, [cli, ...args]);
-  else run('npm', args);
+  if (cli?.endsWith('npm-cli.js')) run(process.execPath, [cli, ...args], { cwd });
+  else run('npm', args, { cwd });
 }
 
 /** The packages of a lockfile, by path; none when there is no such file. */
@@ -51,14 +56,14 @@ function packagesOf(lockfile) {
  * `npm ci` when node_modules is not what the lockfile says. Dates do not tell: a checkout makes the
  * lockfile look newer, and `npm ci` would empty a node_modules that checkouts share by a link.
  */
-export function ensureInstalled() {
-  const installed = packagesOf('node_modules/.package-lock.json');
-  const missing = Object.entries(packagesOf('package-lock.json')).some(
+export function ensureInstalled(folder = '') {
+  const installed = packagesOf(path.join(folder, 'node_modules/.package-lock.json'));
+  const missing = Object.entries(packagesOf(path.join(folder, 'package-lock.json'))).some(
     ([name, { version, optional }]) =>
       name !== '' && !optional && installed[name]?.version !== version,
   );
   // No package here needs its install script.
-  if (missing) npm('ci', '--ignore-scripts');
+  if (missing) npmIn(folder, 'ci', '--ignore-scripts');
 }
 
 /** The addon that binding.cjs would load, if it was made by the latest build. */
@@ -85,6 +90,15 @@ export function ensureBuilt() {
   const typescript = [...settings, ...globFiles('lib', /\.ts$/)];
   const built = outputs.map((name) => `dist/${name}`);
   if (isStale(built, ['package.json', ...typescript])) npm('run', 'build:ts');
+}
+
+/** The same for the server, a package of its own that links to this one. */
+export function ensureServeBuilt() {
+  ensureBuilt();
+  ensureInstalled('serve');
+  const settings = ['tsconfig.json', 'tsconfig.build.json', 'package.json'];
+  const sources = [...globFiles('serve/src', /\.\w+$/), ...settings.map((n) => `serve/${n}`)];
+  if (isStale(['serve/dist/built'], sources)) npmIn('serve', 'run', 'build');
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -1,0 +1,296 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
+import type { SchedulerStats } from '../scheduler/scheduler.js';
+import { checkGroup, checkRequest } from './admission.js';
+import type {
+  CacheCounts,
+  Engine,
+  EngineOptions,
+  EngineStats,
+  Finish,
+  FinishReason,
+  Generation,
+  GenerationRequest,
+  ModelInfo,
+} from './contract.js';
+import { EngineError } from './errors.js';
+import { LiveGeneration } from './generation.js';
+import { errorFrom, type FromWorker, type ToWorker } from './protocol.js';
+import { FinishRate } from './finish-rate.js';
+
+/** How {@link startEngine} starts its thread. */
+export interface EngineThread {
+  /** The module that the thread runs: it calls hostEngine. */
+  readonly module: URL;
+  /** Milliseconds until the first new start of a thread that died; doubled with each in a row. */
+  readonly restartMilliseconds: number;
+}
+
+const longestRestart = 30_000;
+/** What a thread may take to release what it holds. */
+const closeMilliseconds = 10_000;
+
+/**
+ * Starts the engine's thread and loads the model there.
+ *
+ * @throws {@link EngineError} when the model can't be loaded; the message says why.
+ */
+export async function startEngine(
+  options: EngineOptions,
+  thread: Partial<EngineThread> = {},
+): Promise<Engine> {
+  checkOptions(options);
+  const engine = new ThreadedEngine(options, {
+    module: new URL('./worker.js', import.meta.url),
+    restartMilliseconds: 250,
+    ...thread,
+  });
+  await engine.start();
+  return engine;
+}
+
+function checkOptions({
+  maxBatchTokens,
+  maxRunning,
+  maxQueued,
+  prefillChunk,
+}: EngineOptions): void {
+  const integer = (name: string, value: number, least: number) => {
+    if (Number.isSafeInteger(value) && value >= least) return;
+    const expected = `Expected ${name} to be an integer, at least ${least}`;
+    throw new EngineError('invalid_request', `${expected}, not ${value}.`);
+  };
+  integer('maxRunning', maxRunning, 1);
+  integer('maxQueued', maxQueued, 0);
+  integer('prefillChunk', prefillChunk, 1);
+  integer('maxBatchTokens', maxBatchTokens, maxRunning); // one token each
+}
+
+interface Live {
+  readonly generation: LiveGeneration;
+  readonly promptTokens: number;
+  completionTokens: number;
+}
+
+interface Call {
+  readonly resolve: (value: never) => void;
+  readonly reject: (error: EngineError) => void;
+}
+
+class ThreadedEngine implements Engine {
+  readonly #options: EngineOptions;
+  readonly #thread: EngineThread;
+  #worker?: Worker;
+  #info?: ModelInfo;
+  #cache?: CacheCounts;
+  #ready = false;
+  #closing = false;
+  #restarts = 0;
+  readonly #stopRestart = new AbortController();
+  #ids = 0;
+  readonly #live = new Map<number, Live>();
+  readonly #calls = new Map<number, Call>();
+  readonly #rate = new FinishRate();
+  readonly #finished: Record<FinishReason, number> = { stop: 0, length: 0, abort: 0, error: 0 };
+
+  constructor(options: EngineOptions, thread: EngineThread) {
+    this.#options = options;
+    this.#thread = thread;
+  }
+
+  get info(): ModelInfo {
+    if (this.#info === undefined) throw new Error('The engine has not started.');
+    return this.#info;
+  }
+
+  get healthy(): boolean {
+    return this.#ready && !this.#closing;
+  }
+
+  /** Resolves when the model is loaded. */
+  async start(): Promise<void> {
+    const worker = new Worker(this.#thread.module, { workerData: this.#options });
+    this.#worker = worker;
+    let failure: Error | undefined;
+    await new Promise<void>((resolve, reject) => {
+      worker.on('message', (message: FromWorker) => {
+        if (message.type === 'failed') failure = errorFrom(message.error);
+        else if (message.type === 'ready') {
+          this.#info = message.info;
+          this.#cache = message.cache;
+          this.#ready = true;
+          resolve();
+        } else this.#receive(message);
+      });
+      worker.on('error', (error) => {
+        failure = error;
+      });
+      worker.on('exit', (code) => {
+        failure ??= new Error(`The engine's thread ended with code ${code}.`);
+        const wasReady = this.#ready;
+        this.#worker = undefined;
+        this.#ready = false;
+        reject(new EngineError('engine_unavailable', failure.message, { cause: failure }));
+        if (wasReady) this.#died(failure);
+      });
+    });
+  }
+
+  generate(request: GenerationRequest): Generation {
+    return this.generateGroup([request])[0];
+  }
+
+  generateGroup(requests: readonly GenerationRequest[]): Generation[] {
+    if (!this.healthy || this.#cache === undefined) throw this.#unavailable();
+    checkGroup(requests);
+    for (const request of requests) checkRequest(request, this.info, this.#cache);
+    const most = this.#options.maxRunning + this.#options.maxQueued;
+    if (requests.length > most) {
+      const message = `Expected a group of at most ${most} requests, not ${requests.length}.`;
+      throw new EngineError('invalid_request', message);
+    }
+    if (this.#live.size + requests.length > most) {
+      const retryAfter = this.#rate.secondsFor(this.#live.size + requests.length - most);
+      const message = `${this.#live.size} requests are under way, which is all that is allowed.`;
+      throw new EngineError('queue_full', message, { retryAfter });
+    }
+    const answers = requests.map((request) => ({ id: this.#ids++, request }));
+    this.#send({ type: 'generate', answers });
+    return answers.map(({ id, request }) => {
+      const generation = new LiveGeneration(() => this.#send({ type: 'cancel', id }));
+      const promptTokens = request.prompt.length;
+      this.#live.set(id, { generation, promptTokens, completionTokens: 0 });
+      return generation;
+    });
+  }
+
+  embed(tokens: Int32Array): Promise<Float32Array> {
+    const { contextLength, vocabSize } = this.info;
+    if (tokens.length === 0 || tokens.some((token) => !(token >= 0 && token < vocabSize))) {
+      const message = `Expected one token id at least, all below ${vocabSize}.`;
+      return Promise.reject(new EngineError('invalid_request', message));
+    }
+    if (tokens.length > contextLength) {
+      const message = `The text has ${tokens.length} tokens; the model's context is ${contextLength}.`;
+      return Promise.reject(new EngineError('context_length_exceeded', message));
+    }
+    if (this.#calls.size >= this.#options.maxRunning + this.#options.maxQueued) {
+      const message = `${this.#calls.size} texts are waiting, which is all that is allowed.`;
+      return Promise.reject(new EngineError('queue_full', message, { retryAfter: 1 }));
+    }
+    return this.#call((id) => ({ type: 'embed', id, tokens }));
+  }
+
+  async stats(): Promise<EngineStats> {
+    const stats = await this.#call<SchedulerStats>((id) => ({ type: 'stats', id }));
+    // What died with a thread has finished as well: it is counted here.
+    return { ...stats, finished: { ...this.#finished } };
+  }
+
+  async close(deadline = closeMilliseconds): Promise<void> {
+    if (this.#closing) return;
+    this.#closing = true;
+    this.#stopRestart.abort();
+    const ended = Promise.all([...this.#live.values()].map((live) => live.generation.finished));
+    const timer = new AbortController();
+    const late = delay(deadline, undefined, { signal: timer.signal }).catch(() => {});
+    await Promise.race([ended, late]);
+    timer.abort();
+    for (const { generation } of this.#live.values()) generation.cancel();
+    await this.#stopWorker();
+  }
+
+  async #stopWorker(): Promise<void> {
+    const worker = this.#worker;
+    if (worker === undefined) return;
+    const exited = new Promise<void>((resolve) => {
+      worker.once('exit', () => resolve());
+    });
+    this.#send({ type: 'close' });
+    const timer = setTimeout(() => void worker.terminate(), closeMilliseconds);
+    await exited;
+    clearTimeout(timer);
+  }
+
+  #send(message: ToWorker): void {
+    this.#worker?.postMessage(message);
+  }
+
+  #call<Result>(message: (id: number) => ToWorker): Promise<Result> {
+    if (!this.healthy) return Promise.reject(this.#unavailable());
+    const id = this.#ids++;
+    return new Promise((resolve, reject) => {
+      this.#calls.set(id, { resolve, reject });
+      this.#send(message(id));
+    });
+  }
+
+  #receive(message: Exclude<FromWorker, { type: 'ready' | 'failed' }>): void {
+    if (message.type === 'events') {
+      for (const event of message.events) {
+        const live = this.#live.get(event.id);
+        if (live === undefined) continue;
+        if ('token' in event) {
+          live.completionTokens++;
+          live.generation.push(event.token);
+        } else {
+          const { error, ...finish } = event.finish;
+          this.#end(event.id, live, error ? { ...finish, error: errorFrom(error) } : finish);
+        }
+      }
+      return;
+    }
+    const call = this.#calls.get(message.id);
+    this.#calls.delete(message.id);
+    if (message.type === 'result') call?.resolve(message.value as never);
+    else call?.reject(errorFrom(message.error));
+  }
+
+  #end(id: number, { generation }: Live, finish: Finish): void {
+    this.#live.delete(id);
+    this.#finished[finish.reason]++;
+    if (finish.reason === 'stop' || finish.reason === 'length') {
+      this.#rate.count();
+      this.#restarts = 0;
+    }
+    generation.end(finish);
+  }
+
+  /** All that ran there ends with an error, and another thread is started. */
+  #died(cause: Error): void {
+    const error = this.#unavailable(cause);
+    for (const { reject } of this.#calls.values()) reject(error);
+    this.#calls.clear();
+    for (const [id, live] of this.#live) {
+      const { promptTokens, completionTokens } = live;
+      const counts = { promptTokens, completionTokens, cachedTokens: 0, acceptedTokens: 0 };
+      const end = live.generation.cancelled
+        ? { reason: 'abort' as const }
+        : { reason: 'error' as const, error };
+      this.#end(id, live, { ...end, ...counts });
+    }
+    if (!this.#closing) void this.#restart();
+  }
+
+  async #restart(): Promise<void> {
+    const { signal } = this.#stopRestart;
+    while (!signal.aborted) {
+      const wait = this.#thread.restartMilliseconds * 2 ** this.#restarts++;
+      try {
+        await delay(Math.min(wait, longestRestart), undefined, { signal, ref: false });
+        await this.start();
+        if (signal.aborted) await this.#stopWorker();
+        return;
+      } catch {
+        // It is tried again, later, until the engine is closed.
+      }
+    }
+  }
+
+  #unavailable(cause?: Error): EngineError {
+    const message = this.#closing
+      ? 'The engine is shutting down.'
+      : `The engine is being started again${cause ? `: ${cause.message}` : ''}.`;
+    return new EngineError('engine_unavailable', message, { cause, retryAfter: 5 });
+  }
+}

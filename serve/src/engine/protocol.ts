@@ -1,0 +1,52 @@
+import type { SchedulerStats } from '../scheduler/scheduler.js';
+import type {
+  CacheCounts,
+  EngineErrorShape,
+  Finish,
+  GenerationRequest,
+  ModelInfo,
+  TokenEvent,
+} from './contract.js';
+import { asEngineError, EngineError } from './errors.js';
+
+/** From the server's thread to the engine's. Ids are given by the former. */
+export type ToWorker =
+  | {
+      readonly type: 'generate';
+      readonly answers: readonly { id: number; request: GenerationRequest }[];
+    }
+  | { readonly type: 'cancel'; readonly id: number }
+  | { readonly type: 'embed'; readonly id: number; readonly tokens: Int32Array }
+  | { readonly type: 'stats'; readonly id: number }
+  /** Ends the thread once all answers have ended. */
+  | { readonly type: 'close' };
+
+/** From the engine's thread. All that one step brought is one message. */
+export type FromWorker =
+  | { readonly type: 'ready'; readonly info: ModelInfo; readonly cache: CacheCounts }
+  | { readonly type: 'failed'; readonly error: ErrorData }
+  | { readonly type: 'events'; readonly events: readonly AnswerEvent[] }
+  | { readonly type: 'result'; readonly id: number; readonly value: SchedulerStats | Float32Array }
+  | { readonly type: 'rejection'; readonly id: number; readonly error: ErrorData };
+
+export type AnswerEvent =
+  | { readonly id: number; readonly token: TokenEvent }
+  | {
+      readonly id: number;
+      readonly finish: Omit<Finish, 'error'> & { readonly error?: ErrorData };
+    };
+
+/** An {@link EngineError}; of other errors only the message would survive the crossing. */
+export interface ErrorData {
+  readonly code: EngineErrorShape['code'];
+  readonly message: string;
+}
+
+export function errorData(thrown: unknown): ErrorData {
+  const { code, message } = asEngineError(thrown);
+  return { code, message };
+}
+
+export function errorFrom({ code, message }: ErrorData): EngineError {
+  return new EngineError(code, message);
+}

@@ -1,0 +1,74 @@
+import { Counter, Gauge, type Registry } from 'prom-client';
+import type { EngineStats } from '../../engine/contract.js';
+
+type Read = (stats: EngineStats) => number;
+
+const gauges: Readonly<Record<string, [help: string, read: Read]>> = {
+  'vllm:num_requests_running': ['Answers under way.', ({ running }) => running],
+  'vllm:num_requests_waiting': ['Answers queued.', ({ waiting }) => waiting],
+  'vllm:kv_cache_usage_perc': [
+    'Part of the cache that answers under way use, 0 to 1.',
+    ({ cache }) => (cache.pages > 0 ? cache.used / cache.pages : 0),
+  ],
+  flash_attention_serve_cache_pages: ['Pages of the cache.', ({ cache }) => cache.pages],
+  flash_attention_serve_cache_free_pages: ['Pages without content.', ({ cache }) => cache.free],
+  flash_attention_serve_cache_stored_pages: [
+    'Pages that keep prefixes nobody uses now.',
+    ({ cache }) => cache.stored,
+  ],
+  flash_attention_serve_batch_tokens: [
+    'Tokens of the last step.',
+    ({ batchTokens }) => batchTokens,
+  ],
+  flash_attention_serve_step_seconds: [
+    'Time of the last step.',
+    ({ stepMilliseconds }) => stepMilliseconds / 1000,
+  ],
+};
+
+const counters: Readonly<Record<string, [help: string, read: Read]>> = {
+  'vllm:prompt_tokens_total': ['Tokens of prompts.', ({ promptTokens }) => promptTokens],
+  'vllm:generation_tokens_total': ['Tokens made.', ({ generationTokens }) => generationTokens],
+  'vllm:prefix_cache_queries_total': [
+    'Tokens looked up among the stored prefixes.',
+    ({ prefixQueries }) => prefixQueries,
+  ],
+  'vllm:prefix_cache_hits_total': ['Of them, found.', ({ prefixHits }) => prefixHits],
+  'vllm:num_preemptions_total': [
+    'Answers interrupted because the cache was full.',
+    ({ preemptions }) => preemptions,
+  ],
+  'vllm:spec_decode_num_draft_tokens_total': [
+    'Tokens guessed by prompt lookup.',
+    ({ draftTokens }) => draftTokens,
+  ],
+  'vllm:spec_decode_num_accepted_tokens_total': [
+    'Of them, right.',
+    ({ acceptedTokens }) => acceptedTokens,
+  ],
+  flash_attention_serve_steps_total: ['Steps of the engine.', ({ steps }) => steps],
+};
+
+/** What the engine counts, asked for when Prometheus scrapes: a gauge never outlives its cause. */
+export class EngineMetrics {
+  readonly #gauges: readonly [Gauge, Read][];
+  readonly #counters: readonly [Counter, Read][];
+
+  constructor(registry: Registry) {
+    const registers = [registry];
+    this.#gauges = Object.entries(gauges).map(([name, [help, read]]) => {
+      return [new Gauge({ name, help, registers }), read];
+    });
+    this.#counters = Object.entries(counters).map(([name, [help, read]]) => {
+      return [new Counter({ name, help, registers }), read];
+    });
+  }
+
+  set(stats: EngineStats): void {
+    for (const [gauge, read] of this.#gauges) gauge.set(read(stats));
+    for (const [counter, read] of this.#counters) {
+      counter.reset();
+      counter.inc(read(stats));
+    }
+  }
+}

@@ -1,0 +1,50 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { FastifyInstance } from 'fastify';
+import type { EngineStats } from '../../engine/contract.js';
+import type { ServerContext } from '../context.js';
+import { unavailable } from '../errors.js';
+import { EngineMetrics } from '../metrics/engine-metrics.js';
+
+/** Milliseconds that the engine has to tell its numbers; it does so between two steps. */
+const patience = 5000;
+
+/** For those who run the server: /health, /metrics, and /stats for the chat page. */
+export function operationRoutes(app: FastifyInstance, context: ServerContext): void {
+  const { engine, metrics } = context;
+  const engineMetrics = new EngineMetrics(metrics.registry);
+
+  // Whether requests can be sent here.
+  app.get('/health', { config: { open: true } }, async (_request, reply) => {
+    const status = context.isDraining ? 'draining' : engine.healthy ? 'ok' : 'unavailable';
+    return reply.code(status === 'ok' ? 200 : 503).send({ status });
+  });
+
+  // Whether the process answers at all.
+  app.get('/health/live', { config: { open: true } }, async () => ({ status: 'ok' }));
+
+  app.get('/metrics', { config: { open: true } }, async (_request, reply) => {
+    // While the engine starts again there are still the server's own.
+    const stats = await statsOf(context).catch(() => undefined);
+    if (stats) engineMetrics.set(stats);
+    return reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
+  });
+
+  app.get('/stats', async () => {
+    const { info } = engine;
+    const model = { name: info.name, context_length: info.contextLength };
+    return { model, ...(await statsOf(context)) };
+  });
+}
+
+async function statsOf({ engine }: ServerContext): Promise<EngineStats> {
+  const late = new AbortController();
+  const timeout = delay(patience, undefined, { signal: late.signal, ref: false }).then(() => {
+    throw unavailable('The engine is busy.');
+  });
+  try {
+    return await Promise.race([engine.stats(), timeout]);
+  } finally {
+    timeout.catch(() => undefined);
+    late.abort();
+  }
+}

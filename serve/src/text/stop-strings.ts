@@ -1,0 +1,63 @@
+/** What may be shown of a text that stop strings end. */
+export interface StopResult {
+  readonly text: string;
+  /** The string that ended the text, if one did. */
+  readonly stop?: string;
+}
+
+/**
+ * Finds stop strings in a text that comes in pieces, wherever the pieces begin. Holds back no more
+ * than the longest end of the text that a stop string begins with.
+ */
+export class StopStrings {
+  readonly #stops: readonly string[];
+  readonly #include: boolean;
+  #held = '';
+
+  /** @param include whether the stop string that ends the text is shown. */
+  constructor(stops: readonly string[], include: boolean) {
+    this.#stops = stops;
+    this.#include = include;
+  }
+
+  push(piece: string): StopResult {
+    const text = this.#held + piece;
+    const found = this.#find(text);
+    if (found) {
+      this.#held = '';
+      const end = found.index + (this.#include ? found.stop.length : 0);
+      return { text: text.slice(0, end), stop: found.stop };
+    }
+    const shown = text.length - this.#possibleStart(text);
+    this.#held = text.slice(shown);
+    return { text: text.slice(0, shown) };
+  }
+
+  /** What was held back and has become no stop string. */
+  end(): string {
+    const text = this.#held;
+    this.#held = '';
+    return text;
+  }
+
+  /** The first occurrence of any. */
+  #find(text: string): { index: number; stop: string } | undefined {
+    let first: { index: number; stop: string } | undefined;
+    for (const stop of this.#stops) {
+      const index = text.indexOf(stop);
+      if (index >= 0 && (!first || index < first.index)) first = { index, stop };
+    }
+    return first;
+  }
+
+  /** Length of the longest end of the text that is a proper prefix of a stop string. */
+  #possibleStart(text: string): number {
+    const lengths = this.#stops.map((stop) => {
+      for (let length = Math.min(stop.length - 1, text.length); length > 0; length--) {
+        if (stop.startsWith(text.slice(text.length - length))) return length;
+      }
+      return 0;
+    });
+    return Math.max(0, ...lengths);
+  }
+}

@@ -1,0 +1,46 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import path from 'node:path';
+
+const main = path.resolve(import.meta.dirname, '../../dist/cli/main.js');
+
+/** A command that has ended. */
+export interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A command under way. */
+export interface Command {
+  readonly process: ChildProcess;
+  readonly ended: Promise<Ended>;
+  /** Resolves to what stdout says once it says this. */
+  says(pattern: RegExp): Promise<RegExpMatchArray>;
+}
+
+/** Runs `flash-attention-serve` as it is built. */
+export function start(...args: readonly string[]): Command {
+  const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const heard = { stdout: '', stderr: '' };
+  for (const stream of ['stdout', 'stderr'] as const) {
+    child[stream].on('data', (data) => {
+      heard[stream] += data;
+    });
+  }
+  const ended = new Promise<Ended>((resolve) => {
+    child.on('close', (code) => resolve({ code, ...heard }));
+  });
+  const says = (pattern: RegExp): Promise<RegExpMatchArray> =>
+    new Promise((resolve, reject) => {
+      const look = (): void => {
+        const found = heard.stdout.match(pattern);
+        if (found) resolve(found);
+      };
+      child.stdout.on('data', look);
+      ended.then(({ stderr }) => reject(new Error(stderr)));
+      look();
+    });
+  return { process: child, ended, says };
+}
+
+export const run = (...args: readonly string[]): Promise<Ended> => start(...args).ended;

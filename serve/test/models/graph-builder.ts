@@ -1,0 +1,169 @@
+import { attribute } from '../../src/onnx/attributes.js';
+import {
+  makeNode,
+  type OnnxAttribute,
+  type OnnxNode,
+  type OnnxTensor,
+} from '../../src/onnx/format.js';
+import { makeTensor } from '../../src/onnx/tensors.js';
+import { Random } from './random.js';
+
+/** How weights of projections are kept. */
+export type Weights = 'float32' | { readonly int4: { readonly accuracyLevel: number } };
+
+/** Collects nodes and initialisers, named as onnxruntime-genai's builder names them. */
+export class GraphBuilder {
+  readonly nodes: OnnxNode[] = [];
+  readonly initializers: OnnxTensor[] = [];
+  readonly random: Random;
+  readonly #weights: Weights;
+
+  constructor(seed: number, weights: Weights) {
+    this.random = new Random(seed);
+    this.#weights = weights;
+  }
+
+  constant(
+    name: string,
+    data: Float32Array | BigInt64Array | Int32Array | Uint8Array,
+    dims: readonly number[],
+  ): string {
+    if (!this.initializers.some((each) => each.name === name)) {
+      this.initializers.push(makeTensor(name, data, dims));
+    }
+    return name;
+  }
+
+  ints(...values: number[]): string {
+    const data = BigInt64Array.from(values, BigInt);
+    return this.constant(`/model/constants/INT64/[${values}]`, data, [values.length]);
+  }
+
+  int(value: number): string {
+    return this.constant(`/model/constants/INT64/${value}`, BigInt64Array.of(BigInt(value)), []);
+  }
+
+  float(value: number): string {
+    return this.constant(`/model/constants/FLOAT/${value}`, Float32Array.of(value), []);
+  }
+
+  /** A node of one output, which is named after it. */
+  op(
+    opType: string,
+    name: string,
+    input: string[],
+    attributes: Record<string, OnnxAttribute | undefined> = {},
+    domain = '',
+  ): string {
+    const output = `${name}/output_0`;
+    this.nodes.push(makeNode(opType, name, [input, [output]], attributes, domain));
+    return output;
+  }
+
+  contrib(
+    opType: string,
+    name: string,
+    [input, output]: [string[], string[]],
+    attributes: Record<string, OnnxAttribute | undefined>,
+  ): void {
+    this.nodes.push(makeNode(opType, name, [input, output], attributes, 'com.microsoft'));
+  }
+
+  /** x `[…, inner]` times a random matrix `[inner, outer]`, plus a bias if asked for. */
+  projection(
+    base: string,
+    x: string,
+    [inner, outer]: [inner: number, outer: number],
+    bias = false,
+  ): string {
+    const weight = `${base.slice(1).replaceAll('/', '.')}.MatMul.weight`;
+    const values = this.random.normal(inner * outer, 1 / Math.sqrt(inner));
+    const product = this.#product(base, x, [weight, values], [inner, outer]);
+    if (!bias) return product;
+    const added = this.constant(`${weight}.bias`, this.random.normal(outer, 0.3), [outer]);
+    return this.op('Add', `${base}/Add`, [product, added]);
+  }
+
+  #product(
+    base: string,
+    x: string,
+    [weight, values]: [string, Float32Array],
+    [inner, outer]: [number, number],
+  ): string {
+    if (this.#weights === 'float32') {
+      return this.op('MatMul', `${base}/MatMul`, [
+        x,
+        this.constant(weight, values, [inner, outer]),
+      ]);
+    }
+    const { packed, scales } = quantize(values, inner, outer);
+    const quantized = this.constant(`${weight}_Q4`, packed, [outer, inner / block, block / 2]);
+    const scaled = this.constant(`${weight}_scales`, scales, [(outer * inner) / block]);
+    return this.op(
+      'MatMulNBits',
+      `${base}/MatMul_Q4`,
+      [x, quantized, scaled],
+      {
+        K: attribute.int(inner),
+        N: attribute.int(outer),
+        bits: attribute.int(4),
+        block_size: attribute.int(block),
+        accuracy_level: attribute.int(this.#weights.int4.accuracyLevel),
+      },
+      'com.microsoft',
+    );
+  }
+
+  /** RMS norm over the last axis, of `size` elements. */
+  norm(name: string, x: string, size: number): string {
+    const weight = this.#normWeight(name, size);
+    return this.op('SimplifiedLayerNormalization', name, [x, weight], {
+      axis: attribute.int(-1),
+      epsilon: attribute.float(1e-5),
+      stash_type: attribute.int(1),
+    });
+  }
+
+  /** RMS norm of the sum of the residual and what a sublayer made: `[normed, sum]`. */
+  skipNorm(name: string, residual: string, skip: string, size: number): [string, string] {
+    const outputs: [string, string] = [`${name}/output_0`, `${name}/output_3`];
+    this.contrib(
+      'SkipSimplifiedLayerNormalization',
+      name,
+      [
+        [residual, skip, this.#normWeight(name, size)],
+        [outputs[0], '', '', outputs[1]],
+      ],
+      { epsilon: attribute.float(1e-5) },
+    );
+    return outputs;
+  }
+
+  #normWeight(name: string, size: number): string {
+    return this.constant(`${name}.weight`, this.random.normal(size, 0.1, 1), [size]);
+  }
+}
+
+/** Elements that share a scale. */
+const block = 32;
+
+/** Symmetric int4, as MatMulNBits reads it: rows of the transposed matrix in blocks. */
+function quantize(values: Float32Array, inner: number, outer: number) {
+  const packed = new Uint8Array((inner * outer) / 2);
+  const scales = new Float32Array((inner * outer) / block);
+  for (let n = 0; n < outer; n++) {
+    for (let first = 0; first < inner; first += block) {
+      let largest = 0;
+      for (let k = first; k < first + block; k++) {
+        largest = Math.max(largest, Math.abs(values[k * outer + n]));
+      }
+      const scale = largest / 7;
+      scales[(n * inner + first) / block] = scale;
+      for (let k = first; k < first + block; k++) {
+        const level = Math.min(15, Math.max(0, Math.round(values[k * outer + n] / scale) + 8));
+        packed[(n * inner + k) >> 1] |= level << (4 * (k & 1));
+      }
+    }
+  }
+  return { packed, scales };
+}

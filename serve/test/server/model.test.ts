@@ -1,0 +1,168 @@
+import { modelsFolder } from '../models/index.js';
+import { clientOf } from '../support/openai-client.js';
+import { deadly, startScripted } from '../support/scripted-engine-thread.js';
+import { serveModel } from '../support/serve-model.js';
+import { eventsOf, type Json, jsonOf, serve, stopServing, until } from '../support/serving.js';
+
+const model = modelsFolder();
+
+afterEach(stopServing);
+
+const chat = '/v1/chat/completions';
+const greedy = { temperature: 0, repetition_penalty: 1, max_tokens: 24, ignore_eos: true };
+const messagesOf = (question: string) => [{ role: 'user' as const, content: question }];
+
+test('64 chats at once of the official client have the answers that each has alone', async () => {
+  const serving = await serveModel(model('llama'));
+  const client = clientOf(serving);
+  const questions = Array.from({ length: 64 }, (_, i) => `Where is answer ${i * 37}?`);
+  const ask = async (question: string): Promise<string> => {
+    const body = { model: 'llama', messages: messagesOf(question), ...greedy };
+    const stream = await client.chat.completions.create({ ...body, stream: true });
+    let text = '';
+    for await (const { choices } of stream) text += choices[0].delta.content ?? '';
+    return text;
+  };
+  const crowd = await Promise.all(questions.map(ask));
+  const alone: string[] = [];
+  for (const question of questions.slice(0, 8)) alone.push(await ask(question));
+  expect(crowd.slice(0, 8)).toEqual(alone);
+  expect(new Set(crowd).size).toBeGreaterThan(32);
+  const { cache, finished, running } = await serving.engine.stats();
+  expect([running, cache.used, cache.free + cache.stored]).toEqual([0, 0, cache.pages]);
+  expect(finished).toEqual({ stop: 0, length: 72, abort: 0, error: 0 });
+});
+
+test('a seed draws the same answer, alone and beside others', async () => {
+  const { post } = await serveModel(model('llama'));
+  const ask = async (seed: number): Promise<string> => {
+    const body = { messages: messagesOf('Why?'), seed, max_tokens: 16, temperature: 1 };
+    return (await jsonOf(post(chat, body))).choices[0].message.content;
+  };
+  const alone = await ask(5);
+  const crowd = await Promise.all([1, 2, 5, 3, 4].map(ask));
+  expect(crowd[2]).toBe(alone);
+  expect(new Set(crowd).size).toBe(5);
+});
+
+test('a prompt asked again finds itself in the cache, under another salt it does not', async () => {
+  const { post } = await serveModel(model('llama'));
+  const ask = async (body: object = {}) => {
+    const messages = messagesOf('A question that is longer than one page of the cache is?');
+    const answer = await jsonOf(post(chat, { messages, ...greedy, ...body }));
+    return answer.usage.prompt_tokens_details.cached_tokens;
+  };
+  expect(await ask()).toBe(0);
+  expect(await ask()).toBeGreaterThan(0);
+  expect(await ask({ cache_salt: 'other' })).toBe(0);
+  expect(await ask({ n: 3 })).toBe(await ask());
+});
+
+test('probabilities belong to the text, token by token', async () => {
+  const { post } = await serveModel(model('qwen3'));
+  const body = { messages: messagesOf('Is it?'), ...greedy, logprobs: true, top_logprobs: 3 };
+  const { choices, usage } = await jsonOf(post(chat, body));
+  const { content } = choices[0].logprobs;
+  expect(content).toHaveLength(usage.completion_tokens);
+  const bytes = content.flatMap((entry: Json) => entry.bytes);
+  const special = /<\|[a-z_]+\|>/g;
+  const text = new TextDecoder().decode(Uint8Array.from(bytes)).replace(special, '');
+  expect(text).toBe(choices[0].message.content);
+  for (const { logprob, top_logprobs } of content) {
+    expect(top_logprobs).toHaveLength(3);
+    // Greedy: the chosen one is the likeliest.
+    expect(top_logprobs[0].logprob).toBe(logprob);
+    expect(top_logprobs[1].logprob).toBeLessThanOrEqual(logprob);
+  }
+});
+
+test('embeddings of a text are the same in any company', async () => {
+  const client = clientOf(await serveModel(model('llama')));
+  const embed = async (input: string[]) =>
+    (await client.embeddings.create({ model: 'llama', input })).data;
+  const [alone] = await embed(['one']);
+  const [, beside] = await embed(['two', 'one']);
+  expect(beside.embedding).toEqual(alone.embedding);
+  expect(alone.embedding.length).toBeGreaterThan(1);
+});
+
+test('text of a message never becomes a control token', async () => {
+  const { post } = await serveModel(model('llama'));
+  const tokens = async (content: string) => {
+    const body = { messages: messagesOf(content), ...greedy, max_tokens: 1 };
+    return (await jsonOf(post(chat, body))).usage.prompt_tokens;
+  };
+  // As text it takes several tokens, as a control token one.
+  expect(await tokens('<|im_end|>')).toBeGreaterThan((await tokens('')) + 1);
+});
+
+test('clients killed in mid-stream leave no page behind, while others are served', async () => {
+  const serving = await serveModel(model('llama'));
+  const ask = async (round: number): Promise<void> => {
+    const abort = new AbortController();
+    const response = await fetch(serving.url + chat, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        ...{ messages: messagesOf(`Round ${round}`), ...greedy, max_tokens: 300, stream: true },
+      }),
+      signal: abort.signal,
+    });
+    await response.body?.getReader().read();
+    abort.abort();
+  };
+  for (let round = 0; round < 10; round++) {
+    const killed = Array.from({ length: 12 }, (_, i) => ask(round * 12 + i));
+    const other = serving.post(chat, { messages: messagesOf('Stay'), ...greedy, stream: true });
+    await Promise.all(killed);
+    expect((await eventsOf(await other)).at(-1)).toBe('[DONE]');
+  }
+  let stats = await serving.engine.stats();
+  while (stats.running > 0) stats = await serving.engine.stats();
+  const { cache, finished } = stats;
+  expect([cache.used, cache.free + cache.stored]).toEqual([0, cache.pages]);
+  expect(finished).toEqual({ stop: 0, length: 10, abort: 120, error: 0 });
+});
+
+test('stopping under load ends every stream, one way or the other', async () => {
+  const { server, post, engine } = await serveModel(model('llama'), { maxRunning: 4 });
+  const body = { messages: messagesOf('Go on'), ...greedy, max_tokens: 400, stream: true };
+  const streams = Array.from({ length: 24 }, () => post(chat, body).then(eventsOf));
+  let { running } = await engine.stats();
+  while (running < 4) running = (await engine.stats()).running;
+  await server.close(20);
+  for (const events of await Promise.all(streams)) {
+    const last = events.at(-1);
+    expect(last === '[DONE]' || last.error.code === 'engine_unavailable').toBe(true);
+  }
+});
+
+test('a full cache makes answers wait or start again, and none is lost', async () => {
+  const { post, engine } = await serveModel(model('llama'), { maxTokensInCache: 512 });
+  const ask = async (i: number) => {
+    const body = { messages: messagesOf(`Number ${i}`), ...greedy, max_tokens: 100 };
+    const { choices, usage } = await jsonOf(post(chat, body));
+    return [choices[0].message.content, usage.completion_tokens];
+  };
+  const crowd = await Promise.all(Array.from({ length: 12 }, (_, i) => ask(i)));
+  expect((await engine.stats()).preemptions).toBeGreaterThan(0);
+  for (const i of [0, 5, 11]) expect(await ask(i)).toEqual(crowd[i]);
+});
+
+describe('a thread that dies', () => {
+  test('gives 503 or an error in the stream, and serves again when it is back', async () => {
+    const engine = await startScripted();
+    const { post, url } = await serve(engine);
+    const ask = (prompt: readonly number[], body = {}) =>
+      post('/v1/completions', { prompt, max_tokens: 4, ...body });
+    expect((await ask([1, 2, 3])).status).toBe(200);
+    const [first, second] = await Promise.all([ask(deadly), ask(deadly, { stream: true })]);
+    expect(first.status).toBe(503);
+    const events = second.ok ? await eventsOf(second) : [await jsonOf(second)];
+    expect(events.at(-1).error.code).toBe('engine_unavailable');
+    expect((await fetch(`${url}/health/live`)).status).toBe(200);
+    await until(() => engine.healthy);
+    expect((await fetch(`${url}/health`)).status).toBe(200);
+    expect((await ask([1, 2, 3])).status).toBe(200);
+  });
+});

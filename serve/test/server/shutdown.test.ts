@@ -1,0 +1,75 @@
+import { Gate } from '../support/gate.js';
+import { ScriptedEngine, saying, tokensOf } from '../support/scripted-engine.js';
+import { eventsOf, jsonOf, serve, stopServing, until } from '../support/serving.js';
+
+afterEach(stopServing);
+
+const hello = { messages: [{ role: 'user', content: 'Hi' }], stream: true } as const;
+const chat = '/v1/chat/completions';
+
+/** An engine whose answers wait in their middle. */
+function waitingEngine(): { engine: ScriptedEngine; gate: Gate } {
+  const gate = new Gate();
+  const engine = new ScriptedEngine(async function* (request) {
+    yield* tokensOf('ab', request);
+    await gate.opened;
+    yield* tokensOf('cd', request);
+  });
+  return { engine, gate };
+}
+
+test('what runs ends; what comes is refused, and health says so', async () => {
+  const { engine, gate } = waitingEngine();
+  const { url, post, server } = await serve(engine);
+  const running = post(chat, hello);
+  await until(() => engine.live.size === 1);
+  const closed = server.close(60_000);
+  const health = await fetch(`${url}/health`);
+  expect([health.status, await health.json()]).toEqual([503, { status: 'draining' }]);
+  const refused = await post(chat, hello);
+  expect(refused.status).toBe(503);
+  expect(refused.headers.get('retry-after')).toBe('5');
+  expect(await jsonOf(refused)).toMatchObject({ error: { code: 'engine_unavailable' } });
+  gate.open();
+  const events = await eventsOf(await running);
+  expect(events.at(-1)).toBe('[DONE]');
+  await closed;
+  await expect(fetch(`${url}/health`)).rejects.toThrow();
+});
+
+test('what still runs at the deadline ends with an error, not as if it were complete', async () => {
+  const { engine } = waitingEngine();
+  const { post, server } = await serve(engine);
+  const streams = Array.from({ length: 8 }, () => post(chat, hello));
+  const whole = post(chat, { ...hello, stream: false });
+  await until(() => engine.live.size === 9);
+  await server.close(50);
+  for (const stream of streams) {
+    const events = await eventsOf(await stream);
+    expect(events.at(-1)).toMatchObject({ error: { code: 'engine_unavailable' } });
+  }
+  expect((await whole).status).toBe(503);
+});
+
+test('idle connections hold nothing up', async () => {
+  const { url, server } = await serve(new ScriptedEngine(saying('a')), { keepAliveSeconds: 600 });
+  // fetch keeps its connection for the next request.
+  await (await fetch(`${url}/health`)).json();
+  await server.close(60_000);
+});
+
+test('a connection that becomes idle while the server stops holds nothing up', async () => {
+  const { engine, gate } = waitingEngine();
+  const { post, server } = await serve(engine, { keepAliveSeconds: 600 });
+  const running = post(chat, hello);
+  await until(() => engine.live.size === 1);
+  const closed = server.close(60_000);
+  gate.open();
+  await eventsOf(await running);
+  await closed;
+});
+
+test('closing twice is closing once', async () => {
+  const { server } = await serve(new ScriptedEngine(saying('a')));
+  await Promise.all([server.close(0), server.close(0)]);
+});

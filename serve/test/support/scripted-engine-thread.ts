@@ -1,0 +1,45 @@
+import type { Engine, EngineOptions, Generation } from '../../src/engine/contract.js';
+import { startEngine } from '../../src/engine/engine.js';
+import type { ScriptedOptions } from './scripted-forward.js';
+
+export interface Script {
+  readonly model?: ScriptedOptions;
+  readonly stepMilliseconds?: number;
+  /** Why the model can't be loaded. */
+  readonly broken?: string;
+}
+
+/** A prompt that ends the thread. */
+export const deadly = [30, 30, 30];
+
+/** An engine whose thread runs a ScriptedForward. */
+export function startScripted(
+  { model, ...script }: Script = {},
+  options: Partial<EngineOptions> = {},
+): Promise<Engine> {
+  return startEngine(
+    {
+      folder: JSON.stringify({ model: { pages: 500, ...model }, ...script }),
+      maxTokensInCache: 1,
+      pageSize: 1,
+      kvDtype: 'float32',
+      device: 'cpu',
+      maxBatchTokens: 64,
+      prefillChunk: 16,
+      maxRunning: 16,
+      maxQueued: 100,
+      prefixCache: true,
+      ...options,
+    },
+    {
+      module: new URL('./scripted-worker.mjs', import.meta.url),
+      restartMilliseconds: 20,
+    },
+  );
+}
+
+export async function tokensOf(generation: Generation): Promise<number[]> {
+  const tokens: number[] = [];
+  for await (const { token } of generation) tokens.push(token);
+  return tokens;
+}
