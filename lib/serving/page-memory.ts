@@ -5,7 +5,7 @@ import { dtypeSize } from '../tensor/dtype.js';
 import { empty } from '../tensor/make.js';
 import { type Tensor, view } from '../tensor/tensor.js';
 import { type AppendedPages, type AppendOptions, appendKv } from './append.js';
-import type { PageCopy } from './reservation.js';
+import { StepOptionsMemo } from './step-options.js';
 
 /** What the pages of a cache are. */
 export interface PageShape {
@@ -28,12 +28,15 @@ export interface Run {
 /** Keys and values of all pages: a tensor of each per layer, written to in place. */
 export class PageMemory {
   readonly shape: PageShape;
+  /** Of calls that attend to them. */
+  readonly options: StepOptionsMemo;
   /** Tensors of each layer. None once disposed. */
   readonly #layers: AppendedPages[] = [];
   #disposed = false;
 
   constructor(shape: PageShape) {
     this.shape = shape;
+    this.options = new StepOptionsMemo(shape.device);
     const { layers, numPages, pageSize, kvHeads, headDim, headDimV, dtype, device } = shape;
     const pages = (dim: number) => empty([numPages, pageSize, kvHeads, dim], { dtype, device });
     try {
@@ -61,20 +64,15 @@ export class PageMemory {
     return this.#disposed;
   }
 
+  /** The pages of a layer. */
+  layer(layer: number): AppendedPages {
+    return this.#layers[layer];
+  }
+
   /** As {@link appendKv} into the pages of a layer. */
   append(layer: number, k: Tensor, v: Tensor, options: AppendOptions): AppendedPages {
     const { kPages, vPages } = this.#layers[layer];
     return appendKv(k, v, kPages, vPages, options);
-  }
-
-  /** Copies rows of pages to the beginnings of others, in a layer. */
-  copy(layer: number, copies: readonly PageCopy[]): void {
-    const { pageSize } = this.shape;
-    const runs = copies.map(({ from, rows }) => ({ slot: from * pageSize, rows }));
-    const slots = copies.flatMap(({ to, rows }) =>
-      Array.from({ length: rows }, (_, row) => to * pageSize + row),
-    );
-    this.move(layer, runs, slots);
   }
 
   /** Copies rows to other slots, in a layer: all of them are read before one is written. */
@@ -89,7 +87,7 @@ export class PageMemory {
   }
 
   /** Copies of the first tokens of a sequence in a layer: `[length, kvHeads, dim]` each. */
-  read(layer: number, pages: readonly number[], length: number): [k: Tensor, v: Tensor] {
+  read(layer: number, pages: ArrayLike<number>, length: number): [k: Tensor, v: Tensor] {
     const { pageSize } = this.shape;
     const runs: Run[] = [];
     for (let begin = 0, i = 0; begin < length; begin += pageSize, i++) {
