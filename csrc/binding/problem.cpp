@@ -266,6 +266,8 @@ HostProblem check_indices(AttentionCall& call) {
   if (problem.packed_keys() && !call.longest_k_given)
     problem.max_seqlen_k = longest(problem.cu_seqlens_k);
   validate_contents(problem);
+  if (host.assumed.names.empty() && call.stream->shares_prefixes())
+    problem.shared_prefixes = find_shared_prefixes(problem);
   call.problem.max_seqlen_q = problem.max_seqlen_q;
   call.problem.max_seqlen_k = problem.max_seqlen_k;
   return host;

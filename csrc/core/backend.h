@@ -32,6 +32,8 @@ class Backend {
   virtual void check_supported(const AttentionProblem& problem) const = 0;
   /** Whether float32 queries may meet keys and values of 16 bits in pages. */
   virtual bool takes_narrow_keys() const = 0;
+  /** Whether it makes use of shared_prefixes. */
+  virtual bool shares_prefixes() const = 0;
   /** The index tensors of `problem` are host memory. */
   virtual AttentionPlan plan(const AttentionProblem& problem) const = 0;
   /** After `finish`: ends threads of its own. */

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "core/attention.h"
@@ -35,6 +36,7 @@ struct StepTables {
 struct StepExtents {
   int64_t longest_q = 0;
   int64_t last_position = 0;
+  std::shared_ptr<const std::vector<SharedPrefix>> shared_prefixes;  // see find_shared_prefixes
 };
 
 /**

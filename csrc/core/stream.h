@@ -45,6 +45,7 @@ class Stream final {
   void check_supported(const AttentionProblem& problem) const {
     backend_->check_supported(problem);
   }
+  bool shares_prefixes() const { return backend_->shares_prefixes(); }
   bool takes_narrow_keys() const { return backend_->takes_narrow_keys(); }
   AttentionPlan plan(const AttentionProblem& problem) const { return backend_->plan(problem); }
 

@@ -61,6 +61,7 @@ StepExtents validate_contents(const StepTables& tables) {
   problem.k = pages;
   set_tables(problem, tables, extents);
   validate_contents(problem);
+  extents.shared_prefixes = find_shared_prefixes(problem);
   validate_copies(tables);
   return extents;
 }
@@ -72,6 +73,7 @@ void set_tables(AttentionProblem& problem, const StepTables& tables, const StepE
   problem.tree_mask = tables.tree_mask;
   if (tables.tree_mask.present()) problem.positions = tables.positions;
   problem.max_seqlen_q = extents.longest_q;
+  problem.shared_prefixes = extents.shared_prefixes;
   problem.max_seqlen_k = tables.page_table.shape[1] * tables.page_size;
 }
 

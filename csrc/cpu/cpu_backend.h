@@ -18,6 +18,7 @@ class CpuBackend final : public Backend {
   void upload(Stream& stream, const void* host, DType host_dtype, const TensorRef& target) override;
   void check_supported(const AttentionProblem& problem) const override;
   bool takes_narrow_keys() const override { return true; }
+  bool shares_prefixes() const override { return true; }
   AttentionPlan plan(const AttentionProblem& problem) const override;
 
   void begin() override;

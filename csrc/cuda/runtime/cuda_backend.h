@@ -28,6 +28,7 @@ class CudaBackend final : public Backend {
   void upload(Stream& stream, const void* host, DType host_dtype, const TensorRef& target) override;
   void check_supported(const AttentionProblem& problem) const override;
   bool takes_narrow_keys() const override { return false; }
+  bool shares_prefixes() const override { return false; }
   AttentionPlan plan(const AttentionProblem& problem) const override;
   void shutdown() override;
 
