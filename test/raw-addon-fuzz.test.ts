@@ -28,6 +28,10 @@ const functions = [
   'mergeStates',
   'append',
   'rotate',
+  'newStep',
+  'endStep',
+  'stepOptions',
+  'stepAttention',
   'quantize',
   'dequantize',
   'newAbortFlag',
@@ -48,6 +52,7 @@ test.each([1, 2, 3, 4, 5, 6])(
     // came.
     expect(Object.keys(counts.functions).sort()).toEqual([...functions].sort());
     expect(counts.functions.attention).toBeGreaterThan(rounds / 20);
+    expect(counts.functions.stepAttention).toBeGreaterThan(rounds / 40);
     expect(Object.keys(counts.errors)).toEqual(
       expect.arrayContaining(['ERR_TYPE', 'ERR_SHAPE', 'ERR_DTYPE', 'ERR_OPTION', 'ERR_DISPOSED']),
     );

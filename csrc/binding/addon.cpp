@@ -8,6 +8,9 @@
 #include "binding/napi.h"
 #include "binding/quantize.h"
 #include "binding/read.h"
+#include "binding/step.h"
+#include "binding/step_attention.h"
+#include "binding/step_options.h"
 #include "binding/tensors.h"
 #include "core/system.h"
 
@@ -44,6 +47,10 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   add<merge_states>(exports, "mergeStates");
   add<append>(exports, "append");
   add<rotate>(exports, "rotate");
+  add<new_step>(exports, "newStep");
+  add<end_step>(exports, "endStep");
+  add<step_options>(exports, "stepOptions");
+  add<step_attention>(exports, "stepAttention");
   add<quantize>(exports, "quantize");
   add<dequantize>(exports, "dequantize");
   add<synchronize>(exports, "synchronize");

@@ -2,66 +2,16 @@
 
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include "binding/arguments.h"
 #include "binding/environment.h"
-#include "binding/host_index.h"
+#include "binding/inputs.h"
 #include "binding/new_tensor.h"
 #include "binding/tensor_handle.h"
 #include "core/layout.h"
 #include "core/validate.h"
 
 namespace fa::binding {
-
-namespace {
-
-/** Tensors of one call, and what holds those whose contents decide what is legal. */
-struct Inputs {
-  Stream& stream;
-  std::vector<std::shared_ptr<Storage>> reads = {};
-  std::vector<std::shared_ptr<Storage>> indices = {};  // in the order of for_each_index
-
-  View tensor(const Napi::Value& value, const char* argument) {
-    const TensorRef tensor = tensor_of(value, argument);
-    check_device(tensor, stream, argument);
-    reads.push_back(tensor.storage);
-    return tensor.view;
-  }
-
-  View index(const Napi::Value& value, const char* argument) {
-    const View view = tensor(value, argument);
-    indices.push_back(reads.back());
-    return view;
-  }
-
-  Rotary rotary(const Napi::Value& value) {
-    Rotary rotary;
-    if (value.IsUndefined()) return rotary;
-    if (!value.IsObject()) refuse(ErrorCode::kType, "rotary", "an object", shown(value));
-    const Napi::Object tables = value.As<Napi::Object>();
-    rotary.cos = tensor(tables.Get("cos"), "cos");
-    rotary.sin = tensor(tables.Get("sin"), "sin");
-    rotary.positions = index(tables.Get("positions"), "positions");
-    rotary.interleaved = to_boolean(tables.Get("interleaved"), "interleaved");
-    return rotary;
-  }
-
-  /** Judges the contents of the index tensors if the host has them; else the task has to. */
-  template <typename Problem>
-  bool judge(const Problem& problem) const {
-    for (const auto& storage : indices) {
-      if (!host_readable(*storage)) return false;
-    }
-    Problem on_host = problem;
-    auto storage = indices.begin();
-    for_each_index(on_host, [&](View& view) { view = host_view(view, **storage++); });
-    validate_contents(on_host);
-    return true;
-  }
-};
-
-}  // namespace
 
 Napi::Value append(const Napi::CallbackInfo& info) {
   const TensorRef k_pages = tensor_of(info[2], "kPages");

@@ -33,7 +33,7 @@ Napi::Value attention(const Napi::CallbackInfo& info) {
   validate(call.problem, call.layout);
   call.stream->check_supported(call.problem);
   const bool ready = call.indices_ready();
-  if (ready) check_indices(call);
+  if (ready) call.problem.shared_prefixes = check_indices(call).problem.shared_prefixes;
 
   Stream& stream = *call.stream;
   TaskStorages storages{.reads = call.inputs, .writes = {}};
@@ -71,6 +71,14 @@ Napi::Value plan(const Napi::CallbackInfo& info) {
   result.Set("packedHeads", plan.packed_heads);
   result.Set("numSplits", plan.num_splits);
   result.Set("workItems", static_cast<double>(plan.work_items));
+  Napi::Array prefixes = Napi::Array::New(info.Env());
+  for (const auto& [sequences, keys] : plan.shared_prefixes) {
+    Napi::Object prefix = Napi::Object::New(info.Env());
+    prefix.Set("sequences", static_cast<double>(sequences));
+    prefix.Set("keys", static_cast<double>(keys));
+    prefixes.Set(prefixes.Length(), prefix);
+  }
+  result.Set("sharedPrefixes", prefixes);
   result.Set("tilesFull", static_cast<double>(plan.tiles_full));
   result.Set("tilesPartial", static_cast<double>(plan.tiles_partial));
   result.Set("tilesSkipped", static_cast<double>(plan.tiles_skipped));

@@ -1,9 +1,11 @@
 #include "binding/call_settings.h"
 
 #include <memory>
+#include <utility>
 
 #include "binding/arguments.h"
 #include "binding/environment.h"
+#include "binding/wrapped.h"
 #include "core/cancel.h"
 
 namespace fa::binding {
@@ -13,31 +15,14 @@ namespace {
 constexpr napi_type_tag kFlagTag = {0x5c2e9d40a1b74f83, 0x96f30d8b47e2ac15};
 
 const AbortFlag& flag_of(const Napi::Value& value) {
-  const Napi::Env env = value.Env();
-  bool ours = false;
-  if (value.IsObject() && napi_check_object_type_tag(env, value, &kFlagTag, &ours) != napi_ok) {
-    throw Napi::Error::New(env);
-  }
-  void* data = nullptr;
-  if (!ours || napi_unwrap(env, value, &data) != napi_ok || data == nullptr) {
-    refuse(ErrorCode::kType, "flag", "what newAbortFlag() gave", shown(value));
-  }
-  return *static_cast<AbortFlag*>(data);
+  return unwrapped<AbortFlag>(value, kFlagTag, "flag", "what newAbortFlag() gave");
 }
 
 }  // namespace
 
 Napi::Value new_abort_flag(const Napi::CallbackInfo& call) {
-  const Napi::Env env = call.Env();
   auto flag = std::make_unique<AbortFlag>(std::make_shared<std::atomic<bool>>(false));
-  const Napi::Object object = Napi::Object::New(env);
-  const auto free = [](napi_env, void* data, void*) { delete static_cast<AbortFlag*>(data); };
-  if (napi_type_tag_object(env, object, &kFlagTag) != napi_ok ||
-      napi_wrap(env, object, flag.get(), free, nullptr, nullptr) != napi_ok) {
-    throw Napi::Error::New(env);
-  }
-  static_cast<void>(flag.release());  // JavaScript has it now
-  return object;
+  return wrapped(call.Env(), std::move(flag), kFlagTag);
 }
 
 Napi::Value abort(const Napi::CallbackInfo& call) {

@@ -42,8 +42,48 @@ class Reader {
     problem_.v = sequences("v", call_.key_layout);
     read_lengths();
     read_scales();
+    problem_.scale = usual_scale(problem_.head_dim());
     read_modifiers();
     read_masks();
+  }
+
+  /** What holds for any q, k and v. */
+  void read_modifiers() {
+    if (const auto value = get("scale"); !value.IsUndefined()) {
+      problem_.scale = to_finite_float(value, "scale");
+    }
+    if (const auto value = get("windowLeft"); !value.IsUndefined()) {
+      problem_.window_left = to_bound(value, "windowLeft");
+    }
+    if (const auto value = get("windowRight"); !value.IsUndefined()) {
+      problem_.window_right = to_bound(value, "windowRight");
+    }
+    if (const auto value = get("causal"); !value.IsUndefined() && to_boolean(value, "causal")) {
+      problem_.window_right = std::min<int64_t>(problem_.window_right, 0);
+    }
+    if (const auto value = get("sinkTokens"); !value.IsUndefined()) {
+      problem_.sink_tokens = to_integer(value, "sinkTokens", 0, kMaxSafeInteger);
+    }
+    if (const auto value = get("softcap"); !value.IsUndefined()) {
+      problem_.softcap = to_finite_float(value, "softcap");
+    }
+    if (const auto value = get("dropoutP"); !value.IsUndefined()) {
+      problem_.dropout.p = to_number(value, "dropout.p");
+    }
+    if (const auto value = get("dropoutSeed"); !value.IsUndefined()) {
+      problem_.dropout.seed = to_uint64(value, "dropoutSeed");
+    }
+    if (const auto value = get("dropoutOffset"); !value.IsUndefined()) {
+      problem_.dropout.offset = to_uint64(value, "dropoutOffset");
+    }
+    if (const auto value = get("numSplits"); !value.IsUndefined()) {
+      problem_.num_splits = static_cast<int>(to_integer(value, "numSplits", 1, kMaxSplits));
+    }
+    problem_.alibi_slopes = tensor("alibiSlopes");
+    if (problem_.alibi_slopes.rank == 1) {
+      problem_.alibi_slopes = with_leading_axis(problem_.alibi_slopes);
+    }
+    problem_.sinks = tensor("sinks");
   }
 
   void read_backward(AttentionGradients& gradients) {
@@ -132,47 +172,6 @@ class Reader {
     problem_.v_scale = scales_over(tensor("vScale"), {v.shape[0], v.shape[2]});
   }
 
-  void read_modifiers() {
-    const int64_t head_dim = problem_.head_dim();
-    problem_.scale =
-        head_dim > 0 ? static_cast<float>(1 / std::sqrt(static_cast<double>(head_dim))) : 1;
-    if (const auto value = get("scale"); !value.IsUndefined()) {
-      problem_.scale = to_finite_float(value, "scale");
-    }
-    if (const auto value = get("windowLeft"); !value.IsUndefined()) {
-      problem_.window_left = to_bound(value, "windowLeft");
-    }
-    if (const auto value = get("windowRight"); !value.IsUndefined()) {
-      problem_.window_right = to_bound(value, "windowRight");
-    }
-    if (const auto value = get("causal"); !value.IsUndefined() && to_boolean(value, "causal")) {
-      problem_.window_right = std::min<int64_t>(problem_.window_right, 0);
-    }
-    if (const auto value = get("sinkTokens"); !value.IsUndefined()) {
-      problem_.sink_tokens = to_integer(value, "sinkTokens", 0, kMaxSafeInteger);
-    }
-    if (const auto value = get("softcap"); !value.IsUndefined()) {
-      problem_.softcap = to_finite_float(value, "softcap");
-    }
-    if (const auto value = get("dropoutP"); !value.IsUndefined()) {
-      problem_.dropout.p = to_number(value, "dropout.p");
-    }
-    if (const auto value = get("dropoutSeed"); !value.IsUndefined()) {
-      problem_.dropout.seed = to_uint64(value, "dropoutSeed");
-    }
-    if (const auto value = get("dropoutOffset"); !value.IsUndefined()) {
-      problem_.dropout.offset = to_uint64(value, "dropoutOffset");
-    }
-    if (const auto value = get("numSplits"); !value.IsUndefined()) {
-      problem_.num_splits = static_cast<int>(to_integer(value, "numSplits", 1, kMaxSplits));
-    }
-    problem_.alibi_slopes = tensor("alibiSlopes");
-    if (problem_.alibi_slopes.rank == 1) {
-      problem_.alibi_slopes = with_leading_axis(problem_.alibi_slopes);
-    }
-    problem_.sinks = tensor("sinks");
-  }
-
   void read_masks() {
     problem_.mask = tensor("mask");
     if (problem_.mask.present()) {
@@ -231,6 +230,14 @@ bool AttentionCall::indices_ready() const {
                      [](const Index& index) { return host_readable(*index.storage); });
 }
 
+float usual_scale(int64_t head_dim) {
+  return head_dim > 0 ? static_cast<float>(1 / std::sqrt(static_cast<double>(head_dim))) : 1;
+}
+
+void read_modifiers(const Napi::Object& args, AttentionCall& call) {
+  Reader(args, call).read_modifiers();
+}
+
 AttentionCall attention_call(const Napi::Value& args) {
   if (!args.IsObject()) refuse(ErrorCode::kType, "args", "an object", shown(args));
   AttentionCall call;
@@ -268,6 +275,8 @@ HostProblem check_indices(AttentionCall& call) {
   if (problem.packed_keys() && !call.longest_k_given)
     problem.max_seqlen_k = longest(problem.cu_seqlens_k);
   validate_contents(problem);
+  if (host.assumed.names.empty() && call.stream->shares_prefixes())
+    problem.shared_prefixes = find_shared_prefixes(problem);
   call.problem.max_seqlen_q = problem.max_seqlen_q;
   call.problem.max_seqlen_k = problem.max_seqlen_k;
   return host;

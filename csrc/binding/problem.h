@@ -33,6 +33,12 @@ struct AttentionCall {
   bool indices_ready() const;
 };
 
+/** The scale of a call that gives none: 1 / sqrt(head_dim). */
+float usual_scale(int64_t head_dim);
+
+/** Scale, window and the like: what `args` say of a call whatever its q, k and v are. */
+void read_modifiers(const Napi::Object& args, AttentionCall& call);
+
 AttentionCall attention_call(const Napi::Value& args);
 
 /**

@@ -1,26 +1,13 @@
 #include "binding/read.h"
 
 #include "binding/arguments.h"
+#include "binding/buffer_storage.h"
 #include "binding/shapes.h"
 #include "binding/tensor_handle.h"
 
 namespace fa::binding {
 
 namespace {
-
-/**
- * The memory of an ArrayBuffer, as the target of a task. Threads of ours may write to it because no
- * JavaScript has seen the buffer yet, so nothing can detach or resize it; `Promises` holds it.
- */
-class BufferStorage final : public Storage {
- public:
-  BufferStorage(Stream* stream, void* data, size_t bytes) : Storage(stream, bytes), data_(data) {}
-  void* data() const override { return data_; }
-  const void* host_data() const override { return data_; }
-
- private:
-  void* data_;
-};
 
 /** Reads are in the queue of what made the tensor, unless they are preferred. */
 Stream& reading(Environment& environment, const TensorRef& tensor) {

@@ -3,10 +3,10 @@
 #include <utility>
 
 #include "binding/arguments.h"
+#include "binding/wrapped.h"
 
 namespace fa::binding {
 
-// A random number that marks our objects: a wrong one is an error and never a wrong pointer.
 static constexpr napi_type_tag kTensorTag = {0x8b1f0c5d7a3e4962, 0xb4d5e2a917c80f36};
 
 class Handle {
@@ -84,16 +84,7 @@ Napi::Array description(Napi::Env env, const View& view) {
 }
 
 Handle& handle_of(const Napi::Value& value, const char* argument) {
-  const Napi::Env env = value.Env();
-  bool ours = false;
-  if (value.IsObject() && napi_check_object_type_tag(env, value, &kTensorTag, &ours) != napi_ok) {
-    throw Napi::Error::New(env);
-  }
-  void* data = nullptr;
-  if (!ours || napi_unwrap(env, value, &data) != napi_ok || data == nullptr) {
-    refuse(ErrorCode::kType, argument, "a tensor", shown(value));
-  }
-  return *static_cast<Handle*>(data);
+  return unwrapped<Handle>(value, kTensorTag, argument, "a tensor");
 }
 
 }  // namespace

@@ -4,9 +4,12 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "core/mask.h"
+#include "core/shared_prefix.h"
 #include "core/view.h"
 
 namespace fa {
@@ -97,7 +100,10 @@ struct AttentionProblem {
   BlockMaskView block_mask;
   View sinks;  // float32/float16/bfloat16 [H]
   Dropout dropout;
-  int num_splits = 0;          // 0: chosen by the device
+  int num_splits = 0;  // 0: chosen by the device
+  // Sequences over pages that begin in the same ones, for a device that makes use of it; may be
+  // null.
+  std::shared_ptr<const std::vector<SharedPrefix>> shared_prefixes;
   bool deterministic = false;  // gradients: the same bits for any number of threads
 
   QueryLayout query_layout() const {

@@ -79,6 +79,33 @@ struct Concat {
   void run(cuda::Execution& execution) const;
 };
 
+/**
+ * A layer of a step, in this order: pages that others hold too are copied, new tokens appended,
+ * then attended to. What has no view is not done.
+ */
+struct StepAttention {
+  Concat copies;
+  Append append;
+  Rotate rotate;      // of q, to the dtype that is computed in
+  Convert convert_q;  // the same of a q that does not turn
+  Attention attention;
+  Convert convert_out;  // to the dtype of q
+
+  void run(cpu::Execution& execution) const { run_all(execution); }
+  void run(cuda::Execution& execution) const { run_all(execution); }
+
+ private:
+  template <typename Execution>
+  void run_all(Execution& execution) const {
+    if (!copies.sources.empty()) copies.run(execution);
+    append.run(execution);
+    if (rotate.rotation.x.present()) rotate.run(execution);
+    if (convert_q.source.present()) convert_q.run(execution);
+    attention.run(execution);
+    if (convert_out.source.present()) convert_out.run(execution);
+  }
+};
+
 /** plain [batch, seqlen, heads, dim] -> values and scales. */
 struct Quantize {
   View plain;
@@ -154,7 +181,7 @@ namespace fa {
 
 using Operation =
     std::variant<ops::Attention, ops::AttentionBackward, ops::MergeStates, ops::Append, ops::Rotate,
-                 ops::Convert, ops::Concat, ops::Quantize, ops::Dequantize, ops::FillZero,
-                 ops::FillNormal, ops::Download, ops::Receive, ops::Lap>;
+                 ops::Convert, ops::Concat, ops::StepAttention, ops::Quantize, ops::Dequantize,
+                 ops::FillZero, ops::FillNormal, ops::Download, ops::Receive, ops::Lap>;
 
 }  // namespace fa

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace fa {
 
@@ -18,6 +19,10 @@ struct AttentionPlan {
   int packed_heads = 1;         // query heads whose rows share a tile
   int num_splits = 1;
   int64_t work_items = 0;  // blocks, on a GPU
+  struct Prefix {
+    int64_t sequences, keys;
+  };
+  std::vector<Prefix> shared_prefixes;  // read once for several sequences
   int64_t tiles_full = 0, tiles_partial = 0,
           tiles_skipped = 0;  // (tile_q x tile_k) tiles over all heads
   double flops = 0;           // 2 (D + Dv) per visible (query, key) pair

@@ -6,6 +6,29 @@
 namespace fa {
 
 void Stream::enqueue(Operation operation, TaskStorages storages) {
+  push(new_task(std::move(operation), std::move(storages)));
+}
+
+void Stream::run(Operation operation, TaskStorages storages) {
+  const std::vector<std::shared_ptr<Storage>> results = storages.writes;
+  Task task = new_task(std::move(operation), std::move(storages));
+  const uint64_t sequence = task.sequence;
+  if (asynchronous()) {
+    push(std::move(task));
+    wait(sequence);
+  } else {
+    await(sequence - 1);  // two tasks of a stream never run at once
+    execute(task);
+    task = {};
+    complete(sequence);
+  }
+  for (const auto& result : results) {
+    if (const Failure failure = result->failure()) throw Error(*failure);
+  }
+}
+
+/** A task that is the next to run. */
+Stream::Task Stream::new_task(Operation operation, TaskStorages storages) {
   if (closed_.load(std::memory_order_relaxed)) throw Error(*cancelled());
   const uint64_t sequence = enqueued_ + 1;
   for (const auto& storage : storages.writes) {
@@ -18,7 +41,8 @@ void Stream::enqueue(Operation operation, TaskStorages storages) {
             .awaited = {},
             .reads_elsewhere = false,
             .reports = reports_,
-            .done = nullptr};
+            .done = nullptr,
+            .sequence = sequence};
   for (const auto& storage : task.storages.reads) {
     Stream* const other = storage->stream();
     if (other == this) continue;
@@ -34,8 +58,8 @@ void Stream::enqueue(Operation operation, TaskStorages storages) {
     storage->read_by.clear();
   }
   if (!task.reports) silent_ = sequence;
-  push(std::move(task));
   enqueued_ = sequence;
+  return task;
 }
 
 /** The task waits for one of another stream. */
@@ -67,6 +91,7 @@ void Stream::push(Task task) {
 void Stream::notify(std::function<void()> done) {
   Task task;
   task.done = std::move(done);
+  task.sequence = enqueued_;
   push(std::move(task));
 }
 
@@ -107,14 +132,10 @@ void Stream::shutdown() {
 
 void Stream::dispatch() {
   backend_->begin();
-  uint64_t dispatched = 0;
   Task task;
   while (tasks_.pop(task)) {
-    if (task.operation) {
-      execute(task);
-      ++dispatched;
-    }
-    end(std::move(task), dispatched);
+    if (task.operation) execute(task);
+    end(std::move(task));
     task = {};
   }
   backend_->finish();
@@ -141,8 +162,9 @@ void Stream::execute(const Task& task) {
   for (const auto& storage : task.storages.writes) storage->fail(failure);
 }
 
-/** Tells whoever waits that all tasks up to that number have run, once they have. */
-void Stream::end(Task task, uint64_t sequence) {
+/** Tells whoever waits that all tasks up to this one have run, once they have. */
+void Stream::end(Task task) {
+  const uint64_t sequence = task.sequence;
   // Memory of another stream is freed in that one's order: it is held until this work has run.
   TaskStorages foreign;
   if (task.reads_elsewhere) foreign = std::move(task.storages);
@@ -167,7 +189,8 @@ void Stream::end(Task task, uint64_t sequence) {
 void Stream::complete(uint64_t sequence) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    completed_.store(sequence, std::memory_order_release);
+    // A notification may be looked at late, when a task behind it has run elsewhere.
+    if (!completed(sequence)) completed_.store(sequence, std::memory_order_release);
   }
   ran_.notify_all();
 }

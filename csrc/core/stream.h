@@ -45,6 +45,7 @@ class Stream final {
   void check_supported(const AttentionProblem& problem) const {
     backend_->check_supported(problem);
   }
+  bool shares_prefixes() const { return backend_->shares_prefixes(); }
   AttentionPlan plan(const AttentionProblem& problem) const { return backend_->plan(problem); }
 
   /**
@@ -54,6 +55,16 @@ class Stream final {
    * more.
    */
   void enqueue(Operation operation, TaskStorages storages);
+
+  /**
+   * Enqueues a task and returns once it has run; throws what its results have failed with. On the
+   * CPU it runs on the calling thread, once the queue is empty, and wakes no other. It has results
+   * that the caller holds too.
+   */
+  void run(Operation operation, TaskStorages storages);
+
+  /** Whether what is enqueued runs on a device of its own, with its own memory. */
+  bool asynchronous() const { return backend_->asynchronous(); }
 
   /** Tasks enqueued from now on stop when it is set. Null: none does. */
   void stop_on(AbortFlag aborted) { aborted_ = std::move(aborted); }
@@ -91,8 +102,10 @@ class Stream final {
     bool reads_elsewhere = false;                       // what it reads is memory of other streams
     bool reports = false;  // has its end noticed, for other streams may wait for it
     std::function<void()> done;
+    uint64_t sequence = 0;  // its number; of a notification that of the task before it
   };
 
+  Task new_task(Operation operation, TaskStorages storages);
   static void await_other(Task& task, Stream* other, uint64_t sequence);
   void remember_read(Storage& storage, uint64_t sequence);
   void push(Task task);
@@ -100,7 +113,7 @@ class Stream final {
   void await(uint64_t sequence);
   void dispatch();
   void execute(const Task& task);
-  void end(Task task, uint64_t sequence);
+  void end(Task task);
   void complete(uint64_t sequence);
 
   const std::unique_ptr<Backend> backend_;

@@ -46,30 +46,73 @@ void clear_uncovered_rows(const AttentionProblem& p) {
  */
 struct Workspace {
   ForwardPlan plan;
-  Arena sinks, partials;
-  std::vector<MergeState> states;  // of all splits
+  Arena sinks, partials, prefix_queries;
+  std::vector<MergeState> states;  // of all sequences
 };
+
+/** `view`, [B, S, H, D] or [B, H, S], from an element on. */
+View moved(View view, int64_t elements) {
+  if (view.present()) view.data = view.at(elements);
+  return view;
+}
+
+/** A partial result of a prefix, from the first query of one of its sequences on. */
+MergeState from_row(const MergeState& state, int64_t row) {
+  return {.out = moved(state.out, row * state.out.strides[1]),
+          .lse = moved(state.lse, row * state.lse.strides[2]),
+          .rest = moved(state.rest, row * state.rest.strides[2])};
+}
 
 /**
  * Lays out the partial results of every split, float32: out [1, S, H, Dv], lse [1, H, S] and what
  * rounding left out of that lse. An lse of -1e9 alone would not tell how many keys its split saw.
  */
 void lay_out_partials(const AttentionProblem& p, Workspace& work, float* at) {
-  work.states.clear();
+  work.states.resize(static_cast<size_t>(work.plan.states));
   const int64_t heads = p.heads(), dim = p.head_dim_v();
   const auto place = [&](std::initializer_list<int64_t> shape) {
     const View view = contiguous_view(at, DType::kFloat32, shape);
     at += view.size();
     return view;
   };
-  for (const SequencePlan& s : work.plan.sequences) {
+  const std::vector<SequencePlan>& sequences = work.plan.sequences;
+  for (const SequencePlan& s : sequences) {
     const int64_t rows = s.rows.seqlen_q;
-    for (int split = 0; s.num_splits > 1 && split < s.num_splits; ++split) {
-      work.states.push_back({.out = place({1, rows, heads, dim}),
-                             .lse = place({1, heads, rows}),
-                             .rest = place({1, heads, rows})});
+    MergeState* const states = work.states.data() + s.first_state;
+    for (int split = 0; s.partial() && split < s.num_splits; ++split) {
+      states[split] = {.out = place({1, rows, heads, dim}),
+                       .lse = place({1, heads, rows}),
+                       .rest = place({1, heads, rows})};
     }
   }
+  for (const SequencePlan& s : sequences) {
+    if (s.prefix < 0) continue;
+    const SequencePlan& prefix = sequences[static_cast<size_t>(s.prefix)];
+    for (int split = 0; split < prefix.num_splits; ++split)
+      work.states[static_cast<size_t>(s.first_state + s.num_splits + split)] =
+          from_row(work.states[static_cast<size_t>(prefix.first_state + split)], s.prefix_row);
+  }
+}
+
+/**
+ * The call that prefixes are: the queries of all sequences that have one side by side, which see
+ * all its keys. `at` has room for them.
+ */
+AttentionProblem prefix_problem(const AttentionProblem& p, const ForwardPlan& plan, char* at) {
+  AttentionProblem shared = p;
+  shared.q = contiguous_view(at, p.q.dtype, {1, plan.prefix_rows, p.heads(), p.head_dim()});
+  for (const SequencePlan& s : plan.sequences) {
+    if (s.prefix < 0) continue;
+    const int64_t first = plan.sequences[static_cast<size_t>(s.prefix)].rows.q_begin + s.prefix_row;
+    View from = moved(p.q, s.rows.q_batch * p.q.strides[0] + s.rows.q_begin * p.q.strides[1]);
+    View to = moved(shared.q, first * shared.q.strides[1]);
+    from.shape[0] = to.shape[0] = 1;
+    from.shape[1] = to.shape[1] = s.rows.seqlen_q;
+    convert(from, to, nullptr);
+  }
+  shared.lse = shared.tree_mask = {};
+  shared.window_left = shared.window_right = kUnbounded;
+  return shared;
 }
 
 /** Has the kernel write a split's partial result. */
@@ -83,13 +126,7 @@ void redirect(ForwardArgs& args, const MergeState& to, int64_t head) {
   args.lse_row_stride = 1;
 }
 
-/** `view`, [B, S, H, D] or [B, H, S], from an element on. */
-View moved(View view, int64_t elements) {
-  if (view.present()) view.data = view.at(elements);
-  return view;
-}
-
-/** Merges the splits of row `index` of all rows that have some. */
+/** Merges the partial results of row `index` of all rows that have some. */
 void merge_splits(const AttentionProblem& p, const Workspace& work, int64_t index) {
   const std::vector<SequencePlan>& sequences = work.plan.sequences;
   // Sequences without split rows begin where the next one does.
@@ -101,8 +138,8 @@ void merge_splits(const AttentionProblem& p, const Workspace& work, int64_t inde
       moved(p.out, s.rows.q_batch * p.out.strides[0] + s.rows.q_begin * p.out.strides[1]);
   const View lse =
       moved(p.lse, s.rows.q_batch * p.lse.strides[0] + s.rows.q_begin * p.lse.strides[2]);
-  merge_row(work.states.data() + s.first_state, static_cast<size_t>(s.num_splits), out, lse, 0,
-            index - s.first_split_row);
+  merge_row(work.states.data() + s.first_state, static_cast<size_t>(work.plan.states_of(s)), out,
+            lse, 0, index - s.first_split_row);
 }
 
 }  // namespace
@@ -123,17 +160,25 @@ void attention_forward(const AttentionProblem& p, Cancel cancel) {
   const Scratch partials(work.partials, plan.partial_bytes());
   lay_out_partials(p, work, partials.floats());
 
+  AttentionProblem shared;
+  if (plan.prefix_rows > 0) {
+    const int64_t size = plan.prefix_rows * p.heads() * p.head_dim();
+    const size_t bytes = static_cast<size_t>(size) * dtype_size(p.q.dtype);
+    shared = prefix_problem(p, plan, work.prefix_queries.reserve(bytes));
+  }
+
   const auto run_item = [&](int64_t index) {
     const WorkItem item = work_item(p, plan, index);
-    const SequencePlan& s = plan.sequences[static_cast<size_t>(item.batch)];
-    ForwardArgs args = forward_args(p, s.rows, item.batch, item.kv_head, sinks);
+    const SequencePlan& s = plan.sequences[static_cast<size_t>(item.sequence)];
+    ForwardArgs args = forward_args(s.is_prefix ? shared : p, s.rows, s.batch, item.kv_head,
+                                    s.is_prefix ? nullptr : sinks);
     args.kv_heads = static_cast<int>(plan.heads_per_item(s));
     args.panels = s.decode ? 1 : plan.panels;
     args.tile_k = plan.tile_k;
     args.row_begin = item.row_begin;
     args.row_end = item.row_end;
-    set_split(args, item.split, s.num_splits);
-    if (s.num_splits > 1) {
+    set_split(args, s, item.split);
+    if (s.partial()) {
       const size_t state = static_cast<size_t>(s.first_state + item.split);
       redirect(args, work.states[state], item.kv_head * p.group());
     }

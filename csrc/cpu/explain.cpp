@@ -54,7 +54,7 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
   // What is said of one sequence is said of the one with the most queries.
   SequencePlan longest{};
   for (const SequencePlan& s : forward.sequences)
-    if (s.rows.seqlen_q >= longest.rows.seqlen_q) longest = s;
+    if (!s.is_prefix && s.rows.seqlen_q >= longest.rows.seqlen_q) longest = s;
   plan.kernel = longest.decode ? "cpu.decode" : "cpu.forward";
   plan.isa = forward.kernels->name;
   if (!p.paged() && !p.float8()) {
@@ -76,17 +76,35 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
   plan.work_items = forward.work_items;
 
   Traffic traffic{.partial_bytes = 2 * static_cast<double>(forward.partial_bytes())};
+  const auto count = [&](const TileCounts& tiles, int64_t times) {
+    plan.tiles_full += times * tiles.full;
+    plan.tiles_partial += times * tiles.partial;
+    plan.tiles_skipped += times * tiles.skipped;
+    traffic.key_rows += static_cast<double>(times) * tiles.key_rows;
+  };
   const CallSize size = visit_heads(
       p, [&p](const Sequence&) { return p.group(); },
       [&](int64_t batch, const Sequence& s, int64_t head, int64_t times) {
         const SequencePlan& sequence = forward.sequences[static_cast<size_t>(batch)];
-        const ForwardArgs args = forward_args(p, s, batch, head / p.group(), nullptr);
-        const TileCounts tiles = tiles_of(forward, sequence, window_of(p, s), args);
-        plan.tiles_full += times * tiles.full;
-        plan.tiles_partial += times * tiles.partial;
-        plan.tiles_skipped += times * tiles.skipped;
-        traffic.key_rows += static_cast<double>(times) * tiles.key_rows;
+        ForwardArgs args = forward_args(p, s, batch, head / p.group(), nullptr);
+        count(tiles_of(forward, sequence, window_of(p, s), args), times);
+        if (sequence.prefix < 0) return;
+        // But for those before its first key, which are whole tiles.
+        args.seqlen_k = sequence.first_key;
+        count(tiles_of(forward, sequence, window_of(p, s), args), -times);
       });
+  for (const SequencePlan& prefix : forward.sequences) {
+    if (!prefix.is_prefix) continue;
+    int64_t sequences = 0;
+    for (const SequencePlan& s : forward.sequences)
+      sequences += s.prefix >= 0 && &forward.sequences[static_cast<size_t>(s.prefix)] == &prefix;
+    plan.shared_prefixes.push_back({sequences, prefix.rows.seqlen_k});
+    AttentionProblem all = p;
+    all.tree_mask = {};
+    all.window_left = all.window_right = kUnbounded;
+    const ForwardArgs args = forward_args(all, prefix.rows, prefix.batch, 0, nullptr);
+    count(tiles_of(forward, prefix, window_of(all, prefix.rows), args), p.kv_heads());
+  }
   traffic.query_rows = size.rows;
   set_cost(plan, p, size, traffic);
 

@@ -23,6 +23,10 @@ constexpr int64_t kPanelBytes = 2048 * 1024;  // of Q and O, read once per tile
 constexpr int64_t kItemsPerThread = 4;        // enough for the last items to even out
 constexpr int64_t kMinSplitKeys = 512;  // below this a split's merge costs more than it spreads
 constexpr int64_t kMaxAutoSplits = 64;
+// A shared prefix takes the kernel of many rows, which computes whole panels: with fewer rows than
+// this share of one, the decode kernel is as fast although it reads the keys once per sequence.
+constexpr double kSharedPanel = 2.0 / 3;
+constexpr int64_t kMinSharedKeys = 512;  // as of a split
 
 /** Whether the decode kernel can do a sequence with few enough rows. */
 bool can_decode(const AttentionProblem& p, const KernelTable& kernels) {
@@ -64,11 +68,69 @@ int choose_panels(const AttentionProblem& p, ForwardPlan& plan) {
  */
 int choose_splits(const AttentionProblem& p, const ForwardPlan& plan, const SequencePlan& s,
                   int64_t wanted) {
-  const int64_t keys = s.rows.seqlen_k, tile = plan.tile_k;
+  const int64_t keys = s.rows.seqlen_k - s.first_key, tile = plan.tile_k;
   if (p.num_splits > 0)
     return static_cast<int>(std::clamp<int64_t>(ceil_div(keys, tile), 1, p.num_splits));
   const int64_t least = std::max(kMinSplitKeys / plan.heads_per_item(s), tile);
   return static_cast<int>(std::clamp<int64_t>(std::min(wanted, keys / least), 1, kMaxAutoSplits));
+}
+
+/**
+ * Whether a row may see keys in another tile, or in another kernel, than it would by itself: a
+ * fixed number of splits promises bits. ALiBi and masks tell the rows of a prefix apart.
+ */
+bool may_share(const AttentionProblem& p) {
+  return p.shared_prefixes && p.num_splits == 0 && !p.alibi_slopes.present() && !p.mask.present() &&
+         !p.block_mask.present() && p.dropout.p == 0;
+}
+
+/** Whether no query of a sequence has its window end within its first `keys`. */
+bool sees_all(const AttentionProblem& p, const Sequence& s, int64_t keys) {
+  return s.first_position + s.seqlen_q - 1 - p.window_left <= 0 &&
+         s.first_position + p.window_right >= keys - 1;
+}
+
+/** Has the sequences of a prefix that decode attend to it together, where that pays. */
+void share(const AttentionProblem& p, ForwardPlan& plan, const SharedPrefix& shared) {
+  int64_t rows = 0, keys = shared.keys, first = -1;
+  const auto takes_part = [&](int64_t b) {
+    const SequencePlan& s = plan.sequences[static_cast<size_t>(b)];
+    return s.decode && sees_all(p, s.rows, shared.keys);
+  };
+  for (const int64_t b : shared.sequences) {
+    if (!takes_part(b)) continue;
+    const Sequence& s = plan.sequences[static_cast<size_t>(b)].rows;
+    if (first < 0) first = b;
+    rows += s.seqlen_q;
+    keys = std::min(keys, s.seqlen_k - s.seqlen_q);
+  }
+  keys = keys / plan.tile_k * plan.tile_k;
+  if (keys < kMinSharedKeys || static_cast<double>(rows * p.group()) <
+                                   kSharedPanel * static_cast<double>(plan.kernels->panel_rows))
+    return;
+  const int prefix = static_cast<int>(plan.sequences.size());
+  int64_t row = 0;
+  for (const int64_t b : shared.sequences) {
+    if (!takes_part(b)) continue;
+    SequencePlan& s = plan.sequences[static_cast<size_t>(b)];
+    s.prefix = prefix;
+    s.prefix_row = row;
+    s.first_key = keys;
+    row += s.rows.seqlen_q;
+  }
+  SequencePlan s{};
+  s.rows = {.q_batch = 0,
+            .q_begin = plan.prefix_rows,
+            .seqlen_q = rows,
+            .k_batch = 0,
+            .k_begin = 0,
+            .seqlen_k = keys,
+            .first_position = keys};
+  s.batch = first;
+  s.is_prefix = true;
+  s.prefix = -1;
+  plan.sequences.push_back(s);
+  plan.prefix_rows += rows;
 }
 
 }  // namespace
@@ -84,28 +146,40 @@ void plan_forward(const AttentionProblem& p, ForwardPlan& plan) {
   for (int64_t b = 0; b < p.batch(); ++b) {
     SequencePlan s{};
     s.rows = sequence(p, b);
+    s.batch = b;
+    s.prefix = -1;
     s.decode = decodes && s.rows.seqlen_q * p.group() <= plan.kernels->decode_rows;
     plan.sequences.push_back(s);
   }
+  plan.prefix_rows = 0;
+  if (may_share(p))
+    for (const SharedPrefix& shared : *p.shared_prefixes) share(p, plan, shared);
   plan.panels = choose_panels(p, plan);
 
   const int64_t items = count_items(p, plan), enough = kItemsPerThread * plan.threads;
   const bool idle = plan.threads > 1 && items > 0 && items < enough;
   const int64_t wanted = idle ? ceil_div(enough, items) : 1;
   plan.num_splits = 1;
-  plan.work_items = plan.split_rows = plan.states = plan.partial_floats = 0;
   for (SequencePlan& s : plan.sequences) {
     s.num_splits = choose_splits(p, plan, s, wanted);
+    plan.num_splits = std::max(plan.num_splits, s.num_splits);
+  }
+  plan.work_items = plan.split_rows = plan.states = plan.partial_floats = 0;
+  for (SequencePlan& s : plan.sequences) {
     s.first_item = plan.work_items;
     s.first_split_row = plan.split_rows;
     s.first_state = plan.states;
     plan.work_items += count_items(p, plan, s) * s.num_splits;
-    plan.num_splits = std::max(plan.num_splits, s.num_splits);
-    if (s.num_splits == 1) continue;
-    plan.split_rows += s.rows.seqlen_q;
-    plan.states += s.num_splits;
+    if (!s.partial()) continue;
+    if (!s.is_prefix) plan.split_rows += s.rows.seqlen_q;
+    plan.states += plan.states_of(s);
     plan.partial_floats += s.num_splits * s.rows.seqlen_q * p.heads() * (p.head_dim_v() + 2);
   }
+}
+
+int64_t ForwardPlan::states_of(const SequencePlan& s) const {
+  const int of_prefix = s.prefix < 0 ? 0 : sequences[static_cast<size_t>(s.prefix)].num_splits;
+  return s.num_splits + of_prefix;
 }
 
 WorkItem work_item(const AttentionProblem& p, const ForwardPlan& plan, int64_t index) {
@@ -114,7 +188,7 @@ WorkItem work_item(const AttentionProblem& p, const ForwardPlan& plan, int64_t i
                        [](int64_t item, const SequencePlan& s) { return item < s.first_item; });
   const SequencePlan& s = *(after - 1);
   WorkItem item{};
-  item.batch = after - 1 - plan.sequences.begin();
+  item.sequence = after - 1 - plan.sequences.begin();
   int64_t rest = index - s.first_item;
   item.split = static_cast<int>(rest % s.num_splits);
   rest /= s.num_splits;
@@ -248,12 +322,13 @@ std::vector<float> sink_logits(const AttentionProblem& p) {
   return logits;
 }
 
-void set_split(ForwardArgs& args, int split, int num_splits) {
+void set_split(ForwardArgs& args, const SequencePlan& s, int split) {
+  const int first = static_cast<int>(s.first_key / args.tile_k);
   const int tiles = static_cast<int>(ceil_div(args.seqlen_k, args.tile_k));
-  const TileRange range = TileRange{0, tiles}.split(split, num_splits);
+  const TileRange range = TileRange{first, tiles}.split(split, s.num_splits);
   args.key_begin = std::min(args.seqlen_k, int64_t{range.begin} * args.tile_k);
   args.key_end = std::min(args.seqlen_k, int64_t{range.end} * args.tile_k);
-  args.first_split = split == 0;
+  args.first_split = split == 0 && !s.is_prefix;
 }
 
 }  // namespace fa::cpu

@@ -13,11 +13,19 @@ namespace fa::cpu {
 /** What a sequence's own lengths decide, and where it comes in the batch. */
 struct SequencePlan {
   Sequence rows;
+  int64_t batch;       // its place in the batch; of a prefix that of a sequence which has it
   bool decode;         // few rows: the decode kernel
-  int num_splits;      // of its keys
-  int64_t first_item;  // work items, rows of split sequences and partial results before it
+  bool is_prefix;      // what several sequences begin with, and the queries of all of them
+  int prefix;          // the sequence of the plan that sees its first keys for it; -1: none
+  int64_t prefix_row;  // its first query there
+  int64_t first_key;   // after those keys: a multiple of tile_k
+  int num_splits;      // of the others
+  int64_t first_item;  // work items, rows that are merged and partial results before it
   int64_t first_split_row;
   int64_t first_state;
+
+  /** Whether what it computes is merged with something else. */
+  bool partial() const { return num_splits > 1 || prefix >= 0 || is_prefix; }
 };
 
 struct ForwardPlan {
@@ -28,11 +36,14 @@ struct ForwardPlan {
   int64_t heads_per_decode;  // kv heads of an item of the decode kernel
   int num_splits;            // the most of any sequence
   int64_t work_items;
-  int64_t split_rows;      // of sequences whose keys are split
-  int64_t states;          // partial results: one per split of those
+  int64_t split_rows;      // queries whose partial results are merged
+  int64_t states;          // partial results: of each split, and of a prefix for each that has it
   int64_t partial_floats;  // that they take
-  std::vector<SequencePlan> sequences;
+  int64_t prefix_rows;     // queries of all prefixes
+  std::vector<SequencePlan> sequences;  // those of the batch, then prefixes that some share
 
+  /** Partial results of a query: those of its splits, then those of its prefix. */
+  int64_t states_of(const SequencePlan& sequence) const;
   size_t partial_bytes() const { return static_cast<size_t>(partial_floats) * sizeof(float); }
   int64_t heads_per_item(const SequencePlan& sequence) const {
     return sequence.decode ? heads_per_decode : 1;
@@ -47,7 +58,7 @@ void plan_forward(const AttentionProblem& problem, ForwardPlan& plan);
 
 /** One work item of the plan. */
 struct WorkItem {
-  int64_t batch, kv_head, row_begin, row_end;  // kv_head is the first one
+  int64_t sequence, kv_head, row_begin, row_end;  // of the plan; kv_head is the first one
   int split;
 };
 
@@ -67,7 +78,7 @@ void load_sink_logits(const AttentionProblem& problem, float* logits);
 /** The same; empty without sinks. */
 std::vector<float> sink_logits(const AttentionProblem& problem);
 
-/** Keys of one split: whole tiles. */
-void set_split(ForwardArgs& args, int split, int num_splits);
+/** Keys of one split of a sequence: whole tiles. */
+void set_split(ForwardArgs& args, const SequencePlan& sequence, int split);
 
 }  // namespace fa::cpu

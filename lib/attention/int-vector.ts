@@ -16,18 +16,29 @@ const maxInt32 = 2 ** 31 - 1;
 /** What becomes an int32 tensor: it is one, or its elements and shape. */
 export type IntData = Tensor | { readonly data: Int32Array; readonly shape: readonly number[] };
 
-/** A vector of non-negative integers. */
-export function checkIntVector(value: IntVector, device: DeviceName, argument: string): IntData {
-  if (isTensor(value)) return checkIntTensor(value, device, argument);
-  if (!Array.isArray(value) && !isIntArray(value)) {
-    const expected = 'an int32 Tensor, an Int32Array, a Uint32Array or an array of integers';
+/** The elements of a typed array or an array, all of them integers from `min` to `max`. */
+export function checkIntegers(
+  value: unknown,
+  argument: string,
+  min: number,
+  max: number | ((index: number) => number),
+  expected = 'an Int32Array, a Uint32Array or an array of integers',
+): readonly number[] {
+  if (!Array.isArray(value) && !isIntArray(value))
     fail('ERR_TYPE', argument, expected, show(value));
-  }
   if (ArrayBuffer.isView(value)) checkAttached(value, argument);
   const numbers = value as readonly number[];
   for (let i = 0; i < numbers.length; i++) {
-    checkInteger(numbers[i], 0, maxInt32, `${argument}[${i}]`);
+    checkInteger(numbers[i], min, typeof max === 'number' ? max : max(i), `${argument}[${i}]`);
   }
+  return numbers;
+}
+
+/** A vector of non-negative integers. */
+export function checkIntVector(value: IntVector, device: DeviceName, argument: string): IntData {
+  if (isTensor(value)) return checkIntTensor(value, device, argument);
+  const expected = 'an int32 Tensor, an Int32Array, a Uint32Array or an array of integers';
+  const numbers = checkIntegers(value, argument, 0, maxInt32, expected);
   return { data: Int32Array.from(numbers), shape: [numbers.length] };
 }
 
@@ -70,7 +81,7 @@ function checkIntTensor(value: Tensor, device: DeviceName, argument: string): Te
   return value;
 }
 
-export function isIntArray(value: unknown): boolean {
+function isIntArray(value: unknown): boolean {
   return (
     ArrayBuffer.isView(value) &&
     ['Int32Array', 'Uint32Array'].includes(

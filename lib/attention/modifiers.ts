@@ -1,6 +1,6 @@
 // Checks the kinds of options and writes them into the arguments of a native call.
 import { isBlockMask } from '../block-mask/block-mask.js';
-import type { NativeAttentionArgs } from '../native/addon.js';
+import type { NativeAttentionArgs, NativeModifiers } from '../native/addon.js';
 import type { DeviceName } from '../native/device.js';
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
@@ -16,7 +16,7 @@ import { handleOn } from './qkv.js';
 
 /** Options that every attention function takes. */
 export function applyCommon(
-  args: NativeAttentionArgs,
+  args: NativeModifiers & Partial<Pick<NativeAttentionArgs, 'returnLse'>>,
   options: CommonAttentionOptions & ReturnLse,
   device: DeviceName,
 ): void {
@@ -42,7 +42,7 @@ export function applyCommon(
   if (returnLse !== undefined) args.returnLse = checkBoolean(returnLse, 'options.returnLse');
 }
 
-function applyWindow(args: NativeAttentionArgs, window: unknown): void {
+function applyWindow(args: NativeModifiers, window: unknown): void {
   if (!Array.isArray(window) || window.length !== 2) {
     fail('ERR_TYPE', 'options.window', 'an array [left, right]', show(window));
   }
@@ -50,7 +50,7 @@ function applyWindow(args: NativeAttentionArgs, window: unknown): void {
   args.windowRight = checkNumber(window[1], 'options.window[1]');
 }
 
-function applyDropout(args: NativeAttentionArgs, dropout: DropoutOptions): void {
+function applyDropout(args: NativeModifiers, dropout: DropoutOptions): void {
   checkOptions(dropout, dropoutKeys, 'options.dropout');
   args.dropoutP = checkNumber(dropout.p, 'options.dropout.p');
   args.dropoutSeed = checkUint64(dropout.seed, 'options.dropout.seed');

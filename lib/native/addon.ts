@@ -27,6 +27,56 @@ export interface NativeRotary {
   interleaved: boolean;
 }
 
+/** What a call says of any q, k and v. */
+export interface NativeModifiers {
+  scale?: number;
+  causal?: boolean;
+  windowLeft?: number;
+  windowRight?: number;
+  sinkTokens?: number;
+  softcap?: number;
+  alibiSlopes?: NativeTensor;
+  sinks?: NativeTensor;
+  dropoutP?: number;
+  dropoutSeed?: bigint;
+  dropoutOffset?: bigint;
+  /** Absent: automatic. */
+  numSplits?: number;
+}
+
+/** Opaque: what a step's layers have in common. */
+export interface NativeStep {
+  readonly __nativeStep: never;
+}
+
+/** Opaque: what a model's layers have in common. */
+export interface NativeStepOptions {
+  readonly __nativeStepOptions: never;
+}
+
+/** Causal whether they say so or not. */
+export interface NativeStepOptionArgs extends NativeModifiers {
+  rotary?: Omit<NativeRotary, 'positions'>;
+}
+
+/**
+ * int32, made of plain numbers, one part behind the other: slots [total], positions [total],
+ * cuSeqlensQ [batch + 1], seqlensK [batch], pageTable [batch, pagesPerSequence], the tree mask
+ * [total, treeWords] unless treeWords is 0, copies [copies, 3]: a page, the page that its first
+ * rows have to be in before that is written to, and how many.
+ */
+export interface NativeStepTables {
+  tables: NativeTensor;
+  batch: number;
+  total: number;
+  pagesPerSequence: number;
+  treeWords: number;
+  copies: number;
+  /** Of the pages that the tables speak of. */
+  numPages: number;
+  pageSize: number;
+}
+
 /** Opaque: what tasks look at to see whether their call was aborted. */
 export interface NativeAbortFlag {
   readonly __nativeAbortFlag: never;
@@ -71,7 +121,7 @@ export interface NativeMemory {
  * Fields that are undefined are absent. Integers may be Infinity / -Infinity where "unbounded"
  * makes sense (window).
  */
-export interface NativeAttentionArgs {
+export interface NativeAttentionArgs extends NativeModifiers {
   q: NativeTensor;
   k: NativeTensor;
   v: NativeTensor;
@@ -81,16 +131,9 @@ export interface NativeAttentionArgs {
    */
   layout: 0 | 1;
   returnLse: boolean;
-  scale?: number;
-  causal?: boolean;
-  windowLeft?: number;
-  windowRight?: number;
-  sinkTokens?: number;
-  softcap?: number;
   seqlensK?: NativeTensor;
   /** int32 [B]: where query 0 of a sequence stands among its keys. Default: seqlenK - seqlenQ. */
   firstPositions?: NativeTensor;
-  alibiSlopes?: NativeTensor;
   /** Right-aligned broadcastable to [B, H, Sq, Sk], rank 1..4. */
   mask?: NativeTensor;
   blockMaskTable?: NativeTensor;
@@ -100,7 +143,6 @@ export interface NativeAttentionArgs {
   /** Lengths that the block mask was made for. */
   blockMaskSeqlenQ?: number;
   blockMaskSeqlenK?: number;
-  sinks?: NativeTensor;
   /**
    * float8_e4m3: float32 [1], [B, H] or [B, H, ceil(S / 128)], all three given. vScale: [1] or [B,
    * Hkv]. int8 or float8_e4m3 pages under floating q: kScale and vScale [pages, pageSize, Hkv].
@@ -108,11 +150,6 @@ export interface NativeAttentionArgs {
   qScale?: NativeTensor;
   kScale?: NativeTensor;
   vScale?: NativeTensor;
-  dropoutP?: number;
-  dropoutSeed?: bigint;
-  dropoutOffset?: bigint;
-  /** Absent: automatic. */
-  numSplits?: number;
   cuSeqlensQ?: NativeTensor;
   cuSeqlensK?: NativeTensor;
   maxSeqlenQ?: number;
@@ -219,6 +256,34 @@ export interface NativeAddon {
     kScales: NativeResult | null,
     vScales: NativeResult | null,
   ];
+  /** Judges the tables once, for all layers. */
+  newStep(args: NativeStepTables): NativeStep;
+  /** Gives back what a step holds. Idempotent. */
+  endStep(step: NativeStep): void;
+  /** Of a device. Tensors that are disposed later make a call with them fail. */
+  stepOptions(device: string, args: NativeStepOptionArgs): NativeStepOptions;
+  /**
+   * As {@link append} of k and v, whose slots are the step's, then attention of q over the pages,
+   * in one task; k and q are rotated where `options` say so, at the step's positions or those
+   * given. q, k and v are tensors or Float32Arrays. With `sync` returns when it has run, what it
+   * computed, as float32.
+   */
+  stepAttention<Sync extends boolean>(
+    step: NativeStep,
+    kPages: NativeTensor,
+    vPages: NativeTensor,
+    kScales: NativeTensor | undefined,
+    vScales: NativeTensor | undefined,
+    q: NativeTensor | Float32Array,
+    k: NativeTensor | Float32Array,
+    v: NativeTensor | Float32Array,
+    options: NativeStepOptions,
+    positions: NativeTensor | undefined,
+    returnLse: boolean,
+    sync: Sync,
+  ): Sync extends true
+    ? [out: Float32Array<ArrayBuffer>, lse: Float32Array<ArrayBuffer> | null]
+    : [out: NativeResult, lse: NativeResult | null];
   /** [total, H, D] with positions [total] or [1, total]; [B, S, H, D] with positions [B, S]. */
   rotate(x: NativeTensor, rotary: NativeRotary): NativeResult;
   /**

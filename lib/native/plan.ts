@@ -30,6 +30,11 @@ export interface Plan {
   readonly packedHeads: number;
   /** Key ranges worked on side by side and merged. */
   readonly numSplits: number;
+  /**
+   * What several sequences of few queries begin with in the same pages, and is read once for all of
+   * them: how many they are, and how many keys. Only with automatic splits, on the CPU.
+   */
+  readonly sharedPrefixes: readonly { readonly sequences: number; readonly keys: number }[];
   /** Units of work the threads share out; on a GPU the blocks of the grid. */
   readonly workItems: number;
   /** Tiles over all heads in which every pair is visible: computed without a mask. */

@@ -22,5 +22,7 @@ export {
 export type { CacheDType } from './page-memory.js';
 export type { PageCounts } from './page-pool.js';
 export type { Sequence } from './sequence.js';
-export type { CommitOptions, Step, StepAttentionOptions } from './step.js';
+export type { CommitOptions, Step } from './step.js';
+export type { LayerRows, SyncResult } from './step-attention.js';
+export type { StepAttentionOptions, Sync } from './step-options.js';
 export type { TokenIds } from './token-ids.js';

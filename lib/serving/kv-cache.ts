@@ -1,12 +1,11 @@
 import '../tensor/symbol-dispose.js';
 
-import { isIntArray } from '../attention/int-vector.js';
+import { checkIntegers } from '../attention/int-vector.js';
 import { type DeviceName, deviceOption } from '../native/device.js';
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
 import { checkInteger, checkOptions } from '../tensor/check.js';
 import { checkDType } from '../tensor/dtype.js';
-import { checkAttached } from '../tensor/tensor-data.js';
 import { type CacheDType, cacheDTypes, PageMemory } from './page-memory.js';
 import { type PageCounts, PagePool } from './page-pool.js';
 import { type Request, Reservation } from './reservation.js';
@@ -278,13 +277,9 @@ export class KvCache {
 }
 
 function checkParents(value: unknown, tokens: number, path: string): number[] {
-  if (!Array.isArray(value) && !isIntArray(value)) {
-    fail('ERR_TYPE', path, 'an Int32Array or an array of integers', show(value));
-  }
-  if (ArrayBuffer.isView(value)) checkAttached(value, path);
-  const parents = Array.from(value as ArrayLike<number>);
+  const parents = Array.from(checkIntegers(value, path, -1, (i) => i - 1));
   if (parents.length !== tokens) {
     fail('ERR_SHAPE', path, `a parent for each of ${tokens} tokens`, `${parents.length}`);
   }
-  return parents.map((parent, i) => checkInteger(parent, -1, i - 1, `${path}[${i}]`));
+  return parents;
 }

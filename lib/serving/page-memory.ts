@@ -5,8 +5,8 @@ import { concat } from '../tensor/concat.js';
 import { dtypeSize } from '../tensor/dtype.js';
 import { empty } from '../tensor/make.js';
 import { type Tensor, view } from '../tensor/tensor.js';
-import { type AppendedPages, type AppendOptions, appendKv } from './append.js';
-import type { PageCopy } from './reservation.js';
+import { type AppendedPages, appendKv } from './append.js';
+import { StepOptionsMemo } from './step-options.js';
 
 /** What keys and values may be kept in. Those of 8 bits have a scale per token and head. */
 export type CacheDType = FloatDType | 'int8' | 'float8_e4m3';
@@ -46,11 +46,15 @@ interface Layer {
 /** Keys and values of all pages: a tensor of each per layer, written to in place. */
 export class PageMemory {
   readonly shape: PageShape;
+  /** Of calls that attend to them. */
+  readonly options: StepOptionsMemo;
+  /** None once disposed. */
   readonly #layers: Layer[] = [];
   #disposed = false;
 
   constructor(shape: PageShape) {
     this.shape = shape;
+    this.options = new StepOptionsMemo(shape.device);
     try {
       for (let layer = 0; layer < shape.layers; layer++) this.#layers.push(newLayer(shape));
     } catch (error) {
@@ -70,10 +74,9 @@ export class PageMemory {
     return this.#disposed;
   }
 
-  /** As {@link appendKv} into the pages of a layer. */
-  append(layer: number, k: Tensor, v: Tensor, options: AppendOptions): AppendedPages {
-    const { kPages, vPages, kScales, vScales } = this.#layers[layer].pages;
-    return appendKv(k, v, kPages, vPages, { ...options, kScales, vScales });
+  /** The pages of a layer. */
+  layer(layer: number): AppendedPages {
+    return this.#layers[layer].pages;
   }
 
   /** Writes rows that {@link PageMemory.read} gave to slots of a layer, as they are. */
@@ -81,16 +84,6 @@ export class PageMemory {
     this.#layers[layer].stores.forEach(({ kPages, vPages }, n) => {
       disposeAll(appendKv(rows[2 * n], rows[2 * n + 1], kPages, vPages, { slots }));
     });
-  }
-
-  /** Copies rows of pages to the beginnings of others, in a layer. */
-  copy(layer: number, copies: readonly PageCopy[]): void {
-    const { pageSize } = this.shape;
-    const runs = copies.map(({ from, rows }) => ({ slot: from * pageSize, rows }));
-    const slots = copies.flatMap(({ to, rows }) =>
-      Array.from({ length: rows }, (_, row) => to * pageSize + row),
-    );
-    this.move(layer, runs, slots);
   }
 
   /** Copies rows to other slots, in a layer: all of them are read before one is written. */
@@ -107,7 +100,7 @@ export class PageMemory {
    * Copies of the first tokens of a sequence in a layer, `[length, kvHeads, dim]` each: k, v, and
    * their scales, of dim 1, where pages have some.
    */
-  read(layer: number, pages: readonly number[], length: number): Tensor[] {
+  read(layer: number, pages: ArrayLike<number>, length: number): Tensor[] {
     const { pageSize } = this.shape;
     const runs: Run[] = [];
     for (let begin = 0, i = 0; begin < length; begin += pageSize, i++) {

@@ -83,7 +83,7 @@ export class PagePool {
   }
 
   /** One holder less of each page, the last one first. */
-  release(pages: readonly number[]): void {
+  release(pages: ArrayLike<number>): void {
     for (let i = pages.length - 1; i >= 0; i--) {
       const page = pages[i];
       const holders = --this.#holders[page];

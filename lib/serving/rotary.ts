@@ -111,13 +111,11 @@ interface RotaryCall {
 }
 
 /** Checks and translates tables; `path` is what the caller calls what holds them. */
-export function rotaryArgs(
-  tables: RotaryTables,
-  positions: IntData,
+export function tableArgs(
+  { cos, sin, interleaved = false, rotaryDim }: RotaryTables,
   path: string,
-  { device, temporaries, options }: RotaryCall,
-): NativeRotary {
-  const { cos, sin, interleaved = false, rotaryDim } = tables;
+  device: DeviceName,
+): Omit<NativeRotary, 'positions'> {
   const args = {
     cos: handleOn(device, cos, `${path}.cos`),
     sin: handleOn(device, sin, `${path}.sin`),
@@ -131,6 +129,17 @@ export function rotaryArgs(
       fail('ERR_OPTION', `${path}.rotaryDim`, expected, `${rotaryDim}`);
     }
   }
+  return args;
+}
+
+/** The same with positions. */
+export function rotaryArgs(
+  tables: RotaryTables,
+  positions: IntData,
+  path: string,
+  { device, temporaries, options }: RotaryCall,
+): NativeRotary {
+  const args = tableArgs(tables, path, device);
   return { ...args, positions: intHandle(positions, device, temporaries, options) };
 }
 

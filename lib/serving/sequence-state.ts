@@ -6,7 +6,9 @@ export class SequenceState {
   readonly pool: PagePool;
   readonly pageSize: number;
   readonly scope: Scope;
-  pages: number[] = [];
+  /** A part of memory with room for more. */
+  pages = new Int32Array(0);
+  #pagesWithRoom = this.pages;
   /** Committed tokens. */
   length = 0;
   /** Ids of the first tokens, as many as are known. */
@@ -26,8 +28,9 @@ export class SequenceState {
   /** Begins with the pages of the longest stored prefix. One token at least is left to compute. */
   begin(tokens: ArrayLike<number>): void {
     const most = Math.floor((tokens.length - 1) / this.pageSize);
-    this.pages = this.pool.find(this.scope, tokens, this.pageSize, most);
-    this.#findable = this.pages.length;
+    const found = this.pool.find(this.scope, tokens, this.pageSize, most);
+    this.#setPages(0, found);
+    this.#findable = found.length;
     this.length = this.#findable * this.pageSize;
     for (let i = 0; i < this.length; i++) this.ids.push(tokens[i]);
   }
@@ -35,7 +38,7 @@ export class SequenceState {
   fork(): SequenceState {
     const fork = new SequenceState(this.pool, this.pageSize, this.scope);
     for (const page of this.pages) this.pool.hold(page);
-    fork.pages = this.pages.slice();
+    fork.#setPages(0, this.pages);
     fork.length = this.length;
     for (const id of this.ids) fork.ids.push(id);
     fork.#findable = this.#findable;
@@ -43,7 +46,9 @@ export class SequenceState {
   }
 
   truncate(length: number): void {
-    this.pool.release(this.pages.splice(Math.ceil(length / this.pageSize)));
+    const kept = Math.ceil(length / this.pageSize);
+    this.pool.release(this.pages.subarray(kept));
+    this.#setPages(kept, []);
     this.length = length;
     this.ids.length = Math.min(this.ids.length, length);
     this.#findable = Math.min(this.#findable, Math.floor(length / this.pageSize));
@@ -59,8 +64,7 @@ export class SequenceState {
    * on. `ids` of the first ones are known.
    */
   grow(tail: readonly number[], tokens: number, ids: ArrayLike<number>): void {
-    this.pages.length = this.fullPages;
-    for (const page of tail) this.pages.push(page);
+    this.#setPages(this.fullPages, tail);
     if (this.ids.length === this.length) {
       for (let i = 0; i < ids.length; i++) this.ids.push(ids[i]);
     }
@@ -71,6 +75,19 @@ export class SequenceState {
       const own = this.ids.slice(at * this.pageSize, (at + 1) * this.pageSize);
       this.pages[at] = this.pool.store(this.scope, this.pages[at - 1], own, this.pages[at]);
     }
+  }
+
+  /** Of its pages the first ones stay, and those of `tail` follow them. */
+  #setPages(kept: number, tail: ArrayLike<number>): void {
+    const count = kept + tail.length;
+    if (count !== this.pages.length) {
+      if (count > this.#pagesWithRoom.length) {
+        this.#pagesWithRoom = new Int32Array(Math.max(count, 2 * this.#pagesWithRoom.length));
+        this.#pagesWithRoom.set(this.pages.subarray(0, kept));
+      }
+      this.pages = this.#pagesWithRoom.subarray(0, count);
+    }
+    this.pages.set(tail, kept);
   }
 
   /** The step that it was part of has ended. */

@@ -1,37 +1,22 @@
 import '../tensor/symbol-dispose.js';
 
-import type {
-  AttentionResult,
-  CommonAttentionOptions,
-  IntVector,
-  ReturnLse,
-} from '../attention/options.js';
-import { checkTensors } from '../attention/qkv.js';
-import { flashAttentionRagged } from '../attention/ragged.js';
-import type { CallOptions } from '../native/call-options.js';
+import type { AttentionResult, ReturnLse } from '../attention/options.js';
 import { fail } from '../native/errors.js';
-import { show, showShape } from '../native/show.js';
-import { checkInteger, checkOptions, checkTensorDType } from '../tensor/check.js';
-import { type DType, floating } from '../tensor/dtype.js';
+import { show } from '../native/show.js';
+import { checkInteger, checkOptions } from '../tensor/check.js';
+import type { DType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { disposeAll, isQuantized, type PageMemory } from './page-memory.js';
+import { checkAccept } from './accept.js';
+import type { PageMemory } from './page-memory.js';
+import { PreparedStep } from './prepared-step.js';
 import { type Reservation, slotOf } from './reservation.js';
-import { applyRotary, type RotaryTables, tableKeys } from './rotary.js';
-import { type StepTables, stepTables } from './step-tables.js';
-
-/** Options of {@link Step.attention}. */
-export interface StepAttentionOptions
-  extends Pick<CallOptions, 'signal'>,
-    Pick<
-      CommonAttentionOptions,
-      'scale' | 'window' | 'sinkTokens' | 'softcap' | 'alibiSlopes' | 'sinks' | 'numSplits'
-    > {
-  /** Rotates q and k where their tokens stand. Default: not. */
-  rotary?: RotaryTables & {
-    /** int32 `[totalTokens]`. Default: 0, 1, 2, … of each sequence. */
-    positions?: IntVector;
-  };
-}
+import {
+  attendLayer,
+  type LayerResult,
+  type LayerRows,
+  type SyncResult,
+} from './step-attention.js';
+import type { StepAttentionOptions, Sync } from './step-options.js';
 
 /** Options of {@link Step.commit}. */
 export interface CommitOptions {
@@ -52,19 +37,6 @@ export let newStep: (reservation: Reservation, memory: PageMemory) => Step;
 /** Pages of steps that were dropped and neither committed nor disposed come back too. */
 const dropped = new FinalizationRegistry<Reservation>((reservation) => reservation.undo());
 
-const optionKeys: ReadonlySet<string> = new Set([
-  'scale',
-  'window',
-  'sinkTokens',
-  'softcap',
-  'alibiSlopes',
-  'sinks',
-  'numSplits',
-  'rotary',
-  'returnLse',
-  'signal',
-]);
-
 /**
  * One pass of a model over new tokens of several sequences, made by {@link KvCache.step}. Slots for
  * all of them are reserved. {@link Step.attention} of every layer, then {@link Step.commit}: only
@@ -77,7 +49,7 @@ export class Step {
   readonly lastTokens: Int32Array;
   readonly #reservation: Reservation;
   readonly #memory: PageMemory;
-  readonly #tables: StepTables;
+  readonly #prepared: PreparedStep;
   readonly #attended = new Set<number>();
 
   static {
@@ -94,99 +66,84 @@ export class Step {
       return end - 1;
     });
     this.totalTokens = end;
-    this.#tables = stepTables(reservation, memory);
+    this.#prepared = new PreparedStep(reservation, memory);
     dropped.register(this, reservation, this);
   }
 
   /**
    * Appends k and v to the sequences in one layer, then attends: row i of a sequence's new tokens
    * sees its committed tokens and its new ones up to i. As `flashAttention` with `causal` over each
-   * sequence. Enqueues the work and returns at once.
+   * sequence. Enqueues the work and returns at once; with `sync: true` returns what was computed.
    *
    * A call that throws may be made again. When the result rejects, the step is best disposed: what
    * the sequences had before is as good as ever.
    *
    * @param layer 0 to layers - 1, each once, in any order.
    * @param q `[totalTokens, heads, headDim]`; float32, float16 or bfloat16, of whatever the cache
-   * is: products are of q as it is.
-   * @param k `[totalTokens, kvHeads, headDim]`; float32, float16 or bfloat16, rounded to the dtype
-   * of the cache.
+   * is, or a Float32Array of those rows: products are of q as it is.
+   * @param k `[totalTokens, kvHeads, headDim]`; float32, float16 or bfloat16, or a Float32Array;
+   * rounded to the dtype of the cache, or quantised.
    * @param v `[totalTokens, kvHeads, headDimV]`; likewise.
    * @param options See {@link StepAttentionOptions}; `returnLse: true` gives `{ out, lse }`.
    * @returns out `[totalTokens, heads, headDimV]`, dtype of q; lse float32 `[heads, totalTokens]`.
+   * With `sync: true` a Float32Array of each.
    * @throws {@link FlashAttentionError} as {@link flashAttentionRagged}, {@link appendKv} and
    * {@link applyRotary}; `ERR_STATE` when the step has ended or the layer was attended already.
    */
-  attention<D extends DType>(
-    layer: number,
-    q: Tensor<D>,
-    k: Tensor,
-    v: Tensor,
-    options: StepAttentionOptions & { returnLse: true },
-  ): AttentionResult<D>;
-  /** {@link Step.attention} without its lse. */
-  attention<D extends DType>(
-    layer: number,
-    q: Tensor<D>,
-    k: Tensor,
-    v: Tensor,
-    options?: StepAttentionOptions & ReturnLse<false>,
-  ): Tensor<D>;
   attention(
     layer: number,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    options?: StepAttentionOptions & ReturnLse,
-  ): Tensor | AttentionResult {
-    const { layers } = this.#open().shape;
-    checkInteger(layer, 0, layers - 1, 'layer');
+    q: LayerRows,
+    k: LayerRows,
+    v: LayerRows,
+    options: StepAttentionOptions & { sync: true; returnLse: true },
+  ): SyncResult;
+  /** {@link Step.attention} computed in place, without its lse. */
+  attention(
+    layer: number,
+    q: LayerRows,
+    k: LayerRows,
+    v: LayerRows,
+    options: StepAttentionOptions & { sync: true } & ReturnLse<false>,
+  ): Float32Array<ArrayBuffer>;
+  /** {@link Step.attention} enqueued, with its lse. */
+  attention<D extends DType = 'float32'>(
+    layer: number,
+    q: LayerRows<D>,
+    k: LayerRows,
+    v: LayerRows,
+    options: StepAttentionOptions & Sync<false> & { returnLse: true },
+  ): AttentionResult<D>;
+  /** {@link Step.attention} enqueued, without its lse. */
+  attention<D extends DType = 'float32'>(
+    layer: number,
+    q: LayerRows<D>,
+    k: LayerRows,
+    v: LayerRows,
+    options?: StepAttentionOptions & Sync<false> & ReturnLse<false>,
+  ): Tensor<D>;
+  /** {@link Step.attention} as its options say. */
+  attention(
+    layer: number,
+    q: LayerRows,
+    k: LayerRows,
+    v: LayerRows,
+    options?: StepAttentionOptions & ReturnLse & Sync,
+  ): LayerResult;
+  attention(
+    layer: number,
+    q: LayerRows,
+    k: LayerRows,
+    v: LayerRows,
+    options?: StepAttentionOptions & ReturnLse & Sync,
+  ): LayerResult {
+    const memory = this.#open();
+    checkInteger(layer, 0, memory.shape.layers - 1, 'layer');
     if (this.#attended.has(layer)) {
       fail('ERR_STATE', 'layer', 'one that was not attended yet', `${layer}`);
     }
-    this.#checkInputs(q, k, v);
-    const result = this.#attend(layer, q, k, v, checkOptions(options, optionKeys) ?? {});
+    const result = attendLayer(this.#prepared, memory, layer, [q, k, v], options);
     this.#attended.add(layer);
     return result;
-  }
-
-  #attend(
-    layer: number,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    given: StepAttentionOptions & ReturnLse,
-  ): Tensor | AttentionResult {
-    const { slots, positions, treeMask, ...lengths } = this.#tables;
-    const tree = treeMask && { mask: treeMask, positions };
-    const { rotary: asked, ...options } = given;
-    const { signal } = options;
-    const checked = checkOptions(asked, tableKeys, 'options.rotary') as typeof asked;
-    const rotary = checked && { positions, ...checked };
-    const copies = this.#reservation.entries.flatMap(({ copy }) => copy ?? []);
-    if (copies.length > 0) this.#memory.copy(layer, copies);
-    const pages = this.#memory.append(layer, k, v, { slots, rotary, signal });
-    const temporaries: Tensor[] = [];
-    const keep = <T extends Tensor>(made: T): T => {
-      temporaries.push(made);
-      return made;
-    };
-    try {
-      const { dtype } = this.#memory.shape;
-      let queries = q;
-      if (rotary) queries = keep(applyRotary(queries, { ...rotary, signal }));
-      const direct = q.dtype === 'float32' || q.dtype === dtype || isQuantized(dtype);
-      if (!direct) queries = keep(queries.to('float32'));
-      const { kPages, vPages, ...scales } = pages;
-      const all = { ...options, ...lengths, ...scales, tree, causal: true };
-      const result = flashAttentionRagged(queries, kPages, vPages, all);
-      if (direct) return result;
-      if (!('lse' in result)) return keep(result).to(q.dtype);
-      return { out: keep(result.out).to(q.dtype), lse: result.lse };
-    } finally {
-      disposeAll(pages);
-      for (const each of temporaries) each.dispose();
-    }
   }
 
   /**
@@ -203,7 +160,8 @@ export class Step {
    */
   commit(options?: CommitOptions): void {
     const { layers } = this.#open().shape;
-    const accepted = this.#checkAccept(checkOptions(options, commitKeys)?.accept);
+    const { entries } = this.#reservation;
+    const accepted = checkAccept(checkOptions(options, commitKeys)?.accept, entries);
     const missing = Array.from({ length: layers }, (_, n) => n).filter(
       (layer) => !this.#attended.has(layer),
     );
@@ -219,27 +177,6 @@ export class Step {
     }
     this.#end();
     this.#reservation.commit(accepted);
-  }
-
-  /** Indices of the tokens that are kept, for each sequence. */
-  #checkAccept(accept: unknown): readonly (readonly number[])[] | undefined {
-    const { entries } = this.#reservation;
-    if (accept === undefined) {
-      const tree = entries.findIndex(({ parents }) => parents !== undefined);
-      if (tree < 0) return undefined;
-      fail('ERR_TYPE', 'options.accept', `an array, for entries[${tree}] is a tree,`, 'undefined');
-    }
-    if (!Array.isArray(accept)) fail('ERR_TYPE', 'options.accept', 'an array', show(accept));
-    if (accept.length !== entries.length) {
-      const expected = `${entries.length} members, one per sequence,`;
-      fail('ERR_SHAPE', 'options.accept', expected, `${accept.length}`);
-    }
-    return entries.map(({ tokens, parents }, i) => {
-      const path = `options.accept[${i}]`;
-      if (parents !== undefined) return checkPath(accept[i], parents, path);
-      const kept = checkInteger(accept[i], 0, tokens, path);
-      return Array.from({ length: kept }, (_, index) => index);
-    });
   }
 
   /** Puts the tokens of accepted paths one behind the other. */
@@ -272,7 +209,7 @@ export class Step {
 
   #end(): void {
     dropped.unregister(this);
-    for (const each of Object.values(this.#tables)) each?.dispose();
+    this.#prepared.dispose();
   }
 
   #open(): PageMemory {
@@ -284,45 +221,4 @@ export class Step {
     }
     return this.#memory;
   }
-
-  /** What appending and attending would not find, or would name by other words. */
-  #checkInputs(q: Tensor, k: Tensor, v: Tensor): void {
-    checkTensors(q, k, v, { q: 'q', k: 'k', v: 'v' });
-    const { device, kvHeads, headDim, headDimV } = this.#memory.shape;
-    if (q.device !== device) fail('ERR_DEVICE', 'q', `on ${device}, like the cache,`, q.device);
-    const total = this.totalTokens;
-    const [rows, heads, dim] = q.shape;
-    if (q.shape.length !== 3 || rows !== total || dim !== headDim || !(heads % kvHeads === 0)) {
-      const expected = `[${total}, heads, ${headDim}], with heads a multiple of ${kvHeads}`;
-      fail('ERR_SHAPE', 'q', expected, showShape(q.shape));
-    }
-    for (const [name, { shape }, own] of [
-      ['k', k, headDim],
-      ['v', v, headDimV],
-    ] as const) {
-      const expected = showShape([total, kvHeads, own]);
-      if (showShape(shape) !== expected) fail('ERR_SHAPE', name, expected, showShape(shape));
-    }
-    checkTensorDType(q, floating, 'q');
-  }
-}
-
-/** Indices of a tree, each the parent of the next. */
-function checkPath(value: unknown, parents: readonly number[], argument: string): number[] {
-  if (!Array.isArray(value)) fail('ERR_TYPE', argument, 'an array of indices', show(value));
-  let before = -1;
-  return Array.from(value, (each, n) => {
-    const index = checkInteger(each, 0, parents.length - 1, `${argument}[${n}]`);
-    if (parents[index] !== before) {
-      const expected = before < 0 ? 'a root of the tree' : `one whose parent is ${before}`;
-      fail(
-        'ERR_OPTION',
-        `${argument}[${n}]`,
-        expected,
-        `${index}, whose parent is ${parents[index]}`,
-      );
-    }
-    before = index;
-    return index;
-  });
 }

@@ -231,6 +231,7 @@ describe('with a cache', () => {
       () =>
         step.attention(0, ...(args as [never, never, never]));
     for (const [, value] of notTensors) {
+      if (value instanceof Float32Array) continue; // rows too: step-sync.test.ts
       expectThrow(attend(value, k, v), 'ERR_TYPE', 'q');
       expectThrow(attend(q, value, v), 'ERR_TYPE', 'k');
       expectThrow(attend(q, k, value), 'ERR_TYPE', 'v');

@@ -209,13 +209,22 @@ export class CachedModel {
     return tensor(data, [total, count, dims[rows] / count], { dtype: this.dtype });
   }
 
+  /** Queries, keys and values of a layer. */
+  layer(layer: number, feeds: readonly Feed[]): [q: Tensor, k: Tensor, v: Tensor] {
+    return [
+      this.#tensor('q', layer, feeds, heads),
+      this.#tensor('k', layer, feeds, shape.kvHeads),
+      this.#tensor('v', layer, feeds, shape.kvHeads),
+    ];
+  }
+
   /** All layers of a step. */
   attend(step: Step, feeds: readonly Feed[]): Tensor[] {
     return Array.from({ length: shape.layers }, (_, layer) => {
-      using q = this.#tensor('q', layer, feeds, heads);
-      using k = this.#tensor('k', layer, feeds, shape.kvHeads);
-      using v = this.#tensor('v', layer, feeds, shape.kvHeads);
-      return step.attention(layer, q, k, v, this.options);
+      const rows = this.layer(layer, feeds);
+      const out = step.attention(layer, ...rows, this.options);
+      for (const each of rows) each.dispose();
+      return out;
     });
   }
 

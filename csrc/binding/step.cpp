@@ -1,0 +1,129 @@
+#include "binding/step.h"
+
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "binding/arguments.h"
+#include "binding/environment.h"
+#include "binding/host_index.h"
+#include "binding/tensor_handle.h"
+#include "binding/wrapped.h"
+
+namespace fa::binding {
+
+namespace {
+
+constexpr napi_type_tag kStepTag = {0x72e4b8916d0fca53, 0x8d15f3ac2b7e6094};
+constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+
+PreparedStep& any_step(const Napi::Value& value) {
+  return unwrapped<PreparedStep>(value, kStepTag, "step", "what newStep() gave");
+}
+
+/** Cuts one int32 tensor into those of a step, which lie in it one behind the other. */
+class Cutter {
+ public:
+  explicit Cutter(const View& all) : all_(all) {}
+
+  View take(std::initializer_list<int64_t> shape) {
+    View view = contiguous_view(nullptr, DType::kInt32, shape);
+    // Each length is below 2^31, and so are those of a row and of the rows before it.
+    const int64_t size = view.size();
+    if (size > all_.shape[0] - taken_)
+      refuse(ErrorCode::kShape, "tables", "as long as the lengths of its parts say",
+             shape_text(all_));
+    view.data = all_.at(taken_);
+    taken_ += size;
+    return view;
+  }
+
+  bool all_taken() const { return taken_ == all_.shape[0]; }
+
+ private:
+  const View& all_;
+  int64_t taken_ = 0;
+};
+
+struct Lengths {
+  int64_t batch, total, pages_per_sequence, tree_words, copies;
+};
+
+StepTables cut(const View& all, const Lengths& n) {
+  Cutter cutter(all);
+  StepTables tables;
+  tables.slots = cutter.take({n.total});
+  tables.positions = cutter.take({n.total});
+  tables.cu_seqlens_q = cutter.take({n.batch + 1});
+  tables.seqlens_k = cutter.take({n.batch});
+  tables.page_table = cutter.take({n.batch, n.pages_per_sequence});
+  if (n.tree_words > 0) tables.tree_mask = cutter.take({n.total, n.tree_words});
+  const View copies = cutter.take({n.copies, 3});
+  if (!cutter.all_taken())
+    refuse(ErrorCode::kShape, "tables", "as long as the lengths of its parts say", shape_text(all));
+  for (int64_t i = 0; i < n.copies; ++i) {
+    const auto* const row = static_cast<const int32_t*>(copies.data) + 3 * i;
+    tables.copies.push_back({row[0], row[1], row[2]});
+  }
+  return tables;
+}
+
+}  // namespace
+
+Napi::Value new_step(const Napi::CallbackInfo& call) {
+  const Napi::Env env = call.Env();
+  if (!call[0].IsObject()) refuse(ErrorCode::kType, "args", "an object", shown(call[0]));
+  const Napi::Object args = call[0].As<Napi::Object>();
+  const auto length = [&args](const char* name, int64_t least) {
+    return to_integer(args.Get(name), name, least, kMost);
+  };
+  const Lengths lengths{.batch = length("batch", 1),
+                        .total = length("total", 1),
+                        .pages_per_sequence = length("pagesPerSequence", 1),
+                        .tree_words = length("treeWords", 0),
+                        .copies = length("copies", 0)};
+  const int64_t num_pages = length("numPages", 1), page_size = length("pageSize", 1);
+  if (lengths.pages_per_sequence > kMaxSeqlen / page_size)
+    refuse(ErrorCode::kShape, "pagesPerSequence",
+           "at most " + std::to_string(kMaxSeqlen / page_size),
+           std::to_string(lengths.pages_per_sequence));
+  const TensorRef tables = tensor_of(args.Get("tables"), "tables");
+  expect_dtype(tables.view, DType::kInt32, "tables");
+  expect_rank(tables.view, "tables", {"length"});
+  if (!tables.view.contiguous() || !host_readable(*tables.storage))
+    refuse(ErrorCode::kOption, "tables", "a tensor made of plain numbers", "another");
+
+  auto step = std::make_unique<PreparedStep>();
+  step->stream = tables.storage->stream();
+  step->storage = tables.storage;
+  StepTables on_host = cut(host_view(tables.view, *tables.storage), lengths);
+  on_host.num_pages = num_pages;
+  on_host.page_size = page_size;
+  step->extents = validate_contents(on_host);
+  // Where its device has it; the copies are numbers by now.
+  Lengths without_copies = lengths;
+  View own = tables.view;
+  own.shape[0] -= 3 * lengths.copies;
+  without_copies.copies = 0;
+  step->tables = cut(own, without_copies);
+  step->tables.copies = std::move(on_host.copies);
+  step->tables.num_pages = num_pages;
+  step->tables.page_size = page_size;
+  return wrapped(env, std::move(step), kStepTag);
+}
+
+Napi::Value end_step(const Napi::CallbackInfo& call) {
+  PreparedStep& step = any_step(call[0]);
+  step.storage.reset();
+  step.queries.reset();
+  step.results.reset();
+  return call.Env().Undefined();
+}
+
+PreparedStep& step_of(const Napi::Value& value) {
+  PreparedStep& step = any_step(value);
+  if (!step.storage) refuse(ErrorCode::kDisposed, "step", "one that is open", "one that has ended");
+  return step;
+}
+
+}  // namespace fa::binding

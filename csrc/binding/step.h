@@ -1,0 +1,30 @@
+// A step of a cache, prepared once for all layers.
+#pragma once
+
+#include <memory>
+
+#include "binding/napi.h"
+#include "core/step.h"
+#include "core/stream.h"
+
+namespace fa::binding {
+
+struct PreparedStep {
+  Stream* stream = nullptr;
+  std::shared_ptr<Storage> storage;  // of the tables; null once the step has ended
+  StepTables tables;
+  StepExtents extents;
+  // Of a layer's q and out in another dtype than the caller's. Layers run one after the other.
+  std::shared_ptr<Storage> queries, results;
+};
+
+/** newStep({ tables, batch, total, pagesPerSequence, treeWords, copies, numPages, pageSize }) */
+Napi::Value new_step(const Napi::CallbackInfo& call);
+
+/** endStep(step): gives back what it holds. Idempotent. */
+Napi::Value end_step(const Napi::CallbackInfo& call);
+
+/** A step that has not ended. */
+PreparedStep& step_of(const Napi::Value& value);
+
+}  // namespace fa::binding

@@ -1,0 +1,13 @@
+#pragma once
+
+#include "binding/napi.h"
+
+namespace fa::binding {
+
+/**
+ * stepAttention(step, kPages, vPages, q, k, v, options, positions, returnLse, sync): see
+ * ops::StepAttention.
+ */
+Napi::Value step_attention(const Napi::CallbackInfo& call);
+
+}  // namespace fa::binding

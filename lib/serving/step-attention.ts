@@ -1,0 +1,105 @@
+import type { AttentionResult, ReturnLse } from '../attention/options.js';
+import { release } from '../attention/problem.js';
+import { resultTensor } from '../attention/result.js';
+import { type NativeTensor, native } from '../native/addon.js';
+import { enqueued } from '../native/call-options.js';
+import { call, fail } from '../native/errors.js';
+import { show } from '../native/show.js';
+import { checkTensor } from '../tensor/check.js';
+import type { DType } from '../tensor/dtype.js';
+import { isTensor, liveHandle, type Tensor } from '../tensor/tensor.js';
+import { checkAttached } from '../tensor/tensor-data.js';
+import type { PageMemory } from './page-memory.js';
+import type { PreparedStep } from './prepared-step.js';
+import { type StepAttentionOptions, type Sync, stepNames } from './step-options.js';
+
+/** Rows of a layer, where they are or as numbers. */
+export type LayerRows<D extends DType = DType> =
+  | Tensor<D>
+  | ('float32' extends D ? Float32Array : never);
+
+/** What a layer gives that was computed in place. */
+export interface SyncResult {
+  readonly out: Float32Array<ArrayBuffer>;
+  readonly lse: Float32Array<ArrayBuffer>;
+}
+
+export type LayerResult = Tensor | AttentionResult | Float32Array<ArrayBuffer> | SyncResult;
+
+/** One layer of a step: see {@link Step.attention}. */
+export function attendLayer(
+  step: PreparedStep,
+  memory: PageMemory,
+  layer: number,
+  rows: readonly [q: LayerRows, k: LayerRows, v: LayerRows],
+  options: (StepAttentionOptions & ReturnLse & Sync) | undefined,
+): LayerResult {
+  const { device } = memory.shape;
+  const q = checkRows(rows[0], 'q', device);
+  const k = checkRows(rows[1], 'k', device);
+  const v = checkRows(rows[2], 'v', device);
+  const temporaries: Tensor[] = [];
+  try {
+    const { handle, positions, returnLse, sync, signal } = memory.options.prepare(
+      options,
+      temporaries,
+    );
+    const { kPages, vPages, kScales, vScales } = memory.layer(layer);
+    const pages = [
+      liveHandle(kPages),
+      liveHandle(vPages),
+      kScales && liveHandle(kScales),
+      vScales && liveHandle(vScales),
+    ] as const;
+    const run = <Value extends boolean>(inPlace: Value) =>
+      call(
+        () =>
+          native().stepAttention(
+            step.handle,
+            ...pages,
+            q,
+            k,
+            v,
+            handle,
+            positions,
+            returnLse,
+            inPlace,
+          ),
+        stepNames,
+      );
+    if (sync) {
+      const [out, lse] = enqueued({ signal }, () => run(true));
+      return lse === null ? out : { out, lse };
+    }
+    const [out, lse] = enqueued({ signal }, () => run(false));
+    const outTensor = resultTensor(out, device);
+    return lse === null ? outTensor : { out: outTensor, lse: resultTensor(lse, device) };
+  } finally {
+    release(temporaries);
+  }
+}
+
+/** Numbers are copied, or read before the call returns. */
+function checkRows(value: unknown, argument: string, device: string): NativeTensor | Float32Array {
+  if (isFloat32Array(value)) {
+    checkAttached(value, argument);
+    return value;
+  }
+  if (!isTensor(value)) {
+    const hint = 'Rows are [totalTokens, heads, headDim].';
+    fail('ERR_TYPE', argument, 'a Tensor or a Float32Array', show(value), hint);
+  }
+  const tensor = checkTensor(value, argument);
+  if (tensor.device !== device) {
+    fail('ERR_DEVICE', argument, `on ${device}, like the cache,`, tensor.device);
+  }
+  return liveHandle(tensor);
+}
+
+/** By the tag: it may come from another realm. */
+function isFloat32Array(value: unknown): value is Float32Array {
+  return (
+    ArrayBuffer.isView(value) &&
+    (value as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] === 'Float32Array'
+  );
+}
