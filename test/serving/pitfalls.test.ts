@@ -1,11 +1,10 @@
 // What went wrong in other servers and has no test beside what it is about: numbers are those of
 // the collection that the names of tests in this folder cite.
 import { tensor } from '../../lib/index.js';
-import { flashAttentionRagged } from '../../lib/serving/index.js';
+import { type CacheDType, flashAttentionRagged } from '../../lib/serving/index.js';
 import { CachedModel, type Feed, prompt, shape, type Text } from '../support/cached-model.js';
 import { onSimtHopper, sized } from '../support/device.js';
 import { thrownBy } from '../support/expect-error.js';
-import type { FloatDType } from '../support/numerics.js';
 
 const { pageSize } = shape;
 
@@ -13,7 +12,7 @@ const feeds = (...all: (readonly [Text, readonly number[]])[]): Feed[] =>
   all.map(([text, tokens]) => ({ text, tokens }));
 
 /** A model whose cache has the first tokens of `prompt` stored. */
-async function withStored(pages: number, tokens: number, dtype?: FloatDType) {
+async function withStored(pages: number, tokens: number, dtype?: CacheDType) {
   const model = new CachedModel(pages, dtype);
   const first = model.create();
   await model.feedAndCheck(feeds([first, prompt(tokens)]));
@@ -122,9 +121,9 @@ test('pitfall 25: rows of sequences without keys are zeros, whatever their memor
 });
 
 // A dtype that caches may have belongs into this list.
-const dtypes: readonly FloatDType[] = onSimtHopper
-  ? ['bfloat16']
-  : sized(['float32', 'float16', 'bfloat16'], ['bfloat16']);
+const dtypes: readonly CacheDType[] = onSimtHopper
+  ? ['bfloat16', 'int8']
+  : sized(['float32', 'float16', 'bfloat16', 'int8', 'float8_e4m3'], ['bfloat16', 'int8']);
 
 const length = 11;
 
