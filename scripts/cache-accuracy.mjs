@@ -37,7 +37,7 @@ async function channels(rows, seed) {
 
 // ---- formats ----
 
-/** q8_0: blocks of 32 elements share a float16 scale, max|x| / 127; halves are rounded away from 0. */
+/** q8_0: 32 elements share a float16 scale, max|x| / 127; halves are rounded away from 0. */
 function q8_0(rows) {
   const result = new Float64Array(rows.length);
   for (let at = 0; at < rows.length; at += 32) {

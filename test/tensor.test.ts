@@ -112,6 +112,25 @@ describe('tensor()', () => {
     );
   });
 
+  test('takes integers of 8 bits', async () => {
+    const bytes = Int8Array.of(0, -1, 127, -128);
+    const t = tensor(bytes, [2, 2]);
+    expect(t).toMatchObject({ dtype: 'int8', byteLength: 4 });
+    expectNativeAgrees(t);
+    expect(await t.data()).toEqual(bytes);
+    expect(await t.toFloat32()).toEqual(Float32Array.from(bytes));
+    expect(await t.to('bfloat16').toFloat32()).toEqual(Float32Array.from(bytes));
+    expect(await t.transpose(1, 0).contiguous().data()).toEqual(Int8Array.of(0, 127, -1, -128));
+    for (const data of [[...bytes], Float32Array.from(bytes), Int32Array.from(bytes)]) {
+      expect(await tensor(data, [4], { dtype: 'int8' }).data()).toEqual(bytes);
+    }
+    for (const dtype of ['float32', 'float16', 'int32'] as const) {
+      const wide = tensor(bytes, [4], { dtype });
+      expect(wide.dtype).toBe(dtype);
+      expect(await wide.toFloat32()).toEqual(Float32Array.from(bytes));
+    }
+  });
+
   test('takes booleans', async () => {
     const expected = Uint8Array.of(1, 0, 0, 1);
     expect(await tensor([true, false, false, true], [4]).data()).toEqual(expected);
@@ -179,7 +198,7 @@ describe('tensor()', () => {
 });
 
 describe('empty, zeros, randn', () => {
-  test.each(['float32', 'float16', 'bfloat16', 'int32', 'bool'] as DType[])(
+  test.each(['float32', 'float16', 'bfloat16', 'int32', 'bool', 'int8'] as DType[])(
     'zeros of %s',
     async (dtype) => {
       const t = zeros([3, 5], { dtype });
@@ -235,7 +254,7 @@ describe('to()', () => {
 });
 
 describe('expand()', () => {
-  test.each(['float32', 'float16', 'int32', 'bool', 'float8_e4m3'] as const)(
+  test.each(['float32', 'float16', 'int32', 'bool', 'float8_e4m3', 'int8'] as const)(
     'repeats axes of length 1 of %s without a copy',
     async (dtype) => {
       const before = await settledMemory();

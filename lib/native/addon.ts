@@ -238,8 +238,8 @@ export interface NativeAddon {
    * does; the tensors given do not. k, v [total, H, D]: token t goes to row slots[t] % pageSize of
    * page slots[t] / pageSize, k rotated first. In the order of the stream that the pages were made
    * on, and behind what other streams read of them so far. int8 and float8_e4m3 pages have scales,
-   * [pages, pageSize, H] float32, which are written likewise; without them k and v are of the pages'
-   * dtype.
+   * [pages, pageSize, H] float32, which are written likewise; without them k and v are of the
+   * pages' dtype.
    */
   append(
     k: NativeTensor,

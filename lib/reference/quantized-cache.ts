@@ -33,8 +33,8 @@ function roundHalfEven(x: number): number {
  *
  *     scale = max|x| / 127        code = round(x / scale)        (float8_e4m3: 448, and e4m3 of it)
  *
- * Because a row of K shares its scale, q . k = scale (q . code): the scale multiplies the score, and
- * likewise that of V the probability, and no row has to be restored to be multiplied.
+ * Because a row of K shares its scale, q . k = scale (q . code): the scale multiplies the score,
+ * and likewise that of V the probability. No row has to be restored to be multiplied.
  *
  * Scales and quotients are float32. A scale is 2^-126 at least; that of a row of zeros is 0. Of a
  * row with a NaN or an infinity, which no code stands for, it is NaN, and its codes are 0.

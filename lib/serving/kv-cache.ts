@@ -28,8 +28,8 @@ export interface KvCacheOptions {
   /** Default headDim. */
   headDimV?: number;
   /**
-   * float32 (default), float16, bfloat16, int8 or float8_e4m3: what keys and values are kept in. The
-   * latter two with a float32 scale per token and head: see {@link appendKv}.
+   * float32 (default), float16, bfloat16, int8 or float8_e4m3: what keys and values are kept in.
+   * The latter two with a float32 scale per token and head: see {@link appendKv}.
    */
   dtype?: CacheDType;
   /** Default {@link defaultDevice}. */

@@ -39,7 +39,7 @@ export interface Run {
 /** The tensors of one layer. */
 interface Layer {
   readonly pages: AppendedPages;
-  /** What rows are copied from and to: the pages, and their scales as pages of rows of one element. */
+  /** What rows are copied from and to: the pages, and their scales as pages of rows of one. */
   readonly stores: readonly AppendedPages[];
 }
 

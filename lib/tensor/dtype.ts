@@ -5,7 +5,8 @@ import { show } from '../native/show.js';
  * Element type of a {@link Tensor}. A property of the tensor, never guessed from bit patterns:
  * float16 is IEEE binary16, bfloat16 the upper half of a float32, bool one byte that is 0 or 1.
  * float8_e4m3 (OCP 8-bit floating point: 4 exponent bits, 3 of mantissa, largest value 448, NaN but
- * no infinity) is for the values of {@link quantize} and, like int8, for keys and values of a cache.
+ * no infinity) is for the values of {@link quantize} and, like int8, for keys and values of a
+ * cache.
  */
 export type DType = 'float32' | 'float16' | 'bfloat16' | 'int32' | 'bool' | 'float8_e4m3' | 'int8';
 

@@ -34,7 +34,10 @@ describe('bad input', () => {
     ['a string', '12', undefined, 'ERR_TYPE', 'data'],
     ['an ArrayBuffer', new ArrayBuffer(8), undefined, 'ERR_TYPE', 'data'],
     ['a DataView', new DataView(new ArrayBuffer(2)), undefined, 'ERR_TYPE', 'data'],
-    ['Int8Array', new Int8Array(2), undefined, 'ERR_TYPE', 'data', /Int8Array of length 2/],
+    ['Int16Array', new Int16Array(2), undefined, 'ERR_TYPE', 'data', /Int16Array of length 2/],
+    ['beyond int8', [1, 128], { dtype: 'int8' }, 'ERR_OPTION', 'data[1]', /-2\^7 to 2\^7 - 1/],
+    ['a fraction', [0.5, 1], { dtype: 'int8' }, 'ERR_OPTION', 'data[0]'],
+    ['-129', Int32Array.of(-129, 1), { dtype: 'int8' }, 'ERR_OPTION', 'data[0]'],
     ['Uint32Array', new Uint32Array(2), undefined, 'ERR_TYPE', 'data'],
     ['too few', [1], undefined, 'ERR_SHAPE', 'data', /2 elements/],
     [

@@ -150,10 +150,13 @@ PTX_FN void load_tile(uint32_t tile, int rows, int columns, bool aligned, int64_
   }
 }
 
-/** Rows key0 .. key0 + rows - 1 of pages that are converted, likewise. */
+/**
+ * Rows key0 .. key0 + rows - 1 of pages that are converted, likewise. Not inlined: the kernels that
+ * call it have no registers to spare for it.
+ */
 template <class Tile, class T, int kThreads>
-PTX_FN void load_converted_tile(uint32_t tile, int key0, int rows, int columns,
-                                const ConvertedRows<T>& source) {
+PTX_COLD void load_converted_tile(uint32_t tile, int key0, int rows, int columns,
+                                  const ConvertedRows<T>& source) {
   for_each_chunk<Tile, kThreads, false>([&](int row, int chunk) {
     const uint32_t to = tile + Tile::offset(row, chunk);
     const int column0 = chunk * Tile::kChunkElements;
