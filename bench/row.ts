@@ -43,6 +43,8 @@ export interface Row {
   readonly peakMemory?: number;
   /** Bytes of inputs and one output. */
   readonly inherentMemory?: number;
+  /** Bytes of a cache's pages that its sequences hold. */
+  readonly heldMemory?: number;
   /** How much later than planned a 1 ms timer ticked while the call ran, in seconds. */
   readonly lateness?: Spread;
   /** Per second, where that is the figure itself. */

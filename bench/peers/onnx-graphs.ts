@@ -137,6 +137,22 @@ export function groupQueryDecode(
   return { graph, feeds };
 }
 
+/** The same with the grown cache as results, which is what a caller has to feed in next. */
+export function groupQueryStep(
+  shape: AttentionShape,
+  arrays: Arrays,
+  newK: Float32Array,
+  newV: Float32Array,
+): OrtProblem {
+  const { graph, feeds } = groupQueryDecode(shape, arrays, newK, newV);
+  const { batch, kvHeads, seqlenK, headDim } = shape;
+  const present = [batch, kvHeads, seqlenK, headDim];
+  const outputs = ['present_k', 'present_v'].map(
+    (name) => ({ name, type: 'float', shape: present }) as const,
+  );
+  return { graph: { ...graph, outputs: [...graph.outputs, ...outputs] }, feeds };
+}
+
 /**
  * MatMul, Softmax, MatMul over [batch, kvHeads, group * seqlenQ, headDim]: standard attention, the
  * query heads of a group folded into rows. Not causal.

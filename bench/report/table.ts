@@ -29,6 +29,7 @@ const columns: readonly Column[] = [
   { title: 'others', show: ({ disturbance }) => apply(disturbance, showPercent) },
   { title: 'peak', show: ({ peakMemory }) => apply(peakMemory, showBytes) },
   { title: 'beyond inputs, output', show: (row) => apply(beyond(row), showBytes) },
+  { title: 'pages held', show: ({ heldMemory }) => apply(heldMemory, showBytes) },
   { title: 'ticks', show: ({ lateness }) => apply(lateness, ({ count }) => String(count)) },
   { title: 'late by, median', show: ({ lateness }) => apply(lateness, (l) => showTime(l.median)) },
   { title: 'latest', show: ({ lateness }) => apply(lateness, (l) => showTime(l.max)) },

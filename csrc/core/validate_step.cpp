@@ -10,8 +10,6 @@ namespace fa {
 
 namespace {
 
-int32_t int32_at(const View& view, int64_t i) { return static_cast<const int32_t*>(view.data)[i]; }
-
 /** Pages of this step alone are copied to, each once, and none of them is copied from. */
 void validate_copies(const StepTables& tables) {
   std::vector<int64_t> targets;
@@ -40,11 +38,11 @@ void validate_copies(const StepTables& tables) {
 
 StepExtents validate_contents(const StepTables& tables) {
   StepExtents extents;
-  const auto* const offsets = static_cast<const int32_t*>(tables.cu_seqlens_q.data);
+  const auto* const offsets = int32_data(tables.cu_seqlens_q);
   for (int64_t b = 0; b < tables.batch(); ++b)
     extents.longest_q = std::max<int64_t>(extents.longest_q, int64_t{offsets[b + 1]} - offsets[b]);
   for (int64_t t = 0; t < tables.total(); ++t) {
-    const int64_t position = int32_at(tables.positions, t);
+    const int64_t position = int32_data(tables.positions)[t];
     if (position < 0) refuse_entry("positions", at(t), "at least 0", position);
     extents.last_position = std::max(extents.last_position, position);
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 
 #include "core/divide.h"
 #include "core/validate.h"
@@ -98,46 +99,41 @@ void copy_token(const View& x, int64_t t, const View& pages, const View& scales,
 void append(const Appending& a, Cancel cancel) {
   const int64_t tokens = a.tokens();
   const int64_t each = tokens_per_item(a.kv_heads() * (a.k.shape[2] + a.v.shape[2]));
-  parallel_for(
-      ceil_div(tokens, each),
-      [&](int64_t item) {
-        for (int64_t t = item * each; t < std::min(tokens, (item + 1) * each); ++t) {
-          const int64_t index = int32_data(a.slots)[t * a.slots.strides[0]];
-          const Slot slot{index / a.page_size(), index % a.page_size()};
-          if (a.rotary.present()) {
-            const View& positions = a.rotary.positions;
-            const Turn turn(a.rotary, int32_data(positions)[t * positions.strides[0]]);
-            copy_token(a.k, t, a.k_pages, a.k_scales, slot, &turn);
-          } else {
-            copy_token(a.k, t, a.k_pages, a.k_scales, slot, nullptr);
-          }
-          copy_token(a.v, t, a.v_pages, a.v_scales, slot, nullptr);
-        }
-      },
-      cancel);
+  const auto append_item = [&](int64_t item) {
+    for (int64_t t = item * each; t < std::min(tokens, (item + 1) * each); ++t) {
+      const int64_t index = int32_data(a.slots)[t * a.slots.strides[0]];
+      const Slot slot{index / a.page_size(), index % a.page_size()};
+      if (a.rotary.present()) {
+        const View& positions = a.rotary.positions;
+        const Turn turn(a.rotary, int32_data(positions)[t * positions.strides[0]]);
+        copy_token(a.k, t, a.k_pages, a.k_scales, slot, &turn);
+      } else {
+        copy_token(a.k, t, a.k_pages, a.k_scales, slot, nullptr);
+      }
+      copy_token(a.v, t, a.v_pages, a.v_scales, slot, nullptr);
+    }
+  };
+  parallel_for(ceil_div(tokens, each), std::ref(append_item), cancel);
 }
 
 void rotate(const Rotation& rotation, Cancel cancel) {
   const View &x = rotation.x, &out = rotation.out, &positions = rotation.rotary.positions;
   const int64_t seqlen = x.shape[1], heads = x.shape[2], tokens = x.shape[0] * seqlen;
   const int64_t each = tokens_per_item(heads * x.shape[3]);
-  parallel_for(
-      ceil_div(tokens, each),
-      [&](int64_t item) {
-        for (int64_t t = item * each; t < std::min(tokens, (item + 1) * each); ++t) {
-          const int64_t b = t / seqlen, i = t % seqlen;
-          const Turn turn(
-              rotation.rotary,
-              int32_data(positions)[b * positions.strides[0] + i * positions.strides[1]]);
-          for (int64_t head = 0; head < heads; ++head) {
-            const auto row = [&](const View& view) {
-              return view.at(b * view.strides[0] + i * view.strides[1] + head * view.strides[2]);
-            };
-            copy_row(row(x), x.dtype, x.strides[3], x.shape[3], &turn, row(out), out.dtype);
-          }
-        }
-      },
-      cancel);
+  const auto rotate_item = [&](int64_t item) {
+    for (int64_t t = item * each; t < std::min(tokens, (item + 1) * each); ++t) {
+      const int64_t b = t / seqlen, i = t % seqlen;
+      const Turn turn(rotation.rotary,
+                      int32_data(positions)[b * positions.strides[0] + i * positions.strides[1]]);
+      for (int64_t head = 0; head < heads; ++head) {
+        const auto row = [&](const View& view) {
+          return view.at(b * view.strides[0] + i * view.strides[1] + head * view.strides[2]);
+        };
+        copy_row(row(x), x.dtype, x.strides[3], x.shape[3], &turn, row(out), out.dtype);
+      }
+    }
+  };
+  parallel_for(ceil_div(tokens, each), std::ref(rotate_item), cancel);
 }
 
 }  // namespace

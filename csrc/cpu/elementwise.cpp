@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 
 #include "core/philox.h"
 #include "cpu/isa.h"
@@ -59,21 +60,19 @@ void convert(const View& source, const View& target, Cancel cancel) {
   const RowWalk walk = rows_of(source, target);
   const KernelTable& table = kernels();
   const int64_t chunks = (size + kChunk - 1) / kChunk;
-  parallel_for(
-      chunks,
-      [&](int64_t chunk) {
-        const int64_t end = std::min(size, (chunk + 1) * kChunk);
-        for (int64_t at = chunk * kChunk; at < end;) {
-          const int64_t row = at / walk.length, column = at % walk.length;
-          const int64_t n = std::min(walk.length - column, end - at);
-          table.convert_row(source.at(outer_offset(walk.source, row) + column * walk.stride),
-                            static_cast<int>(source.dtype), walk.stride, static_cast<int>(n),
-                            target.at(outer_offset(walk.target, row) + column),
-                            static_cast<int>(target.dtype));
-          at += n;
-        }
-      },
-      cancel);
+  const auto convert_chunk = [&](int64_t chunk) {
+    const int64_t end = std::min(size, (chunk + 1) * kChunk);
+    for (int64_t at = chunk * kChunk; at < end;) {
+      const int64_t row = at / walk.length, column = at % walk.length;
+      const int64_t n = std::min(walk.length - column, end - at);
+      table.convert_row(source.at(outer_offset(walk.source, row) + column * walk.stride),
+                        static_cast<int>(source.dtype), walk.stride, static_cast<int>(n),
+                        target.at(outer_offset(walk.target, row) + column),
+                        static_cast<int>(target.dtype));
+      at += n;
+    }
+  };
+  parallel_for(chunks, std::ref(convert_chunk), cancel);
 }
 
 void fill_zero(const View& target, Cancel cancel) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "check.h"
+#include "core/layout.h"
 #include "core/validate.h"
 #include "cpu/ops.h"
 
@@ -116,18 +117,69 @@ struct Decode {
   }
 };
 
+/** A layer of a step: append, rotation of q and k, attention over a prefix that all share. */
+struct Layer {
+  Decode decode;
+  std::vector<float> k, v, q, tables;
+  std::vector<int32_t> slots, positions, offsets;
+  fa::ops::StepAttention op;
+
+  explicit Layer(int64_t batch, int64_t keys)
+      : decode(batch, keys),
+        k(static_cast<size_t>(batch * kKvHeads * kDim), 0.2f),
+        v(k.size(), 0.3f),
+        q(decode.q),
+        tables(static_cast<size_t>(keys * kDim / 2), 0.6f) {
+    decode.as_paged();
+    AttentionProblem& p = decode.problem;
+    // All but the last page of each sequence are those of the first.
+    const int64_t pages = keys / kPage;
+    for (int64_t b = 0; b < batch; ++b) {
+      for (int64_t i = 0; i + 1 < pages; ++i)
+        decode.pages[static_cast<size_t>(b * pages + i)] = static_cast<int32_t>(i);
+      slots.push_back(static_cast<int32_t>((b * pages + pages) * kPage - 1));
+      positions.push_back(static_cast<int32_t>(keys - 1));
+    }
+    for (int32_t b = 0; b <= batch; ++b) offsets.push_back(b);
+    p.q = contiguous_view(q.data(), DType::kFloat32, {1, batch, kHeads, kDim});
+    p.out = contiguous_view(decode.out.data(), DType::kFloat32, {1, batch, kHeads, kDim});
+    p.lse = contiguous_view(decode.lse.data(), DType::kFloat32, {1, kHeads, batch});
+    p.cu_seqlens_q = contiguous_view(offsets.data(), DType::kInt32, {batch + 1});
+    p.shared_prefixes = fa::find_shared_prefixes(p);
+    fa::Rotary rotary;
+    rotary.cos = rotary.sin = contiguous_view(tables.data(), DType::kFloat32, {keys, kDim / 2});
+    rotary.positions = contiguous_view(positions.data(), DType::kInt32, {batch});
+    fa::Appending& a = op.append.appending;
+    a.k = contiguous_view(k.data(), DType::kFloat32, {batch, kKvHeads, kDim});
+    a.v = contiguous_view(v.data(), DType::kFloat32, {batch, kKvHeads, kDim});
+    a.k_pages = p.k;
+    a.v_pages = p.v;
+    a.slots = contiguous_view(slots.data(), DType::kInt32, {batch});
+    a.rotary = rotary;
+    fa::Rotation& rotation = op.rotate.rotation;
+    rotation = {.x = contiguous_view(decode.q.data(), DType::kFloat32, {1, batch, kHeads, kDim}),
+                .out = p.q,
+                .rotary = rotary};
+    rotation.rotary.positions = fa::with_leading_axis(rotary.positions);
+    fa::validate(a);
+    fa::validate_contents(a);
+    op.attention.problem = p;
+  }
+};
+
 /**
  * Threads take items as they come, so a thread may meet its first one late and only then make its
  * scratch: what must come is a stretch of calls without any allocation, before as many as one per
  * call would make.
  */
-void allocates_nothing(const Decode& decode) {
+template <typename Call>
+void allocates_nothing(const Decode& decode, const Call& call) {
   fa::validate(decode.problem, fa::Layout::kBshd);
   CHECK(fa::cpu::plan_attention(decode.problem).kernel == std::string("cpu.decode"));
   constexpr int kCalls = 100;
   for (int stretch = 0; stretch < 20; ++stretch) {
     const int64_t before = allocations.load();
-    for (int call = 0; call < kCalls; ++call) fa::cpu::attention_forward(decode.problem, nullptr);
+    for (int i = 0; i < kCalls; ++i) call();
     const int64_t made = allocations.load() - before;
     if (made == 0) {
       for (const float x : decode.out) CHECK(std::isfinite(x));
@@ -136,6 +188,17 @@ void allocates_nothing(const Decode& decode) {
     CHECK(stretch == 0 || made < kCalls);
   }
   CHECK(!"a stretch of calls without allocations");
+}
+
+void allocates_nothing(const Decode& decode) {
+  allocates_nothing(decode, [&] { fa::cpu::attention_forward(decode.problem, nullptr); });
+}
+
+void allocates_nothing(const Layer& layer) {
+  fa::cpu::Clock::time_point lap;
+  fa::cpu::Execution execution{.cancel = nullptr, .lap = lap};
+  CHECK(fa::cpu::plan_attention(layer.op.attention.problem).shared_prefixes.size() == 1);
+  allocates_nothing(layer.decode, [&] { layer.op.run(execution); });
 }
 
 }  // namespace
@@ -150,6 +213,7 @@ int main() {
   allocates_nothing(Decode(2, 1024).with_mask());
   allocates_nothing(Decode(2, 1024).as_paged().with_splits(3));
   allocates_nothing(Decode(4, 512).as_varlen().with_sinks());
+  allocates_nothing(Layer(12, 1024));
   std::puts("steady state: ok");
   return 0;
 }

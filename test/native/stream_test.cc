@@ -98,6 +98,49 @@ struct Attention {
   AttentionProblem problem;
 };
 
+void a_task_runs_in_place_behind_those_queued() {
+  Stream stream(cpu());
+  const TensorRef a = new_tensor(stream, {1000}), b = new_tensor(stream, {1000});
+  const auto caller = std::this_thread::get_id();
+  for (int round = 0; round < 50; ++round) {
+    fill_normal(stream, a, static_cast<uint64_t>(round));
+    stream.notify([caller] { CHECK(std::this_thread::get_id() != caller); });
+    stream.run(ops::Convert{.source = a.view, .target = b.view}, {{a.storage}, {b.storage}});
+    CHECK(stream.completed(stream.last_enqueued()));
+    CHECK(b.storage->written_by == stream.last_enqueued());
+    CHECK(floats(b)[999] == floats(a)[999]);
+    fill_zero(stream, b);  // and the stream goes on
+    const uint64_t filled = stream.last_enqueued();
+    stream.wait(filled);
+    CHECK(floats(b)[999] == 0);
+  }
+  // It waits for other streams, and throws what has failed.
+  Stream high(cpu(Priority::kHigh));
+  Gate gate(high);
+  fill_normal(high, a, 3);
+  std::thread opener([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    gate.open();
+  });
+  const TensorRef c = new_tensor(high, {1000});
+  fill_normal(high, c, 4);
+  stream.run(ops::Convert{.source = c.view, .target = b.view}, {{c.storage}, {b.storage}});
+  opener.join();
+  CHECK(floats(b)[0] == floats(c)[0]);
+  const TensorRef lengths = int32_tensor(stream, {9999});
+  Attention broken(stream, 32, 2);
+  broken.problem.seqlens_k = lengths.view;
+  CHECK(throws(ErrorCode::kShape, [&] {
+    stream.run(ops::Attention{.problem = broken.problem, .check_contents = true},
+               {{broken.q.storage, lengths.storage}, {broken.out.storage}});
+  }));
+  CHECK(broken.out.storage->failure());
+  stream.shutdown();
+  CHECK(throws(ErrorCode::kCancelled, [&] {
+    stream.run(ops::FillZero{.target = b.view}, {{}, {b.storage}});
+  }));
+}
+
 void unused_stream_needs_nothing() {
   Stream stream(cpu());
   CHECK(stream.device() == "cpu");
@@ -342,6 +385,7 @@ void idle_stream_rests() {
 int main() {
   setenv("FLASH_ATTENTION_NUM_THREADS", "4", 0);
   unused_stream_needs_nothing();
+  a_task_runs_in_place_behind_those_queued();
   tasks_run_in_order();
   calls_return_before_the_work_runs();
   storages_live_until_their_task_has_run();

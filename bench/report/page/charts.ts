@@ -59,7 +59,11 @@ const allX = (lines: readonly Line[]): number[] =>
 const allY = (lines: readonly Line[]): number[] =>
   lines.flatMap(({ points }) => points.flatMap(({ y, spread = [] }) => [y, ...spread]));
 
-export function timeChart(title: string, rows: readonly Row[]): string {
+export function timeChart(
+  title: string,
+  rows: readonly Row[],
+  { xTitle = 'sequence length', yTitle = 'median time of a call' } = {},
+): string {
   const lines = linesOf(
     rows,
     (row) =>
@@ -69,8 +73,8 @@ export function timeChart(title: string, rows: readonly Row[]): string {
   return lineChart({
     title,
     lines,
-    xTitle: 'sequence length',
-    yTitle: 'median time of a call',
+    xTitle,
+    yTitle,
     scales: (xRange, yRange) => ({
       x: lengthScale(allX(lines), xRange),
       y: logScale(allY(lines), yRange),
@@ -196,6 +200,46 @@ export function memoryChart(title: string, rows: readonly Row[]): string {
     }),
     showX: showLength,
     showY: (value) => short(showBytes(value)),
+  });
+}
+
+/** Tokens per second of so many sequences, each of which gets one by a call. */
+export function tokensChart(title: string, rows: readonly Row[]): string {
+  const lines = linesOf(rows, (row) => {
+    if (!row.time) return undefined;
+    const y = row.x / row.time.median;
+    return { y, tip: `${row.who}\n${row.x} sequences: ${digits(y)} tokens/s` };
+  });
+  if (lines.length === 0) return '';
+  return sequencesChart(title, lines, 'tokens per second', (value) => short(digits(value)));
+}
+
+/** Bytes of the pages that so many sequences hold. */
+export function pagesChart(title: string, rows: readonly Row[]): string {
+  const lines = linesOf(rows, ({ who, x, heldMemory: y }) =>
+    y === undefined ? undefined : { y, tip: `${who}\n${x} sequences: ${showBytes(y)}` },
+  );
+  if (lines.length === 0) return '';
+  return sequencesChart(title, lines, 'pages held', (value) => short(showBytes(value)));
+}
+
+function sequencesChart(
+  title: string,
+  lines: readonly Line[],
+  yTitle: string,
+  showY: (value: number) => string,
+): string {
+  return lineChart({
+    title,
+    lines,
+    xTitle: 'sequences',
+    yTitle,
+    scales: (xRange, yRange) => ({
+      x: lengthScale(allX(lines), xRange),
+      y: linearScale(Math.max(...allY(lines)) * 1.12, yRange),
+    }),
+    showX: String,
+    showY,
   });
 }
 

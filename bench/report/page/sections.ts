@@ -8,10 +8,12 @@ import {
   bandwidthChart,
   durationChart,
   memoryChart,
+  pagesChart,
   roofline,
   shareChart,
   speedupChart,
   timeChart,
+  tokensChart,
 } from './charts.js';
 import { colorClass, groupColor } from './palette.js';
 import { element, escapeText } from './svg.js';
@@ -94,6 +96,26 @@ function decodeSection(rows: readonly Row[]): Section {
   };
 }
 
+function servingSection(rows: readonly Row[]): Section {
+  const chartsOf = (name: string, group: readonly Row[]): string[] => {
+    if (group.some(({ heldMemory }) => heldMemory !== undefined)) {
+      return [tokensChart(name, group), pagesChart(name, group)];
+    }
+    if (distinct(group.map(({ x }) => x)).length === 1) return [durationChart(name, group)];
+    return [timeChart(name, group, { xTitle: 'context', yTitle: 'time of a token' })];
+  };
+  return {
+    title: 'Serving',
+    words:
+      'Steps of a key-value cache in pages: tables, append, attention and commit, one layer of 32 ' +
+      'heads on 8. Nothing that is in the cache is copied; onnxruntime, as Node gets it, copies its ' +
+      'whole cache at every token.',
+    legend: legendOf(rows),
+    charts: groupsOf(rows).flatMap(([name, group]) => chartsOf(name, group)),
+    rows,
+  };
+}
+
 function rooflineSection({ rows }: Result): Section {
   const calls = rows.filter((row) => row.flops && row.bytes && row.time);
   const peak = calls.find(({ limit }) => limit?.kind === 'fma')?.limit?.perSecond;
@@ -135,7 +157,8 @@ function smallSection(rows: readonly Row[]): Section {
 /** Everything the result has rows for; suites this page knows nothing of come as plain charts. */
 export function sectionsOf(result: Result): string {
   const of = (...suites: string[]) => result.rows.filter(({ suite }) => suites.includes(suite));
-  const known = ['limits', 'forward', 'backward', 'decode', 'memory', 'overhead', 'responsiveness'];
+  const small = ['overhead', 'responsiveness'];
+  const known = ['limits', 'forward', 'backward', 'decode', 'serving', 'memory', ...small];
   const others = distinct(result.rows.map(({ suite }) => suite)).filter((s) => !known.includes(s));
   const sections = [
     forwardSection(of('forward')),
@@ -149,9 +172,10 @@ export function sectionsOf(result: Result): string {
       rows: of(suite),
     })),
     decodeSection(of('decode')),
+    servingSection(of('serving')),
     rooflineSection(result),
     memorySection(of('memory')),
-    smallSection(of('overhead', 'responsiveness')),
+    smallSection(of(...small)),
   ];
   return sections.map(sectionMarkup).join('\n');
 }
