@@ -191,7 +191,9 @@ async function float8ComesBack() {
       const [values, scales] = fa.quantize(tensor, 0, per, seed);
       const back = await floats(fa.dequantize(values, scales, 0, seed, float32));
       const given = await floats(tensor);
-      given.forEach((x, i) => assert(Math.abs(x - back[i]) < 0.5, `${x} ${back[i]}`));
+      given.forEach((x, i) => {
+        assert(Math.abs(x - back[i]) < 0.5, `${x} ${back[i]}`);
+      });
     }
   }
 }
