@@ -1,7 +1,7 @@
 // What runs a program of another platform here: an emulator, and a JavaScript runtime for it from
-// npm. Each runner has the Debian packages it needs, by their commands, and `prepare()`, which
-// gives the command line in front of a script's and the environment. A platform without a runner
-// cannot be run here at all.
+// npm. Each runner has the Debian packages it needs, by their commands, whether to run `doctor` or
+// which tests, and `prepare()`, which gives the command line in front of a script's and the
+// environment. A platform without a runner cannot be run here at all.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
@@ -23,6 +23,7 @@ function jestParts(...names) {
   return folder;
 }
 
+// No `doctor`: it tries the binary in a process of its own, which the system cannot start.
 const qemu = {
   packages: { 'qemu-aarch64': 'qemu-user', 'aarch64-linux-gnu-g++': 'g++-aarch64-linux-gnu' },
   runtime: 'Node 22.23.3 on QEMU',
@@ -41,6 +42,7 @@ const qemu = {
 const musl = {
   packages: { '/lib/ld-musl-x86_64.so.1': 'musl', 'g++': 'g++', nm: 'binutils' },
   runtime: 'Bun 1.4.5 on musl',
+  doctor: true,
   prepare() {
     const bun = path.join(unpacked('@oven/bun-linux-x64-musl@1.4.5'), 'bin/bun');
     const libraries = muslLibstdcxx(bun, '/lib/ld-musl-x86_64.so.1');
@@ -51,6 +53,7 @@ const musl = {
 const wine = {
   packages: { '/usr/lib/wine/wine64': 'wine64' },
   runtime: 'Node 22.14.0 on Wine',
+  doctor: true,
   prepare() {
     const program = '/usr/lib/wine/wine64';
     const prefix = cacheFolder('wine');

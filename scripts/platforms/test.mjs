@@ -3,9 +3,9 @@
 //
 //   npm run test:platforms -- [--install] [target ...]        (see targets.mjs; all by default)
 //
-// On each: test/native/harness.cjs, which calls every function, `doctor`, which compares attention
-// in each dtype with float64, and on ARM64 some of the real tests. Exit status 77 when nothing
-// could be run.
+// On each: test/native/harness.cjs, which calls every function. Then `doctor`, which compares
+// attention in each dtype with float64, or on ARM64 some of the real tests. Exit status 77 when
+// nothing could be run.
 import { spawnSync } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,7 @@ import { runners } from './runners.mjs';
 import { chosenTargets, prebuiltFile, targets } from './targets.mjs';
 import { installHint, missingPackages } from './tools.mjs';
 
-const minutesOfScript = 15;
+const minutesOfScript = 20;
 const log = path.join(tmpdir(), `flash-attention-platform-${process.pid}.log`);
 
 const harness = { name: 'every function', args: ['--expose-gc', 'test/native/harness.cjs'] };
@@ -25,7 +25,12 @@ const tests = (names) => ({
   name: `tests ${names.join(', ')}`,
   args: [
     ...['--disable-warning=ExperimentalWarning', '--experimental-vm-modules'],
-    ...['node_modules/jest/bin/jest.js', '--runInBand', '--ci'],
+    ...[
+      'node_modules/jest/bin/jest.js',
+      '--runInBand',
+      '--ci',
+      `--testTimeout=${minutesOfScript * 60_000}`,
+    ],
     ...names.map((name) => `test/${name}.test.ts`),
   ],
 });
@@ -65,7 +70,11 @@ function test(target) {
     return undefined;
   }
   const prepared = runner.prepare();
-  const scripts = [harness, doctor, ...(runner.jest ? [tests(runner.jest)] : [])];
+  const scripts = [
+    harness,
+    ...(runner.doctor ? [doctor] : []),
+    ...(runner.jest ? [tests(runner.jest)] : []),
+  ];
   const failed = scripts.filter((script) => !runs(target, script, prepared));
   const names = (list) => list.map(({ name }) => name).join('; ');
   const verdict = failed.length > 0 ? `failed: ${names(failed)}` : `right: ${names(scripts)}`;

@@ -160,6 +160,61 @@ async function varlenAndPaged() {
   await assert.rejects(fa.read(late, float32), { code: 'ERR_SHAPE', argument: 'pageTable' });
 }
 
+async function pagesAreWritten() {
+  const [total, heads, dim] = [5, 2, 64];
+  const table = fa.fromData('cpu', float32, [8, 32], new Float32Array(8 * 32).fill(0.5), float32);
+  const rotary = { cos: table, sin: table, positions: ints([0, 1, 2, 3, 4]), interleaved: false };
+  const [k, v] = [0, 1].map(() => random(float32, [total, heads, dim]));
+  const pages = () => fa.zeros('cpu', bfloat16, [3, 4, heads, dim]);
+  const slots = ints([4, 5, 6, 7, 8]);
+  const [kPages, vPages] = fa.append(k, v, pages(), pages(), slots, rotary);
+  const args = {
+    q: fa.rotate(random(bfloat16, [total, 4, dim]), rotary),
+    k: kPages,
+    v: vPages,
+    cuSeqlensQ: ints([0, 2, 5]),
+    pageTable: ints([1, 2, 1, 2], [2, 2]),
+    seqlensK: ints([2, 5]),
+    treeMask: ints([1, 3, 1, 3, 5], [total, 1]),
+    positions: ints([0, 1, 2, 3, 4]),
+  };
+  await expectFinite(attend(args).out);
+  const both = fa.concat([k, v], 2);
+  assert.deepEqual(both[fa.description], [float32, total, heads, 2 * dim]);
+  await expectFinite(both);
+}
+
+async function float8ComesBack() {
+  for (const seed of [undefined, 5n]) {
+    for (const per of [0, 1, 2]) {
+      const tensor = random(float32, [2, 130, 3, 64]);
+      const [values, scales] = fa.quantize(tensor, 0, per, seed);
+      const back = await floats(fa.dequantize(values, scales, 0, seed, float32));
+      const given = await floats(tensor);
+      given.forEach((x, i) => {
+        assert(Math.abs(x - back[i]) < 0.5, `${x} ${back[i]}`);
+      });
+    }
+  }
+}
+
+async function queuesAndFlags() {
+  const x = random(float32, [1, 64, 2, 64]);
+  fa.prioritize(1);
+  const { out } = attend({ q: x, k: x, v: x });
+  await expectFinite(out);
+  fa.prioritize(0);
+  const times = [fa.lap('cpu'), fa.lap('cpu')];
+  for (const time of times) assert.equal((await time).byteLength, 8);
+  const flag = fa.newAbortFlag();
+  fa.abort(flag);
+  fa.stopOn(flag);
+  const stopped = fa.read(x, float32);
+  fa.stopOn(undefined);
+  await assert.rejects(stopped, { code: 'ERR_ABORTED' });
+  await expectFinite(x);
+}
+
 async function tensorsOfAllKinds() {
   const carriers = [Float32Array, Uint16Array, Uint16Array, Int32Array, Uint8Array];
   for (const dtype of [float32, float16, bfloat16, int32, bool]) {
@@ -232,6 +287,9 @@ async function main() {
     numbersAreRight,
     denseOptions,
     varlenAndPaged,
+    pagesAreWritten,
+    float8ComesBack,
+    queuesAndFlags,
     tensorsOfAllKinds,
     errorsAreClean,
     workersComeAndGo,
@@ -244,7 +302,7 @@ async function main() {
     global.gc();
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  assert.deepEqual(fa.memory(), { tensors: 0, storages: 0, bytes: 0 });
+  assert.deepEqual(fa.memory(), { tensors: 0, storages: 0, bytes: 0, scratch: 0 });
   assert.deepEqual([...used].sort(), Object.keys(addon).sort());
 }
 
