@@ -9,6 +9,9 @@ import { withFile } from './files.js';
 import { packageRoot } from './package-root.js';
 import { writeFileOf } from './write-file.js';
 
+/** Where the page has room for a plan. */
+const placeOfPlan = '<!-- plan -->';
+
 /** What the command line of `viz` says, after parsing. */
 export interface VizFlags {
   readonly out?: string;
@@ -45,7 +48,7 @@ async function pageWith(plan: string | undefined): Promise<string> {
   // "<" would end the element early; within strings of JSON it may be written like this.
   const data = text.replaceAll('<', '\\u003c');
   const element = `<script type="application/json" id="plan">${data}</script>`;
-  return page.replace('</body>', () => `${element}</body>`);
+  return page.replace(placeOfPlan, () => element);
 }
 
 /** The command that opens a file as a double click would. */

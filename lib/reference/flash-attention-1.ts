@@ -30,8 +30,8 @@ export interface FlashAttention1Options extends MachineOptions {
  *     stores = N (d + 2) (1 + Tc)          O, l and m at the start and once per tile of keys
  *
  * As Bc = M / 4d, that is Theta(N^2 d^2 / M) (theorem 2): fewer than the Theta(Nd + N^2) of
- * standard attention as soon as d^2 is well below M. A tile in which no query sees a key is left out
- * (block-sparse FlashAttention, algorithm 5 of the paper): none of its loads and stores take place.
+ * standard attention as soon as d^2 is well below M. A tile in which no query sees a key is left
+ * out (block-sparse FlashAttention, algorithm 5 of the paper): it moves nothing but K and V.
  *
  * @example
  * const shape = { batch: 1, seqlenQ: 512, seqlenK: 512, heads: 1, headDim: 32 };

@@ -101,7 +101,9 @@ export function flashAttention2(
         out[i0 + r].set(O[r]);
         lse[i0 + r] = m[r] + Math.log(l[r]);
       }
-      machine.store(i0, { O, lse: lse.subarray(i0, i0 + rows) });
+      const result = { O, lse: lse.subarray(i0, i0 + rows) };
+      machine.compute(tileAt(head, i0, blockQ, Nk, 0), result);
+      machine.store(i0, result);
       machine.free();
     }
     return { out, lse };

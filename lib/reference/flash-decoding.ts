@@ -83,7 +83,7 @@ export function flashDecoding(
     states.push({ out: zeros(N, head.headDimV), lse: new Float64Array(N).fill(head.sink) });
 
     const merged = states.reduce(mergeStates);
-    machine.compute(tileAt(head, 0, N, 0, head.k.length), { lse: merged.lse, O: merged.out });
+    machine.compute(tileAt(head, 0, N, head.k.length, 0), { lse: merged.lse, O: merged.out });
     machine.store(0, { O: merged.out, lse: merged.lse });
     machine.free();
     return merged;

@@ -23,7 +23,8 @@ export type Named = Readonly<Record<string, Matrix | Float64Array>>;
  *
  * - `head`: what follows is about this head.
  * - `load`, `store`: rows `rows` of the named data crossed the border, so many elements of each.
- * - `compute`: a tile was worked on in SRAM. `values` are copies of what is known after it.
+ * - `compute`: a tile was worked on in SRAM, or, if it has no keys, queries were finished. `values`
+ *   are copies of what is known after it.
  * - `skip`: no query of the tile sees a key of it, so it was left out.
  * - `free`: nothing in SRAM is needed any more.
  */

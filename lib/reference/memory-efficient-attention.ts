@@ -1,6 +1,6 @@
 import { checkTile } from './check.js';
 import { type Head, mapHeads, scoreTile, tileAt } from './heads.js';
-import { Machine, type MachineOptions, type Range } from './machine.js';
+import { Machine, type MachineOptions } from './machine.js';
 import { addScaled, copyRows, type Matrix, scaleBy, zeros } from './matrix.js';
 import type { ReferenceProblem, ReferenceResult } from './problem.js';
 
@@ -113,9 +113,9 @@ export function memoryEfficientAttention(
         if (weights > 0) scaleBy(out[i0 + i], 1 / weights);
         lse[i0 + i] = globalMax + Math.log(weights);
       }
-      const rows: Range = [i0, i0 + q.length];
-      const result = { O: out.slice(...rows), lse: lse.slice(...rows) };
-      machine.compute({ queries: rows, keys: [0, Nk] }, result);
+      const i1 = i0 + q.length;
+      const result = { O: out.slice(i0, i1), lse: lse.slice(i0, i1) };
+      machine.compute(tileAt(head, i0, queryChunkSize, Nk, 0), result);
       machine.store(i0, result);
       machine.free();
     }

@@ -128,7 +128,10 @@ describe('tiles', () => {
     const sees = ({ queries, keys }: Tile) => keys[0] <= queries[1] - 1 + 3;
     const skipped = steps.filter((step) => step.kind === 'skip');
     expect(skipped.length).toBeGreaterThan(0);
-    for (const step of steps.filter(isTile)) expect(step.kind === 'compute').toBe(sees(step.tile));
+    for (const step of steps.filter(isTile)) {
+      if (step.tile.keys[0] === step.tile.keys[1]) continue; // queries are finished
+      expect(step.kind === 'compute').toBe(sees(step.tile));
+    }
   });
 
   it.each(tiled)('of %s that are skipped move nothing', (name) => {
@@ -144,7 +147,9 @@ it('FlashAttention-2 tells the running maximum, sum, output and what they were r
   const steps = traced('flashAttention2', { ...problem });
   const [head] = byHead(steps);
   const ofFirstRows = head.flatMap((step) =>
-    step.kind === 'compute' && step.tile.queries[0] === 0 ? [step.values] : [],
+    step.kind === 'compute' && step.tile.queries[0] === 0 && 'S' in step.values
+      ? [step.values]
+      : [],
   );
   expect(ofFirstRows).toHaveLength(5);
   let m = -Infinity;
