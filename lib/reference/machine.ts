@@ -1,3 +1,5 @@
+import { fail } from '../native/errors.js';
+import { show } from '../native/show.js';
 import type { Matrix } from './matrix.js';
 
 /** Traffic between the large slow memory (HBM) and the small fast one (SRAM), in elements. */
@@ -72,7 +74,14 @@ export class Machine {
   private readonly io: IoCounter;
   private readonly trace: MachineOptions['trace'];
 
+  /** @throws FlashAttentionError ERR_TYPE, naming `io` or `trace` */
   constructor({ io = { loads: 0, stores: 0 }, trace }: MachineOptions) {
+    if (typeof io?.loads !== 'number' || typeof io.stores !== 'number') {
+      fail('ERR_TYPE', 'io', 'an object { loads, stores } of numbers', show(io));
+    }
+    if (trace !== undefined && typeof trace !== 'function') {
+      fail('ERR_TYPE', 'trace', 'a function', show(trace));
+    }
     this.io = io;
     this.trace = trace;
   }

@@ -107,6 +107,14 @@ describe.each(Object.keys(algorithms))('the trace of %s', (name) => {
     expect(steps.map((step) => JSON.stringify(step))).toEqual(texts);
   });
 
+  it.each([
+    ['trace', 5, 'Expected trace to be a function but received 5.'],
+    ['io', null, 'Expected io to be an object { loads, stores } of numbers but received null.'],
+  ])('refuses %s that is none', (option, value, message) => {
+    const wrong = { [option]: value } as MachineOptions;
+    expect(() => algorithms[name](problem, wrong)).toThrow(message);
+  });
+
   it('leaves SRAM empty', () => {
     for (const steps of byHead(traced(name, problem))) expect(steps.at(-1)?.kind).toBe('free');
   });
