@@ -1,6 +1,8 @@
 import { defineConfig } from 'tsup';
 // @ts-expect-error: plain JavaScript
 import { define } from './scripts/package-constants.mjs';
+// @ts-expect-error: plain JavaScript
+import { writeVizPage } from './scripts/viz-page.mjs';
 
 // The loader stays in its place, beside prebuilds/.
 const external = ['#binding'];
@@ -42,6 +44,18 @@ export default defineConfig([
     // Development dependencies are bundled here, and the CommonJS ones among them call require().
     banner: {
       js: "import { createRequire as cliRequire } from 'node:module';\nconst require = cliRequire(import.meta.url);",
+    },
+  },
+  {
+    entry: { viz: 'viz/main.ts' },
+    format: ['iife'],
+    platform: 'browser',
+    target: 'es2022',
+    minify: true,
+    noExternal: [/./],
+    outExtension: () => ({ js: '.script.js' }),
+    async onSuccess() {
+      writeVizPage('dist/viz.script.js');
     },
   },
 ]);

@@ -85,11 +85,12 @@ export function ensureBuilt() {
   const entries = ['index', 'reference', 'serving'].flatMap((entry) =>
     ['js', 'cjs', 'd.ts', 'd.cts'].map((ending) => `${entry}.${ending}`),
   );
-  const outputs = [...entries, 'cli.js', 'cli-main.js'];
-  const settings = ['tsup.config.ts', 'tsconfig.json', 'scripts/package-constants.mjs'];
-  const typescript = [...settings, ...globFiles('lib', /\.ts$/)];
+  const outputs = [...entries, 'cli.js', 'cli-main.js', 'viz.html'];
+  const scripts = ['scripts/package-constants.mjs', 'scripts/viz-page.mjs'];
+  const settings = ['tsup.config.ts', 'tsconfig.json', ...scripts];
+  const sources = [...globFiles('lib', /\.ts$/), ...globFiles('viz', /\.(ts|css|html|json)$/)];
   const built = outputs.map((name) => `dist/${name}`);
-  if (isStale(built, ['package.json', ...typescript])) npm('run', 'build:ts');
+  if (isStale(built, ['package.json', ...settings, ...sources])) npm('run', 'build:ts');
 }
 
 /** The same for the server, a package of its own that links to this one. */

@@ -72,7 +72,7 @@ describe('the command line', () => {
     const { status, stdout } = await runCli(['--help']);
     expect(status).toBe(0);
     const commands = [...stdout.matchAll(/^ {2}(\w+) .*\S {2,}\S/gm)].map(([, name]) => name);
-    expect(commands).toEqual(['info', 'doctor', 'run', 'build', 'help']);
+    expect(commands).toEqual(['info', 'doctor', 'run', 'explain', 'viz', 'build', 'help']);
   });
 
   test('knows its version', async () => {

@@ -63,7 +63,7 @@ function graphOf(files: readonly string[], named: (file: string, text: string) =
   );
 }
 
-const scripts = ['lib', 'test', 'bench', 'scripts', 'examples'].flatMap((folder) =>
+const scripts = ['lib', 'viz', 'test', 'bench', 'scripts', 'examples'].flatMap((folder) =>
   filesIn(folder, /\.(ts|mjs|cjs)$/),
 );
 const modules = graphOf(scripts, (file, text) => {
@@ -149,6 +149,15 @@ describe('imports', () => {
 
   it('lib knows nothing of tests, benchmarks and scripts', () => {
     const found = strays(modules, (from, to) => !from.startsWith('lib') || to.startsWith('lib'));
+    expect(found).toEqual([]);
+  });
+
+  it('viz, which runs in a browser, knows the reference and block patterns, and no addon', () => {
+    const known = ['lib/reference/', 'lib/block-mask/', 'lib/native/plan.ts', 'viz/'];
+    const found = strays(modules, (from, to) => {
+      if (folder(from, 0) !== 'viz') return folder(to, 0) !== 'viz' || folder(from, 0) === 'test';
+      return known.some((start) => to.startsWith(start));
+    });
     expect(found).toEqual([]);
   });
 

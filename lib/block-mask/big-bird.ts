@@ -1,4 +1,4 @@
-import { checkInteger, checkOptions, checkUint64 } from '../tensor/check.js';
+import { checkInteger, checkOptions, checkUint64 } from '../tensor/check-value.js';
 import { type BlockSize, checkBlockSize, checkSeqlen, geometry } from './geometry.js';
 import { BlockGrid, kFull } from './grid.js';
 import { checkIndexSet, type IndexSet } from './indices.js';

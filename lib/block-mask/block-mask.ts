@@ -2,11 +2,11 @@ import '../tensor/symbol-dispose.js';
 
 import type { DeviceName } from '../native/device.js';
 import { fail } from '../native/errors.js';
-import { checkInteger } from '../tensor/check.js';
+import { checkInteger } from '../tensor/check-value.js';
 import { tensor } from '../tensor/make.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type BigBirdOptions, bigBirdGrid } from './big-bird.js';
-import { countBits, getBit, wordsPerRow } from './bits.js';
+import { countBits, wordsPerRow } from './bits.js';
 import { type Blocks, type BlocksOptions, blocksGrid } from './blocks.js';
 import {
   type DocumentIds,
@@ -15,7 +15,7 @@ import {
   documentGrid,
 } from './document.js';
 import type { BlockSize, Geometry } from './geometry.js';
-import { type BlockGrid, blockExtent, kFirstBitmap, kFull, kSkip } from './grid.js';
+import { type BlockGrid, blockExtent, isVisible, kFirstBitmap, kFull, kSkip } from './grid.js';
 import { type LongformerOptions, longformerGrid } from './longformer.js';
 import { picture } from './picture.js';
 import { type PredicateOptions, predicateGrid } from './predicate.js';
@@ -187,13 +187,8 @@ export class BlockMask {
     checkInteger(j, 0, this.seqlenK - 1, 'j');
     const ofHead = this.heads === 1 ? 0 : checkInteger(head, 0, this.heads - 1, 'head');
     const ofBatch = this.batch === 1 ? 0 : checkInteger(batch, 0, this.batch - 1, 'batch');
-    const { rows, cols, blockQ, blockK } = this.geometry;
     const plane = ofBatch * this.heads + ofHead;
-    const row = Math.floor(i / blockQ);
-    const cell = this.table[(plane * rows + row) * cols + Math.floor(j / blockK)];
-    if (cell < kFirstBitmap) return cell === kFull;
-    const start = ((cell - kFirstBitmap) * blockQ + (i % blockQ)) * this.words;
-    return getBit(this.bits, start, j % blockK);
+    return isVisible(this.geometry, this.table, this.bits, plane, i, j);
   }
 
   /**

@@ -1,4 +1,4 @@
-import { countBits, hashBits, sameBits, wordsPerRow } from './bits.js';
+import { countBits, getBit, hashBits, sameBits, wordsPerRow } from './bits.js';
 import type { Geometry } from './geometry.js';
 
 /** Cells of a block table; from 2 on, a cell is the bitmap `cell - 2`. */
@@ -91,4 +91,20 @@ export function blockExtent(
     queries: Math.min(blockQ, seqlenQ - row * blockQ),
     keys: Math.min(blockK, seqlenK - col * blockK),
   };
+}
+
+/** Whether query i sees key j in a plane (batch * heads + head) of a table and its bitmaps. */
+export function isVisible(
+  { rows, cols, blockQ, blockK }: Geometry,
+  table: Int32Array,
+  bits: Int32Array,
+  plane: number,
+  i: number,
+  j: number,
+): boolean {
+  const row = Math.floor(i / blockQ);
+  const cell = table[(plane * rows + row) * cols + Math.floor(j / blockK)];
+  if (cell < kFirstBitmap) return cell === kFull;
+  const start = ((cell - kFirstBitmap) * blockQ + (i % blockQ)) * wordsPerRow(blockK);
+  return getBit(bits, start, j % blockK);
 }

@@ -1,4 +1,4 @@
-import { checkInteger, checkOptions } from '../tensor/check.js';
+import { checkInteger, checkOptions } from '../tensor/check-value.js';
 import { setRange } from './bits.js';
 import { type BlockSize, checkBlockSize, checkSeqlen, geometry } from './geometry.js';
 import { BlockGrid, kFull } from './grid.js';

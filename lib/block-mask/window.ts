@@ -1,4 +1,4 @@
-import { checkOptions, checkWindowBound } from '../tensor/check.js';
+import { checkOptions, checkWindowBound } from '../tensor/check-value.js';
 import { setRange } from './bits.js';
 import {
   type BlockSize,

@@ -5,11 +5,13 @@ import { version } from '../native/package.js';
 import { build } from './build.js';
 import { CliError } from './cli-error.js';
 import { doctor } from './doctor.js';
+import { addExplainOptions, explainCall } from './explain.js';
 import { hasColor } from './format.js';
 import { info } from './info.js';
 import { probe } from './probe.js';
 import { run } from './run.js';
 import { addRunOptions } from './run-options.js';
+import { viz } from './viz.js';
 
 /** Ends well when the reader of a pipe has seen enough (`flash-attention info | head -1`). */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -56,6 +58,20 @@ addRunOptions(
     .description('attention over your own q, k and v')
     .argument('<files...>', 'q.npy k.npy v.npy, or one .safetensors file; - is standard input'),
 ).action((files, options) => exitWith(run(files, options)));
+
+addExplainOptions(
+  program
+    .command('explain')
+    .description('how a call would run: kernel, tiles, splits, FLOPs, bytes'),
+).action((options) => exitWith(explainCall(options)));
+
+program
+  .command('viz')
+  .description('write and open a page that shows attention tile by tile')
+  .argument('[plan.json]', 'what "explain --json" or "run --json" printed; - is standard input')
+  .option('--out <page.html>', 'where to write the page (default: a temporary folder)')
+  .option('--no-open', 'do not open it')
+  .action((plan, options) => exitWith(viz(plan, options)));
 
 program
   .command('build')

@@ -2,8 +2,8 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { AttentionOptions } from '../index.js';
 import { type FloatDType, floatDTypes } from '../tensor/host-tensor.js';
 
-/** What the command line of `run` says, after parsing. */
-export interface RunOptions {
+/** What a command line says about attention, after parsing. */
+export interface AttentionFlags {
   readonly layout: 'bshd' | 'bhsd';
   readonly causal?: true;
   readonly window?: [left: number, right: number];
@@ -12,6 +12,10 @@ export interface RunOptions {
   readonly scale?: number;
   readonly numSplits?: number | 'auto';
   readonly device?: string;
+}
+
+/** What the command line of `run` says, after parsing. */
+export interface RunOptions extends AttentionFlags {
   readonly dtype?: FloatDType;
   readonly qName: string;
   readonly kName: string;
@@ -59,8 +63,8 @@ function splits(text: string): number | 'auto' {
   return text === 'auto' ? text : integer(1)(text);
 }
 
-/** Adds the options of `run` to a command. */
-export function addRunOptions(command: Command): Command {
+/** Adds the options of attention to a command. */
+export function addAttentionOptions(command: Command): Command {
   return command
     .addOption(
       new Option('--layout <order>', 'axes: bshd is [batch, seqlen, heads, headDim]')
@@ -73,7 +77,12 @@ export function addRunOptions(command: Command): Command {
     .option('--softcap <x>', 'scores become x * tanh(score / x)', finite)
     .option('--scale <x>', 'factor of q·k (default: 1/sqrt(headDim))', finite)
     .option('--num-splits <n>', 'key ranges computed side by side, or auto', splits)
-    .option('--device <name>', 'cpu, cuda or cuda:<number> (default: the best there is)')
+    .option('--device <name>', 'cpu, cuda or cuda:<number> (default: the best there is)');
+}
+
+/** Adds the options of `run` to a command. */
+export function addRunOptions(command: Command): Command {
+  return addAttentionOptions(command)
     .addOption(
       new Option(
         '--dtype <dtype>',
@@ -91,7 +100,7 @@ export function addRunOptions(command: Command): Command {
 }
 
 /** The options as `flashAttention` takes them. */
-export function attentionOptions(options: RunOptions): AttentionOptions {
+export function attentionOptions(options: AttentionFlags): AttentionOptions {
   const { layout, causal, window, sinkTokens, softcap, scale, numSplits } = options;
   const all = { layout, causal, window, sinkTokens, softcap, scale, numSplits };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));

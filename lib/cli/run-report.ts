@@ -11,14 +11,18 @@ import {
   showTable,
 } from './format.js';
 
-/** Everything `run` has to tell. */
-export interface RunReport {
+/** What `explain` has to tell: a call and its plan. */
+export interface CallReport {
   readonly device: DeviceInfo;
   readonly q: TensorReport;
   readonly k: TensorReport;
   readonly v: TensorReport;
   readonly options: AttentionOptions;
   readonly plan: Plan;
+}
+
+/** Everything `run` has to tell. */
+export interface RunReport extends CallReport {
   /** Of every repetition, in order. */
   readonly seconds: readonly number[];
   readonly medianSeconds: number;
@@ -67,7 +71,7 @@ export function showDevice({ name, model, capability, threads }: DeviceInfo): st
   return `${paint('bold', name)}: ${details.join(', ')}`;
 }
 
-function showTensor({ dtype, shape }: TensorReport): string {
+export function showTensor({ dtype, shape }: TensorReport): string {
   return `[${shape.join(', ')}] ${dtype}`;
 }
 

@@ -1,16 +1,14 @@
 import { checkTile } from './check.js';
-import { mapHeads, scoreTile } from './heads.js';
-import { Hbm, type IoCounter } from './io.js';
+import { isVisible, mapHeads, scoreTile, tileAt } from './heads.js';
+import { Machine, type MachineOptions } from './machine.js';
 import { addScaled, copyRows, scaleBy, zeros } from './matrix.js';
 import type { ReferenceProblem, ReferenceResult } from './problem.js';
 
-export interface FlashAttention1Options {
+export interface FlashAttention1Options extends MachineOptions {
   /**
    * M, the size of the fast memory in elements. Default 98304: the 192 KB of an A100, in float16.
    */
   readonly sramSize?: number;
-  /** Traffic is added to it. */
-  readonly io?: IoCounter;
 }
 
 /**
@@ -32,7 +30,8 @@ export interface FlashAttention1Options {
  *     stores = N (d + 2) (1 + Tc)          O, l and m at the start and once per tile of keys
  *
  * As Bc = M / 4d, that is Theta(N^2 d^2 / M) (theorem 2): fewer than the Theta(Nd + N^2) of
- * standard attention as soon as d^2 is well below M.
+ * standard attention as soon as d^2 is well below M. A tile in which no query sees a key is left
+ * out (block-sparse FlashAttention, algorithm 5 of the paper): it moves nothing but K and V.
  *
  * @example
  * const shape = { batch: 1, seqlenQ: 512, seqlenK: 512, heads: 1, headDim: 32 };
@@ -50,9 +49,10 @@ export function flashAttention1(
 ): ReferenceResult {
   const { sramSize = 98304 } = options;
   checkTile('sramSize', sramSize);
-  const hbm = new Hbm(options.io);
+  const machine = new Machine(options);
 
   return mapHeads(problem, (head) => {
+    machine.head(head.place);
     const N = head.q.length;
     const Nk = head.k.length;
 
@@ -66,24 +66,30 @@ export function flashAttention1(
     const O = zeros(N, head.headDimV);
     const l = new Float64Array(N).fill(head.sink === -Infinity ? 0 : 1);
     const m = new Float64Array(N).fill(head.sink);
-    hbm.store(O, l, m);
+    machine.store(0, { O, l, m });
 
     // Lines 5 and 6
     for (let j0 = 0; j0 < Nk; j0 += Bc) {
       const Kj = copyRows(head.k, j0, j0 + Bc);
       const Vj = copyRows(head.v, j0, j0 + Bc);
-      hbm.load(Kj, Vj);
+      machine.load(j0, { K: Kj, V: Vj });
 
       // Lines 7 and 8
       for (let i0 = 0; i0 < N; i0 += Br) {
+        const tile = tileAt(head, i0, Br, j0, Bc);
+        if (!isVisible(head, tile)) {
+          machine.skip(tile);
+          continue;
+        }
         const Qi = copyRows(head.q, i0, i0 + Br);
         const Oi = copyRows(O, i0, i0 + Br);
         const li = l.slice(i0, i0 + Br);
         const mi = m.slice(i0, i0 + Br);
-        hbm.load(Qi, Oi, li, mi);
+        machine.load(i0, { Q: Qi, O: Oi, l: li, m: mi });
 
         // Line 9. S_ij = scale Q_i K_j^T
         const S = scoreTile(head, Qi, Kj, i0, j0);
+        const rescale = new Float64Array(Qi.length).fill(1);
 
         for (let r = 0; r < Qi.length; r++) {
           // Line 10. The softmax of this tile alone: row maximum, probabilities (not normalised),
@@ -100,7 +106,8 @@ export function flashAttention1(
           const lNew = oldWeight * li[r] + tileWeight * lTile;
 
           // Line 12. O_i = (l_i e^(m_i - mNew) O_i + e^(mTile - mNew) P V_j) / lNew
-          scaleBy(Oi[r], (li[r] * oldWeight) / lNew);
+          rescale[r] = (li[r] * oldWeight) / lNew;
+          scaleBy(Oi[r], rescale[r]);
           for (let c = 0; c < Kj.length; c++) {
             if (S[r][c] === -Infinity) continue; // a masked value is left out, not multiplied by 0
             addScaled(Oi[r], (tileWeight * P[c] * head.keep(i0 + r, j0 + c)) / lNew, Vj[c]);
@@ -110,14 +117,17 @@ export function flashAttention1(
           mi[r] = mNew;
         }
 
+        machine.compute(tile, { S, m: mi, l: li, O: Oi, rescale });
+
         // Lines 12 and 13, the stores
         Oi.forEach((row, r) => {
           O[i0 + r].set(row);
         });
         l.set(li, i0);
         m.set(mi, i0);
-        hbm.store(Oi, li, mi);
+        machine.store(i0, { O: Oi, l: li, m: mi });
       }
+      machine.free();
     }
 
     return { out: O, lse: l.map((li, i) => m[i] + Math.log(li)) };

@@ -1,5 +1,6 @@
 import { checkProblem } from './check.js';
 import { gather, range, scatterAdd } from './layout.js';
+import type { Tile } from './machine.js';
 import { dot, type Matrix, zeros } from './matrix.js';
 import type { AttentionState } from './merge.js';
 import { completeShape, type ReferenceProblem, type ReferenceResult } from './problem.js';
@@ -108,4 +109,20 @@ export function scoreTile(
     }
   }
   return s;
+}
+
+/** The tile of `blockQ` queries from i0 on and `blockK` keys from j0 on, cut off at the ends. */
+export function tileAt(head: Head, i0: number, blockQ: number, j0: number, blockK: number): Tile {
+  return {
+    queries: [i0, Math.min(i0 + blockQ, head.q.length)],
+    keys: [j0, Math.min(j0 + blockK, head.k.length)],
+  };
+}
+
+/** Whether any query of the tile sees any key of it. What no query sees need not be loaded. */
+export function isVisible(head: Head, { queries, keys }: Tile): boolean {
+  for (let i = queries[0]; i < queries[1]; i++) {
+    for (let j = keys[0]; j < keys[1]; j++) if (head.sees(i, j)) return true;
+  }
+  return false;
 }

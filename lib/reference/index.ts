@@ -31,7 +31,7 @@ export {
   toBfloat16Array,
   toFloat16Array,
 } from './float.js';
-export type { IoCounter } from './io.js';
+export type { IoCounter, MachineOptions, Named, Range, Step, Tile } from './machine.js';
 export type { Matrix } from './matrix.js';
 export {
   type MemoryEfficientAttentionOptions,

@@ -1,9 +1,10 @@
 import { checkTile } from './check.js';
-import { type Head, mapHeads, scoreTile } from './heads.js';
+import { type Head, mapHeads, scoreTile, tileAt } from './heads.js';
+import { Machine, type MachineOptions } from './machine.js';
 import { addScaled, copyRows, type Matrix, scaleBy, zeros } from './matrix.js';
 import type { ReferenceProblem, ReferenceResult } from './problem.js';
 
-export interface MemoryEfficientAttentionOptions {
+export interface MemoryEfficientAttentionOptions extends MachineOptions {
   /** Queries per chunk. Default 1024, as in the paper. */
   readonly queryChunkSize?: number;
   /**
@@ -26,9 +27,17 @@ interface Summary {
   readonly max: Float64Array;
 }
 
-function summarizeChunk(head: Head, q: Matrix, i0: number, j0: number, j1: number): Summary {
+function summarizeChunk(
+  head: Head,
+  q: Matrix,
+  i0: number,
+  j0: number,
+  j1: number,
+  machine: Machine,
+): Summary {
   const k = copyRows(head.k, j0, j1);
   const v = copyRows(head.v, j0, j1);
+  machine.load(j0, { K: k, V: v });
   const s = scoreTile(head, q, k, i0, j0);
   const values = zeros(q.length, head.headDimV);
   const weights = new Float64Array(q.length);
@@ -41,6 +50,7 @@ function summarizeChunk(head: Head, q: Matrix, i0: number, j0: number, j1: numbe
       addScaled(values[i], weight * head.keep(i0 + i, j0 + j), v[j]);
     }
   }
+  machine.compute(tileAt(head, i0, q.length, j0, k.length), { S: s, max, weights, values });
   return { values, weights, max };
 }
 
@@ -66,8 +76,10 @@ export function memoryEfficientAttention(
   const { queryChunkSize = 1024 } = options;
   checkTile('queryChunkSize', queryChunkSize);
   if (options.keyChunkSize !== undefined) checkTile('keyChunkSize', options.keyChunkSize);
+  const machine = new Machine(options);
 
   return mapHeads(problem, (head) => {
+    machine.head(head.place);
     const N = head.q.length;
     const Nk = head.k.length;
     const keyChunkSize = options.keyChunkSize ?? Math.ceil(Math.sqrt(Nk));
@@ -76,6 +88,7 @@ export function memoryEfficientAttention(
 
     for (let i0 = 0; i0 < N; i0 += queryChunkSize) {
       const q = copyRows(head.q, i0, i0 + queryChunkSize);
+      machine.load(i0, { Q: q });
 
       // A sink is a chunk of its own: one key with the value 0.
       const sink: Summary = {
@@ -85,7 +98,7 @@ export function memoryEfficientAttention(
       };
       const summaries = [sink];
       for (let j0 = 0; j0 < Nk; j0 += keyChunkSize) {
-        summaries.push(summarizeChunk(head, q, i0, j0, j0 + keyChunkSize));
+        summaries.push(summarizeChunk(head, q, i0, j0, j0 + keyChunkSize, machine));
       }
 
       for (let i = 0; i < q.length; i++) {
@@ -100,6 +113,11 @@ export function memoryEfficientAttention(
         if (weights > 0) scaleBy(out[i0 + i], 1 / weights);
         lse[i0 + i] = globalMax + Math.log(weights);
       }
+      const i1 = i0 + q.length;
+      const result = { O: out.slice(i0, i1), lse: lse.slice(i0, i1) };
+      machine.compute(tileAt(head, i0, queryChunkSize, Nk, 0), result);
+      machine.store(i0, result);
+      machine.free();
     }
     return { out, lse };
   });

@@ -32,6 +32,7 @@ const allowed = [
   /^dist\/chunk-\w+\.c?js$/,
   /^dist\/[\w-]+\.d\.c?ts$/, // declarations that entry points share
   /^dist\/cli(-main)?\.js$/,
+  /^dist\/viz\.html$/,
   /^cmake\/\w+\.cmake$/,
   /^csrc\/(core|cpu|binding)\/(\w+\/)?\w+\.(h|cpp|map|def)$/,
   /^csrc\/cuda\/(\w+\/){0,2}\w+\.(h|cpp|cu)$/, // and nothing of csrc/simt, which only tests use

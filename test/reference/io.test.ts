@@ -1,4 +1,11 @@
-import { flashAttention1, type IoCounter, standardAttention } from '../../lib/reference/index.js';
+import {
+  flashAttention1,
+  flashAttention2,
+  flashAttentionBackward,
+  flashDecoding,
+  type IoCounter,
+  standardAttention,
+} from '../../lib/reference/index.js';
 import { randomInputs, shapeOf } from './random-problem.js';
 
 type Sizes = { N: number; Nk?: number; d: number; dv?: number; heads?: number; batch?: number };
@@ -115,5 +122,37 @@ describe('flashAttention1', () => {
     const once = { ...io };
     flashAttention1(problem, { sramSize: 64, io });
     expect(io).toEqual({ loads: 2 * once.loads, stores: 2 * once.stores });
+  });
+});
+
+describe('closed forms of the others, where nothing divides', () => {
+  const [N, Nk, d, dv] = [37, 53, 5, 3];
+  const problem = problemOf({ N, Nk, d, dv });
+
+  it('flashAttention2', () => {
+    const io = { loads: 0, stores: 0 };
+    flashAttention2(problem, { blockQ: 8, blockK: 6, io });
+    const Tr = Math.ceil(N / 8);
+    expect(io).toEqual({ loads: N * d + Tr * Nk * (d + dv), stores: N * (dv + 1) });
+  });
+
+  it('flashDecoding', () => {
+    const io = { loads: 0, stores: 0 };
+    flashDecoding(problem, { numSplits: 7, io });
+    expect(io).toEqual({
+      loads: 7 * N * d + Nk * (d + dv) + 7 * N * (dv + 1),
+      stores: 8 * N * (dv + 1),
+    });
+  });
+
+  it('flashAttentionBackward', () => {
+    const io = { loads: 0, stores: 0 };
+    const { out, lse } = standardAttention(problem);
+    flashAttentionBackward(problem, { dOut: out, out, lse }, { blockQ: 8, blockK: 6, io });
+    const Tc = Math.ceil(Nk / 6);
+    expect(io).toEqual({
+      loads: 2 * N * dv + Nk * (d + dv) + Tc * N * (2 * d + dv + 2),
+      stores: N * (d + 1) + Tc * N * d + Nk * (d + dv),
+    });
   });
 });
