@@ -1,11 +1,21 @@
 import { randn, type Tensor } from '../../lib/index.js';
-import { KvCache, type KvCacheOptions, type Sequence } from '../../lib/serving/index.js';
+import {
+  type CacheDType,
+  KvCache,
+  type KvCacheOptions,
+  type Sequence,
+} from '../../lib/serving/index.js';
+import type { FloatDType } from '../context.js';
 
 /** Llama 3 8B's attention. */
 export const model = { heads: 32, kvHeads: 8, headDim: 128 } as const;
 
-/** What caches are measured in. Another dtype that they may have belongs into this list. */
-export const cacheDTypes: readonly NonNullable<KvCacheOptions['dtype']>[] = ['bfloat16'];
+/** What caches are measured in. */
+export const cacheDTypes = ['bfloat16', 'int8'] as const satisfies readonly CacheDType[];
+
+/** What rows come in to a cache of a dtype. */
+export const rowDType = (cache: CacheDType = 'float32'): FloatDType =>
+  cache === 'int8' || cache === 'float8_e4m3' ? 'bfloat16' : cache;
 
 export interface Rows {
   readonly q: Tensor;
@@ -13,12 +23,13 @@ export interface Rows {
   readonly v: Tensor;
 }
 
-/** Queries, keys and values of so many tokens. */
+/** Queries, keys and values of so many tokens for a cache of a dtype. */
 export function rowsOf(
   tokens: number,
-  dtype: KvCacheOptions['dtype'],
+  cache: CacheDType | undefined,
   { heads, kvHeads, headDim }: { heads: number; kvHeads: number; headDim: number } = model,
 ): Rows {
+  const dtype = rowDType(cache);
   const rows = (count: number, seed: bigint) =>
     randn([tokens, count, headDim], { seed, dtype, device: 'cpu' });
   return { q: rows(heads, 1n), k: rows(kvHeads, 2n), v: rows(kvHeads, 3n) };

@@ -1,12 +1,13 @@
 import { flashAttentionPaged, randn, synchronize, tensor } from '../../lib/index.js';
 import type {
+  CacheDType,
   KvCache,
   Sequence,
   StepAttentionOptions,
   StepEntry,
 } from '../../lib/serving/index.js';
-import type { Context, FloatDType } from '../context.js';
 import { dtypeSize } from '../contestants.js';
+import type { Context } from '../context.js';
 import { alternate, type Contestant } from '../measure.js';
 import { groupQueryStep } from '../peers/onnx-graphs.js';
 import { ours, type Row } from '../row.js';
@@ -17,6 +18,7 @@ import {
   fill,
   model,
   type Rows,
+  rowDType,
   rowsOf,
 } from '../serving/filled-cache.js';
 import { keyBytes } from '../shape.js';
@@ -72,7 +74,7 @@ const layers = 2;
 const longestPeer = 16384;
 
 /** One new token, a layer of it: through a cache, over ready pages, and as Node gets it elsewhere. */
-async function oneToken(context: Context, past: number, dtype: FloatDType): Promise<Row[]> {
+async function oneToken(context: Context, past: number, dtype: CacheDType): Promise<Row[]> {
   const seqlenK = past + 1;
   const shape = { ...model, batch: 1, seqlenQ: 1, seqlenK, causal: true };
   const cache = cacheFor(seqlenK, { layers, dtype });
@@ -82,7 +84,11 @@ async function oneToken(context: Context, past: number, dtype: FloatDType): Prom
   const pageSize = 16;
   const pages = Math.ceil(seqlenK / pageSize);
   const [kPages, vPages] = [4n, 5n].map((seed) =>
-    randn([pages, pageSize, model.kvHeads, model.headDim], { seed, dtype, device: 'cpu' }),
+    randn([pages, pageSize, model.kvHeads, model.headDim], {
+      seed,
+      dtype: rowDType(dtype),
+      device: 'cpu',
+    }),
   );
   const pageTable = tensor(
     Int32Array.from({ length: pages }, (_, i) => i),
@@ -108,7 +114,9 @@ async function oneToken(context: Context, past: number, dtype: FloatDType): Prom
         sequence.truncate(past);
       },
     },
-    {
+  ];
+  if (dtype === rowDType(dtype)) {
+    contestants.push({
       name: `${ours} flashAttentionPaged alone, ${dtype}`,
       async call() {
         const outs = Array.from({ length: layers }, () =>
@@ -117,8 +125,8 @@ async function oneToken(context: Context, past: number, dtype: FloatDType): Prom
         await synchronize('cpu');
         for (const out of outs) out.dispose();
       },
-    },
-  ];
+    });
+  }
   const { onnxRuntime } = context;
   const peer =
     onnxRuntime && past <= longestPeer && dtype === cacheDTypes[0]
@@ -132,8 +140,11 @@ async function oneToken(context: Context, past: number, dtype: FloatDType): Prom
       },
     });
   }
+  // A row of 8 bits has a float32 scale.
+  const elementBytes =
+    dtype === rowDType(dtype) ? dtypeSize[dtype] : 1 + dtypeSize.float32 / model.headDim;
   const bytes = (name: string) => ({
-    bytes: keyBytes(shape, name.startsWith(ours) ? dtypeSize[dtype] : dtypeSize.float32),
+    bytes: keyBytes(shape, name.startsWith(ours) ? elementBytes : dtypeSize.float32),
   });
   try {
     const where = { group: 'one token, a layer, against its context', x: past };

@@ -136,13 +136,11 @@ describe('appended', () => {
     const after = appendKv(tokens, tokens, kPages, vPages, { slots, ...scales });
     const expected = quantizedCache(x, 4, codes);
     for (const [got, scale] of [
-      [after.kPages, after.kScales],
-      [after.vPages, after.vScales],
-    ] as const) {
+      [after.kPages, after.kScales as Tensor],
+      [after.vPages, after.vScales as Tensor],
+    ]) {
       expect((await got.data()).slice(0, x.length)).toEqual(expected.codes);
-      expect(((await scale?.data()) as Float32Array).slice(0, rows.length)).toEqual(
-        expected.scales,
-      );
+      expect((await scale.data()).slice(0, rows.length)).toEqual(expected.scales);
     }
   });
 
