@@ -216,12 +216,12 @@ export const mutations = [
       'if (row >= block.rows.count) continue;',
       '',
     ],
-    ['page of another sequence', loads, 'batch * pages.batch_stride', '0 * pages.batch_stride'],
+    ['page of another sequence', loads, 'sequence * pages.batch_stride', '0 * pages.batch_stride'],
     [
       'row within the page wrong',
       loads,
-      '(j - slot * static_cast<int>(pages.page_size.divisor))',
-      '(j - slot)',
+      'j - slot * static_cast<int>(pages.page_size.divisor)',
+      'j - slot',
     ],
     [
       'keys of the query head in a group',
@@ -254,7 +254,7 @@ export const mutations = [
     [
       'rows that see nothing not guarded',
       softmax,
-      'kFeatured ? -std::numeric_limits<float>::max() : -kBase2Limit',
+      'kFeatured ? -kLargestFinite : -kBase2Limit',
       '-kInfinity',
     ],
     ['empty rows divided by their sum', result, 'if (sum == 0) return {-kInfinity, 0, 0};', ''],
@@ -305,7 +305,7 @@ export const mutations = [
     // Scores beyond base 2.
     ['extreme rows not done again', forward, 'if (extreme != 0) attend', 'if (false) attend'],
     ['other rows done again', naturalRow, 'line % 8 * 4 + line / 8', 'line'],
-    ['weights of low scores infinite', softmax, '() : -kBase2Limit', '() : -0x1p126f'],
+    ['weights of low scores infinite', softmax, 'Finite : -kBase2Limit', 'Finite : -0x1p126f'],
     [
       'extreme rows stored before the others are',
       forwardOutput,
