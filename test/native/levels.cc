@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "core/float8.h"
+#include "core/ops.h"
 #include "core/validate.h"
 #include "cpu/ops.h"
 
@@ -260,6 +262,104 @@ bool check_range(int64_t seqlen_q, DType dtype) {
   return ok;
 }
 
+/** Attention over what float32 tokens become in pages of 8 bits, of queries of `dtype`. */
+bool check_codes(const Shape& s, DType dtype, DType codes) {
+  constexpr int64_t kPageSize = 16;
+  const int64_t rows = s.batch * s.seqlen_q * s.heads, tokens = s.batch * s.seqlen_k;
+  const int64_t keys = tokens * s.kv_heads;
+  const int64_t per_sequence = (s.seqlen_k + kPageSize - 1) / kPageSize;
+  const int64_t pages = s.batch * per_sequence, slots = pages * kPageSize;
+  Numbers q(rows * s.head_dim, s.head_dim, dtype, 1);
+  Numbers k(keys * s.head_dim, s.head_dim, DType::kFloat32, 2);
+  Numbers v(keys * s.head_dim_v, s.head_dim_v, DType::kFloat32, 3);
+  std::vector<int32_t> slot, table;
+  for (int64_t t = 0; t < tokens; ++t)
+    slot.push_back(
+        static_cast<int32_t>(t / s.seqlen_k * per_sequence * kPageSize + t % s.seqlen_k));
+  for (int64_t page = 0; page < pages; ++page) table.push_back(static_cast<int32_t>(page));
+  std::vector<int32_t> lengths(static_cast<size_t>(s.batch), static_cast<int32_t>(s.seqlen_k));
+
+  struct Pages {
+    std::vector<char> bytes;
+    std::vector<float> scales;
+  };
+  const auto room = [&](int64_t dim) {
+    return Pages{std::vector<char>(static_cast<size_t>(slots * s.kv_heads * dim), '\x7f'),
+                 std::vector<float>(static_cast<size_t>(slots * s.kv_heads), NAN)};
+  };
+  Pages k_pages = room(s.head_dim), v_pages = room(s.head_dim_v);
+  const auto pages_of = [&](Pages& of, int64_t dim) {
+    return fa::contiguous_view(of.bytes.data(), codes, {pages, kPageSize, s.kv_heads, dim});
+  };
+  const auto scales_of = [&](Pages& of) {
+    return fa::contiguous_view(of.scales.data(), DType::kFloat32, {pages, kPageSize, s.kv_heads});
+  };
+  fa::Appending a;
+  a.k = fa::contiguous_view(k.bytes.data(), DType::kFloat32, {tokens, s.kv_heads, s.head_dim});
+  a.v = fa::contiguous_view(v.bytes.data(), DType::kFloat32, {tokens, s.kv_heads, s.head_dim_v});
+  a.k_pages = pages_of(k_pages, s.head_dim);
+  a.v_pages = pages_of(v_pages, s.head_dim_v);
+  a.k_scales = scales_of(k_pages);
+  a.v_scales = scales_of(v_pages);
+  a.slots = fa::contiguous_view(slot.data(), DType::kInt32, {tokens});
+  fa::validate(a);
+  fa::validate_contents(a);
+  fa::cpu::Clock::time_point lap;
+  fa::cpu::Execution execution{.cancel = nullptr, .lap = lap};
+  fa::ops::Append{.appending = a}.run(execution);
+
+  fa::AttentionProblem p;
+  p.q = fa::contiguous_view(q.bytes.data(), dtype, {s.batch, s.seqlen_q, s.heads, s.head_dim});
+  p.k = a.k_pages;
+  p.v = a.v_pages;
+  p.k_scale = a.k_scales;
+  p.v_scale = a.v_scales;
+  p.page_table = fa::contiguous_view(table.data(), DType::kInt32, {s.batch, per_sequence});
+  p.seqlens_k = fa::contiguous_view(lengths.data(), DType::kInt32, {s.batch});
+  p.out = fa::contiguous_view(nullptr, dtype, {s.batch, s.seqlen_q, s.heads, s.head_dim_v});
+  std::vector<char> out = room_for(p.out);
+  p.out.data = out.data();
+  p.max_seqlen_q = s.seqlen_q;
+  p.max_seqlen_k = per_sequence * kPageSize;
+  p.scale = 1 / std::sqrt(static_cast<float>(s.head_dim));
+  p.softcap = s.softcap;
+  p.window_left = s.window_left;
+  if (s.causal) p.window_right = 0;
+  fa::validate(p, fa::Layout::kBshd);
+  fa::cpu::attention_forward(p, nullptr);
+
+  const auto element = [&](const Pages& of, int64_t row, int64_t dim, int64_t d) {
+    const char code = of.bytes[static_cast<size_t>(row * dim + d)];
+    const double value = codes == DType::kInt8 ? static_cast<double>(static_cast<int8_t>(code))
+                                               : fa::e4m3_to_float(static_cast<uint8_t>(code));
+    return value * of.scales[static_cast<size_t>(row)];
+  };
+  std::vector<double> truth(static_cast<size_t>(rows * s.head_dim_v));
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t h = row % s.heads, i = row / s.heads % s.seqlen_q, b = row / s.heads / s.seqlen_q;
+    const int64_t position = i + s.seqlen_k - s.seqlen_q;
+    double* const of_row = truth.data() + row * s.head_dim_v;
+    double sum = 0;
+    for (int64_t j = 0; j < s.seqlen_k; ++j) {
+      if (j < position - s.window_left || (s.causal && j > position)) continue;
+      const int64_t key =
+          (b * per_sequence * kPageSize + j) * s.kv_heads + h / (s.heads / s.kv_heads);
+      double score = 0;
+      for (int64_t d = 0; d < s.head_dim; ++d)
+        score += q.at(row, d) * element(k_pages, key, s.head_dim, d);
+      score *= p.scale;
+      if (s.softcap > 0) score = s.softcap * std::tanh(score / s.softcap);
+      const double weight = std::exp(score);
+      sum += weight;
+      for (int64_t d = 0; d < s.head_dim_v; ++d)
+        of_row[d] += weight * element(v_pages, key, s.head_dim_v, d);
+    }
+    for (int64_t d = 0; sum > 0 && d < s.head_dim_v; ++d) of_row[d] /= sum;
+  }
+  const double unit = dtype == DType::kFloat32 ? 1e-5 : dtype == DType::kFloat16 ? 1.5e-3 : 1.2e-2;
+  return close(out, truth, dtype, unit);
+}
+
 int run_level(const std::string& level) {
   setenv("FLASH_ATTENTION_CPU_ISA", level.c_str(), 1);
   int failures = fa::cpu::isa() == level ? 0 : 1;
@@ -270,6 +370,15 @@ int run_level(const std::string& level) {
       std::printf("%s: wrong result, %s, %lld queries, %lld keys, head dim %lld\n", level.c_str(),
                   fa::dtype_name(dtype), static_cast<long long>(s.seqlen_q),
                   static_cast<long long>(s.seqlen_k), static_cast<long long>(s.head_dim));
+    }
+    for (const DType codes : {DType::kInt8, DType::kFloat8E4M3}) {
+      for (const Shape& s : kShapes) {
+        if (check_codes(s, dtype, codes)) continue;
+        ++failures;
+        std::printf("%s: wrong result, %s over %s, %lld queries, %lld keys\n", level.c_str(),
+                    fa::dtype_name(dtype), fa::dtype_name(codes),
+                    static_cast<long long>(s.seqlen_q), static_cast<long long>(s.seqlen_k));
+      }
     }
     for (const int64_t seqlen_q : {int64_t{1}, int64_t{3}, int64_t{7}, int64_t{100}}) {
       if (check_range(seqlen_q, dtype)) continue;

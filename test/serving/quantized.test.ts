@@ -326,6 +326,23 @@ describe.each(codeDTypes)('attention over pages of %s', (codes) => {
     expect(relative).toBeGreaterThan(1e-4);
   });
 
+  test.each(testedDTypes)('values that are hidden do not coarsen others, %s', async (own) => {
+    const shape = { lengths: [[6, 20]] as const, heads: 2, kvHeads: 1, headDim: 32, pageSize: 4 };
+    const problem = raggedProblem(shape, { causal: true }, 10);
+    const attend = async (factor: number) => {
+      const row = (problem.pageTable[0][4] * 4 + 3) * 32; // key 19: seen by the last query alone
+      const vPages = Float32Array.from(problem.vPages, (x, n) =>
+        n >= row && n < row + 32 ? factor * x : x,
+      );
+      const call = quantizedProblem({ ...problem, vPages }, codes, own);
+      const options = { ...call.options, numSplits: 1 };
+      return flashAttentionRagged(call.q, call.kPages, call.vPages, options).toFloat32();
+    };
+    const [plain, large] = [await attend(1), await attend(1e4)];
+    expect(large.subarray(0, 5 * 64)).toEqual(plain.subarray(0, 5 * 64));
+    expect(large.subarray(5 * 64)).not.toEqual(plain.subarray(5 * 64));
+  });
+
   test('a NaN or an infinity reaches those who see it, and nobody else', async () => {
     const shape = { lengths: [[6, 20]] as const, heads: 2, kvHeads: 1, headDim: 32, pageSize: 4 };
     const problem = raggedProblem(shape, { causal: true }, 8);

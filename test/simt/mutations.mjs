@@ -320,8 +320,8 @@ export const mutations = [
     [
       'row within the page wrong',
       loads,
-      'row = j - slot * static_cast<int>(pages.page_size.divisor);',
-      'row = j - slot;',
+      'j - slot * static_cast<int>(pages.page_size.divisor)',
+      'j - slot',
     ],
     [
       'keys of the query head in a group',
@@ -405,12 +405,7 @@ export const mutations = [
     // Scores beyond base 2.
     ['extreme rows not done again', forward, 'if (extreme != 0) attend', 'if (false) attend'],
     ['other rows done again', naturalRow, 'line % 8 * 4 + line / 8', 'line'],
-    [
-      'weights of low scores infinite',
-      softmax,
-      'kLargestFinite : -kBase2Limit',
-      'kLargestFinite : -0x1p126f',
-    ],
+    ['weights of low scores infinite', softmax, 'Finite : -kBase2Limit', 'Finite : -0x1p126f'],
     [
       'extreme rows stored before the others are',
       forwardOutput,

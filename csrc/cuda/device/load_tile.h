@@ -54,30 +54,32 @@ struct KeyRows {
 };
 
 /**
- * The same of pages of another dtype than T. A row's elements are times its scale, if there are
- * some, and rounded to T: values reach no further than the outputs that they are summed to.
+ * The same of pages of another dtype than T, which holds all that they do. Of a row without a
+ * finite scale all elements are NaN.
  */
 template <class T>
 struct ConvertedRows {
   const AttentionParams& p;
   const Tensor& tensor;
-  const RowScales* scales;  // null: of 1
+  const RowScales& scales;
   int batch, kv_head;
 
   struct Row {
     const char* data;
-    float scale;
+    bool finite;
   };
 
   PTX_FN Row row(int j) const {
     const KeyPlace at(p.pages, batch, j);
     const int64_t first = at.page * tensor.batch + at.row * tensor.row + kv_head * tensor.head;
+    const float scale = scales.data == nullptr ? 0.f : row_scale(scales, at, kv_head);
     return {static_cast<const char*>(tensor.data) + first * element_size(p.key_dtype),
-            scales != nullptr && scales->data != nullptr ? row_scale(*scales, at, kv_head) : 1.f};
+            scale - scale == 0};
   }
   PTX_FN T element(const Row& row, int column) const {
     const char* const at = row.data + column * tensor.dim * element_size(p.key_dtype);
-    return ptx::from_float<T>(load_element(at, p.key_dtype) * row.scale);
+    return ptx::from_float<T>(row.finite ? load_element(at, p.key_dtype)
+                                         : ptx::float_from_bits(0x7fc00000u));
   }
   PTX_FN T element(int j, int column) const { return element(row(j), column); }
 };
@@ -167,30 +169,6 @@ PTX_COLD void load_converted_tile(uint32_t tile, int key0, int rows, int columns
       ptx::sts<T>(to + static_cast<uint32_t>(e * static_cast<int>(sizeof(T))),
                   column0 + e < columns ? source.element(from, column0 + e) : T{});
   });
-}
-
-/**
- * Multiplies scores by the scales of their keys, key0 + 8n + 2t + c of this lane; of those that are
- * not there, nothing is left anyway.
- */
-template <int kRowTiles, int kKeyTiles>
-PTX_FN void scale_scores(const AttentionParams& p, const SequenceRows& s, int batch, int kv_head,
-                         int key0, float (&scores)[kRowTiles][kKeyTiles][4]) {
-  const int first = key0 + this_thread() % 4 * 2;
-#pragma unroll
-  for (int n = 0; n < kKeyTiles; ++n) {
-#pragma unroll
-    for (int c = 0; c < 2; ++c) {
-      const int j = first + 8 * n + c;
-      if (j >= s.seqlen_k) continue;
-      const float scale = row_scale(p.k_scales, KeyPlace(p.pages, batch, j), kv_head);
-#pragma unroll
-      for (int m = 0; m < kRowTiles; ++m) {
-        scores[m][n][c] *= scale;
-        scores[m][n][2 + c] *= scale;
-      }
-    }
-  }
 }
 
 }  // namespace fa::cuda

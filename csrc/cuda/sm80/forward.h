@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cuda/device/dropout.h"
+#include "cuda/device/key_scales.h"
 #include "cuda/sm80/forward_output.h"
 #include "cuda/sm80/forward_products.h"
 
@@ -49,7 +50,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   // tile is worked on the next kStages - 1 are complete or on their way, and half of the one after.
   const KeyRows<T, kFeatured> keys(a, a.k, block.sequence, block.batch, block.kv_head);
   const KeyRows<T, kFeatured> values(a, a.v, block.sequence, block.batch, block.kv_head);
-  const auto load = [&](const KeyRows<T, kFeatured>& from, const RowScales* scales, uint32_t to,
+  const auto load = [&](const KeyRows<T, kFeatured>& from, const RowScales& scales, uint32_t to,
                         int columns, int n_block) {
     if (n_block < n_blocks.end) {
       // Opaque, or the compiler would keep a pointer for every chunk and count each of them up.
@@ -67,12 +68,12 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
     ptx::cp_async_commit();
   };
   const auto load_keys = [&](int n_block, int stage) {
-    load(keys, nullptr, k_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim,
+    load(keys, a.k_scales, k_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim,
          n_block);
   };
   const auto load_values = [&](int n_block, int stage) {
-    load(values, &a.v_scales, v_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes),
-         a.head_dim_v, n_block);
+    load(values, a.v_scales, v_tiles + static_cast<uint32_t>(stage * KeyTile::kBytes), a.head_dim_v,
+         n_block);
   };
   int ahead[kStages + 1];  // n_blocks: the current one and those that follow
   ahead[0] = after(n_blocks.begin - 1);
@@ -95,6 +96,10 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   const float scale = kFeatured ? 1.f : a.scale_log2, to_base_2 = kFeatured ? kLog2E : 1.f;
   OnlineSoftmax<Traits::kRowTiles> softmax(kLeastMaximum<kFeatured>);
   typename Traits::Output o = {};
+  ValueUnits<Traits::kRowTiles> units;
+  const auto scales_of = [&](const RowScales& scales) {
+    return KeyScales{a, scales, window.seqlen_k, block.batch, block.kv_head};
+  };
   bool any_poison = false;
   for (int stage = 0; ahead[0] < n_blocks.end; stage = (stage + 1) % kStages) {
     const int key0 = ahead[0] * kKeys;
@@ -120,14 +125,14 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
       ptx::sync_block();
     }
     if (working) {
-      if (kFeatured && a.k_scales.data != nullptr)
-        scale_scores(a, block.sequence, block.batch, block.kv_head, key0, s);
+      if (kFeatured && a.k_scales.data != nullptr) scale_scores(scales_of(a.k_scales), key0, s);
       if (kFeatured || partial)
         modify_scores<kFeatured>(a, window, rows, block.batch, block.row0 + warp_row(), key0,
                                  partial, s);
       softmax.update(s, o, scale, to_base_2);
       if constexpr (kFeatured) {
         if (a.dropout.enabled) drop_out(a, rows, block.batch, block.row0 + warp_row(), key0, s);
+        if (a.v_scales.data != nullptr) units.scale_weights(scales_of(a.v_scales), key0, s, o);
       }
       multiply_weights_values<T, Traits>(o, Weights<T, Traits::kRowTiles, Traits::kKeyTiles>(s),
                                          v_tile);
@@ -140,6 +145,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   const ForwardBlock done = block_again(p, RowTile::kRows);
   const int done_row0 = done.row0 + warp_row();
   if (done_row0 >= done.rows.count) return;
+  if (kFeatured && a.v_scales.data != nullptr) units.finish(o);
   const uint32_t extreme = finish_rows<T, Traits, kFeatured>(p, done, done_row0, softmax, o);
   const bool split = p.splits.divisor > 1;
   if constexpr (sizeof(T) == 4) {

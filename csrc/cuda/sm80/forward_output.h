@@ -192,7 +192,7 @@ PTX_COLD void restore_poison(const ForwardParams& p, int warp_row) {
         Traits::kConverts && a.converted
             ? visible_poison<kFeatured>(
                   a, window, rows, block.batch,
-                  ConvertedRows<T>{a, a.v, &a.v_scales, block.batch, block.kv_head}, row, column)
+                  ConvertedRows<T>{a, a.v, a.v_scales, block.batch, block.kv_head}, row, column)
             : visible_poison<kFeatured>(a, window, rows, block.batch, values, row, column);
     if (x == 0) continue;
     if (sizeof(T) == 4 || p.splits.divisor > 1)
