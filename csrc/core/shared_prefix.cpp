@@ -1,6 +1,7 @@
 #include "core/shared_prefix.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "core/attention.h"
 
@@ -31,19 +32,21 @@ struct Choice {
   std::vector<SharedPrefix> groups;
 };
 
+constexpr int kMostLevels = 16;  // of prefixes that begin with prefixes
+
 /** Of sorted sequences [begin, end): all of them in one group, or what their parts choose. */
 Choice choose(const std::vector<Pages>& sorted, const std::vector<int64_t>& common_with_next,
-              size_t begin, size_t end, int64_t page_size) {
+              size_t begin, size_t end, int64_t page_size, int level = 0) {
   Choice choice;
   if (end - begin < 2) return choice;
   const auto lengths = common_with_next.begin();
   const int64_t shortest = *std::min_element(lengths + static_cast<int64_t>(begin),
                                              lengths + static_cast<int64_t>(end) - 1);
   // The parts are those that share more.
-  for (size_t at = begin; at < end;) {
+  for (size_t at = begin; at < end && level < kMostLevels;) {
     size_t last = at;
     while (last + 1 < end && common_with_next[last] > shortest) ++last;
-    Choice part = choose(sorted, common_with_next, at, last + 1, page_size);
+    Choice part = choose(sorted, common_with_next, at, last + 1, page_size, level + 1);
     choice.saved += part.saved;
     std::move(part.groups.begin(), part.groups.end(), std::back_inserter(choice.groups));
     at = last + 1;

@@ -23,9 +23,10 @@ constexpr int64_t kPanelBytes = 2048 * 1024;  // of Q and O, read once per tile
 constexpr int64_t kItemsPerThread = 4;        // enough for the last items to even out
 constexpr int64_t kMinSplitKeys = 512;  // below this a split's merge costs more than it spreads
 constexpr int64_t kMaxAutoSplits = 64;
-// A shared prefix takes the kernel of many rows, which computes whole panels: with fewer rows than
-// this share of one, the decode kernel is as fast although it reads the keys once per sequence.
-constexpr double kSharedPanel = 2.0 / 3;
+// A shared prefix takes the kernel of many rows. That one packs keys and values first, which takes as
+// long as the decode kernel's products of a dozen rows; from so many rows on it is as fast where
+// memory is no limit, and faster where it is.
+constexpr int64_t kMinSharedRows = 24;
 constexpr int64_t kMinSharedKeys = 512;  // as of a split
 
 /** Whether the decode kernel can do a sequence with few enough rows. */
@@ -104,9 +105,7 @@ void share(const AttentionProblem& p, ForwardPlan& plan, const SharedPrefix& sha
     keys = std::min(keys, s.seqlen_k - s.seqlen_q);
   }
   keys = keys / plan.tile_k * plan.tile_k;
-  if (keys < kMinSharedKeys || static_cast<double>(rows * p.group()) <
-                                   kSharedPanel * static_cast<double>(plan.kernels->panel_rows))
-    return;
+  if (keys < kMinSharedKeys || rows * p.group() < kMinSharedRows) return;
   const int prefix = static_cast<int>(plan.sequences.size());
   int64_t row = 0;
   for (const int64_t b : shared.sequences) {
