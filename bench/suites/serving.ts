@@ -71,7 +71,7 @@ const layers = 2;
 /** Beyond it the copies that onnxruntime makes of its cache fill small machines. */
 const longestPeer = 16384;
 
-/** One new token, a layer of it: through a cache, over ready pages, and as Node gets it elsewhere. */
+/** A layer of one new token: through a cache, over ready pages, and as Node has it elsewhere. */
 async function oneToken(context: Context, past: number, dtype: FloatDType): Promise<Row[]> {
   const seqlenK = past + 1;
   const shape = { ...model, batch: 1, seqlenQ: 1, seqlenK, causal: true };

@@ -23,8 +23,8 @@ constexpr int64_t kPanelBytes = 2048 * 1024;  // of Q and O, read once per tile
 constexpr int64_t kItemsPerThread = 4;        // enough for the last items to even out
 constexpr int64_t kMinSplitKeys = 512;  // below this a split's merge costs more than it spreads
 constexpr int64_t kMaxAutoSplits = 64;
-// A shared prefix takes the kernel of many rows. That one packs keys and values first, which takes as
-// long as the decode kernel's products of a dozen rows; from so many rows on it is as fast where
+// A shared prefix takes the kernel of many rows. That one packs keys and values first, which takes
+// as long as the decode kernel's products of a dozen rows; from so many rows on it is as fast where
 // memory is no limit, and faster where it is.
 constexpr int64_t kMinSharedRows = 24;
 constexpr int64_t kMinSharedKeys = 512;  // as of a split
