@@ -223,9 +223,7 @@ test('a step finds the groups by itself: forks and stored prefixes', async () =>
     return attend(step, 20, { numSplits });
   });
   expect(maxError(auto, alone)).toBeLessThan(1e-5);
-  if (onCpu)
-    expect(auto).not.toEqual(alone); // another kernel: it was shared
-  else expect(auto).toEqual(alone);
+  if (onCpu) expect(auto).not.toEqual(alone); // by another kernel: it was shared
   const narrow = [undefined, 1].map((numSplits) => {
     using step = cache.step(entries);
     return attend(step, 20, { numSplits, window: [64, 0] });
