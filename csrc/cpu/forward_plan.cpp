@@ -90,12 +90,13 @@ bool sees_all(const AttentionProblem& p, const Sequence& s, int64_t keys) {
          s.first_position + p.window_right >= keys - 1;
 }
 
-/** Has the sequences of a prefix that decode attend to it together, where that pays. */
+/** Has the sequences of a prefix that have a panel of rows at most attend to it together. */
 void share(const AttentionProblem& p, ForwardPlan& plan, const SharedPrefix& shared) {
   int64_t rows = 0, keys = shared.keys, first = -1;
   const auto takes_part = [&](int64_t b) {
     const SequencePlan& s = plan.sequences[static_cast<size_t>(b)];
-    return s.decode && sees_all(p, s.rows, shared.keys);
+    return s.rows.seqlen_q * p.group() <= plan.kernels->panel_rows &&
+           sees_all(p, s.rows, shared.keys);
   };
   for (const int64_t b : shared.sequences) {
     if (!takes_part(b)) continue;
