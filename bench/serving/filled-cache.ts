@@ -52,10 +52,10 @@ export function cacheFor(
 
 const chunk = 2048;
 
-/** Gives a sequence `tokens` tokens whose own attention costs nothing. */
+/** Makes sequences `tokens` long, by tokens whose own attention costs nothing. */
 export function fill(
   cache: KvCache,
-  sequence: Sequence,
+  sequences: readonly Sequence[],
   tokens: number,
   {
     layers,
@@ -65,14 +65,18 @@ export function fill(
   >,
 ): void {
   const { dtype, kvHeads = model.kvHeads, headDim = model.headDim } = more;
-  while (sequence.length < tokens) {
-    const count = Math.min(chunk, tokens - sequence.length);
-    const rows = rowsOf(count, dtype, { heads: kvHeads, kvHeads, headDim });
-    using step = cache.step([{ sequence, tokens: count }]);
-    for (let layer = 0; layer < layers; layer++) {
-      step.attention(layer, rows.q, rows.k, rows.v, { window: [0, 0] }).dispose();
+  const all = rowsOf(chunk, dtype, { heads: kvHeads, kvHeads, headDim });
+  for (const sequence of sequences) {
+    while (sequence.length < tokens) {
+      const count = Math.min(chunk, tokens - sequence.length);
+      const [q, k, v] = [all.q, all.k, all.v].map((rows) => rows.slice([0, count]));
+      using step = cache.step([{ sequence, tokens: count }]);
+      for (let layer = 0; layer < layers; layer++) {
+        step.attention(layer, q, k, v, { window: [0, 0] }).dispose();
+      }
+      step.commit();
+      for (const each of [q, k, v]) each.dispose();
     }
-    step.commit();
-    disposeRows(rows);
   }
+  disposeRows(all);
 }

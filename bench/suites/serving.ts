@@ -73,13 +73,13 @@ const layers = 2;
 /** Beyond it the copies that onnxruntime makes of its cache fill small machines. */
 const longestPeer = 16384;
 
-/** One new token, a layer of it: through a cache, over ready pages, and as Node gets it elsewhere. */
+/** A layer of one new token: through a cache, over ready pages, and as Node has it elsewhere. */
 async function oneToken(context: Context, past: number, dtype: CacheDType): Promise<Row[]> {
   const seqlenK = past + 1;
   const shape = { ...model, batch: 1, seqlenQ: 1, seqlenK, causal: true };
   const cache = cacheFor(seqlenK, { layers, dtype });
   const sequence = cache.createSequence();
-  fill(cache, sequence, past, { layers, dtype });
+  fill(cache, [sequence], past, { layers, dtype });
   const rows = rowsOf(1, dtype);
   const pageSize = 16;
   const pages = Math.ceil(seqlenK / pageSize);
@@ -180,7 +180,7 @@ async function mixed(context: Context): Promise<Row[]> {
   const [decoding, keys, chunk] = quick ? [7, 1024, 128] : [31, 4096, 512];
   const cache = cacheFor((decoding + 1) * (keys + chunk), { layers: 1, dtype });
   const sequences = Array.from({ length: decoding + 1 }, () => cache.createSequence());
-  for (const sequence of sequences) fill(cache, sequence, keys, { layers: 1, dtype });
+  fill(cache, sequences, keys, { layers: 1, dtype });
   const [prompt, ...others] = sequences;
   const chunked = [{ sequence: prompt, tokens: chunk }];
   const decodes = others.map((sequence) => ({ sequence, tokens: 1 }));
@@ -223,12 +223,12 @@ async function onePrefix(context: Context, count: number): Promise<Row[]> {
   const own = 32;
   const cacheOf = (tokens: number) => cacheFor(tokens + count * own, { layers: 1, dtype });
   const grow = (cache: KvCache, all: readonly Sequence[]) => {
-    for (const sequence of all) fill(cache, sequence, keys + own / 2, { layers: 1, dtype });
+    fill(cache, all, keys + own / 2, { layers: 1, dtype });
     return all.map((sequence) => ({ sequence, tokens: 1 }));
   };
   const shared = cacheOf(keys);
   const root = shared.createSequence();
-  fill(shared, root, keys, { layers: 1, dtype });
+  fill(shared, [root], keys, { layers: 1, dtype });
   const forks = [root, ...Array.from({ length: count - 1 }, () => root.fork())];
   const together = grow(shared, forks);
   const separate = cacheOf(count * keys);
@@ -272,7 +272,7 @@ async function tables(context: Context): Promise<Row[]> {
   const tiny = { layers: 1, kvHeads: 1, headDim: 8, dtype: 'float32' as const };
   const cache = cacheFor(count * (tokens + 16), tiny);
   const sequences = Array.from({ length: count }, () => cache.createSequence());
-  for (const sequence of sequences) fill(cache, sequence, tokens - 1, tiny);
+  fill(cache, sequences, tokens - 1, tiny);
   const rows = rowsOf(count, 'float32', { heads: 1, ...tiny });
   const times: [step: number, commit: number][] = [];
   for (let n = 0; n < (quick ? 20 : 200); n++) {

@@ -23,9 +23,10 @@ constexpr int64_t kPanelBytes = 2048 * 1024;  // of Q and O, read once per tile
 constexpr int64_t kItemsPerThread = 4;        // enough for the last items to even out
 constexpr int64_t kMinSplitKeys = 512;  // below this a split's merge costs more than it spreads
 constexpr int64_t kMaxAutoSplits = 64;
-// A shared prefix takes the kernel of many rows, which computes whole panels: with fewer rows than
-// this share of one, the decode kernel is as fast although it reads the keys once per sequence.
-constexpr double kSharedPanel = 2.0 / 3;
+// A shared prefix takes the kernel of many rows. That one packs keys and values first, which takes
+// as long as the decode kernel's products of a dozen rows; from so many rows on it is as fast where
+// memory is no limit, and faster where it is.
+constexpr int64_t kMinSharedRows = 24;
 constexpr int64_t kMinSharedKeys = 512;  // as of a split
 
 /** Whether the decode kernel can do a sequence with few enough rows. */
@@ -90,12 +91,13 @@ bool sees_all(const AttentionProblem& p, const Sequence& s, int64_t keys) {
          s.first_position + p.window_right >= keys - 1;
 }
 
-/** Has the sequences of a prefix that decode attend to it together, where that pays. */
+/** Has the sequences of a prefix that have a panel of rows at most attend to it together. */
 void share(const AttentionProblem& p, ForwardPlan& plan, const SharedPrefix& shared) {
   int64_t rows = 0, keys = shared.keys, first = -1;
   const auto takes_part = [&](int64_t b) {
     const SequencePlan& s = plan.sequences[static_cast<size_t>(b)];
-    return s.decode && sees_all(p, s.rows, shared.keys);
+    return s.rows.seqlen_q * p.group() <= plan.kernels->panel_rows &&
+           sees_all(p, s.rows, shared.keys);
   };
   for (const int64_t b : shared.sequences) {
     if (!takes_part(b)) continue;
@@ -105,9 +107,7 @@ void share(const AttentionProblem& p, ForwardPlan& plan, const SharedPrefix& sha
     keys = std::min(keys, s.seqlen_k - s.seqlen_q);
   }
   keys = keys / plan.tile_k * plan.tile_k;
-  if (keys < kMinSharedKeys || static_cast<double>(rows * p.group()) <
-                                   kSharedPanel * static_cast<double>(plan.kernels->panel_rows))
-    return;
+  if (keys < kMinSharedKeys || rows * p.group() < kMinSharedRows) return;
   const int prefix = static_cast<int>(plan.sequences.size());
   int64_t row = 0;
   for (const int64_t b : shared.sequences) {

@@ -1,5 +1,5 @@
 // Rows as numbers, and layers computed in place: what an engine in a worker thread does.
-import { randn, synchronize, type Tensor, tensor, zeros } from '../../lib/index.js';
+import { memory, randn, synchronize, type Tensor, tensor, zeros } from '../../lib/index.js';
 import { KvCache, type Step, type StepAttentionOptions } from '../../lib/serving/index.js';
 import { onSimtHopper, sized } from '../support/device.js';
 import { thrownBy } from '../support/expect-error.js';
@@ -261,4 +261,22 @@ test('what a layer gives is its own, and may be transferred', async () => {
   const copy = structuredClone(one, { transfer: [one.buffer] });
   expect(copy).toEqual(two);
   await synchronize();
+});
+
+test('a step holds one tensor, and a layer in place leaves nothing behind', async () => {
+  using cache = new KvCache({ ...shape, dtype: 'bfloat16' });
+  using sequence = cache.createSequence();
+  const { q, k, v } = numbersOf(1, 80);
+  await synchronize();
+  const before = memory();
+  for (let n = 0; n < 100; n++) {
+    const step = cache.step([{ sequence, tokens: 1 }]);
+    const open = memory();
+    expect(open.tensors - before.tensors).toBe(1);
+    for (const layer of [0, 1]) step.attention(layer, q, k, v, { sync: true });
+    expect(memory()).toEqual(open);
+    step.commit();
+    expect(memory()).toEqual(before);
+    if (sequence.length > 20) sequence.truncate(3);
+  }
 });
