@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { Gate } from '../support/gate.js';
 import { ScriptedEngine, saying, tokensOf } from '../support/scripted-engine.js';
 import { eventsOf, jsonOf, serve, stopServing, until } from '../support/serving.js';
@@ -56,6 +57,14 @@ test('idle connections hold nothing up', async () => {
   // fetch keeps its connection for the next request.
   await (await fetch(`${url}/health`)).json();
   await server.close(60_000);
+});
+
+test('connections on which nothing was ever asked hold nothing up', async () => {
+  const { url, server } = await serve(new ScriptedEngine(saying('a')));
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  await new Promise((resolve) => socket.once('connect', resolve));
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  await Promise.all([server.close(60_000), closed]);
 });
 
 test('a connection that becomes idle while the server stops holds nothing up', async () => {
