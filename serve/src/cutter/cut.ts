@@ -87,6 +87,13 @@ function checkEnds({ input, output, node }: OnnxGraph): void {
   if (!input.some(({ name }) => name === 'input_ids')) {
     throw new UnsupportedModelError('the model has no input input_ids');
   }
+  for (const { name, type } of input) {
+    const rank = type?.tensorType?.shape?.dim?.length ?? 2;
+    // Models of images count positions along three axes.
+    if (['input_ids', 'position_ids'].includes(name) && rank !== 2) {
+      throw new UnsupportedModelError(`the input ${name} has ${rank} axes, not those of text`);
+    }
+  }
   const made = output.find(({ name }) => name === logits);
   if (!made) throw new UnsupportedModelError('the model has no output logits');
   if ((made.type?.tensorType?.elemType ?? elementType.float32) !== elementType.float32) {

@@ -172,7 +172,7 @@ test('what one cache of float32 rows can not hold is refused', () => {
   expect(cut(uneven)).toThrow('has 4 key heads of 16, layers before it have 2 key heads of 16');
 });
 
-test('a model without ids, without logits, with functions or with logits in half is refused', () => {
+test('a model with other inputs or outputs, or with functions, is refused', () => {
   const change = (edit: (model: OnnxModel) => void) => {
     const model = decoder();
     edit(model);
@@ -182,6 +182,10 @@ test('a model without ids, without logits, with functions or with logits in half
     graph.input[0].name = 'inputs_embeds';
   });
   expect(ids).toThrow('the model has no input input_ids');
+  const positions = change(({ graph }) => {
+    graph.input.push(makeValue('position_ids', elementType.int64, [3, 'b', 's']));
+  });
+  expect(positions).toThrow('the input position_ids has 3 axes, not those of text');
   const logits = change(({ graph }) => {
     graph.output[0].name = 'hidden_states';
   });
