@@ -3,6 +3,7 @@ import type { LogprobEntry } from '../../text/logprobs.js';
 import { EventStream, type StreamOptions } from '../event-stream.js';
 import { toApiError, unavailable } from '../errors.js';
 import type { Choice, ChoiceEnd } from './choice.js';
+import type { ToolCall } from './tool-calls.js';
 import { type AnswerFormat, usageOf, type WholeChoice } from './format.js';
 
 /** The choices of each prompt of a request. */
@@ -56,13 +57,15 @@ function cancelAll(prompts: Choices): void {
 async function readWhole(choice: Choice): Promise<WholeChoice> {
   const texts: string[] = [];
   const entries: LogprobEntry[] = [];
+  const calls: ToolCall[] = [];
   const pieces = choice.pieces();
   let next = await pieces.next();
   for (; !next.done; next = await pieces.next()) {
     texts.push(next.value.text);
     entries.push(...next.value.entries);
+    calls.push(...(next.value.calls ?? []));
   }
-  return { index: choice.index, text: texts.join(''), entries, end: next.value };
+  return { index: choice.index, text: texts.join(''), entries, calls, end: next.value };
 }
 
 async function readInto(
@@ -76,10 +79,12 @@ async function readInto(
     stream.send(includeUsage ? { ...chunk, usage: null } : chunk);
   const pieces = choice.pieces();
   let isFirst = true;
+  let calls = 0;
   let next = await pieces.next();
   for (; !next.done; next = await pieces.next()) {
-    await send(format.chunk(choice.index, next.value, isFirst));
+    await send(format.chunk(choice.index, next.value, isFirst, calls));
     isFirst = false;
+    calls += next.value.calls?.length ?? 0;
   }
   const end = next.value;
   if (!isFailed(end)) await send(format.finishChunk(choice.index, end, isFirst));

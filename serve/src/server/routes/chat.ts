@@ -24,7 +24,11 @@ export function chatRoute(app: FastifyInstance, context: ServerContext): void {
     const plan = planGeneration(
       body,
       prompt,
-      { maxTokens: maxTokensOf(context, asked, prompt.length), topLogprobs },
+      {
+        maxTokens: maxTokensOf(context, asked, prompt.length),
+        topLogprobs,
+        toolCalls: chat.tools !== undefined,
+      },
       generationContext(context, request, body),
     );
     const envelope = {

@@ -27,7 +27,8 @@ export function completionRoute(app: FastifyInstance, context: ServerContext): v
     for (const each of listOf(body.prompt, 'prompt')) {
       const prompt = await encodeOrCheck(context, each, 'prompt', gone);
       const maxTokens = maxTokensOf(context, body.max_tokens ?? defaultTokens, prompt.length);
-      plans.push(planGeneration(body, prompt, { maxTokens, topLogprobs }, generation));
+      const route = { maxTokens, topLogprobs, toolCalls: false };
+      plans.push(planGeneration(body, prompt, route, generation));
     }
     const envelope = {
       id: `cmpl-${randomUUID().replaceAll('-', '')}`,
