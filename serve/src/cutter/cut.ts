@@ -147,7 +147,7 @@ function ofWeights(
 
 /** Projections of the vocabulary, and what may stand between them and the logits. */
 const projections = ['MatMul', 'MatMulNBits', 'MatMulBnb4', 'Gemm'];
-const behind = ['Add', 'Mul', 'Div', 'Tanh', 'Cast', 'Identity', 'Reshape'];
+const behind = ['Add', 'Mul', 'Div', 'Tanh', 'Where', 'Cast', 'Identity', 'Reshape'];
 
 function hiddenPart(graph: ModelGraph, model: OnnxModel): { hidden?: Part } {
   let node = graph.producerOf(logits);

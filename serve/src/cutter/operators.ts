@@ -1,5 +1,6 @@
 import { intAttribute, intsAttribute } from '../onnx/attributes.js';
 import type { OnnxNode } from '../onnx/format.js';
+import { ofConstants, shapeOf } from './constants.js';
 import type { Constant, Dependence, Tokens } from './dependence.js';
 
 /**
@@ -260,19 +261,6 @@ const known: Readonly<Record<string, string>> = {
   GatedDeltaNet: 'keeps a state of the tokens before',
 };
 
-function ofConstants(node: OnnxNode, inputs: readonly (Dependence | undefined)[]): Constant {
-  const constants = inputs.filter((input) => input?.kind === 'constant');
-  const [first] = constants;
-  if (['Cast', 'Identity', 'DequantizeLinear'].includes(node.opType) && first) return first;
-  const dims = first?.dims;
-  const perm = intsAttribute(node, 'perm') ?? dims?.map((_, i) => dims.length - 1 - i);
-  return {
-    kind: 'constant',
-    ...(node.opType === 'Transpose' && dims ? { dims: perm?.map((axis) => dims[axis]) } : {}),
-    fed: constants.some(({ fed }) => fed),
-  };
-}
-
 /** What a node's outputs depend on. */
 export function dependenceOf(
   node: OnnxNode,
@@ -287,6 +275,11 @@ export function dependenceOf(
   if (!hasTokens) return hasLengths ? { kind: 'lengths' } : ofConstants(node, inputs);
   if (hasLengths) {
     return { kind: 'refused', node, reason: 'depends on the lengths of all sequences' };
+  }
+  const [first] = inputs;
+  if (node.opType === 'Shape' && first?.kind === 'tokens') return shapeOf(first);
+  if (inputs.some((input) => input?.kind === 'constant' && input.counts)) {
+    return { kind: 'refused', node, reason: 'depends on how many tokens there are' };
   }
   const rule = rules.get(node.opType);
   const result = rule?.(node, inputs as readonly Input[]);

@@ -1,13 +1,8 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { cutModel } from '../../src/cutter/cut.js';
-import {
-  attributeType,
-  decodeModel,
-  elementType,
-  makeValue,
-  type OnnxModel,
-} from '../../src/onnx/format.js';
+import { decodeModel, elementType, makeValue, type OnnxModel } from '../../src/onnx/format.js';
+import { attribute } from '../../src/onnx/attributes.js';
 import { externalData } from '../../src/onnx/tensors.js';
 import {
   modelsFolder,
@@ -105,8 +100,7 @@ test('what a quantised cache takes is left out: keys and values have pages of th
   const model = decodeModel(readFileSync(path.join(folder, 'model.onnx')));
   const { int8 } = elementType;
   for (const node of model.graph.node.filter(({ opType }) => opType === 'GroupQueryAttention')) {
-    const s = new TextEncoder().encode('PER_TENSOR');
-    node.attribute.push({ name: 'k_quant_type', type: attributeType.string, s });
+    node.attribute.push({ ...attribute.string('PER_TENSOR'), name: 'k_quant_type' });
     node.input = [...node.input, '', '', '', 'k_scale', 'v_scale'];
   }
   model.graph.input = model.graph.input.map((value) =>

@@ -92,6 +92,18 @@ test('a constant that differs among tokens is refused', () => {
   expect(cut(model)).toThrow('(Add) combines tokens with a constant that differs among them');
 });
 
+test('a constant that counts tokens is refused', () => {
+  const model = withNode('Mul');
+  const { node } = model.graph;
+  const at = node.findIndex(({ name }) => name === 'the/node');
+  node[at].input.push('number');
+  const shape = makeNode('Shape', 'shape', [[stream], ['shape']]);
+  const count = makeNode('Gather', 'count', [['shape', '/model/constants/INT64/1'], ['count']]);
+  const number = makeNode('Cast', 'number', [['count'], ['number']], { to: attribute.int(1) });
+  node.splice(at, 0, shape, count, number);
+  expect(cut(model)).toThrow('node the/node (Mul) depends on how many tokens there are');
+});
+
 test.each([
   ['Softmax', {}, last],
   ['ReduceMean', { axes: ints(-1) }, {}],
