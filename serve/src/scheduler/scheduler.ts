@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type {
   EngineStats,
   Finish,
@@ -6,7 +7,6 @@ import type {
   ResponseFormat,
   TokenEvent,
 } from '../engine/contract.js';
-import { setTimeout as delay } from 'node:timers/promises';
 import { asEngineError, EngineError } from '../engine/errors.js';
 import { Sampler, SamplerMemory } from '../sampler/sampler.js';
 import { Answer, byImportance } from './answer.js';
