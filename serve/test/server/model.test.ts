@@ -128,8 +128,8 @@ test('stopping under load ends every stream, one way or the other', async () => 
   const { server, post, engine } = await serveModel(model('llama'), { maxRunning: 4 });
   const body = { messages: messagesOf('Go on'), ...greedy, max_tokens: 400, stream: true };
   const streams = Array.from({ length: 24 }, () => post(chat, body).then(eventsOf));
-  let { running } = await engine.stats();
-  while (running < 4) running = (await engine.stats()).running;
+  let { running, waiting } = await engine.stats();
+  while (running + waiting < streams.length) ({ running, waiting } = await engine.stats());
   await server.close(20);
   for (const events of await Promise.all(streams)) {
     const last = events.at(-1);
