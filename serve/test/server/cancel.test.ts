@@ -121,7 +121,7 @@ test('a client that left while its prompt was encoded asks the engine for nothin
   expect(engine.requests).toEqual([]);
 });
 
-test('a stream has headers before there is a token, and comments while it waits', async () => {
+test('a stream that waits for its first token has headers, and comments', async () => {
   const gate = new Gate();
   const engine = new ScriptedEngine(async function* (request) {
     await gate.opened;

@@ -29,8 +29,7 @@ export async function answerStream(
   format: AnswerFormat,
   options: StreamOptions & { readonly includeUsage: boolean },
 ): Promise<void> {
-  reply.hijack();
-  const stream = new EventStream(reply.raw, options, reply.getHeaders());
+  const stream = new EventStream(reply, options);
   const ends = await each(prompts, async (choice) => {
     const end = await readInto(stream, choice, format, options);
     if (isFailed(end)) cancelAll(prompts);
@@ -38,8 +37,8 @@ export async function answerStream(
   });
   const failed = ends.flat().find(isFailed);
   if (failed) {
-    if (failed.error) reply.log.error({ err: failed.error }, 'an answer failed in its stream');
-    stream.fail(toApiError(failureOf(failed)).body);
+    if (stream.isOpen) reply.log.error({ err: failed.error }, 'an answer failed in its stream');
+    stream.fail(toApiError(failureOf(failed)));
     return;
   }
   if (options.includeUsage) await stream.send(format.usageChunk(usageOf(ends)));
