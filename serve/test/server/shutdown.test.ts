@@ -78,6 +78,11 @@ test('a connection that becomes idle while the server stops holds nothing up', a
   await closed;
 });
 
+test('idle connections live as long as the server is told', async () => {
+  const { url } = await serve(new ScriptedEngine(saying('a')), { keepAliveSeconds: 75 });
+  expect((await fetch(`${url}/health`)).headers.get('keep-alive')).toBe('timeout=75');
+});
+
 test('closing twice is closing once', async () => {
   const { server } = await serve(new ScriptedEngine(saying('a')));
   await Promise.all([server.close(0), server.close(0)]);
