@@ -48,6 +48,12 @@ export function cutModel(model: OnnxModel, folder: string, headDim?: number): Cu
     if (graph.levelOf(node.output[0]) !== layer + 1) {
       throw UnsupportedModelError.at(node, 'is not the one attention behind the one before');
     }
+    for (const name of node.input.slice(0, 3).filter((input) => input !== '')) {
+      const dependence = graph.dependenceOf(name);
+      if (dependence.kind === 'tokens' && dependence.last) {
+        throw UnsupportedModelError.at(node, 'attends with the last tokens alone');
+      }
+    }
     const attention = readAttention(node, graph.inputs, headDim);
     return { attention, output: node.output[0], ...ofWeights(graph, attention, tables) };
   });

@@ -26,6 +26,8 @@ export interface Tokens {
   readonly lead: number;
   /** Elements of a token, where they are known. */
   readonly width?: number;
+  /** In the whole graph these are the last tokens of each sequence alone. */
+  readonly last?: boolean;
 }
 
 /** On what is told of all sequences: attention_mask, lengths, the cache. */
