@@ -250,15 +250,15 @@ class Decoder {
       });
     }
     if (rotary === 'nodes') {
-      const rotate = (name: string, each: string, count: number) =>
+      const rotate = (name: string, each: string) =>
         graph.op(
           'RotaryEmbedding',
           `${base}/${name}_rotary/RotaryEmbedding`,
           [each, 'position_ids', ...tables],
-          { num_heads: attribute.int(count), interleaved: attribute.int(0) },
+          { num_heads: attribute.int(0), interleaved: attribute.int(0) },
           'com.microsoft',
         );
-      [q, k] = [rotate('q', q, heads), rotate('k', k, kvHeads)];
+      [q, k] = [rotate('q', q), rotate('k', k)];
     }
     const inAttention = rope !== undefined && rotary === 'attention';
     const name = `${base}/GroupQueryAttention`;

@@ -121,6 +121,17 @@ export const variants = {
     layers: 4,
     rope: (layer) => (layer % 4 === 3 ? undefined : rope),
   },
+  /** As transformers.js' files have it. */
+  'qwen3-hub': {
+    ...llama,
+    modelType: 'qwen3',
+    packed: false,
+    qkNorm: 'nodes',
+    rotary: 'nodes',
+    headDim: 32,
+    weights: { int4: { accuracyLevel: 1 } },
+    tied: true,
+  },
   'position-ids': { ...llama, packed: false, rotary: 'nodes' },
   tied: { ...llama, tied: true },
   'tied-int4': { ...llama, tied: true, weights: { int4: { accuracyLevel: 1 } } },
