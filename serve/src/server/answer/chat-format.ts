@@ -11,7 +11,6 @@ export function chatFormat(envelope: Envelope, withLogprobs: boolean): AnswerFor
   // The role comes with the first delta, so that no chunk comes before there is a token.
   const role = (isFirst: boolean): object => (isFirst ? { role: 'assistant' } : {});
   return {
-    id: envelope.id,
     chunk: (index, { text, entries, calls = [] }, isFirst, callsBefore) => {
       const tool_calls = calls.map((call, i) => ({ index: callsBefore + i, ...call }));
       const content = text === '' && calls.length > 0 ? {} : { content: text };

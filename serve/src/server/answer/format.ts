@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { LogprobEntry } from '../../text/logprobs.js';
 import type { AnswerPiece, ChoiceEnd } from './choice.js';
 import type { ToolCall } from './tool-calls.js';
@@ -13,7 +14,6 @@ export interface WholeChoice {
 
 /** The objects of one response: those of chats and those of plain completions differ. */
 export interface AnswerFormat {
-  readonly id: string;
   /**
    * @param isFirst whether it is the choice's first.
    * @param calls of tools before it.
@@ -30,6 +30,12 @@ export interface Envelope {
   readonly id: string;
   readonly created: number;
   readonly model: string;
+}
+
+/** @param kind how ids of the route begin */
+export function newEnvelope(kind: string, model: string): Envelope {
+  const id = `${kind}-${randomUUID().replaceAll('-', '')}`;
+  return { id, created: Math.floor(Date.now() / 1000), model };
 }
 
 /**

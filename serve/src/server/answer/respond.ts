@@ -17,9 +17,10 @@ export async function answerWhole(prompts: Choices, format: AnswerFormat): Promi
     return whole;
   };
   const whole = await each(prompts, read);
-  const failed = whole.flat().find(({ end }) => isFailed(end));
-  if (failed) throw failureOf(failed.end);
-  return format.whole(whole.flat(), usageOf(whole.map((choices) => choices.map(endOf))));
+  const ends = whole.map((choices) => choices.map(({ end }) => end));
+  const failure = failureOf(ends.flat());
+  if (failure) throw failure;
+  return format.whole(whole.flat(), usageOf(ends));
 }
 
 /** Answers token by token. */
@@ -35,10 +36,10 @@ export async function answerStream(
     if (isFailed(end)) cancelAll(prompts);
     return end;
   });
-  const failed = ends.flat().find(isFailed);
-  if (failed) {
-    if (stream.isOpen) reply.log.error({ err: failed.error }, 'an answer failed in its stream');
-    stream.fail(toApiError(failureOf(failed)));
+  const failure = failureOf(ends.flat());
+  if (failure) {
+    if (stream.isOpen) reply.log.error({ err: failure }, 'an answer failed in its stream');
+    stream.fail(toApiError(failure));
     return;
   }
   if (options.includeUsage) await stream.send(format.usageChunk(usageOf(ends)));
@@ -90,12 +91,13 @@ async function readInto(
   return end;
 }
 
-const endOf = ({ end }: WholeChoice): ChoiceEnd => end;
-
 /** Whether there is no answer to speak of: nothing of it may look like success. */
 const isFailed = ({ reason }: ChoiceEnd): boolean => reason === 'error' || reason === 'abort';
 
-/** An answer is aborted by its client, who reads no more, or because the server stops. */
-function failureOf({ reason, error }: ChoiceEnd): unknown {
-  return reason === 'abort' ? unavailable('The server is shutting down.') : error;
+/** Why the choices are no answer, if they are none. One that failed has the others aborted. */
+function failureOf(ends: readonly ChoiceEnd[]): Error | undefined {
+  const failed = ends.find(({ reason }) => reason === 'error');
+  if (failed) return failed.error ?? new Error('an answer failed without an error');
+  // Aborted by the client, who reads no more, or because the server stops.
+  return ends.some(isFailed) ? unavailable('The server is shutting down.') : undefined;
 }
