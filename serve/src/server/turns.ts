@@ -1,8 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 /**
- * Turns of the event loop, given to one after the other. Requests that come at once would be checked
- * and encoded in one turn else, and everything else would wait for all of them.
+ * Turns of the event loop, given to one after the other. Requests that come at once would be
+ * checked and encoded in one turn else, and everything else would wait for all of them.
  */
 export class Turns {
   #last: Promise<void> = Promise.resolve();

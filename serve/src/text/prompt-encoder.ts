@@ -20,7 +20,7 @@ const shortPrompt = 2048;
 /** Normalizers make text shorter, by no more than this. */
 const normalizerGain = 4;
 
-/** Turns prompts into token ids. Long ones are encoded in a worker: the server's thread stays free. */
+/** Turns prompts into token ids. Long ones are encoded in a worker, and the thread stays free. */
 export class PromptEncoder {
   readonly #pool: Piscina<EncodeTask, EncodeReply>;
 

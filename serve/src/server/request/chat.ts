@@ -119,7 +119,7 @@ function messageOf(message: ChatBody['messages'][number]): ChatMessage {
   };
 }
 
-/** Arguments as an object: templates write them as JSON, and a string would be written in quotes. */
+/** Arguments as an object: templates write JSON of them, and of a string that has quotes. */
 function withArguments(call: Readonly<Record<string, unknown>>): object {
   const { arguments: text, ...rest } = (call.function ?? {}) as Record<string, unknown>;
   if (typeof text !== 'string') return call;
