@@ -108,6 +108,19 @@ test('an answer in a schema is JSON of it; a schema that is none is refused, in 
   }
 });
 
+test('a stop string of the server ends the answer of the engine', async () => {
+  const { post, engine } = await serveModel(model('llama'));
+  const ask = async (body: object) => {
+    const answer = await jsonOf(post(chat, { messages: messagesOf('Stop?'), ...greedy, ...body }));
+    return [answer.choices[0].message.content, answer.choices[0].finish_reason];
+  };
+  const [text] = await ask({});
+  const stop = text.slice(6, 9);
+  const before = text.slice(0, text.indexOf(stop));
+  expect(await ask({ stop, max_tokens: 400 })).toEqual([before, 'stop']);
+  expect((await engine.stats()).running).toBe(0);
+});
+
 test('an answer that reaches the end of the context ends as length', async () => {
   const { post, engine } = await serveModel(model('llama'));
   const body = { messages: messagesOf('Go on'), ...greedy, max_tokens: 100_000 };
