@@ -48,7 +48,8 @@ function showLayers(layers: readonly LayerInspection[]): string {
 function showLayer(layer: LayerInspection): string {
   const { heads, kvHeads, headDim, scale, softcap, window, sinks, rotaryDim } = layer;
   return [
-    `${heads} heads, ${kvHeads} of keys, head_dim ${headDim}, scale ${Number(scale.toPrecision(4))}`,
+    `${heads} heads, ${kvHeads} of keys, head_dim ${headDim}`,
+    `scale ${Number(scale.toPrecision(4))}`,
     rotaryDim > 0 ? `rotary ${rotaryDim}` : 'no rotary',
     ...(window === undefined ? [] : [`window ${window}`]),
     ...(softcap === undefined ? [] : [`softcap ${softcap}`]),

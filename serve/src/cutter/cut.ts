@@ -48,6 +48,12 @@ export function cutModel(model: OnnxModel, folder: string, headDim?: number): Cu
     if (graph.levelOf(node.output[0]) !== layer + 1) {
       throw UnsupportedModelError.at(node, 'is not the one attention behind the one before');
     }
+    for (const name of node.input.slice(0, 3).filter((input) => input !== '')) {
+      const dependence = graph.dependenceOf(name);
+      if (dependence.kind === 'tokens' && dependence.last) {
+        throw UnsupportedModelError.at(node, 'attends with the last tokens alone');
+      }
+    }
     const attention = readAttention(node, graph.inputs, headDim);
     return { attention, output: node.output[0], ...ofWeights(graph, attention, tables) };
   });
@@ -86,6 +92,13 @@ export function cutModel(model: OnnxModel, folder: string, headDim?: number): Cu
 function checkEnds({ input, output, node }: OnnxGraph): void {
   if (!input.some(({ name }) => name === 'input_ids')) {
     throw new UnsupportedModelError('the model has no input input_ids');
+  }
+  for (const { name, type } of input) {
+    const rank = type?.tensorType?.shape?.dim?.length ?? 2;
+    // Models of images count positions along three axes.
+    if (['input_ids', 'position_ids'].includes(name) && rank !== 2) {
+      throw new UnsupportedModelError(`the input ${name} has ${rank} axes, not those of text`);
+    }
   }
   const made = output.find(({ name }) => name === logits);
   if (!made) throw new UnsupportedModelError('the model has no output logits');
@@ -140,7 +153,7 @@ function ofWeights(
 
 /** Projections of the vocabulary, and what may stand between them and the logits. */
 const projections = ['MatMul', 'MatMulNBits', 'MatMulBnb4', 'Gemm'];
-const behind = ['Add', 'Mul', 'Div', 'Tanh', 'Cast', 'Identity', 'Reshape'];
+const behind = ['Add', 'Mul', 'Div', 'Tanh', 'Where', 'Cast', 'Identity', 'Reshape'];
 
 function hiddenPart(graph: ModelGraph, model: OnnxModel): { hidden?: Part } {
   let node = graph.producerOf(logits);

@@ -37,13 +37,14 @@ export function checkGroup(requests: readonly GenerationRequest[]): void {
       other.user === first.user &&
       other.priority === first.priority &&
       other.cacheScope === first.cacheScope &&
+      other.maxTokens === first.maxTokens && // which decides on the rope table
       other.responseFormat.type === first.responseFormat.type &&
       other.prompt.length === first.prompt.length &&
       other.prompt.every((token, i) => token === first.prompt[i]);
     if (!alike) {
       throw new EngineError(
         'invalid_request',
-        'Expected all requests of a group to have the same prompt, user, priority, cacheScope and type of responseFormat.',
+        'Expected all requests of a group to have the same prompt, maxTokens, user, priority, cacheScope and type of responseFormat.',
       );
     }
   }

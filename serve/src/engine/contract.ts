@@ -202,8 +202,8 @@ export interface Engine {
   generate(request: GenerationRequest): Generation;
   /**
    * Several answers to one prompt (`n`): queued or refused together, the prompt is computed once.
-   * The requests have the same prompt, user, priority and cacheScope; without a seed each draws
-   * its own. Each is cancelled for itself.
+   * The requests have the same prompt, maxTokens, user, priority, cacheScope and type of
+   * responseFormat; without a seed each draws its own. Each is cancelled for itself.
    * @throws {@link EngineErrorShape}
    */
   generateGroup(requests: readonly GenerationRequest[]): Generation[];

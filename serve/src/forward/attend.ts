@@ -19,7 +19,7 @@ export type Attend = (step: Step, layer: number, rows: Rows) => Promise<Float32A
 /** What attention needs of a model on a device. Sinks stay there; they go with the process. */
 export function attentionOn(device: DeviceName, layers: readonly CutLayer[]): Attend {
   const settings = layers.map(({ attention, sinks }) => {
-    const { scale, softcap, window, heads } = attention;
+    const { scale, softcap, window, heads, kvHeads, headDim } = attention;
     const options = {
       ...(scale === undefined ? {} : { scale }),
       ...(softcap === undefined ? {} : { softcap }),
@@ -27,7 +27,7 @@ export function attentionOn(device: DeviceName, layers: readonly CutLayer[]): At
       ...(window === undefined ? {} : { window: [window - 1, Infinity] as [number, number] }),
       ...(sinks === undefined ? {} : { sinks: tensor(sinks, [heads], { device }) }),
     };
-    return { ...attention, options };
+    return { heads, kvHeads, headDim, options };
   });
   return async (step, layer, { q, k, v }) => {
     const { heads, kvHeads, headDim, options } = settings[layer];

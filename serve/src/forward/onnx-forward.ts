@@ -1,7 +1,6 @@
 import { availableParallelism } from 'node:os';
 import type { DeviceName } from 'flash-attention';
-import { KvCache, type KvCacheOptions, type Step } from 'flash-attention/serving';
-import { Tensor } from 'onnxruntime-node';
+import { KvCache, type KvCacheOptions } from 'flash-attention/serving';
 import type {
   CacheCounts,
   EngineOptions,
@@ -11,9 +10,8 @@ import type {
   ModelInfo,
 } from '../engine/contract.js';
 import { type DecoderModel, loadDecoder } from '../model/decoder-model.js';
-import { type Attend, attentionOn } from './attend.js';
 import { CachedSequence } from './cached-sequence.js';
-import { gatherTokens, type NewTokens, packTokens } from './packed-tokens.js';
+import { CutDecoder } from './cut-decoder.js';
 import { PartSession, type Tensors } from './part-session.js';
 
 /** What of the engine's options concerns the model and its cache. */
@@ -35,31 +33,23 @@ const defaultBatchTokens = 512;
  */
 export class OnnxForward implements Forward {
   readonly info: ModelInfo;
-  readonly #model: DecoderModel;
   readonly #options: ForwardOptions;
-  readonly #parts: readonly PartSession[];
+  readonly #decoder: CutDecoder;
   readonly #cache: KvCache;
-  readonly #attend: Attend;
-  /** By layer: tensors that parts behind it take. */
-  readonly #needed: readonly ReadonlySet<string>[];
+  /** Loaded when somebody asks for an embedding. */
   #hidden: Promise<PartSession> | undefined;
   #running = false;
 
   private constructor(
-    model: DecoderModel,
+    info: ModelInfo,
     options: ForwardOptions,
-    parts: readonly PartSession[],
+    decoder: CutDecoder,
     cache: KvCache,
   ) {
-    this.info = model.info;
-    this.#model = model;
+    this.info = info;
     this.#options = options;
-    this.#parts = parts;
+    this.#decoder = decoder;
     this.#cache = cache;
-    this.#attend = attentionOn(options.device as DeviceName, model.cut.layers);
-    this.#needed = model.cut.layers.map(
-      (_, layer) => new Set(parts.slice(layer + 1).flatMap(({ inputs }) => inputs)),
-    );
   }
 
   /**
@@ -68,32 +58,20 @@ export class OnnxForward implements Forward {
    * @throws ModelError, UnsupportedModelError, and what onnxruntime and {@link KvCache} throw.
    */
   static async load(options: ForwardOptions): Promise<OnnxForward> {
-    const { folder, modelName, graph } = options;
-    const model = loadDecoder(folder, {
-      ...(modelName === undefined ? {} : { name: modelName }),
-      ...(graph === undefined ? {} : { graph }),
-    });
+    const model = decoderOf(options);
     const { layers, kvHeads, headDim, contextLength } = model.info;
-    const { pageSize, device, kvDtype } = options;
+    const { pageSize, kvDtype } = options;
+    const device = options.device as DeviceName;
     const cache = new KvCache({
-      layers,
-      kvHeads,
-      headDim,
-      pageSize,
+      ...{ layers, kvHeads, headDim, pageSize, device, maxSeqlen: contextLength },
       numPages: Math.ceil(options.maxTokensInCache / pageSize),
       dtype: kvDtype as KvCacheOptions['dtype'],
-      device: device as DeviceName,
-      maxSeqlen: contextLength,
     });
-    const parts: PartSession[] = [];
     try {
-      for (const part of model.cut.parts) {
-        parts.push(await PartSession.load(part, model.graphFolder, threadsOf(options)));
-      }
-      return new OnnxForward(model, options, parts, cache);
+      const decoder = await CutDecoder.load(model, { device, threads: threadsOf(options) });
+      return new OnnxForward(model.info, options, decoder, cache);
     } catch (error) {
       cache.dispose();
-      for (const part of parts) await part.release();
       throw error;
     }
   }
@@ -116,22 +94,18 @@ export class OnnxForward implements Forward {
       for (const row of logitsOf) wanted.push(total + checkRow(row, tokens.length));
       total += tokens.length;
     }
-    const last = wanted.length > 0 ? this.#parts[this.#parts.length - 1] : undefined;
     const known = this.#options.prefixCache !== false;
-    const result = await this.#pass(entries, { known, last, wanted });
-    if (!result) return [];
+    const logits = await this.#pass(entries, known, async (tensors) =>
+      wanted.length > 0 ? this.#decoder.logits(tensors, total, wanted) : new Float32Array(),
+    );
     const { vocabSize } = this.info;
-    const logits = result.logits.data as Float32Array;
     return wanted.map((_, n) => logits.subarray(n * vocabSize, (n + 1) * vocabSize));
   }
 
   async embed(tokens: Int32Array): Promise<Float32Array> {
-    const { hidden } = this.#model.cut;
-    if (!hidden) throw new Error('the hidden states of this model are not known');
-    const { graphFolder, info } = this.#model;
-    this.#hidden ??= PartSession.load(hidden, graphFolder, threadsOf(this.#options));
-    const last = await this.#hidden;
-    const longRope = tokens.length > (info.longRopeFrom ?? Infinity);
+    this.#hidden ??= loadHidden(this.#options);
+    const hidden = await this.#hidden;
+    const longRope = tokens.length > (this.info.longRopeFrom ?? Infinity);
     const sequence = this.createSequence(new Int32Array(), { scope: 'embeddings', longRope });
     const mean: number[] = [];
     try {
@@ -139,8 +113,8 @@ export class OnnxForward implements Forward {
       for (let first = 0; first < tokens.length; first += most) {
         const chunk = tokens.subarray(first, first + most);
         const entries = [{ sequence, tokens: chunk, logitsOf: [] }];
-        const states = (await this.#pass(entries, { known: false, last }))?.[hidden.outputs[0]];
-        if (!states) throw new Error('the model gave no hidden states');
+        const made = await this.#pass(entries, false, (tensors) => hidden.run(tensors));
+        const [states] = Object.values(made);
         const width = states.size / chunk.length;
         (states.data as Float32Array).forEach((value, i) => {
           mean[i % width] = (mean[i % width] ?? 0) + value / tokens.length;
@@ -159,70 +133,63 @@ export class OnnxForward implements Forward {
 
   async close(): Promise<void> {
     this.#cache.dispose();
-    const hidden = await this.#hidden;
-    await Promise.all([...this.#parts, ...(hidden ? [hidden] : [])].map((part) => part.release()));
+    const hidden = await this.#hidden?.catch(() => undefined);
+    await Promise.all([this.#decoder.release(), hidden?.release()]);
   }
 
   /**
    * One pass of all entries, committed or without a trace.
    *
-   * @param options.known whether others may find the tokens as a stored prefix.
-   * @param options.last the part behind the last attention; none: nobody wants what it makes.
-   * @param options.wanted rows that the last part is run for. Default: all.
+   * @param known whether others may find the tokens as a stored prefix.
+   * @param end what comes behind the last attention.
    */
-  async #pass(
+  async #pass<T>(
     entries: readonly ForwardEntry[],
-    { known, last, wanted }: { known: boolean; last?: PartSession; wanted?: readonly number[] },
-  ): Promise<Tensors | undefined> {
+    known: boolean,
+    end: (tensors: Tensors) => Promise<T>,
+  ): Promise<T> {
     if (this.#running) throw new Error('a pass is running already');
     const given = entries.map(({ sequence, tokens }) => {
       const { cached, longRope } = sequence as CachedSequence;
       checkIds(tokens, this.info.vocabSize);
       return { cached, tokens, first: cached.length, longRope };
     });
-    let step: Step | undefined;
     this.#running = true;
     try {
-      step = this.#cache.step(
+      const step = this.#cache.step(
         given.map(({ cached, tokens }) => ({
           sequence: cached,
           tokens: known ? tokens : tokens.length,
         })),
       );
-      const tensors = await this.#throughLayers(step, given);
-      const rows = wanted && wanted.length < step.totalTokens ? wanted : undefined;
-      const ends = rows ? gatherTokens(tensors, step.totalTokens, rows) : tensors;
-      const result = last && (await last.run(ends));
-      step.commit();
-      return result;
+      try {
+        const result = await end(await this.#decoder.throughLayers(step, given));
+        step.commit();
+        return result;
+      } finally {
+        step.dispose();
+      }
     } finally {
-      step?.dispose();
       this.#running = false;
     }
   }
-
-  /** All parts but the last, with the attentions behind them: what the last one may take. */
-  async #throughLayers(step: Step, entries: readonly NewTokens[]): Promise<Tensors> {
-    const { layers, tables } = this.#model.cut;
-    let tensors = packTokens(entries, tables);
-    for (const [layer, { q, k, v, output, attention }] of layers.entries()) {
-      const made = await this.#parts[layer].run(tensors);
-      const rows = { q: dataOf(made[q]), k: dataOf(made[k]), v: dataOf(made[v]) };
-      const attended = await this.#attend(step, layer, rows);
-      const dims = [step.totalTokens, 1, attention.heads * attention.headDim];
-      const all = { ...tensors, ...made, [output]: new Tensor('float32', attended, dims) };
-      const needed = Object.entries(all).filter(([name]) => this.#needed[layer].has(name));
-      tensors = Object.fromEntries(needed);
-    }
-    return tensors;
-  }
 }
 
-/** The embedding would take negative ids for those from the end on. */
-function checkIds(tokens: Int32Array, vocabSize: number): void {
-  const wrong = tokens.find((token) => token < 0 || token >= vocabSize);
-  if (wrong === undefined) return;
-  throw new RangeError(`token ${wrong}, of a vocabulary of ${vocabSize} tokens`);
+function decoderOf({ folder, modelName, graph }: ForwardOptions): DecoderModel {
+  return loadDecoder(folder, {
+    ...(modelName === undefined ? {} : { name: modelName }),
+    ...(graph === undefined ? {} : { graph }),
+  });
+}
+
+async function loadHidden(options: ForwardOptions): Promise<PartSession> {
+  const { cut, graphFolder } = decoderOf(options);
+  if (!cut.hidden) throw new Error('the hidden states of this model are not known');
+  return PartSession.load(cut.hidden, graphFolder, threadsOf(options));
+}
+
+function threadsOf({ threads }: ForwardOptions): number {
+  return threads ?? availableParallelism();
 }
 
 function checkRow(row: number, tokens: number): number {
@@ -230,10 +197,9 @@ function checkRow(row: number, tokens: number): number {
   throw new RangeError(`logits of row ${row}, of ${tokens} tokens`);
 }
 
-function dataOf({ data }: Tensor): Float32Array {
-  return data as Float32Array;
-}
-
-function threadsOf({ threads }: ForwardOptions): number {
-  return threads ?? availableParallelism();
+/** The embedding would take negative ids for those from the end on. */
+function checkIds(tokens: Int32Array, vocabSize: number): void {
+  const wrong = tokens.find((token) => token < 0 || token >= vocabSize);
+  if (wrong === undefined) return;
+  throw new RangeError(`token ${wrong}, of a vocabulary of ${vocabSize} tokens`);
 }

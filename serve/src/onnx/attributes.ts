@@ -42,6 +42,9 @@ export function graphAttribute(node: OnnxNode, name: string): OnnxGraph | undefi
 export const attribute = {
   int: (i: number): OnnxAttribute => ({ name: '', type: attributeType.int, i }),
   float: (f: number): OnnxAttribute => ({ name: '', type: attributeType.float, f }),
+  string: (text: string): OnnxAttribute => {
+    return { name: '', type: attributeType.string, s: new TextEncoder().encode(text) };
+  },
   ints: (ints: number[]): OnnxAttribute => ({ name: '', type: attributeType.ints, ints }),
   tensor: (t: OnnxTensor): OnnxAttribute => ({ name: '', type: attributeType.tensor, t }),
   graph: (g: OnnxGraph): OnnxAttribute => ({ name: '', type: attributeType.graph, g }),

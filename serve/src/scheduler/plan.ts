@@ -2,7 +2,10 @@ import type { EngineOptions } from '../engine/contract.js';
 import type { Answer } from './answer.js';
 import { promptLookup } from './prompt-lookup.js';
 
-export type SchedulerLimits = Pick<EngineOptions, 'maxBatchTokens' | 'prefillChunk' | 'maxRunning'>;
+export type SchedulerLimits = Pick<
+  EngineOptions,
+  'maxBatchTokens' | 'prefillChunk' | 'maxRunning' | 'prefixCache'
+>;
 
 /** What a step feeds of one answer. */
 export interface PlannedEntry {
@@ -45,6 +48,19 @@ export function planStep(
     return entry;
   });
   return [...decodes, ...prompts];
+}
+
+/**
+ * Whether a step has room for more than those who run. Who waits longer finds prefixes that were
+ * stored meanwhile.
+ */
+export function hasBudget(running: readonly Answer[], limits: SchedulerLimits): boolean {
+  const length = pieceLength(limits);
+  const tokens = running.reduce(
+    (sum, { missingTokens }) => sum + Math.min(missingTokens, length),
+    0,
+  );
+  return tokens < limits.maxBatchTokens;
 }
 
 /** Beside a piece of this length there is always room for all others to decode. */

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type {
   EngineStats,
   Finish,
@@ -6,13 +7,13 @@ import type {
   ResponseFormat,
   TokenEvent,
 } from '../engine/contract.js';
-import { setTimeout as delay } from 'node:timers/promises';
 import { asEngineError, EngineError } from '../engine/errors.js';
 import { Sampler, SamplerMemory } from '../sampler/sampler.js';
 import { Answer, byImportance } from './answer.js';
 import type { Constraint } from './constraint.js';
 import { FairQueue } from './fair-queue.js';
-import { type PlannedEntry, planStep, type SchedulerLimits } from './plan.js';
+import { hasBudget, type PlannedEntry, planStep, type SchedulerLimits } from './plan.js';
+import { canShareSoon, hasRoomFor } from './room.js';
 
 /** What a scheduler tells, in the order in which it happens. */
 export interface SchedulerOutput {
@@ -212,7 +213,10 @@ export class Scheduler {
   }
 
   #admit(): void {
-    while (this.#running.length < this.#limits.maxRunning) {
+    while (
+      this.#running.length < this.#limits.maxRunning &&
+      hasBudget(this.#running, this.#limits)
+    ) {
       const next = this.#queue.peek();
       if (next === undefined || !this.#enterCache(next)) return;
     }
@@ -229,7 +233,7 @@ export class Scheduler {
       this.#fail(answer, error);
       return true;
     }
-    if (this.#running.length > 0 && !this.#hasRoomFor(answer)) {
+    if (this.#mustWait(answer)) {
       answer.leaveCache();
       return false;
     }
@@ -244,18 +248,16 @@ export class Scheduler {
     return true;
   }
 
+  #mustWait(answer: Answer): boolean {
+    if (this.#running.length === 0) return false;
+    const counts = this.#forward.counts();
+    if (!hasRoomFor(answer, this.#running, counts)) return true;
+    return this.#limits.prefixCache && canShareSoon(answer, this.#running, counts.pageSize);
+  }
+
   #run(answer: Answer): void {
     this.#running.push(answer);
     this.#running.sort(byImportance);
-  }
-
-  /** Whether all that run can go on, and grow by a page each, beside the whole of this one. */
-  #hasRoomFor(answer: Answer): boolean {
-    const { free, stored, pageSize } = this.#forward.counts();
-    const missingPages = ({ tokens, sequence }: Answer) =>
-      Math.ceil((tokens.length + 1) / pageSize) - Math.ceil((sequence?.length ?? 0) / pageSize);
-    const promised = this.#running.reduce((pages, other) => pages + missingPages(other) + 1, 0);
-    return promised + missingPages(answer) <= free + stored;
   }
 
   /** Takes the pages of the least important; of the last one nothing is left to be taken. */

@@ -12,6 +12,7 @@ import type { ServerContext } from './context.js';
 import { sendError, toApiError, unavailable, unknownUrl } from './errors.js';
 import type { ServerMetrics } from './metrics/server-metrics.js';
 import { routes } from './routes/index.js';
+import { Turns } from './turns.js';
 
 /** In logs and metrics, as nginx has it: the client went away before it had its response. */
 const clientGone = 499;
@@ -55,6 +56,9 @@ export function createApp(context: ServerContext): FastifyInstance {
       throw unavailable('The server is shutting down.', 5);
     }
   });
+  const turns = new Turns();
+  app.addHook('preHandler', () => turns.next());
+
   app.setErrorHandler((error, request, reply) => {
     // Nobody reads what a client that went away would have been told.
     if (reply.raw.destroyed) return reply;

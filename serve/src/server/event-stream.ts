@@ -1,4 +1,6 @@
-import type { ServerResponse } from 'node:http';
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { FastifyReply } from 'fastify';
+import type { ApiError } from './errors.js';
 
 /** How long a stream waits for its reader. */
 export interface StreamOptions {
@@ -16,26 +18,28 @@ const headers = {
 };
 
 /**
- * Server-sent events on a response. `send` waits for a slow reader, so that no more than a buffer
- * of text stands in memory; the engine waits for nobody.
+ * Server-sent events as a reply. The headers go out with the first event or the first sign of life:
+ * until then the reply can still become an error with a status of its own. `send` waits for a slow
+ * reader, so that no more than a buffer of text stands in memory; the engine waits for nobody.
  */
 export class EventStream {
+  readonly #reply: FastifyReply;
   readonly #response: ServerResponse;
   readonly #options: StreamOptions;
   readonly #heartbeat: NodeJS.Timeout;
   #drained: Promise<void> | undefined;
 
-  constructor(
-    response: ServerResponse,
-    options: StreamOptions,
-    moreHeaders: Readonly<Record<string, string | string[] | number | undefined>>,
-  ) {
-    this.#response = response;
+  constructor(reply: FastifyReply, options: StreamOptions) {
+    this.#reply = reply;
+    this.#response = reply.raw;
     this.#options = options;
-    response.writeHead(200, { ...moreHeaders, ...headers });
-    response.flushHeaders();
     this.#heartbeat = setInterval(() => this.#comment(), options.heartbeat);
-    response.once('close', () => clearInterval(this.#heartbeat));
+    reply.raw.once('close', () => this.#close());
+  }
+
+  /** Whether headers are out. */
+  get isOpen(): boolean {
+    return this.#reply.sent;
   }
 
   /** One event. Resolves when the reader has room for the next, or is gone. */
@@ -48,18 +52,35 @@ export class EventStream {
     this.#end('data: [DONE]\n\n');
   }
 
-  /** Says what went wrong, and ends without the mark of a complete answer. */
-  fail(error: object): void {
-    this.#end(`data: ${JSON.stringify(error)}\n\n`);
+  /**
+   * Says what went wrong, and ends without the mark of a complete answer.
+   * @throws the error itself while nothing has been sent
+   */
+  fail(error: ApiError): void {
+    this.#close();
+    if (!this.isOpen) throw error;
+    this.#end(`data: ${JSON.stringify(error.body)}\n\n`);
+  }
+
+  #open(): void {
+    if (this.isOpen) return;
+    this.#reply.headers(headers).hijack();
+    this.#response.writeHead(200, this.#reply.getHeaders() as OutgoingHttpHeaders);
+    this.#response.flushHeaders();
+  }
+
+  #close(): void {
+    clearInterval(this.#heartbeat);
   }
 
   #end(last: string): void {
-    clearInterval(this.#heartbeat);
+    this.#close();
     if (!this.#response.destroyed) this.#response.end(last);
   }
 
   async #write(text: string): Promise<void> {
     if (this.#response.destroyed) return;
+    this.#open();
     this.#heartbeat.refresh();
     if (this.#response.write(text)) return;
     this.#drained ??= this.#drain();

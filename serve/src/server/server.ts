@@ -5,6 +5,7 @@ import type { PromptEncoder } from '../text/prompt-encoder.js';
 import { createApp } from './app.js';
 import type { ServerContext, ServerOptions } from './context.js';
 import { ServerMetrics } from './metrics/server-metrics.js';
+import { OpenResponses } from './open-responses.js';
 
 /** Milliseconds that a finished answer has to reach a slow reader once the engine has stopped. */
 const lastWrites = 2000;
@@ -13,12 +14,14 @@ const lastWrites = 2000;
 export class Server {
   readonly #context: ServerContext;
   readonly #app: FastifyInstance;
+  readonly #responses: OpenResponses;
   #closing: Promise<void> | undefined;
 
   constructor(engine: Engine, prompts: PromptEncoder, options: ServerOptions) {
     const metrics = new ServerMetrics(engine.info.name);
     this.#context = { engine, prompts, options, metrics, isDraining: false };
     this.#app = createApp(this.#context);
+    this.#responses = new OpenResponses(this.#app.server);
   }
 
   /** @returns the address, such as `http://127.0.0.1:8080`. */
@@ -39,18 +42,16 @@ export class Server {
   async #close(deadline: number): Promise<void> {
     this.#context.isDraining = true;
     await this.#context.engine.close(deadline);
-    const { server } = this.#app;
-    // A connection is idle when its response has ended, and would stay for its keep-alive time.
-    const idle = setInterval(() => server.closeIdleConnections(), 50);
+    const closed = this.#app.close();
     const late = new AbortController();
-    const cut = delay(lastWrites, undefined, { signal: late.signal }).then(
-      () => server.closeAllConnections(),
-      () => undefined,
-    );
-    await this.#app.close();
-    clearInterval(idle);
+    await Promise.race([
+      this.#responses.allEnded(),
+      delay(lastWrites, undefined, { signal: late.signal }).catch(() => undefined),
+    ]);
     late.abort();
-    await cut;
+    // What is left waits for a next request, or never sent a first one, as browsers' do.
+    this.#app.server.closeAllConnections();
+    await closed;
     await this.#context.prompts.close();
   }
 }

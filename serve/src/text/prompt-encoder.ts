@@ -1,5 +1,5 @@
 import { Piscina } from 'piscina';
-import type { ModelText } from './contract.js';
+import type { ChatMessage, ModelText } from './contract.js';
 import { type EncodeReply, type EncodeTask, encodeTask, idsOf } from './encode-task.js';
 import type { TextSource } from './encode-worker.js';
 
@@ -20,7 +20,7 @@ const shortPrompt = 2048;
 /** Normalizers make text shorter, by no more than this. */
 const normalizerGain = 4;
 
-/** Turns prompts into token ids. Long ones are encoded in a worker: the server's thread stays free. */
+/** Turns prompts into token ids. Long ones are encoded in a worker, and the thread stays free. */
 export class PromptEncoder {
   readonly #pool: Piscina<EncodeTask, EncodeReply>;
 
@@ -54,7 +54,7 @@ export class PromptEncoder {
     const longest = this.text.vocabulary.longest * normalizerGain;
     const atLeast = Math.ceil(certainLength(task) / longest);
     if (atLeast > this.#contextLength) throw new PromptTooLongError(atLeast);
-    if (workOf(task) <= shortPrompt) return idsOf(encodeTask(this.text, task));
+    if (isShort(task)) return idsOf(encodeTask(this.text, task));
     if (this.#pool.queueSize >= this.#pool.options.maxQueue) {
       throw new EncoderBusyError('Too many long prompts wait for the tokenizer.');
     }
@@ -69,11 +69,14 @@ export class PromptEncoder {
 /** UTF-16 units that no template leaves out. Of former answers some drop the reasoning. */
 function certainLength(task: EncodeTask): number {
   if (typeof task === 'string') return task.length;
-  const certain = task.messages.filter(({ role }) => role !== 'assistant');
-  return certain.reduce((sum, { content }) => sum + (content?.length ?? 0), 0);
+  return lengthOf(task.messages.filter(({ role }) => role !== 'assistant'));
 }
 
-/** About the UTF-16 units to be rendered and encoded. */
-function workOf(task: EncodeTask): number {
-  return typeof task === 'string' ? task.length : JSON.stringify(task).length;
+/** Tools, calls and the number of messages take time as well as text does. */
+function isShort(task: EncodeTask): boolean {
+  if (typeof task === 'string') return task.length <= shortPrompt;
+  return lengthOf(task.messages) <= shortPrompt && JSON.stringify(task).length <= shortPrompt;
 }
+
+const lengthOf = (messages: readonly ChatMessage[]): number =>
+  messages.reduce((sum, { content }) => sum + (content?.length ?? 0), 0);

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { cutModel } from '../../src/cutter/cut.js';
-import { decodeModel, type OnnxModel } from '../../src/onnx/format.js';
+import { decodeModel, elementType, makeValue, type OnnxModel } from '../../src/onnx/format.js';
+import { attribute } from '../../src/onnx/attributes.js';
 import { externalData } from '../../src/onnx/tensors.js';
 import {
   modelsFolder,
@@ -92,4 +93,21 @@ test('hidden states end where the vocabulary is projected to', () => {
   expect(cut.hidden?.initializers.map(({ name }) => name)).not.toContain(
     'model.embed_tokens.weight',
   );
+});
+
+test('what a quantised cache takes is left out: keys and values have pages of their own', () => {
+  const folder = modelFolder('llama');
+  const model = decodeModel(readFileSync(path.join(folder, 'model.onnx')));
+  const { int8 } = elementType;
+  for (const node of model.graph.node.filter(({ opType }) => opType === 'GroupQueryAttention')) {
+    node.attribute.push({ ...attribute.string('PER_TENSOR'), name: 'k_quant_type' });
+    node.input = [...node.input, '', '', '', 'k_scale', 'v_scale'];
+  }
+  model.graph.input = model.graph.input.map((value) =>
+    value.name.startsWith('past_') ? makeValue(value.name, int8, ['b', 2, 'p', 8]) : value,
+  );
+  const { layers, parts } = cutModel(model, folder, 16);
+  expect(layers.map(({ attention }) => attention.headDim)).toEqual([16, 16, 16]);
+  expect(parts.flatMap(({ inputs }) => inputs)).not.toContain('k_scale');
+  expect(() => cutModel(model, folder)).toThrow('has heads of unknown size');
 });

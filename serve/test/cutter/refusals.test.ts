@@ -92,6 +92,50 @@ test('a constant that differs among tokens is refused', () => {
   expect(cut(model)).toThrow('(Add) combines tokens with a constant that differs among them');
 });
 
+test('the last tokens may become logits, but go to no other place', () => {
+  const pick = (consumer: OnnxNode) => {
+    const model = withNode('Identity');
+    const { node, initializer } = model.graph;
+    const at = node.findIndex(({ name }) => name === 'the/node');
+    initializer.push(makeTensor('minus one', ints(-1), [1]));
+    const gather = [[stream, 'minus one'], ['picked']] as [string[], string[]];
+    node.splice(at, 1, makeNode('Gather', 'pick', gather, axis1), consumer);
+    return cut(model);
+  };
+  const added = makeNode('Add', 'the/node', [[stream, 'picked'], ['changed']]);
+  expect(pick(added)).toThrow('node the/node (Add) combines the last tokens with all');
+  const model = decoder();
+  const attention = attentionOf(model, 1);
+  const [query] = attention.input;
+  model.graph.initializer.push(makeTensor('minus one', ints(-1), [1]));
+  const gather = [[query, 'minus one'], ['picked']] as [string[], string[]];
+  const at = model.graph.node.indexOf(attention);
+  model.graph.node.splice(at, 0, makeNode('Gather', 'pick', gather, axis1));
+  attention.input[0] = 'picked';
+  expect(cut(model)).toThrow('attends with the last tokens alone');
+  expect(cut(decoder('pruned'))).not.toThrow();
+});
+
+test('operators of unknown domains are refused', () => {
+  const model = withNode('Add', { bias: new Float32Array(64) });
+  expect(cut(model)).not.toThrow();
+  const node = model.graph.node.find(({ name }) => name === 'the/node');
+  if (node) node.domain = 'com.example';
+  expect(cut(model)).toThrow('node the/node (Add) is no operator known to treat every token alone');
+});
+
+test('a constant that counts tokens is refused', () => {
+  const model = withNode('Mul');
+  const { node } = model.graph;
+  const at = node.findIndex(({ name }) => name === 'the/node');
+  node[at].input.push('number');
+  const shape = makeNode('Shape', 'shape', [[stream], ['shape']]);
+  const count = makeNode('Gather', 'count', [['shape', '/model/constants/INT64/1'], ['count']]);
+  const number = makeNode('Cast', 'number', [['count'], ['number']], { to: attribute.int(1) });
+  node.splice(at, 0, shape, count, number);
+  expect(cut(model)).toThrow('node the/node (Mul) depends on how many tokens there are');
+});
+
 test.each([
   ['Softmax', {}, last],
   ['ReduceMean', { axes: ints(-1) }, {}],
@@ -172,7 +216,7 @@ test('what one cache of float32 rows can not hold is refused', () => {
   expect(cut(uneven)).toThrow('has 4 key heads of 16, layers before it have 2 key heads of 16');
 });
 
-test('a model without ids, without logits, with functions or with logits in half is refused', () => {
+test('a model with other inputs or outputs, or with functions, is refused', () => {
   const change = (edit: (model: OnnxModel) => void) => {
     const model = decoder();
     edit(model);
@@ -182,6 +226,10 @@ test('a model without ids, without logits, with functions or with logits in half
     graph.input[0].name = 'inputs_embeds';
   });
   expect(ids).toThrow('the model has no input input_ids');
+  const positions = change(({ graph }) => {
+    graph.input.push(makeValue('position_ids', elementType.int64, [3, 'b', 's']));
+  });
+  expect(positions).toThrow('the input position_ids has 3 axes, not those of text');
   const logits = change(({ graph }) => {
     graph.output[0].name = 'hidden_states';
   });

@@ -51,12 +51,13 @@ test('a prompt must leave room for a token, and fit into an empty cache', () => 
   checkRequest(generationRequest({ prompt: new Int32Array(63) }), info, { pages: 99, pageSize: 1 });
 });
 
-test('a group has one prompt, user, priority and scope', () => {
+test('a group has one prompt, length, user, priority and scope', () => {
   const first = generationRequest();
   checkGroup([first, generationRequest({ sampling: { seed: 4 } })]);
   for (const fields of [
     { prompt: [1, 2, 4] },
     { prompt: [1, 2] },
+    { maxTokens: 9 },
     { user: 'other' },
     { priority: 1 },
     { cacheScope: 'other' },

@@ -95,6 +95,26 @@ test.each(['cancel', 'break'])(
   },
 );
 
+test('1000 clients that go away in mid-stream leave no page behind', async () => {
+  const { generate, stats } = bound(await start({ model: { contextLength: 500 } }));
+  const client = async (n: number) => {
+    const prompt = Array.from({ length: 1 + (n % 23) }, (_, i) => (n + i) % 30);
+    const generation = generate(generationRequest({ ...endless, prompt }));
+    let left = n % 4;
+    if (left === 0) generation.cancel();
+    for await (const _ of generation) if (--left <= 0) break;
+    return (await generation.finished).reason;
+  };
+  for (let first = 0; first < 1000; first += 50) {
+    const reasons = await Promise.all(Array.from({ length: 50 }, (_, i) => client(first + i)));
+    expect(new Set(reasons)).toEqual(new Set(['abort']));
+  }
+  const { cache, running, waiting, finished } = await stats();
+  expect({ running, waiting, used: cache.used }).toEqual({ running: 0, waiting: 0, used: 0 });
+  expect(cache.free + cache.stored).toBe(cache.pages);
+  expect(finished.abort).toBe(1000);
+});
+
 test('to cancel one stops nobody else', async () => {
   const { generate } = bound(await start({}, { maxRunning: 2 }));
   const request = generationRequest({ maxTokens: 40 });

@@ -1,6 +1,6 @@
 import { type ForwardOptions, OnnxForward } from '../../src/forward/onnx-forward.js';
 
-/** A model with a cache of 2048 tokens in pages of 16. */
+/** A model with a cache of 2048 tokens in pages of 16, on the CPU or on FLASH_ATTENTION_DEVICE. */
 export function loadForward(
   folder: string,
   options: Partial<ForwardOptions> = {},
@@ -10,7 +10,7 @@ export function loadForward(
     maxTokensInCache: 2048,
     pageSize: 16,
     kvDtype: 'float32',
-    device: 'cpu',
+    device: process.env.FLASH_ATTENTION_DEVICE ?? 'cpu',
     threads: 1,
     ...options,
   });

@@ -43,21 +43,20 @@ class Decoder {
   }
 
   build(): void {
-    const { layers, hidden, vocab, tied, lastOnly, finalSoftcap } = this.#variant;
+    const { layers, hidden, vocab, weights, tied, lastOnly, finalSoftcap } = this.#variant;
     const graph = this.#graph;
     this.#maskLengths();
-    const table = graph.constant(
-      'model.embed_tokens.weight',
-      graph.random.normal(vocab * hidden, 0.5),
-      [vocab, hidden],
-    );
-    let residual = graph.op('Gather', '/model/embed_tokens/Gather', [table, 'input_ids']);
+    const [embedded, table] = this.#embedding();
+    let residual = embedded;
     let skip: string | undefined;
     for (let layer = 0; layer < layers; layer++)
       [residual, skip] = this.#layer(layer, residual, skip);
     let x = this.#join('/model/final_norm', residual, skip)[0];
     if (lastOnly === 'gather') {
-      x = graph.op('Gather', '/lm_head/Gather', [x, graph.ints(-1)], { axis: attribute.int(1) });
+      const last = graph.op('Gather', '/lm_head/prune/Gather', [x, graph.int(-1)], {
+        axis: attribute.int(1),
+      });
+      x = graph.op('Unsqueeze', '/lm_head/prune/Unsqueeze', [last, graph.ints(1)]);
     } else if (lastOnly === 'num_logits_to_keep') {
       const count = graph.op('Reshape', '/lm_head/Reshape', ['num_logits_to_keep', graph.ints(1)]);
       const start = graph.op('Neg', '/lm_head/Neg', [count]);
@@ -65,7 +64,9 @@ class Decoder {
       x = graph.op('Slice', '/lm_head/Slice', [x, start, end, graph.ints(1)]);
     }
     let logits: string;
-    if (tied) {
+    if (tied && weights !== 'float32') {
+      logits = graph.int4Product('/lm_head', x, table, [hidden, vocab]);
+    } else if (tied) {
       const perm = attribute.ints([1, 0]);
       const weight = graph.op('Transpose', '/lm_head/Transpose', [table], { perm });
       logits = graph.op('MatMul', '/lm_head/MatMul', [x, weight]);
@@ -75,6 +76,32 @@ class Decoder {
     if (finalSoftcap) logits = this.#softcap(logits, finalSoftcap);
     const last = graph.nodes[graph.nodes.length - 1];
     last.output[0] = 'logits';
+  }
+
+  /** Rows of the ids, and the table: its name, or what names of an int4 one begin with. */
+  #embedding(): [embedded: string, table: string] {
+    const { hidden, vocab, weights, tied } = this.#variant;
+    const graph = this.#graph;
+    const name = 'model.embed_tokens.weight';
+    const values = graph.random.normal(vocab * hidden, 0.5);
+    const base = '/model/embed_tokens';
+    if (!tied || weights === 'float32') {
+      const table = graph.constant(name, values, [vocab, hidden]);
+      return [graph.op('Gather', `${base}/Gather`, [table, 'input_ids']), table];
+    }
+    const [packed, scales] = graph.int4Weights(name, values, [hidden, vocab]);
+    const rows = graph.op('Reshape', `${base}/Reshape`, [packed, graph.ints(vocab, hidden / 2)]);
+    const attributes = { bits: 4, block_size: 32, gather_axis: 0, quantize_axis: 1 };
+    const embedded = graph.op(
+      'GatherBlockQuantized',
+      `${base}/GatherBlockQuantized`,
+      [rows, 'input_ids', scales],
+      Object.fromEntries(
+        Object.entries(attributes).map(([key, value]) => [key, attribute.int(value)]),
+      ),
+      'com.microsoft',
+    );
+    return [embedded, name];
   }
 
   values(): { input: OnnxValue[]; output: OnnxValue[] } {
@@ -118,7 +145,7 @@ class Decoder {
   }
 
   #layer(layer: number, residual: string, skip: string | undefined): [string, string | undefined] {
-    const { hidden, mlp, heads, headDim, postNorms } = this.#variant;
+    const { hidden, heads, headDim, postNorms } = this.#variant;
     const graph = this.#graph;
     const base = `/model/layers.${layer}`;
     const [x, sum] = this.#join(`${base}/input_layernorm`, residual, skip);
@@ -129,14 +156,60 @@ class Decoder {
     if (postNorms) attended = graph.norm(`${base}/post_attention_layernorm`, attended, hidden);
     const name = `${base}/${postNorms ? 'pre_feedforward' : 'post_attention'}_layernorm`;
     const [y, next] = this.#join(name, sum, attended);
-    const gate = graph.projection(`${base}/mlp/gate_proj`, y, [hidden, mlp]);
-    const up = graph.projection(`${base}/mlp/up_proj`, y, [hidden, mlp]);
+    let out = this.#variant.experts ? this.#experts(base, y) : this.#mlp(base, y);
+    if (postNorms) out = graph.norm(`${base}/post_feedforward_layernorm`, out, hidden);
+    return [next, out];
+  }
+
+  #mlp(base: string, x: string): string {
+    const { hidden, mlp } = this.#variant;
+    const graph = this.#graph;
+    const gate = graph.projection(`${base}/mlp/gate_proj`, x, [hidden, mlp]);
+    const up = graph.projection(`${base}/mlp/up_proj`, x, [hidden, mlp]);
     const sigmoid = graph.op('Sigmoid', `${base}/mlp/act_fn/Sigmoid`, [gate]);
     const activated = graph.op('Mul', `${base}/mlp/act_fn/Mul`, [gate, sigmoid]);
     const both = graph.op('Mul', `${base}/mlp/Mul`, [activated, up]);
-    let out = graph.projection(`${base}/mlp/down_proj`, both, [mlp, hidden]);
-    if (postNorms) out = graph.norm(`${base}/post_feedforward_layernorm`, out, hidden);
-    return [next, out];
+    return graph.projection(`${base}/mlp/down_proj`, both, [mlp, hidden]);
+  }
+
+  /** A router, whose scores get one row per token in both ways that builders write. */
+  #experts(base: string, x: string): string {
+    const { hidden, mlp, experts = 0 } = this.#variant;
+    const graph = this.#graph;
+    const router = `${base}/moe/router`;
+    const scores = graph.projection(router, x, [hidden, experts]);
+    let shape = graph.ints(-1, experts);
+    if (base.endsWith('0')) {
+      const count = graph.op('Gather', `${router}/Gather`, [
+        graph.op('Shape', `${router}/Shape`, [scores]),
+        graph.int(2),
+      ]);
+      const last = graph.op('Unsqueeze', `${router}/Unsqueeze`, [count, graph.ints(0)]);
+      shape = graph.op('Concat', `${router}/Concat`, [graph.ints(-1), last], {
+        axis: attribute.int(0),
+      });
+    }
+    const weights = (name: string, [rows, columns]: [number, number]) =>
+      graph.constant(
+        `${base}/moe/${name}`,
+        graph.random.normal(experts * rows * columns, 1 / Math.sqrt(columns)),
+        [experts, rows, columns],
+      );
+    return graph.op(
+      'MoE',
+      `${base}/moe`,
+      [
+        ...[x, graph.op('Reshape', `${router}/Reshape`, [scores, shape])],
+        ...[weights('gate_up', [2 * mlp, hidden]), '', weights('down', [hidden, mlp])],
+      ],
+      {
+        k: attribute.int(2),
+        activation_type: attribute.string('swiglu'),
+        swiglu_fusion: attribute.int(1),
+        normalize_routing_weights: attribute.int(1),
+      },
+      'com.microsoft',
+    );
   }
 
   /** The norm of residual + skip, and that sum. */
@@ -177,15 +250,15 @@ class Decoder {
       });
     }
     if (rotary === 'nodes') {
-      const rotate = (name: string, each: string, count: number) =>
+      const rotate = (name: string, each: string) =>
         graph.op(
           'RotaryEmbedding',
           `${base}/${name}_rotary/RotaryEmbedding`,
           [each, 'position_ids', ...tables],
-          { num_heads: attribute.int(count), interleaved: attribute.int(0) },
+          { num_heads: attribute.int(0), interleaved: attribute.int(0) },
           'com.microsoft',
         );
-      [q, k] = [rotate('q', q, heads), rotate('k', k, kvHeads)];
+      [q, k] = [rotate('q', q), rotate('k', k)];
     }
     const inAttention = rope !== undefined && rotary === 'attention';
     const name = `${base}/GroupQueryAttention`;

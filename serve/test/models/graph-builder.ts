@@ -96,19 +96,42 @@ export class GraphBuilder {
         this.constant(weight, values, [inner, outer]),
       ]);
     }
+    this.int4Weights(weight, values, [inner, outer]);
+    return this.int4Product(base, x, weight, [inner, outer]);
+  }
+
+  /** A matrix `[inner, outer]` in int4: names of its packed levels and of its scales. */
+  int4Weights(
+    name: string,
+    values: Float32Array,
+    [inner, outer]: [inner: number, outer: number],
+  ): [packed: string, scales: string] {
     const { packed, scales } = quantize(values, inner, outer);
-    const quantized = this.constant(`${weight}_Q4`, packed, [outer, inner / block, block / 2]);
-    const scaled = this.constant(`${weight}_scales`, scales, [(outer * inner) / block]);
+    const blocks = inner / block;
+    return [
+      this.constant(`${name}_Q4`, packed, [outer, blocks, block / 2]),
+      this.constant(`${name}_scales`, scales, [outer, blocks]),
+    ];
+  }
+
+  /** x times the matrix that {@link int4Weights} made. */
+  int4Product(
+    base: string,
+    x: string,
+    name: string,
+    [inner, outer]: [inner: number, outer: number],
+  ): string {
+    const level = this.#weights === 'float32' ? 0 : this.#weights.int4.accuracyLevel;
     return this.op(
       'MatMulNBits',
       `${base}/MatMul_Q4`,
-      [x, quantized, scaled],
+      [x, `${name}_Q4`, `${name}_scales`],
       {
         K: attribute.int(inner),
         N: attribute.int(outer),
         bits: attribute.int(4),
         block_size: attribute.int(block),
-        accuracy_level: attribute.int(this.#weights.int4.accuracyLevel),
+        accuracy_level: attribute.int(level),
       },
       'com.microsoft',
     );

@@ -38,6 +38,8 @@ export interface Variant {
   readonly window?: (layer: number) => number;
   /** Tokens beyond which the other of two tables is taken. */
   readonly longRope?: number;
+  /** The MLP is two of so many experts, by a router's choice. */
+  readonly experts?: number;
   /** Embedding and output projection are one tensor. */
   readonly tied?: boolean;
   /** Logits of the last token only. */
@@ -95,7 +97,14 @@ export const variants = {
     rope: (layer) => ({ theta: layer % 2 === 0 ? 10_000 : 1_000_000 }),
     tied: true,
   },
-  'gpt-oss': { ...llama, modelType: 'gpt_oss', layers: 4, sinks: true, window: alternating },
+  'gpt-oss': {
+    ...llama,
+    modelType: 'gpt_oss',
+    layers: 4,
+    sinks: true,
+    window: alternating,
+    experts: 4,
+  },
   'smooth-softmax': { ...llama, smoothSoftmax: true },
   phi: { ...llama, modelType: 'phi', headDim: 32, rope: () => ({ theta: 10_000, dim: 16 }) },
   phi3: {
@@ -112,8 +121,20 @@ export const variants = {
     layers: 4,
     rope: (layer) => (layer % 4 === 3 ? undefined : rope),
   },
+  /** As transformers.js' files have it. */
+  'qwen3-hub': {
+    ...llama,
+    modelType: 'qwen3',
+    packed: false,
+    qkNorm: 'nodes',
+    rotary: 'nodes',
+    headDim: 32,
+    weights: { int4: { accuracyLevel: 1 } },
+    tied: true,
+  },
   'position-ids': { ...llama, packed: false, rotary: 'nodes' },
   tied: { ...llama, tied: true },
+  'tied-int4': { ...llama, tied: true, weights: { int4: { accuracyLevel: 1 } } },
   pruned: { ...llama, lastOnly: 'gather' },
   'logits-to-keep': { ...llama, lastOnly: 'num_logits_to_keep' },
   'int4-level1': { ...llama, weights: { int4: { accuracyLevel: 1 } } },

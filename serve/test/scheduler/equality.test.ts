@@ -112,6 +112,6 @@ test('answers under random arrivals, cancels, priorities and tiny caches are tho
         } else expect(finish.reason).toBe(plain.reason);
       }
     }),
-    { numRuns: 300 },
+    { numRuns: 200 },
   );
 });

@@ -1,5 +1,5 @@
 import { generationRequest } from '../support/generation-request.js';
-import { ScriptedScheduler } from '../support/scripted-scheduler.js';
+import { plainAnswer, ScriptedScheduler } from '../support/scripted-scheduler.js';
 
 const prompt = (length: number) => Array.from({ length }, (_, i) => i % 29);
 
@@ -59,4 +59,38 @@ test('hits and misses in one step are those of each alone', async () => {
     await alone.drain();
     expect(run.tokens(ids[n])).toEqual(alone.tokens(id));
   }
+});
+
+test('prompts that begin alike and come together are computed once', async () => {
+  const run = new ScriptedScheduler({ pages: 200 }, { maxBatchTokens: 64 });
+  const system = prompt(40);
+  const requests = Array.from({ length: 6 }, (_, i) =>
+    generationRequest({ prompt: [...system, 30, i, i], maxTokens: 4, user: `${i}` }),
+  );
+  const ids = requests.map((request) => run.add(request)[0]);
+  await run.drain();
+  ids.forEach((id, n) => {
+    expect(run.finish(id).cachedTokens).toBe(n === 0 ? 0 : 40);
+    expect(run.tokens(id)).toEqual(plainAnswer(requests[n]).tokens);
+  });
+  const fed = run.forward.steps.flat().reduce((a, b) => a + b);
+  expect(fed).toBe(40 + 6 * (3 + 3));
+});
+
+test('who waits for a prefix that another computes does not wait when that one is cancelled', async () => {
+  const run = new ScriptedScheduler({ pages: 200 });
+  const [first] = run.add(generationRequest({ prompt: prompt(40) }));
+  const [second] = run.add(generationRequest({ prompt: prompt(41) }));
+  await run.steps(2);
+  expect(run.scheduler.stats()).toMatchObject({ running: 1, waiting: 1 });
+  run.scheduler.cancel(first);
+  await run.drain();
+  expect(run.finish(second)).toMatchObject({ reason: 'length', cachedTokens: 16 });
+});
+
+test('without stored prefixes nobody waits for one', async () => {
+  const run = new ScriptedScheduler({ pages: 200, prefixCache: false });
+  for (let i = 0; i < 3; i++) run.add(generationRequest({ prompt: prompt(40) }));
+  await run.steps(1);
+  expect(run.scheduler.stats()).toMatchObject({ running: 3, waiting: 0 });
 });

@@ -3,7 +3,14 @@ import { connect, type Socket } from 'node:net';
 import { Gate } from '../support/gate.js';
 import { clientOf } from '../support/openai-client.js';
 import { type Script, ScriptedEngine, saying, tokensOf } from '../support/scripted-engine.js';
-import { eventsOf, type Serving, serve, stopServing, until } from '../support/serving.js';
+import {
+  eventsOf,
+  promptsWith,
+  type Serving,
+  serve,
+  stopServing,
+  until,
+} from '../support/serving.js';
 
 afterEach(stopServing);
 
@@ -111,17 +118,27 @@ test('cancelling one answer leaves the others', async () => {
 });
 
 test('a client that left while its prompt was encoded asks the engine for nothing', async () => {
-  const engine = new ScriptedEngine(saying('a'), { contextLength: 1_000_000 });
-  const serving = await serve(engine);
-  const content = `slow:${'a'.repeat(10_000)}`;
-  const socket = open(serving, { messages: [{ role: 'user', content }], stream: true });
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  const engine = new ScriptedEngine(saying('a'));
+  const prompts = promptsWith('', engine);
+  const [begun, gate] = [new Gate(), new Gate()];
+  const encode = prompts.encode.bind(prompts);
+  prompts.encode = async (task) => {
+    begun.open();
+    await gate.opened;
+    return encode(task, new AbortController().signal);
+  };
+  const serving = await serve(engine, {}, prompts);
+  const socket = open(serving, { ...hello, stream: true });
+  await begun.opened;
   socket.destroy();
-  await until(() => serving.log.some(({ route }) => route === chat));
-  expect(engine.requests).toEqual([]);
+  await until(() => serving.log.some(({ status }) => status === 499));
+  gate.open();
+  // The next request is answered after everything that the first one set going.
+  expect((await serving.post(chat, hello)).status).toBe(200);
+  expect(engine.requests).toHaveLength(1);
 });
 
-test('a stream has headers before there is a token, and comments while it waits', async () => {
+test('a stream that waits for its first token has headers, and comments', async () => {
   const gate = new Gate();
   const engine = new ScriptedEngine(async function* (request) {
     await gate.opened;

@@ -1,6 +1,7 @@
 import { RateLimitError } from 'openai';
+import { EngineError } from '../../src/engine/errors.js';
 import { clientOf } from '../support/openai-client.js';
-import { ScriptedEngine, saying, tokensOf } from '../support/scripted-engine.js';
+import { ScriptedEngine, saying, silent, tokensOf } from '../support/scripted-engine.js';
 import { eventsOf, expectErrorBody, jsonOf, serve, stopServing } from '../support/serving.js';
 
 afterEach(stopServing);
@@ -87,6 +88,33 @@ describe('an engine that', () => {
     expect(last.error.code).toBe('engine_unavailable');
     const reasons = events.map(({ choices: [choice] }) => choice.finish_reason);
     expect(new Set(reasons)).toEqual(new Set([null]));
+  });
+
+  test('refuses after a while, before a token: the stream has the status of an answer', async () => {
+    const engine: ScriptedEngine = new ScriptedEngine(async function* () {
+      const [generation] = engine.live;
+      generation.finish('error', new EngineError('invalid_request', 'No such schema.'));
+      yield* [];
+    });
+    const { post } = await serve(engine);
+    const response = await post(chat, { ...hello, stream: true });
+    expect(response.status).toBe(400);
+    expect(await jsonOf(response)).toMatchObject({ error: { message: 'No such schema.' } });
+  });
+
+  test.each([true, false])('fails at one choice: the error is told, stream %p', async (stream) => {
+    const engine: ScriptedEngine = new ScriptedEngine((request, index) => {
+      if (index === 0) return silent(request, index);
+      queueMicrotask(() =>
+        [...engine.live][1].finish('error', new EngineError('model_failed', 'NaN')),
+      );
+      return silent(request, index);
+    });
+    const { post } = await serve(engine);
+    const response = await post(chat, { ...hello, n: 2, stream });
+    expect(response.status).toBe(500);
+    expect(await jsonOf(response)).toMatchObject({ error: { code: 'model_failed' } });
+    expect(engine.live.size).toBe(0);
   });
 
   test('dies in the middle of a stream: the official client throws', async () => {

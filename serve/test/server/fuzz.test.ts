@@ -72,7 +72,7 @@ test.each(['/v1/chat/completions', '/v1/completions', '/v1/embeddings'])(
           expectErrorBody(JSON.parse(answer));
         }
       }),
-      { numRuns: 400 },
+      { numRuns: 250 },
     );
     expect(engine.live.size).toBe(0);
   },
@@ -92,6 +92,6 @@ test('whatever headers come, the answer is one of the API', async () => {
       expect([200, 400, 403, 415]).toContain(response.status);
       if (!response.ok) expectErrorBody(answer);
     }),
-    { numRuns: 200 },
+    { numRuns: 100 },
   );
 });

@@ -2,7 +2,15 @@ import { modelsFolder } from '../models/index.js';
 import { clientOf } from '../support/openai-client.js';
 import { deadly, startScripted } from '../support/scripted-engine-thread.js';
 import { serveModel } from '../support/serve-model.js';
-import { eventsOf, type Json, jsonOf, serve, stopServing, until } from '../support/serving.js';
+import {
+  eventsOf,
+  expectErrorBody,
+  type Json,
+  jsonOf,
+  serve,
+  stopServing,
+  until,
+} from '../support/serving.js';
 
 const model = modelsFolder();
 
@@ -76,6 +84,51 @@ test('probabilities belong to the text, token by token', async () => {
   }
 });
 
+test('an answer in a schema is JSON of it; a schema that is none is refused, in streams too', async () => {
+  const { post } = await serveModel(model('llama'));
+  const ask = (schema: object, stream: boolean) => {
+    const response_format = { type: 'json_schema', json_schema: { name: 'x', schema } };
+    return post(chat, { messages: messagesOf('Is it?'), response_format, stream, seed: 1 });
+  };
+  const properties = { is: { type: 'boolean' }, why: { enum: ['a', 'b'] } };
+  const schema = {
+    type: 'object',
+    properties,
+    required: ['is', 'why'],
+    additionalProperties: false,
+  };
+  const { choices } = await jsonOf(ask(schema, false));
+  expect(choices[0].finish_reason).toBe('stop');
+  const answer = JSON.parse(choices[0].message.content);
+  expect([typeof answer.is, ['a', 'b'].includes(answer.why)]).toEqual(['boolean', true]);
+  for (const stream of [false, true]) {
+    const response = await ask({ type: 'banana' }, stream);
+    expect(response.status).toBe(400);
+    expectErrorBody(await jsonOf(response));
+  }
+});
+
+test('a stop string of the server ends the answer of the engine', async () => {
+  const { post, engine } = await serveModel(model('llama'));
+  const ask = async (body: object) => {
+    const answer = await jsonOf(post(chat, { messages: messagesOf('Stop?'), ...greedy, ...body }));
+    return [answer.choices[0].message.content, answer.choices[0].finish_reason];
+  };
+  const [text] = await ask({});
+  const stop = text.slice(6, 9);
+  const before = text.slice(0, text.indexOf(stop));
+  expect(await ask({ stop, max_tokens: 400 })).toEqual([before, 'stop']);
+  expect((await engine.stats()).running).toBe(0);
+});
+
+test('an answer that reaches the end of the context ends as length', async () => {
+  const { post, engine } = await serveModel(model('llama'));
+  const body = { messages: messagesOf('Go on'), ...greedy, max_tokens: 100_000 };
+  const { choices, usage } = await jsonOf(post(chat, body));
+  expect(choices[0].finish_reason).toBe('length');
+  expect(usage.total_tokens).toBe(engine.info.contextLength);
+});
+
 test('embeddings of a text are the same in any company', async () => {
   const client = clientOf(await serveModel(model('llama')));
   const embed = async (input: string[]) =>
@@ -121,18 +174,24 @@ test('clients killed in mid-stream leave no page behind, while others are served
   while (stats.running > 0) stats = await serving.engine.stats();
   const { cache, finished } = stats;
   expect([cache.used, cache.free + cache.stored]).toEqual([0, cache.pages]);
-  expect(finished).toEqual({ stop: 0, length: 10, abort: 120, error: 0 });
+  // On a slow machine some end before they are killed.
+  expect(finished.length + finished.abort).toBe(130);
+  expect(finished.abort).toBeGreaterThan(0);
 });
 
 test('stopping under load ends every stream, one way or the other', async () => {
   const { server, post, engine } = await serveModel(model('llama'), { maxRunning: 4 });
   const body = { messages: messagesOf('Go on'), ...greedy, max_tokens: 400, stream: true };
-  const streams = Array.from({ length: 24 }, () => post(chat, body).then(eventsOf));
-  let { running } = await engine.stats();
-  while (running < 4) running = (await engine.stats()).running;
+  const ask = async (): Promise<Json> => {
+    const response = await post(chat, body);
+    // What had not begun has the status of an error, what had ends with one.
+    return response.ok ? (await eventsOf(response)).at(-1) : jsonOf(response);
+  };
+  const lasts = Array.from({ length: 24 }, ask);
+  let { running, waiting } = await engine.stats();
+  while (running + waiting < lasts.length) ({ running, waiting } = await engine.stats());
   await server.close(20);
-  for (const events of await Promise.all(streams)) {
-    const last = events.at(-1);
+  for (const last of await Promise.all(lasts)) {
     expect(last === '[DONE]' || last.error.code === 'engine_unavailable').toBe(true);
   }
 });

@@ -112,11 +112,17 @@ describe('/metrics', () => {
     ).toBe(1);
   });
 
-  test('is there while the engine is not', async () => {
-    const engine = new ScriptedEngine(saying('a'));
+  test('is there while the engine is not, and shows nothing that ran there', async () => {
+    const engine = new ScriptedEngine(silent);
     const serving = await serve(engine);
+    const asked = serving.post(chat, hello);
+    await until(() => engine.live.size === 1);
+    expect((await metricsOf(serving)).get('vllm:num_requests_running')).toBe(1);
     engine.die();
-    expect((await metricsOf(serving)).has('vllm:e2e_request_latency_seconds_count')).toBe(true);
+    await asked;
+    const metrics = await metricsOf(serving);
+    expect(metrics.get('vllm:num_requests_running')).toBe(0);
+    expect(metrics.get('vllm:e2e_request_latency_seconds_count')).toBe(1);
   });
 });
 

@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { Gate } from '../support/gate.js';
 import { ScriptedEngine, saying, tokensOf } from '../support/scripted-engine.js';
 import { eventsOf, jsonOf, serve, stopServing, until } from '../support/serving.js';
@@ -40,13 +41,17 @@ test('what runs ends; what comes is refused, and health says so', async () => {
 test('what still runs at the deadline ends with an error, not as if it were complete', async () => {
   const { engine } = waitingEngine();
   const { post, server } = await serve(engine);
-  const streams = Array.from({ length: 8 }, () => post(chat, hello));
+  const ask = async () => {
+    const response = await post(chat, hello);
+    // What had not begun has the status of an error, what had ends with one.
+    return response.ok ? (await eventsOf(response)).at(-1) : jsonOf(response);
+  };
+  const streams = Array.from({ length: 8 }, ask);
   const whole = post(chat, { ...hello, stream: false });
   await until(() => engine.live.size === 9);
   await server.close(50);
-  for (const stream of streams) {
-    const events = await eventsOf(await stream);
-    expect(events.at(-1)).toMatchObject({ error: { code: 'engine_unavailable' } });
+  for (const last of await Promise.all(streams)) {
+    expect(last).toMatchObject({ error: { code: 'engine_unavailable' } });
   }
   expect((await whole).status).toBe(503);
 });
@@ -58,6 +63,14 @@ test('idle connections hold nothing up', async () => {
   await server.close(60_000);
 });
 
+test('connections on which nothing was ever asked hold nothing up', async () => {
+  const { url, server } = await serve(new ScriptedEngine(saying('a')));
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  await new Promise((resolve) => socket.once('connect', resolve));
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  await Promise.all([server.close(60_000), closed]);
+});
+
 test('a connection that becomes idle while the server stops holds nothing up', async () => {
   const { engine, gate } = waitingEngine();
   const { post, server } = await serve(engine, { keepAliveSeconds: 600 });
@@ -67,6 +80,11 @@ test('a connection that becomes idle while the server stops holds nothing up', a
   gate.open();
   await eventsOf(await running);
   await closed;
+});
+
+test('idle connections live as long as the server is told', async () => {
+  const { url } = await serve(new ScriptedEngine(saying('a')), { keepAliveSeconds: 75 });
+  expect((await fetch(`${url}/health`)).headers.get('keep-alive')).toBe('timeout=75');
 });
 
 test('closing twice is closing once', async () => {

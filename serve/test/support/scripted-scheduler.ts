@@ -20,7 +20,11 @@ export class ScriptedScheduler {
     this.forward = new ScriptedForward(model);
     this.scheduler = new Scheduler({
       forward: this.forward,
-      limits: { maxBatchTokens: 32, prefillChunk: 8, maxRunning: 8, ...limits },
+      limits: {
+        ...{ maxBatchTokens: 32, prefillChunk: 8, maxRunning: 8 },
+        prefixCache: model.prefixCache ?? true,
+        ...limits,
+      },
       output: {
         token: (id, event) => {
           if (this.finishes.has(id)) throw new Error(`A token of ${id} after its end.`);

@@ -18,6 +18,11 @@ export interface Serving {
 
 const serving: Server[] = [];
 
+/** The tokenizer of bytes with another chat template. */
+export function promptsWith(chatTemplate: string, { info }: Engine): PromptEncoder {
+  return new PromptEncoder({ ...text, chatTemplate }, bytes, info.contextLength);
+}
+
 /** Serves the engine until {@link stopServing}, with the tokenizer of bytes if with no other. */
 export async function serve(
   engine: Engine,

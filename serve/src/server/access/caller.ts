@@ -43,8 +43,9 @@ function checkNames({ headers }: FastifyRequest, { allowedHosts }: AccessOptions
 }
 
 function forbidden(header: string, value = ''): ApiError {
+  const shown = value.slice(0, 128);
   return new ApiError(
-    `This server has no API keys and doesn't answer under the ${header} '${value.slice(0, 128)}'. ` +
+    `This server has no API keys and doesn't answer under the ${header} '${shown}'. ` +
       'It can be allowed when the server is started: --allowed-host.',
     { status: 403, code: 'host_not_allowed' },
   );

@@ -11,9 +11,10 @@ export function chatFormat(envelope: Envelope, withLogprobs: boolean): AnswerFor
   // The role comes with the first delta, so that no chunk comes before there is a token.
   const role = (isFirst: boolean): object => (isFirst ? { role: 'assistant' } : {});
   return {
-    id: envelope.id,
-    chunk: (index, { text, entries }, isFirst) => {
-      const delta = { ...role(isFirst), content: text };
+    chunk: (index, { text, entries, calls = [] }, isFirst, callsBefore) => {
+      const tool_calls = calls.map((call, i) => ({ index: callsBefore + i, ...call }));
+      const content = text === '' && calls.length > 0 ? {} : { content: text };
+      const delta = { ...role(isFirst), ...content, ...(calls.length > 0 ? { tool_calls } : {}) };
       return chunk([{ index, delta, logprobs: logprobs(entries), finish_reason: null }]);
     },
     finishChunk: (index, end, isFirst) => {
@@ -24,9 +25,14 @@ export function chatFormat(envelope: Envelope, withLogprobs: boolean): AnswerFor
     whole: (choices, usage) => ({
       ...envelope,
       object: 'chat.completion',
-      choices: choices.map(({ index, text, entries, end }) => ({
+      choices: choices.map(({ index, text, entries, calls, end }) => ({
         index,
-        message: { role: 'assistant', content: text, refusal: null },
+        message: {
+          role: 'assistant',
+          content: text === '' && calls.length > 0 ? null : text,
+          refusal: null,
+          ...(calls.length > 0 ? { tool_calls: calls } : {}),
+        },
         logprobs: logprobs(entries),
         ...finishOf(end),
       })),

@@ -3,10 +3,16 @@ import { AnswerText, type TextPiece } from '../../text/answer-text.js';
 import type { Vocabulary } from '../../text/contract.js';
 import type { AnswerClock } from '../metrics/answer-clock.js';
 import type { GenerationPlan } from '../request/generation.js';
+import { type ToolCall, ToolCallReader } from './tool-calls.js';
+
+/** A part of an answer: text, and calls of tools where those are looked for. */
+export interface AnswerPiece extends TextPiece {
+  readonly calls?: readonly ToolCall[];
+}
 
 /** How a choice ended, as the API sees it: a stop string ends an answer as well as a token does. */
 export interface ChoiceEnd {
-  readonly reason: FinishReason;
+  readonly reason: FinishReason | 'tool_calls';
   /** The string or token id that ended it; null: the model's own end or none. */
   readonly stopReason: string | number | null;
   readonly promptTokens: number;
@@ -20,6 +26,7 @@ export class Choice {
   readonly #generation: Generation;
   readonly #text: AnswerText;
   readonly #clock: AnswerClock;
+  readonly #tools: ToolCallReader | undefined;
   /** Ids that may end the answer. Only the engine knows whether one did. */
   readonly #endIds: ReadonlySet<number>;
   readonly #eosIds: ReadonlySet<number>;
@@ -37,14 +44,20 @@ export class Choice {
     this.#eosIds = new Set(model.eosTokenIds);
     this.#endIds = new Set([...model.eosTokenIds, ...plan.requests[0].stopTokenIds]);
     this.#clock = clock;
+    this.#tools = plan.toolCalls ? new ToolCallReader() : undefined;
   }
 
   cancel(): void {
     this.#generation.cancel();
   }
 
-  /** The text as it comes; to be read once. Returns how it ended, and never throws. */
-  async *pieces(): AsyncGenerator<TextPiece, ChoiceEnd> {
+  /** The answer as it comes; to be read once. Returns how it ended, and never throws. */
+  pieces(): AsyncGenerator<AnswerPiece, ChoiceEnd> {
+    const pieces = this.#textPieces();
+    return this.#tools ? readTools(pieces, this.#tools) : pieces;
+  }
+
+  async *#textPieces(): AsyncGenerator<TextPiece, ChoiceEnd> {
     let waiting: Parameters<AnswerText['push']>[0] | undefined;
     for await (const event of this.#generation) {
       this.#clock.token();
@@ -89,7 +102,24 @@ export class Choice {
   }
 }
 
-const hasContent = ({ text, entries }: TextPiece): boolean => text !== '' || entries.length > 0;
+/** An answer cut at the limit may have been about to call: it ends as 'length'. */
+async function* readTools(
+  pieces: AsyncGenerator<TextPiece, ChoiceEnd>,
+  tools: ToolCallReader,
+): AsyncGenerator<AnswerPiece, ChoiceEnd> {
+  let next = await pieces.next();
+  for (; !next.done; next = await pieces.next()) {
+    const piece = { ...next.value, ...tools.push(next.value.text) };
+    if (hasContent(piece)) yield piece;
+  }
+  const rest = { text: tools.end(), entries: [] };
+  if (hasContent(rest)) yield rest;
+  const end = next.value;
+  return end.reason === 'stop' && tools.hasCalled ? { ...end, reason: 'tool_calls' } : end;
+}
+
+const hasContent = ({ text, entries, calls = [] }: AnswerPiece): boolean =>
+  text !== '' || entries.length > 0 || calls.length > 0;
 
 const countsOf = ({ promptTokens, cachedTokens, completionTokens }: Finish) => ({
   promptTokens,

@@ -9,7 +9,6 @@ export function completionFormat(envelope: Envelope, withLogprobs: boolean): Ans
     return { ...envelope, object: 'text_completion', choices, ...rest };
   };
   return {
-    id: envelope.id,
     chunk: (index, { text, entries }) => {
       return answer([{ index, text, logprobs: logprobs(entries), finish_reason: null }]);
     },

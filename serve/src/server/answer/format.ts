@@ -1,20 +1,24 @@
+import { randomUUID } from 'node:crypto';
 import type { LogprobEntry } from '../../text/logprobs.js';
-import type { TextPiece } from '../../text/answer-text.js';
-import type { ChoiceEnd } from './choice.js';
+import type { AnswerPiece, ChoiceEnd } from './choice.js';
+import type { ToolCall } from './tool-calls.js';
 
 /** A whole answer, for responses in one piece. */
 export interface WholeChoice {
   readonly index: number;
   readonly text: string;
   readonly entries: readonly LogprobEntry[];
+  readonly calls: readonly ToolCall[];
   readonly end: ChoiceEnd;
 }
 
 /** The objects of one response: those of chats and those of plain completions differ. */
 export interface AnswerFormat {
-  readonly id: string;
-  /** @param isFirst whether it is the choice's first. */
-  chunk(index: number, piece: TextPiece, isFirst: boolean): object;
+  /**
+   * @param isFirst whether it is the choice's first.
+   * @param calls of tools before it.
+   */
+  chunk(index: number, piece: AnswerPiece, isFirst: boolean, calls: number): object;
   /** @param isFirst whether the choice had no text at all. */
   finishChunk(index: number, end: ChoiceEnd, isFirst: boolean): object;
   usageChunk(usage: object): object;
@@ -26,6 +30,12 @@ export interface Envelope {
   readonly id: string;
   readonly created: number;
   readonly model: string;
+}
+
+/** @param kind how ids of the route begin */
+export function newEnvelope(kind: string, model: string): Envelope {
+  const id = `${kind}-${randomUUID().replaceAll('-', '')}`;
+  return { id, created: Math.floor(Date.now() / 1000), model };
 }
 
 /**

@@ -3,6 +3,7 @@ import type { LogprobEntry } from '../../text/logprobs.js';
 import { EventStream, type StreamOptions } from '../event-stream.js';
 import { toApiError, unavailable } from '../errors.js';
 import type { Choice, ChoiceEnd } from './choice.js';
+import type { ToolCall } from './tool-calls.js';
 import { type AnswerFormat, usageOf, type WholeChoice } from './format.js';
 
 /** The choices of each prompt of a request. */
@@ -16,9 +17,10 @@ export async function answerWhole(prompts: Choices, format: AnswerFormat): Promi
     return whole;
   };
   const whole = await each(prompts, read);
-  const failed = whole.flat().find(({ end }) => isFailed(end));
-  if (failed) throw failureOf(failed.end);
-  return format.whole(whole.flat(), usageOf(whole.map((choices) => choices.map(endOf))));
+  const ends = whole.map((choices) => choices.map(({ end }) => end));
+  const failure = failureOf(ends.flat());
+  if (failure) throw failure;
+  return format.whole(whole.flat(), usageOf(ends));
 }
 
 /** Answers token by token. */
@@ -28,17 +30,16 @@ export async function answerStream(
   format: AnswerFormat,
   options: StreamOptions & { readonly includeUsage: boolean },
 ): Promise<void> {
-  reply.hijack();
-  const stream = new EventStream(reply.raw, options, reply.getHeaders());
+  const stream = new EventStream(reply, options);
   const ends = await each(prompts, async (choice) => {
     const end = await readInto(stream, choice, format, options);
     if (isFailed(end)) cancelAll(prompts);
     return end;
   });
-  const failed = ends.flat().find(isFailed);
-  if (failed) {
-    if (failed.error) reply.log.error({ err: failed.error }, 'an answer failed in its stream');
-    stream.fail(toApiError(failureOf(failed)).body);
+  const failure = failureOf(ends.flat());
+  if (failure) {
+    if (stream.isOpen) reply.log.error({ err: failure }, 'an answer failed in its stream');
+    stream.fail(toApiError(failure));
     return;
   }
   if (options.includeUsage) await stream.send(format.usageChunk(usageOf(ends)));
@@ -56,13 +57,15 @@ function cancelAll(prompts: Choices): void {
 async function readWhole(choice: Choice): Promise<WholeChoice> {
   const texts: string[] = [];
   const entries: LogprobEntry[] = [];
+  const calls: ToolCall[] = [];
   const pieces = choice.pieces();
   let next = await pieces.next();
   for (; !next.done; next = await pieces.next()) {
     texts.push(next.value.text);
     entries.push(...next.value.entries);
+    calls.push(...(next.value.calls ?? []));
   }
-  return { index: choice.index, text: texts.join(''), entries, end: next.value };
+  return { index: choice.index, text: texts.join(''), entries, calls, end: next.value };
 }
 
 async function readInto(
@@ -76,22 +79,25 @@ async function readInto(
     stream.send(includeUsage ? { ...chunk, usage: null } : chunk);
   const pieces = choice.pieces();
   let isFirst = true;
+  let calls = 0;
   let next = await pieces.next();
   for (; !next.done; next = await pieces.next()) {
-    await send(format.chunk(choice.index, next.value, isFirst));
+    await send(format.chunk(choice.index, next.value, isFirst, calls));
     isFirst = false;
+    calls += next.value.calls?.length ?? 0;
   }
   const end = next.value;
   if (!isFailed(end)) await send(format.finishChunk(choice.index, end, isFirst));
   return end;
 }
 
-const endOf = ({ end }: WholeChoice): ChoiceEnd => end;
-
 /** Whether there is no answer to speak of: nothing of it may look like success. */
 const isFailed = ({ reason }: ChoiceEnd): boolean => reason === 'error' || reason === 'abort';
 
-/** An answer is aborted by its client, who reads no more, or because the server stops. */
-function failureOf({ reason, error }: ChoiceEnd): unknown {
-  return reason === 'abort' ? unavailable('The server is shutting down.') : error;
+/** Why the choices are no answer, if they are none. One that failed has the others aborted. */
+function failureOf(ends: readonly ChoiceEnd[]): Error | undefined {
+  const failed = ends.find(({ reason }) => reason === 'error');
+  if (failed) return failed.error ?? new Error('an answer failed without an error');
+  // Aborted by the client, who reads no more, or because the server stops.
+  return ends.some(isFailed) ? unavailable('The server is shutting down.') : undefined;
 }

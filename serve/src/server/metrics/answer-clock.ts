@@ -1,5 +1,11 @@
-import type { ChoiceEnd } from '../answer/choice.js';
 import type { ServerMetrics } from './server-metrics.js';
+
+/** What an answer took. */
+export interface AnswerCounts {
+  readonly reason: string;
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+}
 
 /** Times one answer, from the request's arrival to its end. */
 export class AnswerClock {
@@ -27,7 +33,7 @@ export class AnswerClock {
   }
 
   /** The answer ended, however. To be called once. */
-  ended({ reason, promptTokens, completionTokens }: ChoiceEnd): void {
+  ended({ reason, promptTokens, completionTokens }: AnswerCounts): void {
     const now = performance.now();
     const metrics = this.#metrics;
     metrics.success.inc({ finished_reason: reason });

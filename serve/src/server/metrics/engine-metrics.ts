@@ -64,7 +64,12 @@ export class EngineMetrics {
     });
   }
 
-  set(stats: EngineStats): void {
+  /** @param stats undefined: the engine starts again, and nothing runs. */
+  set(stats: EngineStats | undefined): void {
+    if (!stats) {
+      for (const [gauge] of this.#gauges) gauge.reset();
+      return;
+    }
     for (const [gauge, read] of this.#gauges) gauge.set(read(stats));
     for (const [counter, read] of this.#counters) {
       counter.reset();

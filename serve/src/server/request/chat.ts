@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import type { Chat, ChatMessage } from '../../text/contract.js';
+import { writesToolCalls } from '../answer/tool-calls.js';
 import { badRequest } from '../errors.js';
 import { generationFields } from './generation-fields.js';
+import { checkWellFormed } from './well-formed.js';
 
 const textPart = z.object(
   { type: z.literal('text'), text: z.string() },
@@ -65,11 +67,6 @@ export const chatBody = z.object({
 
 export type ChatBody = z.output<typeof chatBody>;
 
-/** The tools that the model shall know of. */
-export function toolsOf({ tools, tool_choice }: ChatBody): ChatBody['tools'] {
-  return tool_choice === 'none' ? undefined : tools;
-}
-
 /**
  * What the template renders.
  * @param template the source of the model's chat template, if it has one
@@ -88,22 +85,52 @@ export function chatOf(body: ChatBody, template: string | undefined): Chat {
     const message = 'This model has no chat template. /v1/completions takes plain prompts.';
     throw badRequest(message, 'messages', 'model_not_supported');
   }
-  const tools = toolsOf(body);
+  const tools = toolsOf(body, template);
   return {
     messages: body.messages.map(messageOf),
-    ...(tools && tools.length > 0 ? { tools } : {}),
+    ...(tools.length > 0 ? { tools } : {}),
     ...(body.chat_template_kwargs ? { variables: body.chat_template_kwargs } : {}),
   };
 }
 
-function messageOf({ role, content, ...rest }: ChatBody['messages'][number]): ChatMessage {
+/** The tools that the model shall know of. */
+function toolsOf({ tools, tool_choice: choice }: ChatBody, template: string): readonly object[] {
+  if (!tools || tools.length === 0 || choice === 'none') return [];
+  if (choice && choice !== 'auto') {
+    const message = "'tool_choice' can be 'none' or 'auto': the model can't be made to call";
+    throw badRequest(message, 'tool_choice', 'unsupported_parameter');
+  }
+  if (!writesToolCalls(template)) {
+    const message = "The model's chat template knows no tools in a form that this server reads";
+    throw badRequest(message, 'tools', 'model_not_supported');
+  }
+  return tools;
+}
+
+function messageOf(message: ChatBody['messages'][number]): ChatMessage {
+  const { role, content, tool_calls, ...rest } = message;
   const given = Object.entries(rest).filter(([, value]) => value !== null && value !== undefined);
   return {
     // OpenAI's newer name for the same role. Templates know the older one.
     role: role === 'developer' ? 'system' : role,
     content: typeof content === 'object' && content !== null ? textOf(content) : (content ?? ''),
+    ...(tool_calls ? { tool_calls: tool_calls.map(withArguments) } : {}),
     ...Object.fromEntries(given),
   };
+}
+
+/** Arguments as an object: templates write JSON of them, and of a string that has quotes. */
+function withArguments(call: Readonly<Record<string, unknown>>): object {
+  const { arguments: text, ...rest } = (call.function ?? {}) as Record<string, unknown>;
+  if (typeof text !== 'string') return call;
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    return call;
+  }
+  if (typeof parsed === 'object' && parsed !== null) checkWellFormed(parsed);
+  return { ...call, function: { ...rest, arguments: parsed } };
 }
 
 const textOf = (parts: readonly { readonly text: string }[]): string =>

@@ -29,12 +29,15 @@ export interface GenerationPlan {
   /** One for each choice. */
   readonly requests: readonly GenerationRequest[];
   readonly textOptions: TextOptions;
+  /** Whether calls of tools are looked for in the text. */
+  readonly toolCalls: boolean;
 }
 
 /** What the routes have names of their own for. */
 export interface RouteOptions {
   readonly maxTokens: number;
   readonly topLogprobs: number | undefined;
+  readonly toolCalls: boolean;
 }
 
 /** @throws ApiError when the model has another name */
@@ -113,6 +116,7 @@ export function planGeneration(
       minTokens,
       logprobs: route.topLogprobs !== undefined,
     },
+    toolCalls: route.toolCalls,
   };
 }
 

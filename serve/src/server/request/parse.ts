@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import { badRequest } from '../errors.js';
 import { checkWellFormed } from './well-formed.js';
@@ -6,14 +7,13 @@ import { checkWellFormed } from './well-formed.js';
 const maxNames = 16;
 
 /**
- * The body as the schema has it.
- * @param onUnknown told the names of fields that nothing here knows.
+ * The body as the schema has it. Fields that nothing here knows are ignored; the log has their
+ * names.
  * @throws ApiError naming the first field that is wrong
  */
 export function parseBody<Shape extends z.ZodRawShape>(
   schema: z.ZodObject<Shape>,
-  body: unknown,
-  onUnknown: (fields: string[]) => void,
+  { body, log }: FastifyRequest,
 ): z.output<z.ZodObject<Shape>> {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw badRequest('The request body has to be a JSON object.');
@@ -26,7 +26,10 @@ export function parseBody<Shape extends z.ZodRawShape>(
     throw badRequest(param ? `Invalid '${param}': ${message}` : message, param || undefined);
   }
   const unknown = Object.keys(body).filter((name) => !Object.hasOwn(schema.shape, name));
-  if (unknown.length > 0) onUnknown(unknown.slice(0, maxNames).map((name) => name.slice(0, 64)));
+  if (unknown.length > 0) {
+    const names = unknown.slice(0, maxNames).map((name) => name.slice(0, 64));
+    log.warn({ unknown: names }, 'fields ignored');
+  }
   return result.data;
 }
 

@@ -1,6 +1,6 @@
-import { randomUUID } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import { chatFormat } from '../answer/chat-format.js';
+import { newEnvelope } from '../answer/format.js';
 import type { ServerContext } from '../context.js';
 import { badRequest } from '../errors.js';
 import { type ChatBody, chatBody, chatOf } from '../request/chat.js';
@@ -13,9 +13,7 @@ export function chatRoute(app: FastifyInstance, context: ServerContext): void {
   const { info } = context.engine;
   app.post('/v1/chat/completions', async (request, reply) => {
     const gone = goneSignal(reply);
-    const body = parseBody(chatBody, request.body, (unknown) => {
-      request.log.warn({ unknown }, 'fields ignored');
-    });
+    const body = parseBody(chatBody, request);
     checkModel(body.model, info);
     const topLogprobs = topLogprobsOf(body);
     const chat = chatOf(body, context.prompts.text.chatTemplate);
@@ -24,15 +22,14 @@ export function chatRoute(app: FastifyInstance, context: ServerContext): void {
     const plan = planGeneration(
       body,
       prompt,
-      { maxTokens: maxTokensOf(context, asked, prompt.length), topLogprobs },
+      {
+        maxTokens: maxTokensOf(context, asked, prompt.length),
+        topLogprobs,
+        toolCalls: chat.tools !== undefined,
+      },
       generationContext(context, request, body),
     );
-    const envelope = {
-      id: `chatcmpl-${randomUUID().replaceAll('-', '')}`,
-      created: Math.floor(Date.now() / 1000),
-      model: info.name,
-    };
-    const format = chatFormat(envelope, topLogprobs !== undefined);
+    const format = chatFormat(newEnvelope('chatcmpl', info.name), topLogprobs !== undefined);
     return answer(context, reply, [plan], format, body, gone);
   });
 }

@@ -1,6 +1,6 @@
-import { randomUUID } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import { completionFormat } from '../answer/completion-format.js';
+import { newEnvelope } from '../answer/format.js';
 import type { ServerContext } from '../context.js';
 import { checkCompletion, completionBody } from '../request/completion.js';
 import { checkModel, type GenerationPlan, planGeneration } from '../request/generation.js';
@@ -16,9 +16,7 @@ export function completionRoute(app: FastifyInstance, context: ServerContext): v
   const { info } = context.engine;
   app.post('/v1/completions', async (request, reply) => {
     const gone = goneSignal(reply);
-    const body = parseBody(completionBody, request.body, (unknown) => {
-      request.log.warn({ unknown }, 'fields ignored');
-    });
+    const body = parseBody(completionBody, request);
     checkModel(body.model, info);
     checkCompletion(body);
     const generation = generationContext(context, request, body);
@@ -27,14 +25,10 @@ export function completionRoute(app: FastifyInstance, context: ServerContext): v
     for (const each of listOf(body.prompt, 'prompt')) {
       const prompt = await encodeOrCheck(context, each, 'prompt', gone);
       const maxTokens = maxTokensOf(context, body.max_tokens ?? defaultTokens, prompt.length);
-      plans.push(planGeneration(body, prompt, { maxTokens, topLogprobs }, generation));
+      const route = { maxTokens, topLogprobs, toolCalls: false };
+      plans.push(planGeneration(body, prompt, route, generation));
     }
-    const envelope = {
-      id: `cmpl-${randomUUID().replaceAll('-', '')}`,
-      created: Math.floor(Date.now() / 1000),
-      model: info.name,
-    };
-    const format = completionFormat(envelope, topLogprobs !== undefined);
+    const format = completionFormat(newEnvelope('cmpl', info.name), topLogprobs !== undefined);
     return answer(context, reply, plans, format, body, gone);
   });
 }

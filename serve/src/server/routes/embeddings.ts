@@ -12,9 +12,7 @@ export function embeddingRoute(app: FastifyInstance, context: ServerContext): vo
   const { engine } = context;
   app.post('/v1/embeddings', async (request, reply) => {
     const gone = goneSignal(reply);
-    const body = parseBody(embeddingBody, request.body, (unknown) => {
-      request.log.warn({ unknown }, 'fields ignored');
-    });
+    const body = parseBody(embeddingBody, request);
     checkModel(body.model, engine.info);
     checkEmbedding(body);
     if (!engine.info.embeddings) {

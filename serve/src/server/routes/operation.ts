@@ -24,8 +24,7 @@ export function operationRoutes(app: FastifyInstance, context: ServerContext): v
 
   app.get('/metrics', { config: { open: true } }, async (_request, reply) => {
     // While the engine starts again there are still the server's own.
-    const stats = await statsOf(context).catch(() => undefined);
-    if (stats) engineMetrics.set(stats);
+    engineMetrics.set(await statsOf(context).catch(() => undefined));
     return reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
   });
 
