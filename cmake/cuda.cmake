@@ -44,8 +44,8 @@ elseif(wanted STREQUAL "auto" AND NOT driver)
 endif()
 
 # Machine code of each generation whose limits differ, and PTX of the lowest for cards to come. Those without instructions
-# of their own share that PTX, for half the time goes into making it.
-set(FLASH_ATTENTION_GENCODE "arch=compute_80,code=[compute_80,sm_80,sm_86,sm_89];arch=compute_90,code=sm_90"
+# of their own share that PTX, for half the time goes into making it. sm_89 runs the code of sm_86.
+set(FLASH_ATTENTION_GENCODE "arch=compute_80,code=[compute_80,sm_80,sm_86];arch=compute_90,code=sm_90"
   CACHE STRING "What nvcc compiles for: a list of its -gencode options")
 # What only Hopper has, wgmma and setmaxnreg, is compiled for sm_90a and for nothing else.
 set(FLASH_ATTENTION_GENCODE_SM90 "arch=compute_90a,code=sm_90a")

@@ -27,6 +27,8 @@ const steps = [
   { name: 'clang-tidy', command: npm('lint:native', '--', '--install') },
   { name: 'tests', command: npm('test', '--', '--ci'), jest: true, minutes: 20 },
   { name: 'visualiser', command: npm('test:viz', '--', '--install', '--ci'), jest: true },
+  { name: 'server types', command: npm('test:serve', '--', '--types') },
+  { name: 'server', command: npm('test:serve', '--', '--ci'), jest: true },
   { name: 'package', command: npm('check:package') },
   { name: 'pack test', command: npm('test:pack', '--', '--ci'), jest: true, env: ptxOnly },
   { name: 'binary', command: ['node', 'scripts/check-binary.mjs'] },

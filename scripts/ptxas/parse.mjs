@@ -5,7 +5,6 @@ import { execFileSync } from 'node:child_process';
 export const multiprocessors = {
   sm_80: { shared: 164, threads: 2048, blocks: 32 },
   sm_86: { shared: 100, threads: 1536, blocks: 16 },
-  sm_89: { shared: 100, threads: 1536, blocks: 24 },
   sm_90: { shared: 228, threads: 2048, blocks: 32 },
   sm_90a: { shared: 228, threads: 2048, blocks: 32 },
 };

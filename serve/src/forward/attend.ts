@@ -29,6 +29,11 @@ export function attentionOn(device: DeviceName, layers: readonly CutLayer[]): At
     };
     return { heads, kvHeads, headDim, options };
   });
+  if (device === 'cpu') {
+    // This thread is the engine's own: it computes, and copies nothing.
+    return async (step, layer, { q, k, v }) =>
+      step.attention(layer, q, k, v, { ...settings[layer].options, sync: true });
+  }
   return async (step, layer, { q, k, v }) => {
     const { heads, kvHeads, headDim, options } = settings[layer];
     const total = step.totalTokens;
