@@ -85,9 +85,9 @@ struct ConvertedRows {
 };
 
 /**
- * Calls f(row, chunk) for the chunks of a tile that fall to this thread of the block, or of its warp
- * where kThreads is 32; the same ones every time. Panel by panel, so that neighbours read a whole
- * line, and a thread's chunks lie a fixed distance apart on either side.
+ * Calls f(row, chunk) for the chunks of a tile that fall to this thread of the block, or of its
+ * warp where kThreads is 32; the same ones every time. Panel by panel, so that neighbours read a
+ * whole line, and a thread's chunks lie a fixed distance apart on either side.
  */
 template <class Tile, int kThreads, bool kUnrolled = true, class F>
 PTX_FN void for_each_chunk(F f) {

@@ -70,8 +70,8 @@ __global__ void __launch_bounds__(kWarps* kLanes)
                                head * p.partial_out.head;
   T* const out =
       static_cast<T*>(a.out.data) + batch * a.out.batch + row * a.out.row + head * a.out.head;
-  // Rows of partial results are padded to whole vectors: a lane has four columns, and several splits
-  // of them on their way.
+  // Rows of partial results are padded to whole vectors: a lane has four columns, and several
+  // splits of them on their way.
   for (int column = kColumns * lane; column < a.head_dim_v; column += kColumns * kLanes) {
     float value[kColumns] = {};
 #pragma unroll 8

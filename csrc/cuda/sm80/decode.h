@@ -1,7 +1,7 @@
 // Attention of few query rows over many keys: decoding. The rows that share a kv head, 16 at most,
-// are one tile for all warps of a block; every warp walks over tiles of keys of its own, with copies
-// of its own in flight, and meets the others once, when all keys are in: Flash-Decoding (Dao et al.
-// 2023) inside a block, as between blocks.
+// are one tile for all warps of a block; every warp walks over tiles of keys of its own, with
+// copies of its own in flight, and meets the others once, when all keys are in: Flash-Decoding (Dao
+// et al. 2023) inside a block, as between blocks.
 #pragma once
 
 #include "cuda/device/fragment.h"
