@@ -109,8 +109,8 @@ export class Step {
    * @param layer 0 to layers - 1, each once, in any order.
    * @param q `[totalTokens, heads, headDim]`; float32, float16 or bfloat16, of whatever the cache
    * is: products are of q as it is.
-   * @param k `[totalTokens, kvHeads, headDim]`; float32, float16 or bfloat16, rounded to the dtype
-   * of the cache.
+   * @param k `[totalTokens, kvHeads, headDim]`; float32, float16 or bfloat16, rounded or
+   * quantised to the dtype of the cache.
    * @param v `[totalTokens, kvHeads, headDimV]`; likewise.
    * @param options See {@link StepAttentionOptions}; `returnLse: true` gives `{ out, lse }`.
    * @returns out `[totalTokens, heads, headDimV]`, dtype of q; lse float32 `[heads, totalTokens]`.
