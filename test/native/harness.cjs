@@ -259,6 +259,34 @@ async function errorsAreClean() {
   assert.throws(() => fa.take(x), { code: 'ERR_DISPOSED', argument: 'tensor' });
 }
 
+/** Two layers of a step: in place and enqueued, a shared page copied first, q rotated. */
+async function stepsRun() {
+  const [total, heads, dim] = [3, 2, 64];
+  const numbers = [
+    ...[9, 10, 12],
+    ...[1, 2, 0],
+    ...[0, 2, 3],
+    ...[3, 1],
+    ...[2, 0, 3, 0],
+    ...[0, 2, 1],
+  ];
+  const args = { batch: 2, total, pagesPerSequence: 2, treeWords: 0, copies: 1 };
+  const step = fa.newStep({ tables: ints(numbers), ...args, numPages: 4, pageSize: 4 });
+  const table = fa.fromData('cpu', float32, [8, 32], new Float32Array(8 * 32).fill(0.5), float32);
+  const rotary = { cos: table, sin: table, interleaved: false };
+  const options = fa.stepOptions('cpu', { numSplits: 1, rotary });
+  const pages = [0, 1].map(() => fa.zeros('cpu', bfloat16, [4, 4, heads, dim]));
+  const rows = (count) => Float32Array.from({ length: total * count * dim }, (_, i) => i % 7);
+  const layer = [rows(4), rows(heads), rows(heads), options, undefined, true];
+  const [inPlace, lse] = fa.stepAttention(step, ...pages, ...layer, true);
+  const [out, late] = fa.stepAttention(step, ...pages, ...layer, false);
+  assert.deepEqual([...(await floats(out))], [...inPlace]);
+  assert.deepEqual([...(await floats(late))], [...lse]);
+  fa.endStep(step);
+  fa.endStep(step);
+  assert.throws(() => fa.stepAttention(step, ...pages, ...layer, true), { code: 'ERR_DISPOSED' });
+}
+
 async function workersComeAndGo() {
   const ends = (role) =>
     new Promise((resolve) => {
@@ -292,6 +320,7 @@ async function main() {
     queuesAndFlags,
     tensorsOfAllKinds,
     errorsAreClean,
+    stepsRun,
     workersComeAndGo,
     garbageIsRefused,
   ]) {
