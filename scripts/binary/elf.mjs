@@ -10,7 +10,9 @@ export function readElf(file) {
   const symbols = readelf('--dyn-syms', file)
     .split('\n')
     .map((line) => line.trim().split(/\s+/))
-    .filter(([number, , , , , , , name]) => /^\d+:$/.test(number) && name);
+    .filter(
+      ([number, , , type, , , , name]) => /^\d+:$/.test(number) && type !== 'SECTION' && name,
+    );
   const named = (wanted) =>
     symbols.filter(([, , , , , , index]) => wanted(index)).map((fields) => fields[7]);
   return {

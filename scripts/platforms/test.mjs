@@ -16,7 +16,7 @@ import { runners } from './runners.mjs';
 import { chosenTargets, prebuiltFile, targets } from './targets.mjs';
 import { installHint, missingPackages } from './tools.mjs';
 
-const minutesOfScript = 20;
+const minutesOfScript = 40;
 const log = path.join(tmpdir(), `flash-attention-platform-${process.pid}.log`);
 
 const harness = { name: 'every function', args: ['--expose-gc', 'test/native/harness.cjs'] };
