@@ -1,4 +1,4 @@
-// `npm run bench:serve`: installs and builds what is missing, then runs the benchmark of serve/bench.
+// `npm run bench:serve`: installs and builds what is missing, then runs serve/bench.
 import path from 'node:path';
 import { ensureServeBuilt, root, run } from './ensure-built.mjs';
 

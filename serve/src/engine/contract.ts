@@ -1,7 +1,8 @@
 /**
  * What the rooms of the server say to each other. `model` and `forward` compute logits, `scheduler`
- * and `sampler` turn them into tokens inside the engine's worker thread, `server` turns requests of
- * HTTP into {@link GenerationRequest} and tokens into text. Token ids cross these lines, text never.
+ * and `sampler` turn them into tokens inside the engine's worker thread, `server` turns requests
+ * of HTTP into {@link GenerationRequest} and tokens into text. Token ids cross these lines, text
+ * never.
  */
 
 /** What a model is, as far as scheduling and the API need it. */
@@ -64,10 +65,11 @@ export interface Forward {
     options: { scope: string; longRope: boolean },
   ): ForwardSequence;
   /**
-   * Feeds the tokens of all entries in one packed pass. All or nothing: when it rejects, no sequence
-   * has changed. Rejects with code ERR_CACHE_FULL (field `missingPages`) when slots are lacking.
-   * @returns float32 logits, one row of vocabSize per wanted row, in the order of the entries. Valid
-   * until the next call.
+   * Feeds the tokens of all entries in one packed pass. All or nothing: when it rejects, no
+   * sequence has changed. Rejects with code ERR_CACHE_FULL (field `missingPages`) when slots are
+   * lacking.
+   * @returns float32 logits, one row of vocabSize per wanted row, in the order of the entries.
+   * Valid until the next call.
    */
   run(entries: readonly ForwardEntry[]): Promise<Float32Array[]>;
   /** Hidden states after the final norm, mean over the tokens, length hiddenSize. */
@@ -76,7 +78,9 @@ export interface Forward {
   close(): Promise<void>;
 }
 
-/** How tokens are drawn. Order: penalties, logit_bias, grammar, temperature, top_k, top_p, min_p. */
+/**
+ * How tokens are drawn. Order: penalties, logit_bias, grammar, temperature, top_k, top_p, min_p.
+ */
 export interface SamplingParams {
   /** 0: the likeliest token. */
   readonly temperature: number;

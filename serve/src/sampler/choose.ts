@@ -24,7 +24,7 @@ export class Candidates {
     this.weights = new Float64Array(vocabSize);
   }
 
-  /** Tokens whose logit is at least `floor`. exp of differences from the maximum never overflows. */
+  /** Tokens whose logit is at least `floor`. exp of differences to the maximum is at most 1. */
   fill(logits: Float32Array, max: number, temperature: number, floor: number): void {
     const { ids, weights } = this;
     let count = 0;
@@ -70,7 +70,7 @@ export class Candidates {
     return this.total();
   }
 
-  /** Those at least `minP` times as likely as the likeliest (Nguyen et al. 2024, arXiv 2407.01082). */
+  /** Those at least `minP` times as likely as the likeliest (Nguyen et al., arXiv 2407.01082). */
   keepMinP(minP: number): void {
     this.#keep((weight) => weight >= minP);
   }

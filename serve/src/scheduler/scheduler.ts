@@ -177,7 +177,7 @@ export class Scheduler {
     }
   }
 
-  /** Runs the batch. Nothing has changed when it fails. Whoever was cancelled meanwhile has ended. */
+  /** Runs the batch; nothing has changed when it fails. Who was cancelled meanwhile has ended. */
   async #compute(
     batch: readonly PlannedEntry[],
   ): Promise<{ rows?: Float32Array[]; error?: unknown }> {

@@ -77,6 +77,19 @@ test('prompts that begin alike and come together are computed once', async () =>
   expect(fed).toBe(40 + 6 * (3 + 3));
 });
 
+test('who waits for a prefix runs as soon as that is there, not when the other prompt is done', async () => {
+  const run = new ScriptedScheduler({ pages: 200 }, { maxBatchTokens: 64 });
+  run.add(generationRequest({ prompt: prompt(60) }));
+  await run.steps(1);
+  const [second] = run.add(generationRequest({ prompt: [...prompt(12), 30, 30] }));
+  await run.steps(1);
+  expect(run.scheduler.stats()).toMatchObject({ running: 1, waiting: 1 });
+  await run.steps(1);
+  expect(run.scheduler.stats()).toMatchObject({ running: 2, waiting: 0 });
+  await run.drain();
+  expect(run.finish(second).cachedTokens).toBe(12);
+});
+
 test('who waits for a prefix that another computes does not wait when that one is cancelled', async () => {
   const run = new ScriptedScheduler({ pages: 200 });
   const [first] = run.add(generationRequest({ prompt: prompt(40) }));

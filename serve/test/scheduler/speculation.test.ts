@@ -73,6 +73,12 @@ test('drafts never go beyond maxTokens, the context or the budget of a step', as
       speculativeTokens: 30,
     });
     const ids = [...run.add(request), ...run.add(request), ...run.add(request)];
+    const longest = Math.min(request.prompt.length + maxTokens, 40) - 1;
+    run.forward.onRun = (entries) => {
+      for (const { sequence, tokens } of entries) {
+        expect(sequence.length + tokens.length).toBeLessThanOrEqual(longest);
+      }
+    };
     await run.drain();
     for (const id of ids) expect(run.tokens(id)).toEqual(plainAnswer(request, tight).tokens);
     for (const step of run.forward.steps) {

@@ -72,6 +72,8 @@ test.each([{ stream: true }, { stream: true, n: 3 }, { stream: false }, { n: 2 }
     await until(() => engine.live.size === 0);
     const { finished } = await engine.stats();
     expect(finished).toEqual({ stop: 0, length: 0, abort: body.n ?? 1, error: 0 });
+    await until(() => serving.log.some(({ status }) => status === 499));
+    expect(serving.log.filter(({ level }) => Number(level) >= 40)).toEqual([]);
   },
 );
 
@@ -88,6 +90,8 @@ test('a client that is killed in mid-stream, a thousand times, leaves nothing be
   const { cache, finished } = await engine.stats();
   expect(cache).toMatchObject({ used: 0, free: cache.pages });
   expect(finished).toMatchObject({ abort: 1000, stop: 0 });
+  // A client may go: that is no error, and the log has no more than a line of it.
+  expect(serving.log.filter(({ level }) => Number(level) >= 40)).toEqual([]);
 });
 
 test('the official client cancels a stream', async () => {

@@ -36,6 +36,8 @@ export async function answerStream(
     if (isFailed(end)) cancelAll(prompts);
     return end;
   });
+  // Nobody is left to be told anything, and nothing went wrong.
+  if (reply.raw.destroyed) return;
   const failure = failureOf(ends.flat());
   if (failure) {
     if (stream.isOpen) reply.log.error({ err: failure }, 'an answer failed in its stream');
