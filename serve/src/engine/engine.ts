@@ -85,6 +85,7 @@ class ThreadedEngine implements Engine {
   #cache?: CacheCounts;
   #ready = false;
   #closing = false;
+  #closed?: Promise<void>;
   #restarts = 0;
   readonly #stopRestart = new AbortController();
   #ids = 0;
@@ -187,8 +188,12 @@ class ThreadedEngine implements Engine {
     return { ...stats, finished: { ...this.#finished } };
   }
 
-  async close(deadline = closeMilliseconds): Promise<void> {
-    if (this.#closing) return;
+  close(deadline = closeMilliseconds): Promise<void> {
+    this.#closed ??= this.#close(deadline);
+    return this.#closed;
+  }
+
+  async #close(deadline: number): Promise<void> {
     this.#closing = true;
     this.#stopRestart.abort();
     const ended = Promise.all([...this.#live.values()].map((live) => live.generation.finished));
