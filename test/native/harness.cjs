@@ -278,13 +278,15 @@ async function stepsRun() {
   const pages = [0, 1].map(() => fa.zeros('cpu', bfloat16, [4, 4, heads, dim]));
   const rows = (count) => Float32Array.from({ length: total * count * dim }, (_, i) => i % 7);
   const layer = [rows(4), rows(heads), rows(heads), options, undefined, true];
-  const [inPlace, lse] = fa.stepAttention(step, ...pages, ...layer, true);
-  const [out, late] = fa.stepAttention(step, ...pages, ...layer, false);
+  const [inPlace, lse] = fa.stepAttention(step, ...pages, undefined, undefined, ...layer, true);
+  const [out, late] = fa.stepAttention(step, ...pages, undefined, undefined, ...layer, false);
   assert.deepEqual([...(await floats(out))], [...inPlace]);
   assert.deepEqual([...(await floats(late))], [...lse]);
   fa.endStep(step);
   fa.endStep(step);
-  assert.throws(() => fa.stepAttention(step, ...pages, ...layer, true), { code: 'ERR_DISPOSED' });
+  assert.throws(() => fa.stepAttention(step, ...pages, undefined, undefined, ...layer, true), {
+    code: 'ERR_DISPOSED',
+  });
 }
 
 async function workersComeAndGo() {
