@@ -203,43 +203,46 @@ test('what is NaN in the keys of one sequence stays there, and in the prefix rea
   expect(await poisoned(pageTable[3][2])).toEqual(sharing);
 });
 
-test('a step finds the groups by itself: forks and stored prefixes', async () => {
-  const tokens = Array.from({ length: prefix }, (_, i) => i);
-  const cache = new KvCache({ layers: 1, numPages: 200, kvHeads: 1, headDim: 16 });
-  const rows = (count: number, heads: number, seed: number): Float32Array =>
-    normals(count * heads * 16, seed);
-  const attend = (
-    step: ReturnType<KvCache['step']>,
-    seed: number,
-    options: { numSplits?: number; window?: [number, number] } = {},
-  ): Float32Array => {
-    const count = step.totalTokens;
-    const [q, k, v] = [8, 1, 1].map((heads, i) => rows(count, heads, seed + i));
-    return step.attention(0, q, k, v, { ...options, sync: true });
-  };
-  const first = cache.createSequence();
-  const fill = cache.step([{ sequence: first, tokens }]);
-  attend(fill, 1);
-  fill.commit();
-  const forks = Array.from({ length: 3 }, () => first.fork());
-  const hits = Array.from({ length: 2 }, () => cache.createSequence({ tokens: [...tokens, 7] }));
-  expect(hits.map(({ length }) => length)).toEqual([prefix, prefix]);
-  const all = [first, ...forks, ...hits];
-  const entries = all.map((sequence) => ({ sequence, tokens: 1 }));
-  const [auto, alone] = [undefined, 1].map((numSplits) => {
-    using step = cache.step(entries);
-    return attend(step, 20, { numSplits });
-  });
-  expect(maxError(auto, alone)).toBeLessThan(1e-5);
-  if (onCpu) expect(auto).not.toEqual(alone); // by another kernel: it was shared
-  const narrow = [undefined, 1].map((numSplits) => {
-    using step = cache.step(entries);
-    return attend(step, 20, { numSplits, window: [64, 0] });
-  });
-  expect(maxError(narrow[0], narrow[1])).toBeLessThan(1e-5);
-  for (const each of all) each.dispose();
-  expect(cache.stats().used).toBe(0);
-});
+test.each(['float32', 'int8'] as const)(
+  'a step finds the groups by itself: forks and stored prefixes of %s',
+  (dtype) => {
+    const tokens = Array.from({ length: prefix }, (_, i) => i);
+    const cache = new KvCache({ layers: 1, numPages: 200, kvHeads: 1, headDim: 16, dtype });
+    const rows = (count: number, heads: number, seed: number): Float32Array =>
+      normals(count * heads * 16, seed);
+    const attend = (
+      step: ReturnType<KvCache['step']>,
+      seed: number,
+      options: { numSplits?: number; window?: [number, number] } = {},
+    ): Float32Array => {
+      const count = step.totalTokens;
+      const [q, k, v] = [8, 1, 1].map((heads, i) => rows(count, heads, seed + i));
+      return step.attention(0, q, k, v, { ...options, sync: true });
+    };
+    const first = cache.createSequence();
+    const fill = cache.step([{ sequence: first, tokens }]);
+    attend(fill, 1);
+    fill.commit();
+    const forks = Array.from({ length: 3 }, () => first.fork());
+    const hits = Array.from({ length: 2 }, () => cache.createSequence({ tokens: [...tokens, 7] }));
+    expect(hits.map(({ length }) => length)).toEqual([prefix, prefix]);
+    const all = [first, ...forks, ...hits];
+    const entries = all.map((sequence) => ({ sequence, tokens: 1 }));
+    const [auto, alone] = [undefined, 1].map((numSplits) => {
+      using step = cache.step(entries);
+      return attend(step, 20, { numSplits });
+    });
+    expect(maxError(auto, alone)).toBeLessThan(1e-5);
+    if (onCpu) expect(auto).not.toEqual(alone); // by another kernel: it was shared
+    const narrow = [undefined, 1].map((numSplits) => {
+      using step = cache.step(entries);
+      return attend(step, 20, { numSplits, window: [64, 0] });
+    });
+    expect(maxError(narrow[0], narrow[1])).toBeLessThan(1e-5);
+    for (const each of all) each.dispose();
+    expect(cache.stats().used).toBe(0);
+  },
+);
 
 test('queries of one width, keys of another, and rows that lie apart', async () => {
   const problem = problemOf({ causal: true }, 'float32');
