@@ -224,7 +224,7 @@ __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
     ptx::cp_async_wait<1>();
     ptx::sync_warp();  // K has arrived for all lanes
     multiply_queries_keys<T, Traits>(s, q_tile, k_tile, 0);
-    ptx::sync_warp();  // and all are done with it
+    ptx::sync_warp();  // and all are done with it, as ldmatrix makes sure too
     load(a.k, k_tile, a.head_dim, n_block, next.k);
 
     if constexpr (kFeatured)

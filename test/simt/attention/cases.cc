@@ -113,16 +113,26 @@ std::vector<Spec> forward_cases() {
     s.seqlens_k = s.sinks = true;
     s.batch = 2;
   });
-  add("decode, paged, sink tokens and a window", [](Spec& s) {
+  add("decode, paged", [](Spec& s) {
+    s.heads = 3;
+    s.kv_heads = 1;
+    s.seqlen_q = 5;
+    s.seqlen_k = 300;
+    s.head_dim_v = 32;
+    s.page_size = 8;
+    s.causal = s.seqlens_k = true;
+    s.batch = 2;
+  });
+  add("decode, sink tokens and a window far from them", [](Spec& s) {
     s.heads = 3;
     s.kv_heads = 1;
     s.seqlen_q = 5;
     s.seqlen_k = 700;
-    s.page_size = 8;
-    s.causal = s.seqlens_k = true;
+    s.head_dim = 40;
+    s.head_dim_v = 24;
+    s.causal = true;
     s.sink_tokens = 40;
     s.window_left = 150;
-    s.batch = 2;
   });
   add("decode, values that are not finite", [](Spec& s) {
     s.dtype = DType::kBFloat16;
@@ -130,6 +140,7 @@ std::vector<Spec> forward_cases() {
     s.heads = s.kv_heads = 1;
     s.seqlen_q = 9;
     s.seqlen_k = 210;
+    s.window_left = 100;  // some rows see the value in the middle
     s.causal = s.poison_v = true;
   });
   add("decode, softcap and ALiBi", [](Spec& s) {
@@ -142,6 +153,8 @@ std::vector<Spec> forward_cases() {
     s.alibi = s.causal = true;
   });
   add("decode, scores beyond base 2", [](Spec& s) {
+    s.dtype = DType::kBFloat16;
+    s.head_dim = s.head_dim_v = 128;
     s.heads = s.kv_heads = 1;
     s.seqlen_q = 11;
     s.causal = s.extreme_scores = true;

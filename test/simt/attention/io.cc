@@ -129,6 +129,9 @@ int main() {
   spec.head_dim = 40;
   spec.head_dim_v = 56;
   check(spec);
+  spec.name = "decode, split";
+  spec.seqlen_q = 4;
+  check(spec);
   spec.name = "window, more queries";
   spec.seqlen_q = 300;
   spec.seqlen_k = 200;
