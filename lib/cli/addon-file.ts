@@ -7,7 +7,8 @@ export function prebuiltAddons(): string[] {
   const folder = path.join(packageRoot, 'prebuilds');
   if (!existsSync(folder)) return [];
   const files = readdirSync(folder, { recursive: true }) as string[];
-  return files.filter((name) => name.endsWith('.node')).sort();
+  const addons = files.filter((name) => name.endsWith('.node'));
+  return addons.map((name) => name.replaceAll(path.sep, '/')).sort();
 }
 
 /** A glibc version, `2.28`, or undefined on systems with another libc. */
