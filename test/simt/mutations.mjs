@@ -42,21 +42,9 @@ export const mutations = [
     ['decode: no wait for K', decode, waitForWarpKeys, 'ptx::sync_warp();  // K'],
     ['decode: wait for K one group too lax', decode, waitForWarpKeys, lax(waitForWarpKeys)],
     ['decode: no sync_warp after the wait for K', decode, 'ptx::sync_warp();  // K', '// K'],
-    [
-      'decode: K loaded before all lanes are done with it',
-      decode,
-      'ptx::sync_warp();  // and all are done with it',
-      '',
-    ],
     ['decode: no wait for V', decode, waitForWarpValues, 'ptx::sync_warp();  // V'],
     ['decode: wait for V one group too lax', decode, waitForWarpValues, lax(waitForWarpValues)],
     ['decode: no sync_warp after the wait for V', decode, 'ptx::sync_warp();  // V', '// V'],
-    [
-      'decode: V loaded before all lanes are done with it',
-      decode,
-      'ptx::sync_warp();\n    load(a.v',
-      'load(a.v',
-    ],
     [
       'decode: no sync_warp after poison is cleared',
       decode,

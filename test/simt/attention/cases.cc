@@ -143,6 +143,12 @@ std::vector<Spec> forward_cases() {
     s.window_left = 100;  // some rows see the value in the middle
     s.causal = s.poison_v = true;
   });
+  add("decode, values that are not finite, for a warp that does not store", [](Spec& s) {
+    s.heads = s.kv_heads = 1;
+    s.seqlen_q = 16;
+    s.seqlen_k = 60;
+    s.causal = s.poison_v = true;
+  });
   add("decode, softcap and ALiBi", [](Spec& s) {
     s.head_dim = s.head_dim_v = 32;
     s.heads = 4;
