@@ -43,7 +43,7 @@ struct AppendParams {
   int64_t slot_stride;
   int64_t rows;  // of k, and of v
   int kv_heads;
-  int64_t page_size;
+  int page_size;
   Tables tables;
 };
 
@@ -143,14 +143,16 @@ PTX_FN int64_t own_row(int64_t rows) {
   return row < rows ? row : -1;
 }
 
-__global__ void __launch_bounds__(kThreads) append_kernel(const __grid_constant__ AppendParams p) {
+/** Without a number of blocks ptxas keeps to 64 registers, and spills. */
+__global__ void __launch_bounds__(kThreads, 4)
+    append_kernel(const __grid_constant__ AppendParams p) {
   const int64_t row = own_row(2 * p.rows);
   if (row < 0) return;
   const bool values = row >= p.rows;
   const int64_t index = values ? row - p.rows : row;
   const int64_t token = index / p.kv_heads, head = index % p.kv_heads;
   const int slot = ptx::ldg(p.slots + token * p.slot_stride);
-  const int64_t page = slot / p.page_size, place = slot % p.page_size;
+  const int page = slot / p.page_size, place = slot % p.page_size;
   const Rows& of = values ? p.v : p.k;
   const Row from(of, 0, token, head), to(values ? p.v_pages : p.k_pages, page, place, head);
   const Rows& scales = values ? p.v_scales : p.k_scales;
@@ -214,7 +216,7 @@ void append(const Appending& a, const Queue& queue) {
   p.slot_stride = a.slots.strides[0];
   p.rows = a.tokens() * a.kv_heads();
   p.kv_heads = static_cast<int>(a.kv_heads());
-  p.page_size = a.page_size();
+  p.page_size = static_cast<int>(a.page_size());
   if (a.rotary.present()) p.tables = tables_of(a.rotary, with_leading_axis(a.rotary.positions));
   launch(append_kernel, ceil_div(2 * p.rows, kWarps), kThreads, 0, queue, p);
 }
