@@ -262,7 +262,10 @@ class LayerCall {
     }
     Napi::Array results = Napi::Array::New(env_, 2);
     results.Set(uint32_t{0}, array_over(out_buffer));
-    results.Set(uint32_t{1}, returns_lse_ ? array_over(lse_buffer) : env_.Null());
+    if (returns_lse_)
+      results.Set(uint32_t{1}, array_over(lse_buffer));
+    else
+      results.Set(uint32_t{1}, env_.Null());
     return results;
   }
 
@@ -280,7 +283,7 @@ class LayerCall {
     stream_.run(download(own_out, out), {{own_out.storage}, {out.storage}});
   }
 
-  Napi::Value array_over(Napi::ArrayBuffer buffer) {
+  Napi::Float32Array array_over(Napi::ArrayBuffer buffer) {
     return Napi::Float32Array::New(env_, buffer.ByteLength() / sizeof(float), buffer, 0);
   }
 
