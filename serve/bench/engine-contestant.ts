@@ -1,5 +1,6 @@
 import type { Engine, GenerationRequest } from '../src/engine/contract.js';
 import { startEngine } from '../src/engine/engine.js';
+import { greedy } from '../src/sampler/greedy.js';
 import type { Case, Contestant } from './contestant.js';
 
 /** The engine as flash-attention-serve runs it. */
@@ -34,7 +35,9 @@ export class EngineContestant implements Contestant {
     return Promise.all(
       prompts.map(async (prompt, user) => {
         const tokens: number[] = [];
-        for await (const { token } of this.#engine.generate(greedy(prompt, newTokens, user))) {
+        for await (const { token } of this.#engine.generate(
+          greedyRequest(prompt, newTokens, user),
+        )) {
           tokens.push(token);
           told(user);
         }
@@ -48,23 +51,14 @@ export class EngineContestant implements Contestant {
   }
 }
 
-function greedy(prompt: Int32Array, maxTokens: number, user: number): GenerationRequest {
+function greedyRequest(prompt: Int32Array, maxTokens: number, user: number): GenerationRequest {
   return {
     prompt,
     maxTokens,
     minTokens: 0,
     ignoreEos: true,
     stopTokenIds: [],
-    sampling: {
-      temperature: 0,
-      topK: 0,
-      topP: 1,
-      minP: 0,
-      repetitionPenalty: 1,
-      presencePenalty: 0,
-      frequencyPenalty: 0,
-      logitBias: new Map(),
-    },
+    sampling: greedy,
     responseFormat: { type: 'text' },
     speculativeTokens: 0,
     priority: 0,

@@ -20,11 +20,12 @@ import { expectThrow, wrong } from '../support/expect-error.js';
 import { floatDTypes, maxError, normals, testedDTypes } from '../support/numerics.js';
 import {
   expectQuantized,
+  mixed,
   quantizedProblem,
-  type RaggedOptions,
-  type RaggedShape,
   raggedCall,
+  type RaggedOptions,
   raggedProblem,
+  type RaggedShape,
   shuffled,
 } from '../support/pages.js';
 import { rotaryTables } from '../support/rotary-tables.js';
@@ -172,24 +173,6 @@ describe('appended', () => {
     );
   });
 });
-
-/** Decoding rows beside a chunk of a prompt, sequences without queries, and without keys. */
-const mixed: RaggedShape = {
-  lengths: [
-    [1, 37],
-    [20, 45],
-    [0, 9],
-    [1, 1],
-    [3, 0],
-    [5, 64],
-    [1, 80],
-  ],
-  heads: 4,
-  kvHeads: 2,
-  headDim: 40,
-  headDimV: 24,
-  pageSize: 16,
-};
 
 const cases: [string, RaggedOptions][] = [
   ['plain', {}],

@@ -15,29 +15,12 @@ import {
   attendRagged,
   cumulative,
   expectRagged,
-  type RaggedOptions,
-  type RaggedShape,
+  mixed,
   raggedCall,
+  type RaggedOptions,
   raggedProblem,
+  type RaggedShape,
 } from '../support/pages.js';
-
-/** Decoding rows beside a chunk of a prompt, sequences without queries, and without keys. */
-const mixed: RaggedShape = {
-  lengths: [
-    [1, 37],
-    [20, 45],
-    [0, 9],
-    [1, 1],
-    [3, 0],
-    [5, 64],
-    [1, 80],
-  ],
-  heads: 4,
-  kvHeads: 2,
-  headDim: 40,
-  headDimV: 24,
-  pageSize: 16,
-};
 
 const cases: [string, RaggedOptions][] = [
   ['plain', {}],

@@ -28,6 +28,24 @@ export interface RaggedShape {
   readonly pageSize: number;
 }
 
+/** Decoding rows beside a chunk of a prompt, sequences without queries, and without keys. */
+export const mixed: RaggedShape = {
+  lengths: [
+    [1, 37],
+    [20, 45],
+    [0, 9],
+    [1, 1],
+    [3, 0],
+    [5, 64],
+    [1, 80],
+  ],
+  heads: 4,
+  kvHeads: 2,
+  headDim: 40,
+  headDimV: 24,
+  pageSize: 16,
+};
+
 /** What both sides understand of the options. */
 export type RaggedOptions = Pick<
   PagedProblem,

@@ -1,4 +1,5 @@
 import type { GenerationRequest, SamplingParams } from '../../src/engine/contract.js';
+import { greedy } from '../../src/sampler/greedy.js';
 
 export type RequestFields = Omit<Partial<GenerationRequest>, 'prompt' | 'sampling'> & {
   readonly prompt?: ArrayLike<number>;
@@ -20,16 +21,6 @@ export function generationRequest(fields: RequestFields = {}): GenerationRequest
     cacheScope: '',
     ...rest,
     prompt: Int32Array.from(prompt),
-    sampling: {
-      temperature: 0,
-      topK: 0,
-      topP: 1,
-      minP: 0,
-      repetitionPenalty: 1,
-      presencePenalty: 0,
-      frequencyPenalty: 0,
-      logitBias: new Map(),
-      ...sampling,
-    },
+    sampling: { ...greedy, ...sampling },
   };
 }
