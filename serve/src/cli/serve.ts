@@ -22,6 +22,8 @@ export async function serve(folder: string, options: ServeOptions): Promise<void
   const { defaults } = readSettings(folder);
   const text = await loadModelText(folder);
   const { servedModelName: modelName, ...rest } = options;
+  // Attention reads it when it first computes; only this thread's `process.env` is the process's.
+  if (options.threads) process.env.FLASH_ATTENTION_NUM_THREADS ??= `${options.threads}`;
   const engine = await startEngine({ folder, modelName, ...rest });
   const source = { module: new URL('../model/model-text.js', import.meta.url).href, folder };
   const prompts = new PromptEncoder(text, source, engine.info.contextLength);
