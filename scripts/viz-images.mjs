@@ -4,7 +4,7 @@ import { mkdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { chromium } from 'playwright-core';
-import { browserHint, findBrowser, launchOptions } from './browser.mjs';
+import { findBrowser, launchOptions } from './browser.mjs';
 import { ensureBuilt, root, run } from './ensure-built.mjs';
 import { installHint, missingPackages } from './platforms/tools.mjs';
 
@@ -34,9 +34,9 @@ const pictures = [
 
 const command = findBrowser();
 const missing = missingPackages({ pngquant: 'pngquant' });
-if (command === undefined || missing.length > 0) {
-  const hints = [command === undefined ? browserHint : '', installHint(missing)];
-  console.error(`report:viz: Chromium or pngquant not found.\n  ${hints.join('\n  ')}`);
+const wanted = [...(command === undefined ? ['chromium'] : []), ...missing];
+if (wanted.length > 0) {
+  console.error(`report:viz: not found.\n  ${installHint(wanted)}`);
   process.exit(1);
 }
 ensureBuilt();

@@ -1,6 +1,6 @@
 import { checkProblem } from './check.js';
 import { gather, range, scatterAdd } from './layout.js';
-import type { Tile } from './machine.js';
+import type { Range, Tile } from './machine.js';
 import { dot, type Matrix, zeros } from './matrix.js';
 import type { AttentionState } from './merge.js';
 import { completeShape, type ReferenceProblem, type ReferenceResult } from './problem.js';
@@ -113,10 +113,11 @@ export function scoreTile(
 
 /** The tile of `blockQ` queries from i0 on and `blockK` keys from j0 on, cut off at the ends. */
 export function tileAt(head: Head, i0: number, blockQ: number, j0: number, blockK: number): Tile {
-  return {
-    queries: [i0, Math.min(i0 + blockQ, head.q.length)],
-    keys: [j0, Math.min(j0 + blockK, head.k.length)],
-  };
+  const cut = (begin: number, size: number, length: number): Range => [
+    Math.min(begin, length),
+    Math.min(begin + size, length),
+  ];
+  return { queries: cut(i0, blockQ, head.q.length), keys: cut(j0, blockK, head.k.length) };
 }
 
 /** Whether any query of the tile sees any key of it. What no query sees need not be loaded. */

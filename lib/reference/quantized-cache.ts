@@ -1,4 +1,5 @@
-import { checkNumbers, checkInteger } from './check.js';
+import { fail } from '../native/errors.js';
+import { checkInteger, checkNumbers } from './check.js';
 import { checkOneOf } from './check-quantize.js';
 import { e4m3Bits, e4m3FromBits } from './float.js';
 import type { Numbers } from './problem.js';
@@ -43,7 +44,7 @@ function roundHalfEven(x: number): number {
  * @throws FlashAttentionError ERR_TYPE, ERR_SHAPE, ERR_DTYPE or ERR_OPTION, naming the argument
  */
 export function quantizedCache(rows: Numbers, dim: number, dtype: CodeDType): QuantizedRows {
-  checkRows(rows, dim, dtype);
+  checkRows('rows', rows, dim, dtype);
   const scales = new Float32Array(rows.length / dim);
   const codes = dtype === 'int8' ? new Int8Array(rows.length) : new Uint8Array(rows.length);
   for (let row = 0; row < scales.length; row++) {
@@ -71,17 +72,20 @@ export function quantizedCache(rows: Numbers, dim: number, dtype: CodeDType): Qu
  * @throws FlashAttentionError ERR_TYPE, ERR_SHAPE, ERR_DTYPE or ERR_OPTION, naming the field
  */
 export function dequantizedCache({ dim, dtype, codes, scales }: QuantizedRows): Float64Array {
-  checkRows(scales, 1, dtype);
+  checkRows('scales', scales, 1, dtype);
   checkInteger('dim', dim, 1, 'ERR_SHAPE');
+  if (codes.length !== scales.length * dim) {
+    fail('ERR_SHAPE', 'codes', `${scales.length * dim} elements`, `${codes.length}`);
+  }
   return Float64Array.from(codes, (code, i) => {
     const value = dtype === 'int8' ? code : e4m3FromBits(code);
     return value * scales[Math.floor(i / dim)];
   });
 }
 
-function checkRows(rows: unknown, dim: number, dtype: unknown): void {
+function checkRows(argument: string, rows: unknown, dim: number, dtype: unknown): void {
   checkInteger('dim', dim, 1, 'ERR_SHAPE');
   const { length } = (rows ?? {}) as ArrayLike<number>;
-  checkNumbers('rows', rows, Math.ceil(length / dim) * dim, '[rows, dim]');
-  checkOneOf('dtype', dtype, ['int8', 'float8_e4m3']);
+  checkNumbers(argument, rows, Math.ceil(length / dim) * dim, '[rows, dim]');
+  checkOneOf('dtype', dtype, Object.keys(largest));
 }

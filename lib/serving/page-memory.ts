@@ -176,6 +176,6 @@ function rowsOf(pages: Tensor, runs: readonly Run[]): Tensor {
   }
 }
 
-export function disposeAll({ kPages, vPages, kScales, vScales }: AppendedPages): void {
+function disposeAll({ kPages, vPages, kScales, vScales }: AppendedPages): void {
   for (const each of [kPages, vPages, kScales, vScales]) each?.dispose();
 }

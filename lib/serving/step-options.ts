@@ -55,7 +55,7 @@ const optionKeys: ReadonlySet<string> = new Set([
 export const stepNames = rotaryNames('options.rotary');
 
 /** Options of one call, checked. */
-export interface PreparedOptions {
+interface PreparedOptions {
   readonly handle: NativeStepOptions;
   readonly positions: NativeTensor | undefined;
   readonly returnLse: boolean;

@@ -79,8 +79,8 @@ export class Step {
    * the sequences had before is as good as ever.
    *
    * @param layer 0 to layers - 1, each once, in any order.
-   * @param q `[totalTokens, heads, headDim]`; float32, float16 or bfloat16, of whatever the cache
-   * is, or a Float32Array of those rows: products are of q as it is.
+   * @param q `[totalTokens, heads, headDim]`; float32, float16 or bfloat16, whatever the dtype of
+   * the cache, or a Float32Array of those rows. It is not rounded.
    * @param k `[totalTokens, kvHeads, headDim]`; float32, float16 or bfloat16, or a Float32Array;
    * rounded to the dtype of the cache, or quantised.
    * @param v `[totalTokens, kvHeads, headDimV]`; likewise.

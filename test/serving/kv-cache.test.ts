@@ -11,6 +11,7 @@ import {
   kept,
   prompt,
   shape,
+  testedCacheDTypes,
   type Text,
   type Truth,
   untoldTokens,
@@ -22,14 +23,10 @@ import { bound, type FloatDType, maxError, normals } from '../support/numerics.j
 import { rotaryTables } from '../support/rotary-tables.js';
 
 const { pageSize } = shape;
-const dtypes: readonly CacheDType[] = onSimtHopper
-  ? ['bfloat16', 'int8']
-  : sized(['float32', 'float16', 'bfloat16', 'int8', 'float8_e4m3'], ['bfloat16', 'int8']);
-
 const feeds = (...all: (readonly [Text, readonly number[]])[]): Feed[] =>
   all.map(([text, tokens]) => ({ text, tokens }));
 
-describe.each(dtypes)('%s', (dtype) => {
+describe.each(testedCacheDTypes)('%s', (dtype) => {
   test('a prompt in pieces, then token by token, is attention of the whole text', async () => {
     const model = new CachedModel(8, dtype);
     const text = model.create();
@@ -256,7 +253,7 @@ describe('any actions', () => {
     ),
   );
 
-  test.each(dtypes)('%s: leave every sequence with its own tokens', async (dtype) => {
+  test.each(testedCacheDTypes)('%s: leave every sequence with its own tokens', async (dtype) => {
     const runs = sized(150, onSimtHopper ? 1 : 2);
     await fc.assert(
       fc.asyncProperty(

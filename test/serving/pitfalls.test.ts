@@ -2,8 +2,14 @@
 // the collection that the names of tests in this folder cite.
 import { tensor } from '../../lib/index.js';
 import { type CacheDType, flashAttentionRagged } from '../../lib/serving/index.js';
-import { CachedModel, type Feed, prompt, shape, type Text } from '../support/cached-model.js';
-import { onSimtHopper, sized } from '../support/device.js';
+import {
+  CachedModel,
+  type Feed,
+  prompt,
+  shape,
+  testedCacheDTypes,
+  type Text,
+} from '../support/cached-model.js';
 import { thrownBy } from '../support/expect-error.js';
 
 const { pageSize } = shape;
@@ -120,11 +126,6 @@ test('pitfall 25: rows of sequences without keys are zeros, whatever their memor
   expect(sums.filter((x) => x !== -Infinity)).toHaveLength(heads);
 });
 
-// A dtype that caches may have belongs into this list.
-const dtypes: readonly CacheDType[] = onSimtHopper
-  ? ['bfloat16', 'int8']
-  : sized(['float32', 'float16', 'bfloat16', 'int8', 'float8_e4m3'], ['bfloat16', 'int8']);
-
 const length = 11;
 
 /** Where the first tokens of a text may come from. */
@@ -152,7 +153,7 @@ const reuses = {
   },
 };
 
-describe.each(dtypes)('pitfall 31: %s', (dtype) => {
+describe.each(testedCacheDTypes)('pitfall 31: %s', (dtype) => {
   describe.each(Object.entries(reuses))('%s', (_, begin) => {
     test.each([
       ['all at once', length, false],

@@ -21,6 +21,7 @@ import {
   type Step,
   type StepAttentionOptions,
 } from '../../lib/serving/index.js';
+import { onSimtHopper, sized } from './device.js';
 import { bound, type FloatDType, maxError, rounding, testedDTypes } from './numerics.js';
 import { uniform } from './random.js';
 
@@ -79,8 +80,13 @@ export interface Truth
   readonly rotary?: Omit<RotaryOptions, 'positions'>;
 }
 
+/** What caches are tested in. A dtype that they may have belongs into this list. */
+export const testedCacheDTypes: readonly CacheDType[] = onSimtHopper
+  ? ['bfloat16', 'int8']
+  : sized(['float32', 'float16', 'bfloat16', 'int8', 'float8_e4m3'], ['bfloat16', 'int8']);
+
 /** What a cache of 8 bits holds. */
-export function codesOf(dtype: CacheDType): CodeDType | undefined {
+function codesOf(dtype: CacheDType): CodeDType | undefined {
   return dtype === 'int8' || dtype === 'float8_e4m3' ? dtype : undefined;
 }
 
