@@ -33,7 +33,7 @@ Napi::Value attention(const Napi::CallbackInfo& info) {
   validate(call.problem, call.layout);
   call.stream->check_supported(call.problem);
   const bool ready = call.indices_ready();
-  if (ready) call.problem.shared_prefixes = check_indices(call).problem.shared_prefixes;
+  if (ready) check_indices(call);
 
   Stream& stream = *call.stream;
   TaskStorages storages{.reads = call.inputs, .writes = {}};

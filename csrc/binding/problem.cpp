@@ -279,6 +279,7 @@ HostProblem check_indices(AttentionCall& call) {
     problem.shared_prefixes = find_shared_prefixes(problem);
   call.problem.max_seqlen_q = problem.max_seqlen_q;
   call.problem.max_seqlen_k = problem.max_seqlen_k;
+  call.problem.shared_prefixes = problem.shared_prefixes;
   return host;
 }
 

@@ -30,17 +30,22 @@ class Cutter {
     View view = contiguous_view(nullptr, DType::kInt32, shape);
     // Each length is below 2^31, and so are those of a row and of the rows before it.
     const int64_t size = view.size();
-    if (size > all_.shape[0] - taken_)
-      refuse(ErrorCode::kShape, "tables", "as long as the lengths of its parts say",
-             shape_text(all_));
+    if (size > all_.shape[0] - taken_) refuse_length();
     view.data = all_.at(taken_);
     taken_ += size;
     return view;
   }
 
-  bool all_taken() const { return taken_ == all_.shape[0]; }
+  void finish() const {
+    if (taken_ != all_.shape[0]) refuse_length();
+  }
 
  private:
+  [[noreturn]] void refuse_length() const {
+    refuse(ErrorCode::kShape, "tables", "as long as the lengths of its parts say",
+           shape_text(all_));
+  }
+
   const View& all_;
   int64_t taken_ = 0;
 };
@@ -59,8 +64,7 @@ StepTables cut(const View& all, const Lengths& n) {
   tables.page_table = cutter.take({n.batch, n.pages_per_sequence});
   if (n.tree_words > 0) tables.tree_mask = cutter.take({n.total, n.tree_words});
   const View copies = cutter.take({n.copies, 3});
-  if (!cutter.all_taken())
-    refuse(ErrorCode::kShape, "tables", "as long as the lengths of its parts say", shape_text(all));
+  cutter.finish();
   for (int64_t i = 0; i < n.copies; ++i) {
     const auto* const row = static_cast<const int32_t*>(copies.data) + 3 * i;
     tables.copies.push_back({row[0], row[1], row[2]});
@@ -94,12 +98,11 @@ Napi::Value new_step(const Napi::CallbackInfo& call) {
     refuse(ErrorCode::kOption, "tables", "a tensor made of plain numbers", "another");
 
   auto step = std::make_unique<PreparedStep>();
-  step->stream = tables.storage->stream();
   step->storage = tables.storage;
   StepTables on_host = cut(host_view(tables.view, *tables.storage), lengths);
   on_host.num_pages = num_pages;
   on_host.page_size = page_size;
-  step->extents = validate_contents(on_host);
+  step->extents = validate_contents(on_host, step->storage->stream()->shares_prefixes());
   // Where its device has it; the copies are numbers by now.
   Lengths without_copies = lengths;
   View own = tables.view;

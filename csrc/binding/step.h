@@ -10,7 +10,6 @@
 namespace fa::binding {
 
 struct PreparedStep {
-  Stream* stream = nullptr;
   std::shared_ptr<Storage> storage;  // of the tables; null once the step has ended
   StepTables tables;
   StepExtents extents;

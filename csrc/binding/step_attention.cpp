@@ -26,7 +26,7 @@ class LayerCall {
   explicit LayerCall(const Napi::CallbackInfo& call)
       : env_(call.Env()),
         step_(step_of(call[0])),
-        stream_(*step_.stream),
+        stream_(*step_.storage->stream()),
         inputs_{stream_, {step_.storage}},
         k_pages_(pages(call[1], "kPages")),
         v_pages_(pages(call[2], "vPages")),

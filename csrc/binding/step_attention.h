@@ -1,3 +1,4 @@
+// A layer of a step.
 #pragma once
 
 #include "binding/napi.h"
@@ -5,8 +6,8 @@
 namespace fa::binding {
 
 /**
- * stepAttention(step, kPages, vPages, q, k, v, options, positions, returnLse, sync): see
- * ops::StepAttention.
+ * stepAttention(step, kPages, vPages, kScales, vScales, q, k, v, options, positions, returnLse,
+ * sync): see ops::StepAttention.
  */
 Napi::Value step_attention(const Napi::CallbackInfo& call);
 

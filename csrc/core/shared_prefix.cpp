@@ -70,15 +70,20 @@ Choice choose(const std::vector<Pages>& sorted, const std::vector<int64_t>& comm
 
 }  // namespace
 
+bool may_share_prefixes(const AttentionProblem& p) {
+  return p.num_splits == 0 && !p.alibi_slopes.present() && !p.mask.present() &&
+         !p.block_mask.present() && p.dropout.p == 0;
+}
+
 std::shared_ptr<const std::vector<SharedPrefix>> find_shared_prefixes(const AttentionProblem& p) {
-  if (!p.paged() || p.batch() < 2 || p.page_table.strides[1] != 1) return nullptr;
+  if (!may_share_prefixes(p) || !p.paged() || p.batch() < 2 || p.page_table.strides[1] != 1)
+    return nullptr;
   const int64_t page_size = p.k.shape[1];
   std::vector<Pages> sorted;
   for (int64_t b = 0; b < p.batch(); ++b) {
     const Sequence s = sequence(p, b);
     const int64_t pages = std::max<int64_t>(0, s.seqlen_k - s.seqlen_q) / page_size;
-    const auto* const row =
-        static_cast<const int32_t*>(p.page_table.data) + b * p.page_table.strides[0];
+    const auto* const row = int32_data(p.page_table) + b * p.page_table.strides[0];
     if (pages > 0 && s.seqlen_q > 0) sorted.push_back({b, row, pages});
   }
   std::sort(sorted.begin(), sorted.end(), before);

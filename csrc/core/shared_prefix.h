@@ -17,6 +17,13 @@ struct SharedPrefix {
 };
 
 /**
+ * Whether no option is in the way. A row may see keys in another tile, or in another kernel, than
+ * it would by itself: a fixed number of splits promises bits. ALiBi and masks tell the rows of a
+ * prefix apart.
+ */
+bool may_share_prefixes(const AttentionProblem& problem);
+
+/**
  * The groups of a problem over pages whose index tensors are legal and in host memory: each
  * sequence in one at most, so that the most reads are saved. Null where there is none.
  */

@@ -41,9 +41,9 @@ struct StepExtents {
 
 /**
  * Throws fa::Error unless what tables in host memory hold is legal for any layer whose pages they
- * were made for.
+ * were made for. Looks for shared prefixes where its device makes use of them.
  */
-StepExtents validate_contents(const StepTables& tables);
+StepExtents validate_contents(const StepTables& tables, bool shares_prefixes);
 
 /** Gives a problem over `tables` what they say of it. */
 void set_tables(AttentionProblem& problem, const StepTables& tables, const StepExtents& extents);

@@ -128,7 +128,7 @@ void Stream::shutdown() {
   complete(enqueued_);
 }
 
-// ── The stream's thread ──────────────────────────────────────────────────────────────────────────
+// ── What the stream's thread does, or run() in its place ─────────────────────────────────────────
 
 void Stream::dispatch() {
   backend_->begin();

@@ -36,7 +36,7 @@ void validate_copies(const StepTables& tables) {
 
 }  // namespace
 
-StepExtents validate_contents(const StepTables& tables) {
+StepExtents validate_contents(const StepTables& tables, bool shares_prefixes) {
   StepExtents extents;
   const auto* const offsets = int32_data(tables.cu_seqlens_q);
   for (int64_t b = 0; b < tables.batch(); ++b)
@@ -59,7 +59,7 @@ StepExtents validate_contents(const StepTables& tables) {
   problem.k = pages;
   set_tables(problem, tables, extents);
   validate_contents(problem);
-  extents.shared_prefixes = find_shared_prefixes(problem);
+  if (shares_prefixes) extents.shared_prefixes = find_shared_prefixes(problem);
   validate_copies(tables);
   return extents;
 }

@@ -28,11 +28,8 @@ AttentionPlan CpuBackend::plan(const AttentionProblem& problem) const {
   return plan_attention(problem);
 }
 
-void CpuBackend::begin() {
-  if (priority_ == Priority::kHigh) prefer_loops_of_this_thread();
-}
-
 void CpuBackend::run(const Operation& operation, const TaskStorages&, Cancel cancel) {
+  const LoopPreference preference(priority_ == Priority::kHigh);
   Execution execution{.cancel = cancel, .lap = lap_};
   std::visit([&execution](const auto& op) { op.run(execution); }, operation);
 }

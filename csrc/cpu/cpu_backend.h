@@ -20,7 +20,6 @@ class CpuBackend final : public Backend {
   bool shares_prefixes() const override { return true; }
   AttentionPlan plan(const AttentionProblem& problem) const override;
 
-  void begin() override;
   bool asynchronous() const override { return false; }
   void run(const Operation& operation, const TaskStorages& storages, Cancel cancel) override;
   void once_run(Then then) override { then(nullptr); }

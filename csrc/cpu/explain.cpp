@@ -95,9 +95,9 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
       });
   for (const SequencePlan& prefix : forward.sequences) {
     if (!prefix.is_prefix) continue;
+    const auto index = &prefix - forward.sequences.data();
     int64_t sequences = 0;
-    for (const SequencePlan& s : forward.sequences)
-      sequences += s.prefix >= 0 && &forward.sequences[static_cast<size_t>(s.prefix)] == &prefix;
+    for (const SequencePlan& s : forward.sequences) sequences += s.prefix == index;
     plan.shared_prefixes.push_back({sequences, prefix.rows.seqlen_k});
     AttentionProblem all = p;
     all.tree_mask = {};

@@ -76,15 +76,6 @@ int choose_splits(const AttentionProblem& p, const ForwardPlan& plan, const Sequ
   return static_cast<int>(std::clamp<int64_t>(std::min(wanted, keys / least), 1, kMaxAutoSplits));
 }
 
-/**
- * Whether a row may see keys in another tile, or in another kernel, than it would by itself: a
- * fixed number of splits promises bits. ALiBi and masks tell the rows of a prefix apart.
- */
-bool may_share(const AttentionProblem& p) {
-  return p.shared_prefixes && p.num_splits == 0 && !p.alibi_slopes.present() && !p.mask.present() &&
-         !p.block_mask.present() && p.dropout.p == 0;
-}
-
 /** Whether no query of a sequence has its window end within its first `keys`. */
 bool sees_all(const AttentionProblem& p, const Sequence& s, int64_t keys) {
   return s.first_position + s.seqlen_q - 1 - p.window_left <= 0 &&
@@ -152,7 +143,7 @@ void plan_forward(const AttentionProblem& p, ForwardPlan& plan) {
     plan.sequences.push_back(s);
   }
   plan.prefix_rows = 0;
-  if (may_share(p))
+  if (p.shared_prefixes && may_share_prefixes(p))
     for (const SharedPrefix& shared : *p.shared_prefixes) share(p, plan, shared);
   plan.panels = choose_panels(p, plan);
 

@@ -243,7 +243,9 @@ int num_threads() {
   return threads;
 }
 
-void prefer_loops_of_this_thread() { prefers = true; }
+LoopPreference::LoopPreference(bool preferred) : before_(prefers) { prefers = preferred; }
+
+LoopPreference::~LoopPreference() { prefers = before_; }
 
 void parallel_for(int64_t count, const std::function<void(int64_t item)>& body,
                   const Cancel& cancel) {

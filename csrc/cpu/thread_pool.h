@@ -25,9 +25,19 @@ void parallel_for(int64_t count, const std::function<void(int64_t item)>& body,
                   const Cancel& cancel = {});
 
 /**
- * Has the loops that this thread starts come before those of other threads: no item of another loop
- * begins while one of them runs, unless no item of theirs is left to be taken.
+ * While one of `preferred` lives, the loops that its thread starts come before those of other
+ * threads: no item of another loop begins while one of them runs, unless no item of theirs is left
+ * to be taken.
  */
-void prefer_loops_of_this_thread();
+class LoopPreference {
+ public:
+  explicit LoopPreference(bool preferred);
+  ~LoopPreference();
+  LoopPreference(const LoopPreference&) = delete;
+  LoopPreference& operator=(const LoopPreference&) = delete;
+
+ private:
+  const bool before_;
+};
 
 }  // namespace fa::cpu

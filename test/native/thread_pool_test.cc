@@ -100,7 +100,7 @@ void loops_nest() {
 template <typename Body>
 void preferred(int64_t count, Body body) {
   std::thread([&] {
-    fa::cpu::prefer_loops_of_this_thread();
+    const fa::cpu::LoopPreference preference(true);
     parallel_for(count, body);
   }).join();
 }

@@ -200,6 +200,11 @@ describe.each(codeDTypes)('attention over pages of %s', (codes) => {
 
   const dtype = testedDTypes[testedDTypes.length - 1];
 
+  test('scales of either sign', async () => {
+    const problem = raggedProblem(mixed, { causal: true }, 3);
+    await expectQuantized(quantizedProblem(problem, codes, dtype, true));
+  });
+
   test.each([1, 2, 4, 8, 16])('%d query heads per kv head', async (group) => {
     const lengths = [
       [1, 150],

@@ -184,18 +184,24 @@ export interface QuantizedProblem {
   readonly options: RaggedAttentionOptions;
 }
 
-/** The pages of a problem in 8 bits. What no sequence holds has scale NaN, and codes far out. */
+/**
+ * The pages of a problem in 8 bits. What no sequence holds has scale NaN, and codes far out. Scales
+ * are positive, or of either sign where the caller's own may be.
+ */
 export function quantizedProblem(
   problem: PagedProblem,
   codes: CodeDType,
   dtype: FloatDType,
+  eitherSign = false,
 ): QuantizedProblem {
   const { heads, kvHeads = heads, headDim, headDimV = headDim, pageSize } = problem.shape;
   const rounded = { ...problem, q: Float32Array.from(problem.q, rounding[dtype]) };
   const { q, kPages, options } = raggedCall(rounded, dtype);
   const [pages] = kPages.shape;
   const make = (data: PagedProblem['kPages'], dim: number) => {
-    const rows = quantizedCache(data, dim, codes);
+    const positive = quantizedCache(data, dim, codes);
+    const sign = (n: number) => (eitherSign && n % 3 === 0 ? -1 : 1);
+    const rows = { ...positive, scales: positive.scales.map((scale, n) => sign(n) * scale) };
     const poisoned = rows.codes.map((code, n) =>
       Number.isNaN(rows.scales[Math.floor(n / dim)]) ? (codes === 'int8' ? -128 : 0x7f) : code,
     );

@@ -11,7 +11,7 @@ enum class ForwardKernelFamily { kSm80, kSm80Decode, kSm90 };
 /** One kernel, and the sequences it is for. */
 struct ForwardLaunch {
   ForwardKernelFamily family;
-  bool featured;       // every option; of sm_80 also the tiles for few rows; else plain
+  bool featured;       // the variant with options; of kSm80 also the tiles for few rows
   int width, width_v;  // head dims of the products: padded
   int rows, keys;      // of a tile
   int keys_at_once;    // of a block: one tile, or one of each warp
@@ -19,9 +19,9 @@ struct ForwardLaunch {
   int stages;
   int threads;          // of a block
   int shared_bytes;     // of a block
-  int blocks_per_sm;    // that registers allow
+  int blocks_per_sm;    // of sm_80: that registers allow
   int pack;             // query heads packed as rows of a tile
-  QueryCounts queries;  // sequences of other lengths are left to the other launch
+  QueryCounts queries;  // sequences of other lengths are left to the other launches
   int64_t m_blocks;     // tiles of rows of the longest of its sequences
   int64_t head_blocks;  // heads / pack
   int64_t tiles;        // of rows, over all heads, sequences and splits

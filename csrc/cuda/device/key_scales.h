@@ -68,7 +68,7 @@ struct ValueUnits {
         const float scale = finite_scale(n, c);
 #pragma unroll
         for (int r = 0; r < kRows; ++r)
-          if (weights[r / 2][n][r % 2 * 2 + c] != 0) top[r] = fmaxf(top[r], scale);
+          if (weights[r / 2][n][r % 2 * 2 + c] != 0) top[r] = fmaxf(top[r], fabsf(scale));
       }
     }
     float before[kRows], inverse[kRows];

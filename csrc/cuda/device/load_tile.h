@@ -7,6 +7,8 @@
 
 namespace fa::cuda {
 
+PTX_FN bool not_finite(float x) { return (ptx::float_bits(x) & 0x7f800000u) == 0x7f800000u; }
+
 /** Where a key of a sequence lies in pages. */
 struct KeyPlace {
   int page, row;
@@ -74,7 +76,7 @@ struct ConvertedRows {
     const int64_t first = at.page * tensor.batch + at.row * tensor.row + kv_head * tensor.head;
     const float scale = scales.data == nullptr ? 0.f : row_scale(scales, at, kv_head);
     return {static_cast<const char*>(tensor.data) + first * element_size(p.key_dtype),
-            scale - scale == 0};
+            !not_finite(scale)};
   }
   PTX_FN T element(const Row& row, int column) const {
     const char* const at = row.data + column * tensor.dim * element_size(p.key_dtype);

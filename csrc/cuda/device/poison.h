@@ -9,8 +9,6 @@
 
 namespace fa::cuda {
 
-PTX_FN bool not_finite(float x) { return (ptx::float_bits(x) & 0x7f800000u) == 0x7f800000u; }
-
 /** `word` (a float32, or two 16-bit elements) with zeros for infinities and NaN. */
 template <class T>
 PTX_FN uint32_t finite_part(uint32_t word) {

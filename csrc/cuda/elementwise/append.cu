@@ -1,4 +1,6 @@
 // Keys and values into pages, and the rotation of any rows: a warp per row of a head.
+#include <algorithm>
+
 #include "core/divide.h"
 #include "core/ops.h"
 #include "core/quantized_row.h"
@@ -14,6 +16,7 @@ namespace {
 constexpr int kWarp = 32;
 constexpr int kWarps = 4;
 constexpr int kThreads = kWarp * kWarps;
+constexpr int64_t kMostSlots = int64_t{1} << 31;  // slots are int32
 
 /** Rows [outer, inner, head] of elements. */
 struct Rows {
@@ -43,7 +46,7 @@ struct AppendParams {
   int64_t slot_stride;
   int64_t rows;  // of k, and of v
   int kv_heads;
-  int page_size;
+  uint32_t page_size;
   Tables tables;
 };
 
@@ -151,8 +154,8 @@ __global__ void __launch_bounds__(kThreads, 4)
   const bool values = row >= p.rows;
   const int64_t index = values ? row - p.rows : row;
   const int64_t token = index / p.kv_heads, head = index % p.kv_heads;
-  const int slot = ptx::ldg(p.slots + token * p.slot_stride);
-  const int page = slot / p.page_size, place = slot % p.page_size;
+  const auto slot = static_cast<uint32_t>(ptx::ldg(p.slots + token * p.slot_stride));
+  const uint32_t page = slot / p.page_size, place = slot % p.page_size;
   const Rows& of = values ? p.v : p.k;
   const Row from(of, 0, token, head), to(values ? p.v_pages : p.k_pages, page, place, head);
   const Rows& scales = values ? p.v_scales : p.k_scales;
@@ -216,7 +219,7 @@ void append(const Appending& a, const Queue& queue) {
   p.slot_stride = a.slots.strides[0];
   p.rows = a.tokens() * a.kv_heads();
   p.kv_heads = static_cast<int>(a.kv_heads());
-  p.page_size = static_cast<int>(a.page_size());
+  p.page_size = static_cast<uint32_t>(std::min(a.page_size(), kMostSlots));
   if (a.rotary.present()) p.tables = tables_of(a.rotary, with_leading_axis(a.rotary.positions));
   launch(append_kernel, ceil_div(2 * p.rows, kWarps), kThreads, 0, queue, p);
 }

@@ -225,7 +225,7 @@ int64_t ForwardPlan::tiles() const {
 }
 
 int64_t ForwardPlan::partial_width(const AttentionProblem& p) {
-  constexpr int64_t kAlignment = 4;  // so that rows can be stored by pairs
+  constexpr int64_t kAlignment = 4;  // rows are stored by pairs, and read by fours (combine.cu)
   return ceil_div(p.head_dim_v(), kAlignment) * kAlignment;
 }
 

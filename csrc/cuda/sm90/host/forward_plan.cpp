@@ -57,7 +57,6 @@ ForwardLaunch plan_forward(const AttentionProblem& p, const cudaDeviceProp& prop
   launch.rows_together = launch.rows / tile.consumers;
   launch.stages = tile.stages;
   launch.threads = tile.threads();
-  launch.blocks_per_sm = 1;
   launch.shared_bytes = forward_shared_bytes(tile, static_cast<int>(dtype_size(p.q.dtype)));
   launch.pack =
       packs_heads(p) && launch.rows_together % p.group() == 0 ? static_cast<int>(p.group()) : 1;
