@@ -1,7 +1,8 @@
 // `npm run build`: dist from src. What is no TypeScript is copied as it is.
 import { spawnSync } from 'node:child_process';
-import { cpSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, rmSync, statSync, writeFileSync } from 'node:fs';
 
+rmSync('dist', { recursive: true, force: true });
 const { status } = spawnSync('tsc', ['-p', 'tsconfig.build.json'], {
   stdio: 'inherit',
   shell: true,

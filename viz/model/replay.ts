@@ -3,7 +3,7 @@ import type { IoCounter, Named, Range, Step, Tile } from '../../lib/reference/in
 import { alongKeys } from './names.js';
 
 /** A stop of the player is a step that one can see. */
-export const isStop = ({ kind }: Step): boolean => kind !== 'head' && kind !== 'free';
+const isStop = ({ kind }: Step): boolean => kind !== 'head' && kind !== 'free';
 
 /** What of the named data is in SRAM. */
 export interface Resident {

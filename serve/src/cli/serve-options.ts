@@ -26,7 +26,7 @@ export interface ServeOptions {
 }
 
 /** A whole number from `min` to `max`, for options of commander. */
-export function integer(min: number, max: number): (text: string) => number {
+function integer(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (!/^\d+$/.test(text) || value < min || value > max) {
@@ -60,7 +60,12 @@ export function addServeOptions(command: Command): Command {
     .option('--no-prefix-cache', 'compute every prompt from its beginning')
     .option('--max-running <n>', 'answers computed side by side', integer(1, 4096), 32)
     .option('--max-queued <n>', 'requests that may wait for a place', integer(0, 1_000_000), 256)
-    .option('--max-batch-tokens <n>', 'tokens of a step of the model', integer(1, 1_000_000), 512)
+    .option(
+      '--max-batch-tokens <n>',
+      'tokens of a step of the model; at least --max-running',
+      integer(1, 1_000_000),
+      512,
+    )
     .option('--prefill-chunk <n>', 'tokens of a prompt in a step', integer(1, 1_000_000), 256)
     .option(
       '--default-max-tokens <n>',

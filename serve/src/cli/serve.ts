@@ -22,8 +22,6 @@ export async function serve(folder: string, options: ServeOptions): Promise<void
   const { defaults } = readSettings(folder);
   const text = await loadModelText(folder);
   const { servedModelName: modelName, ...rest } = options;
-  // Attention reads it when it first computes; only this thread's `process.env` is the process's.
-  if (options.threads) process.env.FLASH_ATTENTION_NUM_THREADS ??= `${options.threads}`;
   const engine = await startEngine({ folder, modelName, ...rest });
   const source = { module: new URL('../model/model-text.js', import.meta.url).href, folder };
   const prompts = new PromptEncoder(text, source, engine.info.contextLength);
@@ -58,6 +56,9 @@ function readKeys(file: string): ApiKeys {
     throw new CliError(`--api-key-file ${file}: ${(error as Error).message}`);
   }
   if (keys.length === 0) throw new CliError(`--api-key-file ${file}: there is no key in it`);
+  if (keys.some((key) => /\s/.test(key))) {
+    throw new CliError(`--api-key-file ${file}: a key has white space in it`);
+  }
   return new ApiKeys(keys);
 }
 

@@ -31,12 +31,12 @@ export interface Tokens {
 }
 
 /** On what is told of all sequences: attention_mask, lengths, the cache. */
-export interface Lengths {
+interface Lengths {
   readonly kind: 'lengths';
 }
 
 /** A node that no part can have. It matters once its output is needed. */
-export interface Refused {
+interface Refused {
   readonly kind: 'refused';
   readonly node: OnnxNode;
   readonly reason: string;

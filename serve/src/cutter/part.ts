@@ -62,9 +62,7 @@ export class PartBuilder {
       throw new UnsupportedModelError(`tensor ${name} depends on the lengths of all sequences`);
     }
     const node = graph.producerOf(name);
-    if (!node) {
-      this.#inputs.add(name);
-    } else if (isAttention(node)) {
+    if (!node || isAttention(node)) {
       this.#inputs.add(name);
     } else if (dependence.kind === 'tokens' && graph.levelOf(name) !== this.#level) {
       this.#inputs.add(name);

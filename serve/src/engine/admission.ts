@@ -2,7 +2,8 @@ import type { CacheCounts, GenerationRequest, ModelInfo } from './contract.js';
 import { EngineError } from './errors.js';
 
 /**
- * Refuses what can never be served, before it is queued.
+ * Refuses what can never be served, before it is queued. What a group has in common is judged by
+ * {@link checkGroup}.
  *
  * @throws {@link EngineError} `invalid_request`, `context_length_exceeded`, `cache_too_small`.
  */
@@ -29,9 +30,13 @@ export function checkRequest(
 }
 
 /** A group has one prompt, and one place in the queue. */
-export function checkGroup(requests: readonly GenerationRequest[]): void {
+export function checkGroup(requests: readonly GenerationRequest[], info: ModelInfo): void {
   const [first, ...others] = requests;
   if (first === undefined) throw invalid('requests', 'one request at least', 0);
+  if (!(first.prompt instanceof Int32Array) || first.prompt.length === 0) {
+    throw invalid('prompt', 'one token at least', first.prompt?.length);
+  }
+  checkTokens('prompt', first.prompt, info);
   for (const other of others) {
     const alike =
       other.user === first.user &&
@@ -39,8 +44,9 @@ export function checkGroup(requests: readonly GenerationRequest[]): void {
       other.cacheScope === first.cacheScope &&
       other.maxTokens === first.maxTokens && // which decides on the rope table
       other.responseFormat.type === first.responseFormat.type &&
-      other.prompt.length === first.prompt.length &&
-      other.prompt.every((token, i) => token === first.prompt[i]);
+      (other.prompt === first.prompt ||
+        (other.prompt.length === first.prompt.length &&
+          other.prompt.every((token, i) => token === first.prompt[i])));
     if (!alike) {
       throw new EngineError(
         'invalid_request',
@@ -50,13 +56,15 @@ export function checkGroup(requests: readonly GenerationRequest[]): void {
   }
 }
 
+function checkTokens(name: string, ids: Iterable<number>, { vocabSize }: ModelInfo): void {
+  for (const id of ids) {
+    if (Number.isInteger(id) && id >= 0 && id < vocabSize) continue;
+    throw invalid(name, `token ids below ${vocabSize}`, id);
+  }
+}
+
 function checkFields(request: GenerationRequest, info: ModelInfo): void {
   const { sampling } = request;
-  const isToken = (id: number) => Number.isInteger(id) && id >= 0 && id < info.vocabSize;
-  const tokens = `token ids below ${info.vocabSize}`;
-  const allTokens = (name: string, ids: Iterable<number>) => {
-    for (const id of ids) if (!isToken(id)) throw invalid(name, tokens, id);
-  };
   const within = (name: string, value: number, least: number, most: number) => {
     if (!(value >= least && value <= most)) {
       throw invalid(name, `a number from ${least} to ${most}`, value);
@@ -69,13 +77,9 @@ function checkFields(request: GenerationRequest, info: ModelInfo): void {
   };
   const finite = (name: string, value: number) => within(name, value, -limit, limit);
 
-  if (!(request.prompt instanceof Int32Array) || request.prompt.length === 0) {
-    throw invalid('prompt', 'one token at least', request.prompt?.length);
-  }
-  allTokens('prompt', request.prompt);
   integer('maxTokens', request.maxTokens, 1);
   integer('minTokens', request.minTokens, 0);
-  allTokens('stopTokenIds', request.stopTokenIds);
+  checkTokens('stopTokenIds', request.stopTokenIds, info);
   if (request.topLogprobs !== undefined) integer('topLogprobs', request.topLogprobs, 0);
   integer('speculativeTokens', request.speculativeTokens, 0);
   finite('priority', request.priority);
@@ -86,7 +90,7 @@ function checkFields(request: GenerationRequest, info: ModelInfo): void {
   within('repetitionPenalty', sampling.repetitionPenalty, 1 / limit, limit);
   finite('presencePenalty', sampling.presencePenalty);
   finite('frequencyPenalty', sampling.frequencyPenalty);
-  allTokens('logitBias', sampling.logitBias.keys());
+  checkTokens('logitBias', sampling.logitBias.keys(), info);
   for (const bias of sampling.logitBias.values()) finite('logitBias', bias);
   if (sampling.seed !== undefined) integer('seed', sampling.seed, Number.MIN_SAFE_INTEGER);
 }

@@ -121,7 +121,7 @@ export interface GenerationRequest {
   readonly responseFormat: ResponseFormat;
   /** The likeliest tokens told with each one; undefined: no logprobs at all. */
   readonly topLogprobs?: number;
-  /** Prompt lookup decoding: the most draft tokens a step; 0: off. Tokens stay those of greedy. */
+  /** Prompt lookup decoding: the most draft tokens a step; 0: off. Tokens stay what they were. */
   readonly speculativeTokens: number;
   /** Greater goes first. */
   readonly priority: number;

@@ -40,6 +40,8 @@ export async function startEngine(
   thread: Partial<EngineThread> = {},
 ): Promise<Engine> {
   checkOptions(options);
+  // Attention reads it when it first computes. Only this thread's `process.env` is the process's.
+  if (options.threads) process.env.FLASH_ATTENTION_NUM_THREADS = `${options.threads}`;
   const engine = new ThreadedEngine(options, {
     module: new URL('./worker.js', import.meta.url),
     restartMilliseconds: 250,
@@ -91,6 +93,8 @@ class ThreadedEngine implements Engine {
   #ids = 0;
   readonly #live = new Map<number, Live>();
   readonly #calls = new Map<number, Call>();
+  /** Settle with the texts that are being embedded. */
+  readonly #embeddings = new Set<Promise<void>>();
   readonly #rate = new FinishRate();
   readonly #finished: Record<FinishReason, number> = { stop: 0, length: 0, abort: 0, error: 0 };
 
@@ -143,7 +147,7 @@ class ThreadedEngine implements Engine {
 
   generateGroup(requests: readonly GenerationRequest[]): Generation[] {
     if (!this.healthy || this.#cache === undefined) throw this.#unavailable();
-    checkGroup(requests);
+    checkGroup(requests, this.info);
     for (const request of requests) checkRequest(request, this.info, this.#cache);
     const most = this.#options.maxRunning + this.#options.maxQueued;
     if (requests.length > most) {
@@ -175,11 +179,23 @@ class ThreadedEngine implements Engine {
       const message = `The text has ${tokens.length} tokens; the model's context is ${contextLength}.`;
       return Promise.reject(new EngineError('context_length_exceeded', message));
     }
+    const capacity = this.#cache ? this.#cache.pages * this.#cache.pageSize : 0;
+    if (this.healthy && tokens.length > capacity) {
+      const message = `The text has ${tokens.length} tokens; the cache holds ${capacity}.`;
+      return Promise.reject(new EngineError('cache_too_small', message));
+    }
     if (this.#calls.size >= this.#options.maxRunning + this.#options.maxQueued) {
       const message = `${this.#calls.size} texts are waiting, which is all that is allowed.`;
       return Promise.reject(new EngineError('queue_full', message, { retryAfter: 1 }));
     }
-    return this.#call((id) => ({ type: 'embed', id, tokens }));
+    const embedding = this.#call<Float32Array>((id) => ({ type: 'embed', id, tokens }));
+    const ended = embedding.then(
+      () => {},
+      () => {},
+    );
+    this.#embeddings.add(ended);
+    void ended.then(() => this.#embeddings.delete(ended));
+    return embedding;
   }
 
   async stats(): Promise<EngineStats> {
@@ -196,7 +212,8 @@ class ThreadedEngine implements Engine {
   async #close(deadline: number): Promise<void> {
     this.#closing = true;
     this.#stopRestart.abort();
-    const ended = Promise.all([...this.#live.values()].map((live) => live.generation.finished));
+    const answers = [...this.#live.values()].map((live) => live.generation.finished);
+    const ended = Promise.all([...answers, ...this.#embeddings]);
     const timer = new AbortController();
     const late = delay(deadline, undefined, { signal: timer.signal }).catch(() => {});
     await Promise.race([ended, late]);

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { MessagePort } from 'node:worker_threads';
-import { Scheduler, type SchedulerOptions } from '../scheduler/scheduler.js';
+import { isCacheFull, Scheduler, type SchedulerOptions } from '../scheduler/scheduler.js';
 import type { EngineOptions } from './contract.js';
 import { asEngineError, EngineError } from './errors.js';
 import { type AnswerEvent, errorData, type FromWorker, type ToWorker } from './protocol.js';
@@ -105,7 +105,11 @@ class Host {
       }
       this.#post({ type: 'result', id, value: await forward.embed(tokens) });
     } catch (error) {
-      this.#post({ type: 'rejection', id, error: errorData(asEngineError(error)) });
+      // Answers hold the pages: the text may come again.
+      const found = isCacheFull(error)
+        ? new EngineError('queue_full', 'The cache is full.', { retryAfter: 1 })
+        : asEngineError(error);
+      this.#post({ type: 'rejection', id, error: errorData(found) });
     }
   }
 }

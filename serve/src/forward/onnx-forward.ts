@@ -103,7 +103,10 @@ export class OnnxForward implements Forward {
   }
 
   async embed(tokens: Int32Array): Promise<Float32Array> {
-    this.#hidden ??= loadHidden(this.#options);
+    this.#hidden ??= loadHidden(this.#options).catch((error) => {
+      this.#hidden = undefined; // it may be tried again
+      throw error;
+    });
     const hidden = await this.#hidden;
     const longRope = tokens.length > (this.info.longRopeFrom ?? Infinity);
     const sequence = this.createSequence(new Int32Array(), { scope: 'embeddings', longRope });

@@ -1,16 +1,13 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import type { SamplingParams } from '../engine/contract.js';
 import { isObject, type Json, numberIn, objectIn, readJsonIfAny } from './json-file.js';
 import { ModelError } from './model-error.js';
 
 /** Sampling that the model's authors recommend; what they leave out is the server's choice. */
-export interface GenerationDefaults {
-  readonly temperature?: number;
-  readonly topK?: number;
-  readonly topP?: number;
-  readonly minP?: number;
-  readonly repetitionPenalty?: number;
-}
+export type SamplingDefaults = Partial<
+  Pick<SamplingParams, 'temperature' | 'topK' | 'topP' | 'minP' | 'repetitionPenalty'>
+>;
 
 /** What a model's folder says of it, apart from graph and tokenizer. */
 export interface ModelSettings {
@@ -20,11 +17,10 @@ export interface ModelSettings {
   readonly graphFile: string;
   readonly contextLength: number;
   readonly vocabSize?: number;
-  readonly hiddenSize?: number;
   readonly headDim?: number;
   /** Those of generation_config, config and genai_config. */
   readonly eosTokenIds: readonly number[];
-  readonly defaults: GenerationDefaults;
+  readonly defaults: SamplingDefaults;
 }
 
 /**
@@ -71,7 +67,6 @@ export function readSettings(folder: string, graph?: string): ModelSettings {
     graphFile,
     contextLength,
     ...(vocabSize === undefined ? {} : { vocabSize }),
-    ...(hiddenSize === undefined ? {} : { hiddenSize }),
     ...(headDim === undefined ? {} : { headDim }),
     eosTokenIds: [...new Set(sources.flatMap(idsOf))],
     defaults: defaultsOf(generation ?? objectIn(genai, 'search')),
@@ -94,7 +89,7 @@ function idsOf(value: unknown): number[] {
   return ids.filter((id): id is number => Number.isInteger(id));
 }
 
-function defaultsOf(source: Json): GenerationDefaults {
+function defaultsOf(source: Json): SamplingDefaults {
   const given = {
     temperature: numberIn(source, 'temperature'),
     topK: numberIn(source, 'top_k'),

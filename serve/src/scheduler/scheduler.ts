@@ -359,6 +359,6 @@ export class Scheduler {
 
 const noTokens = new Int32Array(0);
 
-function isCacheFull(error: unknown): boolean {
+export function isCacheFull(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ERR_CACHE_FULL';
 }

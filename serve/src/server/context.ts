@@ -3,7 +3,7 @@ import type { PromptEncoder } from '../text/prompt-encoder.js';
 import type { AccessOptions } from './access/caller.js';
 import type { StreamOptions } from './event-stream.js';
 import type { ServerMetrics } from './metrics/server-metrics.js';
-import type { SamplingDefaults } from './request/generation.js';
+import type { SamplingDefaults } from '../model/settings.js';
 
 /** How the server behaves. */
 export interface ServerOptions extends AccessOptions {

@@ -28,7 +28,8 @@ export class StopStrings {
       const end = found.index + (this.#include ? found.stop.length : 0);
       return { text: text.slice(0, end), stop: found.stop };
     }
-    const shown = text.length - this.#possibleStart(text);
+    const shown =
+      text.length - Math.max(0, ...this.#stops.map((stop) => possibleStart(text, stop)));
     this.#held = text.slice(shown);
     return { text: text.slice(0, shown) };
   }
@@ -49,15 +50,12 @@ export class StopStrings {
     }
     return first;
   }
+}
 
-  /** Length of the longest end of the text that is a proper prefix of a stop string. */
-  #possibleStart(text: string): number {
-    const lengths = this.#stops.map((stop) => {
-      for (let length = Math.min(stop.length - 1, text.length); length > 0; length--) {
-        if (stop.startsWith(text.slice(text.length - length))) return length;
-      }
-      return 0;
-    });
-    return Math.max(0, ...lengths);
+/** Length of the longest end of the text that is a proper prefix of the mark. */
+export function possibleStart(text: string, mark: string): number {
+  for (let length = Math.min(mark.length - 1, text.length); length > 0; length--) {
+    if (mark.startsWith(text.slice(text.length - length))) return length;
   }
+  return 0;
 }

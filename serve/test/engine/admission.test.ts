@@ -6,7 +6,11 @@ import { ScriptedForward } from '../support/scripted-forward.js';
 
 const { info }: { info: ModelInfo } = new ScriptedForward({ vocabSize: 31, contextLength: 64 });
 const cache = { pages: 8, pageSize: 4 };
-const check = (fields: RequestFields) => checkRequest(generationRequest(fields), info, cache);
+const check = (fields: RequestFields) => {
+  const request = generationRequest(fields);
+  checkGroup([request], info);
+  checkRequest(request, info, cache);
+};
 
 test.each<[string, RequestFields]>([
   ['prompt', { prompt: [] }],
@@ -53,7 +57,7 @@ test('a prompt must leave room for a token, and fit into an empty cache', () => 
 
 test('a group has one prompt, length, user, priority and scope', () => {
   const first = generationRequest();
-  checkGroup([first, generationRequest({ sampling: { seed: 4 } })]);
+  checkGroup([first, generationRequest({ sampling: { seed: 4 } })], info);
   for (const fields of [
     { prompt: [1, 2, 4] },
     { prompt: [1, 2] },
@@ -63,9 +67,9 @@ test('a group has one prompt, length, user, priority and scope', () => {
     { cacheScope: 'other' },
     { responseFormat: { type: 'json_object' as const } },
   ]) {
-    expect(() => checkGroup([first, generationRequest(fields)])).toThrow('the same prompt');
+    expect(() => checkGroup([first, generationRequest(fields)], info)).toThrow('the same prompt');
   }
-  expect(() => checkGroup([])).toThrow('one request at least');
+  expect(() => checkGroup([], info)).toThrow('one request at least');
 });
 
 test('the time to come again follows how fast answers end', () => {

@@ -268,6 +268,17 @@ test('embeddings come between steps; texts that are none are refused', async () 
   expect((await generation.finished).completionTokens).toBe(40);
 });
 
+test('a text that no empty cache holds is refused, and closing lets those that were taken end', async () => {
+  const running = await start({ stepMilliseconds: 1, model: { pages: 4, pageSize: 4 } });
+  await expect(running.embed(new Int32Array(17))).rejects.toMatchObject({
+    code: 'cache_too_small',
+  });
+  const embeddings = Array.from({ length: 20 }, (_, n) => running.embed(Int32Array.of(n, n)));
+  const closed = running.close(10_000);
+  expect(await Promise.all(embeddings)).toHaveLength(20);
+  await closed;
+});
+
 test('requests without a seed draw different answers', async () => {
   const { generate } = bound(await start());
   const request = generationRequest({ maxTokens: 20, sampling: { temperature: 1 } });

@@ -154,5 +154,5 @@ describe('X-Request-Id', () => {
 });
 
 test('a file of keys has one in each line, and comments', () => {
-  expect(parseKeys('# team\r\nabc\n\n  def  \n#ghi\n')).toEqual(['abc', 'def']);
+  expect(parseKeys('# team\r\nabc # alice\n\n  d#ef  \n#ghi\n')).toEqual(['abc', 'd#ef']);
 });

@@ -27,6 +27,6 @@ export class ApiKeys {
 
 /** Keys of a file: one in each line, `#` begins a comment. */
 export function parseKeys(text: string): string[] {
-  const lines = text.split(/\r?\n/).map((line) => line.trim());
-  return lines.filter((line) => line !== '' && !line.startsWith('#'));
+  const lines = text.split(/\r?\n/).map((line) => line.replace(/(^|\s)#.*$/, '').trim());
+  return lines.filter((line) => line !== '');
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { possibleStart } from '../../text/stop-strings.js';
 
 /** A call of a tool, as the API shows it. */
 export interface ToolCall {
@@ -54,7 +55,7 @@ export class ToolCallReader {
       rest = rest.slice(to + end.length);
     }
     const open = rest.indexOf(begin);
-    const free = open < 0 ? rest.length - possibleStart(rest) : open;
+    const free = open < 0 ? rest.length - possibleStart(rest, begin) : open;
     const shown = rest.slice(0, free).trimEnd();
     this.#held = rest.slice(shown.length);
     return { text: text + shown, calls };
@@ -80,12 +81,4 @@ function parseCall(json: string): ToolCall | undefined {
   const args = typeof given === 'string' ? given : JSON.stringify(given);
   const id = `call_${randomUUID().replaceAll('-', '')}`;
   return { id, type: 'function', function: { name, arguments: args } };
-}
-
-/** Length of the longest end of the text that the mark of a call begins with. */
-function possibleStart(text: string): number {
-  for (let length = Math.min(begin.length - 1, text.length); length > 0; length--) {
-    if (begin.startsWith(text.slice(text.length - length))) return length;
-  }
-  return 0;
 }

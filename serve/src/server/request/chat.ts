@@ -57,7 +57,6 @@ export const chatBody = z.object({
       error: "expected 'none', 'auto', 'required' or a tool",
     })
     .nullish(),
-  parallel_tool_calls: z.boolean().nullish(),
   chat_template_kwargs: z
     .record(z.string(), z.unknown(), { error: 'expected an object' })
     .nullish(),

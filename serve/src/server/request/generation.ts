@@ -4,20 +4,17 @@ import type {
   ResponseFormat,
   SamplingParams,
 } from '../../engine/contract.js';
+import type { SamplingDefaults } from '../../model/settings.js';
 import type { Vocabulary } from '../../text/contract.js';
 import type { TextOptions } from '../../text/answer-text.js';
 import { ApiError, badRequest } from '../errors.js';
 import type { GenerationFields } from './generation-fields.js';
 
-/** Sampling where the request says nothing, from the model's generation_config. */
-export type SamplingDefaults = Partial<
-  Pick<SamplingParams, 'temperature' | 'topK' | 'topP' | 'minP' | 'repetitionPenalty'>
->;
-
 /** What decides about a request beside its body. */
 export interface GenerationContext {
   readonly info: ModelInfo;
   readonly vocabulary: Vocabulary;
+  /** Where the request says nothing. */
   readonly defaults: SamplingDefaults;
   /** Whose request it is, and whose stored prefixes it may share. */
   readonly user: string;

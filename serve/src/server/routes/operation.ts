@@ -23,8 +23,14 @@ export function operationRoutes(app: FastifyInstance, context: ServerContext): v
   app.get('/health/live', { config: { open: true } }, async () => ({ status: 'ok' }));
 
   app.get('/metrics', { config: { open: true } }, async (_request, reply) => {
-    // While the engine starts again there are still the server's own.
-    engineMetrics.set(await statsOf(context).catch(() => undefined));
+    // While the engine starts again there are still the server's own; while it is in a long step,
+    // the numbers that it told last.
+    await statsOf(context).then(
+      (stats) => engineMetrics.set(stats),
+      () => {
+        if (!engine.healthy) engineMetrics.set(undefined);
+      },
+    );
     return reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
   });
 
