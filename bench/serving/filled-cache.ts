@@ -59,12 +59,11 @@ export function fill(
   tokens: number,
   {
     layers,
-    ...more
-  }: { layers: number; dtype?: KvCacheOptions['dtype'] } & Partial<
-    Pick<KvCacheOptions, 'kvHeads' | 'headDim'>
-  >,
+    dtype,
+    kvHeads = model.kvHeads,
+    headDim = model.headDim,
+  }: Pick<KvCacheOptions, 'layers' | 'dtype'> & Partial<KvCacheOptions>,
 ): void {
-  const { dtype, kvHeads = model.kvHeads, headDim = model.headDim } = more;
   const all = rowsOf(chunk, dtype, { heads: kvHeads, kvHeads, headDim });
   for (const sequence of sequences) {
     while (sequence.length < tokens) {

@@ -1,4 +1,4 @@
-import { flashAttentionPaged, randn, synchronize, tensor } from '../../lib/index.js';
+import { flashAttentionPaged, randn, synchronize, type Tensor, tensor } from '../../lib/index.js';
 import type {
   CacheDType,
   KvCache,
@@ -7,7 +7,7 @@ import type {
   StepEntry,
 } from '../../lib/serving/index.js';
 import { dtypeSize } from '../contestants.js';
-import type { Context } from '../context.js';
+import type { Context, FloatDType } from '../context.js';
 import { alternate, type Contestant } from '../measure.js';
 import { groupQueryStep } from '../peers/onnx-graphs.js';
 import { ours, type Row } from '../row.js';
@@ -73,6 +73,35 @@ const layers = 2;
 /** Beyond it the copies that onnxruntime makes of its cache fill small machines. */
 const longestPeer = 16384;
 
+/** All layers over pages that are there already. */
+function pagedAlone(
+  seqlenK: number,
+  dtype: CacheDType & FloatDType,
+  row: Tensor,
+): Contestant & { dispose(): void } {
+  const pageSize = 16;
+  const pages = Math.ceil(seqlenK / pageSize);
+  const [kPages, vPages] = [4n, 5n].map((seed) =>
+    randn([pages, pageSize, model.kvHeads, model.headDim], { seed, dtype, device: 'cpu' }),
+  );
+  const order = Int32Array.from({ length: pages }, (_, i) => i);
+  const pageTable = tensor(order, [1, pages], { device: 'cpu' });
+  const q = row.reshape([1, 1, model.heads, model.headDim]);
+  return {
+    name: `${ours} flashAttentionPaged alone, ${dtype}`,
+    async call() {
+      const outs = Array.from({ length: layers }, () =>
+        flashAttentionPaged(q, kPages, vPages, { pageTable, seqlensK: [seqlenK] }),
+      );
+      await synchronize('cpu');
+      for (const out of outs) out.dispose();
+    },
+    dispose() {
+      for (const each of [q, kPages, vPages, pageTable]) each.dispose();
+    },
+  };
+}
+
 /** A layer of one new token: through a cache, over ready pages, and as Node has it elsewhere. */
 async function oneToken(context: Context, past: number, dtype: CacheDType): Promise<Row[]> {
   const seqlenK = past + 1;
@@ -81,21 +110,8 @@ async function oneToken(context: Context, past: number, dtype: CacheDType): Prom
   const sequence = cache.createSequence();
   fill(cache, [sequence], past, { layers, dtype });
   const rows = rowsOf(1, dtype);
-  const pageSize = 16;
-  const pages = Math.ceil(seqlenK / pageSize);
-  const [kPages, vPages] = [4n, 5n].map((seed) =>
-    randn([pages, pageSize, model.kvHeads, model.headDim], {
-      seed,
-      dtype: rowDType(dtype),
-      device: 'cpu',
-    }),
-  );
-  const pageTable = tensor(
-    Int32Array.from({ length: pages }, (_, i) => i),
-    [1, pages],
-    { device: 'cpu' },
-  );
-  const q = rows.q.reshape([1, 1, model.heads, model.headDim]);
+  // What a cache of 8 bits quantises is measured by its step alone.
+  const alone = dtype === rowDType(dtype) ? pagedAlone(seqlenK, dtype, rows.q) : undefined;
   const numbers = [rows.q, rows.k, rows.v].map(async (each) => each.toFloat32());
   const [qs, ks, vs] = await Promise.all(numbers);
   const contestants: Contestant[] = [
@@ -115,18 +131,7 @@ async function oneToken(context: Context, past: number, dtype: CacheDType): Prom
       },
     },
   ];
-  if (dtype === rowDType(dtype)) {
-    contestants.push({
-      name: `${ours} flashAttentionPaged alone, ${dtype}`,
-      async call() {
-        const outs = Array.from({ length: layers }, () =>
-          flashAttentionPaged(q, kPages, vPages, { pageTable, seqlensK: [seqlenK] }),
-        );
-        await synchronize('cpu');
-        for (const out of outs) out.dispose();
-      },
-    });
-  }
+  if (alone) contestants.push(alone);
   const { onnxRuntime } = context;
   const peer =
     onnxRuntime && past <= longestPeer && dtype === cacheDTypes[0]
@@ -151,7 +156,7 @@ async function oneToken(context: Context, past: number, dtype: CacheDType): Prom
     return await race(context, where, contestants, layers, bytes);
   } finally {
     await peer?.dispose();
-    for (const each of [q, kPages, vPages, pageTable]) each.dispose();
+    alone?.dispose();
     disposeRows(rows);
     cache.dispose();
   }

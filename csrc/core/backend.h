@@ -37,8 +37,8 @@ class Backend {
   /** After `finish`: ends threads of its own. */
   virtual void shutdown() {}
 
-  // For the stream's thread; `run` of a backend that is not asynchronous also for the environment's,
-  // while the queue is empty.
+  // For the stream's thread; `run` of a backend that is not asynchronous also for that of the
+  // environment, while the queue is empty.
 
   /** Comes first. */
   virtual void begin() {}

@@ -175,3 +175,17 @@ it('FlashAttention-2 tells the running maximum, sum, output and what they were r
     expect(o / (last.l[0] as number)).toBeCloseTo(out[c], 12);
   });
 });
+
+test('pieces without keys have ranges that lie within the problem', () => {
+  const steps: Step[] = [];
+  flashDecoding(problem, {
+    numSplits: 2 * problem.shape.seqlenK,
+    trace: (step) => steps.push(step),
+  });
+  const ends = steps.flatMap((step) => (step.kind === 'compute' ? [step.tile.keys] : []));
+  expect(ends.length).toBeGreaterThan(2 * problem.shape.seqlenK);
+  for (const [begin, end] of ends) {
+    expect(begin).toBeLessThanOrEqual(end);
+    expect(end).toBeLessThanOrEqual(problem.shape.seqlenK);
+  }
+});
