@@ -33,7 +33,7 @@ ForwardKernel decode_f16(bool featured, int width) {
 }
 
 ForwardKernel decode_bf16(bool featured, int width) {
-  if (width == 192 && featured) return decode<ptx::bf16, 192, true>;
+  if (width == 192) return featured ? decode<ptx::bf16, 192, true> : decode<ptx::bf16, 192, false>;
   if (width != 128) return nullptr;
   return featured ? decode<ptx::bf16, 128, true> : decode<ptx::bf16, 128, false>;
 }
