@@ -13,6 +13,7 @@ import { ProgressBar } from './progress-bar.js';
 import { compareResults } from './report/compare.js';
 import { markdownOf } from './report/markdown.js';
 import { writePage } from './report/page.js';
+import { resultPage } from './report/result-page.js';
 import { showMachine, showSuite } from './report/terminal.js';
 import { type Result, readResult, resultName, writeResult } from './result-file.js';
 import type { Row } from './row.js';
@@ -124,7 +125,7 @@ async function main(args: string[]): Promise<void> {
   if (options.html) {
     const usual = path.join(here, `${resultName(result)}.html`);
     const file = options.html === true ? usual : options.html;
-    writePage(file, result);
+    writePage(file, resultPage(result, suites), path.join(root, 'bench', 'report'));
     console.log(`wrote ${path.relative(process.cwd(), file)}`);
   }
 }

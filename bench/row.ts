@@ -55,3 +55,5 @@ export interface Row {
 export const ours = 'flash-attention';
 
 export const isOurs = (row: Row): boolean => row.who.startsWith(ours);
+export const isOnnxRuntime = (row: Row): boolean => row.who.startsWith('onnxruntime');
+export const isStandard = (row: Row): boolean => row.who.startsWith('standard attention');

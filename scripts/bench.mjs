@@ -3,7 +3,7 @@
 import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ensureBuilt, globFiles, npm, root, run } from './ensure-built.mjs';
-import { define } from './package-constants.mjs';
+import { define, developmentPackages } from './package-constants.mjs';
 
 const peers = ['onnxruntime-node@1.30.0'];
 const output = path.join(root, 'build-bench');
@@ -56,7 +56,7 @@ async function buildTypeScript() {
     splitting: true,
     silent: true,
     // Beside the bundle, not part of it.
-    external: [/\.node$/, '#binding', 'commander', 'cli-progress'],
+    external: [/\.node$/, '#binding', ...developmentPackages, 'commander'],
     define,
   });
 }

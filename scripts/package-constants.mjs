@@ -4,7 +4,12 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { root } from './ensure-built.mjs';
 
-const { version, engines } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+const { version, engines, devDependencies } = JSON.parse(
+  readFileSync(path.join(root, 'package.json'), 'utf8'),
+);
+
+/** Used where the clone is at hand, so that a bundle need not hold them. */
+export const developmentPackages = Object.keys(devDependencies);
 
 export const constants = {
   PACKAGE_VERSION: version,

@@ -1,5 +1,5 @@
 // The columns of a suite's figures, as text: printed on the terminal and shown on the page.
-import type { Row } from '../row.js';
+import { isOurs, type Row } from '../row.js';
 import { beyond, rateOf, shareOf, slowdownOf } from './figures.js';
 import { showBytes, showFactor, showLength, showPercent, showRate, showTime } from './units.js';
 
@@ -38,6 +38,8 @@ const columns: readonly Column[] = [
 export interface Table {
   readonly titles: string[];
   readonly lines: string[][];
+  /** The lines that are our own. */
+  readonly own: number[];
 }
 
 /** The columns that say anything about `group`; `rows` are those of the whole suite. */
@@ -46,5 +48,6 @@ export function tableOf(group: readonly Row[], rows: readonly Row[]): Table {
   return {
     titles: used.map(({ title }) => title),
     lines: group.map((row) => used.map(({ show }) => show(row, rows) ?? '')),
+    own: group.flatMap((row, at) => (isOurs(row) ? [at] : [])),
   };
 }

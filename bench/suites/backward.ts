@@ -14,7 +14,9 @@ import { converted, randomInputs, relaid } from '../inputs.js';
 import { type MemoryContestant, measureMemory } from '../memory.js';
 import { naiveAttentionBackward } from '../peers/javascript.js';
 import { nativeStandardBackward } from '../peers/standard.js';
-import type { Row } from '../row.js';
+import { groupsOf } from '../report/figures.js';
+import { memoryChart, speedupChart, timeAndShare } from '../report/row-charts.js';
+import { isStandard, type Row } from '../row.js';
 import { type AttentionShape, backwardFlopsOf, inherentBackwardBytes } from '../shape.js';
 import type { BenchCase, Suite } from '../suite.js';
 
@@ -132,5 +134,20 @@ export const suite: Suite = {
   name: 'backward',
   summary: 'gradients by recomputation, full and causal, 2.5 times the operations of forward',
   rank: 2,
+  section: {
+    title: 'Gradients',
+    words:
+      'dQ, dK and dV from q, k, v, out, lse and dOut: five products where the forward pass has two, ' +
+      'so 2.5 times its operations. Standard attention computes the same with three N x N matrices ' +
+      'a head in memory.',
+    charts: (rows) => [
+      ...groupsOf(rows).flatMap(([name, group]) =>
+        group.some(({ peakMemory }) => peakMemory !== undefined)
+          ? [memoryChart(name, group)]
+          : timeAndShare(group),
+      ),
+      speedupChart('Over standard attention, same micro-kernels', rows, isStandard),
+    ],
+  },
   cases: ({ choice }) => casesOf(choice),
 };

@@ -19,6 +19,9 @@ import { benchAddon } from '../native.js';
 import { type Numbers, Oracle } from '../oracle.js';
 import { naiveAttention } from '../peers/javascript.js';
 import { groupQueryDecode, type OrtProblem, standardGraph } from '../peers/onnx-graphs.js';
+import { distinct, groupsOf } from '../report/figures.js';
+import { bandwidthChart } from '../report/row-charts.js';
+import { showLength } from '../report/units.js';
 import type { Row } from '../row.js';
 import { type AttentionShape, flopsOf, keyBytes } from '../shape.js';
 import type { BenchCase, Suite } from '../suite.js';
@@ -104,6 +107,20 @@ export const suite: Suite = {
   name: 'decode',
   summary: 'one query row over a long key-value cache: 32 heads on 8, head dim 128',
   rank: 3,
+  section: {
+    title: 'One token at a time',
+    words:
+      'A decoding step is bound by reading the key-value cache. Bars are bytes of keys and values per ' +
+      'second, the mark is the bandwidth at which a plain loop reads as many bytes, measured in turns ' +
+      'with the calls.',
+    charts: (rows) =>
+      groupsOf(rows).flatMap(([name, group]) =>
+        distinct(group.map(({ x }) => x)).map((x) => {
+          const here = group.filter((row) => row.x === x);
+          return bandwidthChart(`${name}, ${showLength(x)} keys`, here);
+        }),
+      ),
+  },
   cases({ choice }): BenchCase[] {
     return cachesOf(choice).map((cache) => ({
       label: `decode: ${groupOf(cache)}, ${cache.seqlenK} keys`,

@@ -18,7 +18,8 @@ import {
   standardGraph,
 } from '../peers/onnx-graphs.js';
 import { nativeStandard } from '../peers/standard.js';
-import type { Row } from '../row.js';
+import { speedupChart, timeAndShare } from '../report/row-charts.js';
+import { isOnnxRuntime, isStandard, type Row } from '../row.js';
 import { type AttentionShape, flopsOf, inherentBytes } from '../shape.js';
 import type { BenchCase, Suite } from '../suite.js';
 
@@ -109,6 +110,19 @@ export const suite: Suite = {
   name: 'forward',
   summary: 'attention over whole sequences, full and causal, against every peer',
   rank: 1,
+  section: {
+    title: 'Whole sequences',
+    words:
+      'Time of one call with its result in JavaScript: medians, and bars from the 10th to the 90th ' +
+      'percentile. Causal attention counts half the operations. Below, our float32 against whichever ' +
+      'onnxruntime operator is fastest at each length, and against standard attention made of the ' +
+      'same micro-kernels, which writes and reads the N x N matrices. All take turns in one process.',
+    charts: (rows) => [
+      ...timeAndShare(rows),
+      speedupChart('Over the best onnxruntime operator', rows, isOnnxRuntime),
+      speedupChart('Over standard attention, same micro-kernels', rows, isStandard),
+    ],
+  },
   cases({ choice }): BenchCase[] {
     return seriesOf(choice).flatMap((series) =>
       seqlensOf(choice, series.heads !== series.kvHeads).map((seqlen) => ({

@@ -1,5 +1,6 @@
 import type { Context } from '../context.js';
 import { benchAddon } from '../native.js';
+import { roofline } from '../report/row-charts.js';
 import type { Row } from '../row.js';
 import type { BenchCase, Suite } from '../suite.js';
 
@@ -42,6 +43,19 @@ export const suite: Suite = {
   name: 'limits',
   summary: "the machine's arithmetic peaks and read bandwidth",
   rank: 0,
+  section: {
+    title: 'What bounds it',
+    words:
+      'Each point is a call: how much it computes per byte of its inputs and outputs, and how fast. The ' +
+      'dashed roof is what this machine can do from memory; caches lie above its slope.',
+    charts(rows, all) {
+      const calls = all.filter((row) => row.flops && row.bytes && row.time);
+      const peak = calls.find(({ limit }) => limit?.kind === 'fma')?.limit?.perSecond;
+      // Over the largest buffer, with all threads: the last row.
+      const bandwidth = rows.filter(({ rate }) => rate?.unit === 'B').at(-1)?.rate?.perSecond;
+      return peak && bandwidth ? [roofline(calls, peak, bandwidth)] : [];
+    },
+  },
   cases(context): BenchCase[] {
     return [
       { label: 'limits: arithmetic', run: async () => arithmetic(context) },

@@ -1,6 +1,8 @@
 import { freemem } from 'node:os';
 import type { Context } from '../context.js';
 import { type MemoryContestant, measureMemory } from '../memory.js';
+import { groupsOf } from '../report/figures.js';
+import { memoryChart } from '../report/row-charts.js';
 import type { Row } from '../row.js';
 import { type AttentionShape, inherentBytes } from '../shape.js';
 import type { BenchCase, Suite } from '../suite.js';
@@ -74,6 +76,13 @@ export const suite: Suite = {
   name: 'memory',
   summary: 'how far one call makes a process grow, float32, 16 heads, head dim 64',
   rank: 4,
+  section: {
+    title: 'Memory',
+    words:
+      'Growth of a fresh process at its highest point during one call: 16 heads, head dim 64, float32. ' +
+      'The dashed line is what inputs and output take.',
+    charts: (rows) => groupsOf(rows).map(([name, group]) => memoryChart(name, group)),
+  },
   cases({ choice }): BenchCase[] {
     return [square, wide].flatMap((series) => {
       const seqlens = choice.seqlens ?? series.seqlens.slice(0, choice.quick ? 2 : undefined);

@@ -1,6 +1,8 @@
 import { flashAttention, randn, synchronize, type Tensor, tensor } from '../../lib/index.js';
 import type { Context } from '../context.js';
 import { multiHeadAttention } from '../peers/onnx-graphs.js';
+import { groupsOf } from '../report/figures.js';
+import { durationChart } from '../report/row-charts.js';
 import { ours, type Row } from '../row.js';
 import type { AttentionShape } from '../shape.js';
 import { spreadOf } from '../spread.js';
@@ -144,6 +146,11 @@ export const suite: Suite = {
   name: 'overhead',
   summary: 'what a call costs beyond its arithmetic, and copies in and out',
   rank: 5,
+  section: {
+    title: 'Overhead',
+    words: 'What a call costs beyond its arithmetic. The bars are logarithmic.',
+    charts: (rows) => groupsOf(rows).map(([name, group]) => durationChart(name, group)),
+  },
   cases: (): BenchCase[] => [
     { label: 'overhead: calls', run: calls },
     { label: 'overhead: copies', run: copies },

@@ -3,6 +3,8 @@ import { flashAttention, randn } from '../../lib/index.js';
 import type { Context } from '../context.js';
 import { disposeInputs, randomInputs } from '../inputs.js';
 import { multiHeadAttention } from '../peers/onnx-graphs.js';
+import { groupsOf } from '../report/figures.js';
+import { durationChart } from '../report/row-charts.js';
 import { ours, type Row } from '../row.js';
 import type { AttentionShape } from '../shape.js';
 import { type Spread, spreadOf } from '../spread.js';
@@ -117,5 +119,10 @@ export const suite: Suite = {
   name: 'responsiveness',
   summary: 'a 1 ms timer and short calls of either priority beside a call of 2 s',
   rank: 6,
+  section: {
+    title: 'The event loop',
+    words: 'A call runs on threads of its own, so timers go on ticking. The bars are logarithmic.',
+    charts: (rows) => groupsOf(rows).map(([name, group]) => durationChart(name, group)),
+  },
   cases: (): BenchCase[] => [{ label: 'responsiveness', run }],
 };

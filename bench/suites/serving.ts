@@ -10,6 +10,9 @@ import { dtypeSize } from '../contestants.js';
 import type { Context, FloatDType } from '../context.js';
 import { alternate, type Contestant } from '../measure.js';
 import { groupQueryStep } from '../peers/onnx-graphs.js';
+import type { Chart } from '../report/chart.js';
+import { distinct, groupsOf } from '../report/figures.js';
+import { durationChart, pagesChart, timeChart, tokensChart } from '../report/row-charts.js';
 import { ours, type Row } from '../row.js';
 import {
   cacheDTypes,
@@ -357,10 +360,26 @@ async function layerCalls(context: Context): Promise<Row[]> {
   return [row('enqueue', enqueued), row('in place, numbers', inPlace)];
 }
 
+function chartsOf(title: string, rows: readonly Row[]): Chart[] {
+  if (rows.some(({ heldMemory }) => heldMemory !== undefined)) {
+    return [tokensChart(title, rows), pagesChart(title, rows)];
+  }
+  if (distinct(rows.map(({ x }) => x)).length === 1) return [durationChart(title, rows)];
+  return [timeChart(title, rows, { x: 'context', y: 'time of a token' })];
+}
+
 export const suite: Suite = {
   name: 'serving',
   summary: 'steps of a key-value cache: 32 heads on 8, head dim 128',
   rank: 3.5,
+  section: {
+    title: 'Serving',
+    words:
+      'Steps of a key-value cache in pages: tables, append, attention and commit, one layer of 32 ' +
+      'heads on 8. Nothing that is in the cache is copied; onnxruntime, as Node gets it, copies its ' +
+      'whole cache at every token.',
+    charts: (rows) => groupsOf(rows).flatMap(([name, group]) => chartsOf(name, group)),
+  },
   cases(context): BenchCase[] {
     const { quick, seqlens } = context.choice;
     const contexts = seqlens ?? (quick ? [4096] : [1024, 4096, 16384, 65536]);

@@ -1,20 +1,18 @@
 // The few figures a reader takes away, each straight from a row.
-import { isOurs, ours, type Row } from '../../row.js';
-import { medianOf } from '../../spread.js';
-import { beyond, shareOf, slowdownOf } from '../figures.js';
-import { showBytes, showFactor, showLength, showPercent, showTime } from '../units.js';
+import { isOnnxRuntime, isOurs, ours, type Row } from '../row.js';
+import { medianOf } from '../spread.js';
+import { beyond, shareOf, slowdownOf } from './figures.js';
+import { showBytes, showFactor, showLength, showPercent, showTime } from './units.js';
 
 export interface Headline {
   readonly figure: string;
   readonly meaning: string;
 }
 
-const isPeer = ({ who }: Row): boolean => who.startsWith('onnxruntime');
-
 /** Speed-up over the fastest onnxruntime operator at each point; the median of those. */
 function speedup(rows: readonly Row[]): number | undefined {
   const points = new Map<string, number>();
-  for (const row of rows.filter(isPeer)) {
+  for (const row of rows.filter(isOnnxRuntime)) {
     const slowdown = slowdownOf(rows, row);
     const key = `${row.group} ${row.x}`;
     if (slowdown !== undefined) points.set(key, Math.min(points.get(key) ?? Infinity, slowdown));
