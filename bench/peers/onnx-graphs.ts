@@ -23,11 +23,11 @@ export function multiHeadAttention(shape: AttentionShape, { q, k, v }: Arrays): 
   const hidden = heads * headDim;
   const graph: OnnxGraph = {
     inputs: [
-      { name: 'q', type: 'float', shape: [batch, seqlenQ, hidden] },
-      { name: 'k', type: 'float', shape: [batch, seqlenK, hidden] },
-      { name: 'v', type: 'float', shape: [batch, seqlenK, hidden] },
+      { name: 'q', type: 'float32', shape: [batch, seqlenQ, hidden] },
+      { name: 'k', type: 'float32', shape: [batch, seqlenK, hidden] },
+      { name: 'v', type: 'float32', shape: [batch, seqlenK, hidden] },
     ],
-    outputs: [{ name: 'out', type: 'float', shape: [batch, seqlenQ, hidden] }],
+    outputs: [{ name: 'out', type: 'float32', shape: [batch, seqlenQ, hidden] }],
     nodes: [
       {
         op: 'MultiHeadAttention',
@@ -46,11 +46,11 @@ export function onnxAttention(shape: AttentionShape, { q, k, v }: Arrays): OrtPr
   const { batch, heads, kvHeads, seqlenQ, seqlenK, headDim, causal } = shape;
   const graph: OnnxGraph = {
     inputs: [
-      { name: 'q', type: 'float', shape: [batch, seqlenQ, heads * headDim] },
-      { name: 'k', type: 'float', shape: [batch, seqlenK, kvHeads * headDim] },
-      { name: 'v', type: 'float', shape: [batch, seqlenK, kvHeads * headDim] },
+      { name: 'q', type: 'float32', shape: [batch, seqlenQ, heads * headDim] },
+      { name: 'k', type: 'float32', shape: [batch, seqlenK, kvHeads * headDim] },
+      { name: 'v', type: 'float32', shape: [batch, seqlenK, kvHeads * headDim] },
     ],
-    outputs: [{ name: 'out', type: 'float', shape: [batch, seqlenQ, heads * headDim] }],
+    outputs: [{ name: 'out', type: 'float32', shape: [batch, seqlenQ, heads * headDim] }],
     nodes: [
       {
         op: 'Attention',
@@ -71,13 +71,13 @@ export function groupQueryAttention(shape: AttentionShape, { q, k, v }: Arrays):
   const { batch, heads, kvHeads, seqlenQ, seqlenK, headDim } = shape;
   const graph: OnnxGraph = {
     inputs: [
-      { name: 'q', type: 'float', shape: [batch, seqlenQ, heads * headDim] },
-      { name: 'k', type: 'float', shape: [batch, seqlenK, kvHeads * headDim] },
-      { name: 'v', type: 'float', shape: [batch, seqlenK, kvHeads * headDim] },
+      { name: 'q', type: 'float32', shape: [batch, seqlenQ, heads * headDim] },
+      { name: 'k', type: 'float32', shape: [batch, seqlenK, kvHeads * headDim] },
+      { name: 'v', type: 'float32', shape: [batch, seqlenK, kvHeads * headDim] },
       { name: 'last', type: 'int32', shape: [batch] },
       { name: 'total', type: 'int32', shape: [1] },
     ],
-    outputs: [{ name: 'out', type: 'float', shape: [batch, seqlenQ, heads * headDim] }],
+    outputs: [{ name: 'out', type: 'float32', shape: [batch, seqlenQ, heads * headDim] }],
     nodes: [
       {
         op: 'GroupQueryAttention',
@@ -106,15 +106,15 @@ export function groupQueryDecode(
   const past = [batch, kvHeads, seqlenK - 1, headDim];
   const graph: OnnxGraph = {
     inputs: [
-      { name: 'q', type: 'float', shape: [batch, 1, heads * headDim] },
-      { name: 'k', type: 'float', shape: [batch, 1, kvHeads * headDim] },
-      { name: 'v', type: 'float', shape: [batch, 1, kvHeads * headDim] },
-      { name: 'past_k', type: 'float', shape: past },
-      { name: 'past_v', type: 'float', shape: past },
+      { name: 'q', type: 'float32', shape: [batch, 1, heads * headDim] },
+      { name: 'k', type: 'float32', shape: [batch, 1, kvHeads * headDim] },
+      { name: 'v', type: 'float32', shape: [batch, 1, kvHeads * headDim] },
+      { name: 'past_k', type: 'float32', shape: past },
+      { name: 'past_v', type: 'float32', shape: past },
       { name: 'last', type: 'int32', shape: [batch] },
       { name: 'total', type: 'int32', shape: [1] },
     ],
-    outputs: [{ name: 'out', type: 'float', shape: [batch, 1, heads * headDim] }],
+    outputs: [{ name: 'out', type: 'float32', shape: [batch, 1, heads * headDim] }],
     nodes: [
       {
         op: 'GroupQueryAttention',
@@ -148,7 +148,7 @@ export function groupQueryStep(
   const { batch, kvHeads, seqlenK, headDim } = shape;
   const present = [batch, kvHeads, seqlenK, headDim];
   const outputs = ['present_k', 'present_v'].map(
-    (name) => ({ name, type: 'float', shape: present }) as const,
+    (name) => ({ name, type: 'float32', shape: present }) as const,
   );
   return { graph: { ...graph, outputs: [...graph.outputs, ...outputs] }, feeds };
 }
@@ -164,11 +164,11 @@ export function standardGraph(shape: AttentionShape, { q, k, v }: Arrays): OrtPr
   const keys = [batch, kvHeads, seqlenK, headDim];
   const graph: OnnxGraph = {
     inputs: [
-      { name: 'q', type: 'float', shape: queries },
-      { name: 'k', type: 'float', shape: keys },
-      { name: 'v', type: 'float', shape: keys },
+      { name: 'q', type: 'float32', shape: queries },
+      { name: 'k', type: 'float32', shape: keys },
+      { name: 'v', type: 'float32', shape: keys },
     ],
-    outputs: [{ name: 'out', type: 'float', shape: queries }],
+    outputs: [{ name: 'out', type: 'float32', shape: queries }],
     nodes: [
       { op: 'Transpose', inputs: ['k'], outputs: ['kt'], attributes: { perm: [0, 1, 3, 2] } },
       { op: 'Mul', inputs: ['q', 'scale'], outputs: ['scaled'] },

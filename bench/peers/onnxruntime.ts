@@ -66,10 +66,7 @@ async function load(
     logSeverityLevel: 3,
   });
   const tensors = Object.fromEntries(
-    graph.inputs.map(({ name, type, shape }) => [
-      name,
-      new ort.Tensor(type === 'float' ? 'float32' : type, feeds[name], shape),
-    ]),
+    graph.inputs.map(({ name, type, shape }) => [name, new ort.Tensor(type, feeds[name], shape)]),
   );
   const output = graph.outputs[0].name;
   return {
