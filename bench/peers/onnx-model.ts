@@ -33,7 +33,7 @@ const irVersion = 11;
 
 /** The bytes of a ModelProto, for InferenceSession.create. */
 export function onnxModel({ inputs, outputs, nodes, scalars = {} }: OnnxGraph): Uint8Array {
-  const valueOf = ({ name, type, shape }: OnnxValue) => makeValue(name, elementType[type], shape);
+  const valueFor = ({ name, type, shape }: OnnxValue) => makeValue(name, elementType[type], shape);
   return encodeModel({
     irVersion,
     opsetImport: [
@@ -52,8 +52,8 @@ export function onnxModel({ inputs, outputs, nodes, scalars = {} }: OnnxGraph): 
       initializer: Object.entries(scalars).map(([name, value]) => {
         return { name, dims: [], dataType: elementType.float32, floatData: [value] };
       }),
-      input: inputs.map(valueOf),
-      output: outputs.map(valueOf),
+      input: inputs.map(valueFor),
+      output: outputs.map(valueFor),
       valueInfo: [],
     },
   });
