@@ -16,6 +16,7 @@ export interface ServeOptions {
   readonly maxQueued: number;
   readonly maxBatchTokens: number;
   readonly prefillChunk: number;
+  readonly stepTimeout: number;
   readonly defaultMaxTokens: number;
   readonly apiKeyFile?: string;
   readonly allowedHost: readonly string[];
@@ -67,6 +68,12 @@ export function addServeOptions(command: Command): Command {
       512,
     )
     .option('--prefill-chunk <n>', 'tokens of a prompt in a step', integer(1, 1_000_000), 256)
+    .option(
+      '--step-timeout <seconds>',
+      "after so long a step of the model hangs: the engine's thread is started anew",
+      integer(1, 86_400),
+      120,
+    )
     .option(
       '--default-max-tokens <n>',
       'longest answer where a chat sets no limit',

@@ -42,6 +42,16 @@ export interface ForwardSequence {
   dispose(): void;
 }
 
+/** An embedding that is computed a piece of its text at a time. It holds pages of the cache. */
+export interface ForwardEmbedding {
+  /** Computes the next tokens. Rejects as {@link Forward.run} does, and nothing has changed then. */
+  advance(tokens: Int32Array): Promise<void>;
+  /** Hidden states after the final norm, mean over the tokens so far, length hiddenSize. */
+  mean(): Float32Array;
+  /** Gives the pages back. Idempotent. */
+  dispose(): void;
+}
+
 /** Pages of the cache. */
 export interface CacheCounts {
   readonly pages: number;
@@ -72,8 +82,8 @@ export interface Forward {
    * Valid until the next call.
    */
   run(entries: readonly ForwardEntry[]): Promise<Float32Array[]>;
-  /** Hidden states after the final norm, mean over the tokens, length hiddenSize. */
-  embed?(tokens: Int32Array): Promise<Float32Array>;
+  /** Begins an embedding of a text of so many tokens, of a model whose hidden states are known. */
+  createEmbedding?(total: number): ForwardEmbedding;
   counts(): CacheCounts;
   close(): Promise<void>;
 }
@@ -213,8 +223,10 @@ export interface Engine {
   generateGroup(requests: readonly GenerationRequest[]): Generation[];
   embed(tokens: Int32Array): Promise<Float32Array>;
   stats(): Promise<EngineStats>;
-  /** False while the worker is being started again after it died. */
+  /** False while the worker is being started again after it died or hung. */
   readonly healthy: boolean;
+  /** The worker hangs and has not ended yet; one that does not end takes a new process. */
+  readonly stuck: boolean;
   /** Ends what runs by `deadline` milliseconds from now, then the worker. */
   close(deadline?: number): Promise<void>;
 }
@@ -236,4 +248,6 @@ export interface EngineOptions {
   readonly maxRunning: number;
   readonly maxQueued: number;
   readonly prefixCache: boolean;
+  /** Seconds after which a step is taken to hang. Default 120. */
+  readonly stepTimeout?: number;
 }

@@ -15,8 +15,9 @@ import type {
 } from './contract.js';
 import { EngineError } from './errors.js';
 import { LiveGeneration } from './generation.js';
-import { errorFrom, type FromWorker, type ToWorker } from './protocol.js';
 import { FinishRate } from './finish-rate.js';
+import { errorFrom, type FromWorker, type ToWorker, type WorkerData } from './protocol.js';
+import { Heartbeat, watch } from './watchdog.js';
 
 /** How {@link startEngine} starts its thread. */
 export interface EngineThread {
@@ -27,8 +28,11 @@ export interface EngineThread {
 }
 
 const longestRestart = 30_000;
-/** What a thread may take to release what it holds. */
+/** What a thread may take to release what it holds, and then to be ended. */
 const closeMilliseconds = 10_000;
+/** Seconds. */
+const defaultStepTimeout = 120;
+const longestTimeout = 86_400;
 
 /**
  * Starts the engine's thread and loads the model there.
@@ -56,6 +60,7 @@ function checkOptions({
   maxRunning,
   maxQueued,
   prefillChunk,
+  stepTimeout = defaultStepTimeout,
 }: EngineOptions): void {
   const integer = (name: string, value: number, least: number) => {
     if (Number.isSafeInteger(value) && value >= least) return;
@@ -66,6 +71,10 @@ function checkOptions({
   integer('maxQueued', maxQueued, 0);
   integer('prefillChunk', prefillChunk, 1);
   integer('maxBatchTokens', maxBatchTokens, maxRunning); // one token each
+  if (!(stepTimeout > 0 && stepTimeout <= longestTimeout)) {
+    const expected = `Expected stepTimeout to be a number of seconds up to ${longestTimeout}`;
+    throw new EngineError('invalid_request', `${expected}, not ${stepTimeout}.`);
+  }
 }
 
 interface Live {
@@ -86,6 +95,8 @@ class ThreadedEngine implements Engine {
   #info?: ModelInfo;
   #cache?: CacheCounts;
   #ready = false;
+  /** Settles when a thread that hung has ended after all. */
+  #stuck?: Promise<void>;
   #closing = false;
   #closed?: Promise<void>;
   #restarts = 0;
@@ -112,11 +123,18 @@ class ThreadedEngine implements Engine {
     return this.#ready && !this.#closing;
   }
 
+  get stuck(): boolean {
+    return this.#stuck !== undefined;
+  }
+
   /** Resolves when the model is loaded. */
   async start(): Promise<void> {
-    const worker = new Worker(this.#thread.module, { workerData: this.#options });
+    const heartbeat = new Heartbeat();
+    const workerData: WorkerData = { options: this.#options, heartbeat: heartbeat.memory };
+    const worker = new Worker(this.#thread.module, { workerData });
     this.#worker = worker;
     let failure: Error | undefined;
+    let stopWatching = () => {};
     await new Promise<void>((resolve, reject) => {
       worker.on('message', (message: FromWorker) => {
         if (message.type === 'failed') failure = errorFrom(message.error);
@@ -124,6 +142,7 @@ class ThreadedEngine implements Engine {
           this.#info = message.info;
           this.#cache = message.cache;
           this.#ready = true;
+          stopWatching = this.#watch(worker, heartbeat);
           resolve();
         } else this.#receive(message);
       });
@@ -132,12 +151,34 @@ class ThreadedEngine implements Engine {
       });
       worker.on('exit', (code) => {
         failure ??= new Error(`The engine's thread ended with code ${code}.`);
+        stopWatching();
         const wasReady = this.#ready;
         this.#worker = undefined;
         this.#ready = false;
         reject(new EngineError('engine_unavailable', failure.message, { cause: failure }));
         if (wasReady) this.#died(failure);
       });
+    });
+  }
+
+  /** A thread whose step takes too long is ended, and what ran there. */
+  #watch(worker: Worker, heartbeat: Heartbeat): () => void {
+    const { stepTimeout = defaultStepTimeout } = this.#options;
+    return watch({
+      heartbeat,
+      limit: stepTimeout * 1000,
+      isBusy: () => this.#live.size > 0 || this.#calls.size > 0,
+      onHang: () => {
+        this.#ready = false;
+        this.#stuck = new Promise((resolve) => {
+          worker.once('exit', () => {
+            this.#stuck = undefined;
+            resolve();
+          });
+        });
+        void worker.terminate();
+        this.#died(new Error(`a step has taken more than ${stepTimeout} s`));
+      },
     });
   }
 
@@ -229,9 +270,13 @@ class ThreadedEngine implements Engine {
       worker.once('exit', () => resolve());
     });
     this.#send({ type: 'close' });
-    const timer = setTimeout(() => void worker.terminate(), closeMilliseconds);
-    await exited;
-    clearTimeout(timer);
+    const timer = new AbortController();
+    const late = (milliseconds: number) =>
+      delay(milliseconds, undefined, { signal: timer.signal }).catch(() => {});
+    await Promise.race([exited, late(closeMilliseconds)]);
+    void worker.terminate();
+    await Promise.race([exited, late(closeMilliseconds)]);
+    timer.abort();
   }
 
   #send(message: ToWorker): void {
@@ -300,6 +345,9 @@ class ThreadedEngine implements Engine {
       const wait = this.#thread.restartMilliseconds * 2 ** this.#restarts++;
       try {
         await delay(Math.min(wait, longestRestart), undefined, { signal, ref: false });
+        // Of one that is in native code the memory, and perhaps the threads, are still taken.
+        await this.#stuck;
+        if (signal.aborted) return;
         await this.start();
         if (signal.aborted) await this.#stopWorker();
         return;

@@ -1,9 +1,16 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { MessagePort } from 'node:worker_threads';
-import { isCacheFull, Scheduler, type SchedulerOptions } from '../scheduler/scheduler.js';
+import { Embeddings } from '../scheduler/embeddings.js';
+import { Scheduler, type SchedulerOptions } from '../scheduler/scheduler.js';
 import type { EngineOptions } from './contract.js';
-import { asEngineError, EngineError } from './errors.js';
-import { type AnswerEvent, errorData, type FromWorker, type ToWorker } from './protocol.js';
+import {
+  type AnswerEvent,
+  errorData,
+  type FromWorker,
+  type ToWorker,
+  type WorkerData,
+} from './protocol.js';
+import { Heartbeat } from './watchdog.js';
 
 /** What the engine's thread computes with. */
 export type EngineParts = Pick<SchedulerOptions, 'forward' | 'constrain'> & {
@@ -17,7 +24,7 @@ export type EngineParts = Pick<SchedulerOptions, 'forward' | 'constrain'> & {
  */
 export async function hostEngine(
   port: MessagePort,
-  options: EngineOptions,
+  { options, heartbeat }: WorkerData,
   open: (options: EngineOptions) => Promise<EngineParts>,
 ): Promise<void> {
   const post = (message: FromWorker) => port.postMessage(message);
@@ -30,7 +37,7 @@ export async function hostEngine(
     return;
   }
   const { forward } = parts;
-  const host = new Host(parts, options, post);
+  const host = new Host(parts, options, { heartbeat: new Heartbeat(heartbeat), post });
   port.on('message', (message: ToWorker) => host.receive(message));
   post({ type: 'ready', info: forward.info, cache: forward.counts() });
   await host.run();
@@ -39,18 +46,33 @@ export async function hostEngine(
   port.close();
 }
 
+/** Milliseconds from one heartbeat to the next while answers wait for a grammar. */
+const idleBeat = 1000;
+
 class Host {
-  readonly #parts: EngineParts;
   readonly #post: (message: FromWorker) => void;
+  readonly #heartbeat: Heartbeat;
   readonly #scheduler: Scheduler;
-  readonly #embeddings: { id: number; tokens: Int32Array }[] = [];
+  readonly #embeddings: Embeddings;
+  readonly #budget: number;
   #events: AnswerEvent[] = [];
+  /** In the step before, beside answers. */
+  #embedded = false;
   #closing = false;
   #wake: () => void = () => {};
 
-  constructor(parts: EngineParts, limits: EngineOptions, post: (message: FromWorker) => void) {
-    this.#parts = parts;
+  constructor(
+    parts: EngineParts,
+    limits: EngineOptions,
+    { heartbeat, post }: { heartbeat: Heartbeat; post: (message: FromWorker) => void },
+  ) {
     this.#post = post;
+    this.#heartbeat = heartbeat;
+    this.#budget = limits.maxBatchTokens;
+    this.#embeddings = new Embeddings(parts.forward, limits, {
+      embedded: (id, value) => post({ type: 'result', id, value }),
+      refused: (id, error) => post({ type: 'rejection', id, error: errorData(error) }),
+    });
     this.#scheduler = new Scheduler({
       ...parts,
       limits,
@@ -63,13 +85,14 @@ class Host {
         wake: () => this.#wake(),
       },
       newSeed: () => Math.floor(Math.random() * 2 ** 52),
+      giveUpPages: () => this.#embeddings.giveUpPages(),
     });
   }
 
   receive(message: ToWorker): void {
     if (message.type === 'generate') this.#scheduler.add(message.answers);
     else if (message.type === 'cancel') this.#scheduler.cancel(message.id);
-    else if (message.type === 'embed') this.#embeddings.push(message);
+    else if (message.type === 'embed') this.#embeddings.add(message.id, message.tokens);
     else if (message.type === 'close') this.#closing = true;
     else this.#post({ type: 'result', id: message.id, value: this.#scheduler.stats() });
     this.#wake();
@@ -80,36 +103,37 @@ class Host {
       const woken = new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
-      const embedding = this.#embeddings.shift();
-      if (embedding) await this.#embed(embedding);
-      const worked = await this.#scheduler.step();
+      this.#heartbeat.beat();
+      const worked = await this.#step();
       this.#tell();
       // Messages are received between steps, whether or not the model let them in.
-      if (worked || embedding) await nextTurn();
-      else await woken;
+      if (worked) await nextTurn();
+      else await this.#rest(woken);
     }
     this.#tell();
+  }
+
+  /**
+   * A piece of a text to be embedded has a part of the step's budget, in every other step: no step
+   * gets longer by it, and prompts get on.
+   */
+  async #step(): Promise<boolean> {
+    const embeds = this.#embeddings.size > 0 && !this.#embedded;
+    const taken = embeds ? await this.#embeddings.step() : 0;
+    const answered = await this.#scheduler.step(this.#budget - taken);
+    this.#embedded = embeds && answered;
+    return answered || this.#embeddings.size > 0;
+  }
+
+  async #rest(woken: Promise<void>): Promise<void> {
+    const timer = this.#scheduler.size > 0 && setInterval(() => this.#heartbeat.beat(), idleBeat);
+    await woken;
+    if (timer) clearInterval(timer);
   }
 
   #tell(): void {
     if (this.#events.length === 0) return;
     this.#post({ type: 'events', events: this.#events });
     this.#events = [];
-  }
-
-  async #embed({ id, tokens }: { id: number; tokens: Int32Array }): Promise<void> {
-    const { forward } = this.#parts;
-    try {
-      if (forward.embed === undefined) {
-        throw new EngineError('invalid_request', 'The model gives no hidden states to embed with.');
-      }
-      this.#post({ type: 'result', id, value: await forward.embed(tokens) });
-    } catch (error) {
-      // Answers hold the pages: the text may come again.
-      const found = isCacheFull(error)
-        ? new EngineError('queue_full', 'The cache is full.', { retryAfter: 1 })
-        : asEngineError(error);
-      this.#post({ type: 'rejection', id, error: errorData(found) });
-    }
   }
 }

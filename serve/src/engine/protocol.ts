@@ -2,12 +2,20 @@ import type { SchedulerStats } from '../scheduler/scheduler.js';
 import type {
   CacheCounts,
   EngineErrorShape,
+  EngineOptions,
   Finish,
   GenerationRequest,
   ModelInfo,
   TokenEvent,
 } from './contract.js';
 import { asEngineError, EngineError } from './errors.js';
+
+/** What the engine's thread is started with. */
+export interface WorkerData {
+  readonly options: EngineOptions;
+  /** Memory of a Heartbeat. */
+  readonly heartbeat: Int32Array<SharedArrayBuffer>;
+}
 
 /** From the server's thread to the engine's. Ids are given by the former. */
 export type ToWorker =

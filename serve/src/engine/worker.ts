@@ -4,6 +4,7 @@ import { OnnxForward } from '../forward/onnx-forward.js';
 import { Grammars } from '../grammar/grammars.js';
 import type { EngineOptions } from './contract.js';
 import { type EngineParts, hostEngine } from './host.js';
+import type { WorkerData } from './protocol.js';
 
 async function openModel(options: EngineOptions): Promise<EngineParts> {
   const forward = await OnnxForward.load(options);
@@ -13,4 +14,4 @@ async function openModel(options: EngineOptions): Promise<EngineParts> {
 }
 
 if (parentPort === null) throw new Error('This module is run in a thread of the engine.');
-await hostEngine(parentPort, workerData as EngineOptions, openModel);
+await hostEngine(parentPort, workerData as WorkerData, openModel);

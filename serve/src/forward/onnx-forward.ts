@@ -12,6 +12,7 @@ import type {
 import { type DecoderModel, loadDecoder } from '../model/decoder-model.js';
 import { CachedSequence } from './cached-sequence.js';
 import { CutDecoder } from './cut-decoder.js';
+import { Embedding } from './embedding.js';
 import { PartSession, type Tensors } from './part-session.js';
 
 /** What of the engine's options concerns the model and its cache. */
@@ -19,13 +20,10 @@ export type ForwardOptions = Pick<
   EngineOptions,
   'folder' | 'maxTokensInCache' | 'pageSize' | 'kvDtype' | 'device'
 > &
-  Partial<Pick<EngineOptions, 'modelName' | 'threads' | 'maxBatchTokens' | 'prefixCache'>> & {
+  Partial<Pick<EngineOptions, 'modelName' | 'threads' | 'prefixCache'>> & {
     /** One of several graphs in the folder. */
     readonly graph?: string;
   };
-
-/** Tokens of a pass through the parts, where nobody says. */
-const defaultBatchTokens = 512;
 
 /**
  * A decoder that onnxruntime runs between its attentions, on the tokens of all sequences at once,
@@ -102,31 +100,24 @@ export class OnnxForward implements Forward {
     return wanted.map((_, n) => logits.subarray(n * vocabSize, (n + 1) * vocabSize));
   }
 
-  async embed(tokens: Int32Array): Promise<Float32Array> {
+  createEmbedding(total: number): Embedding {
+    const longRope = total > (this.info.longRopeFrom ?? Infinity);
+    const sequence = this.createSequence(new Int32Array(), { scope: 'embeddings', longRope });
+    return new Embedding(sequence, async (tokens) => {
+      const hidden = await this.#loadHidden();
+      const entries = [{ sequence, tokens, logitsOf: [] }];
+      const made = await this.#pass(entries, false, (tensors) => hidden.run(tensors));
+      const [states] = Object.values(made);
+      return states.data as Float32Array;
+    });
+  }
+
+  #loadHidden(): Promise<PartSession> {
     this.#hidden ??= loadHidden(this.#options).catch((error) => {
       this.#hidden = undefined; // it may be tried again
       throw error;
     });
-    const hidden = await this.#hidden;
-    const longRope = tokens.length > (this.info.longRopeFrom ?? Infinity);
-    const sequence = this.createSequence(new Int32Array(), { scope: 'embeddings', longRope });
-    const mean: number[] = [];
-    try {
-      const most = this.#options.maxBatchTokens ?? defaultBatchTokens;
-      for (let first = 0; first < tokens.length; first += most) {
-        const chunk = tokens.subarray(first, first + most);
-        const entries = [{ sequence, tokens: chunk, logitsOf: [] }];
-        const made = await this.#pass(entries, false, (tensors) => hidden.run(tensors));
-        const [states] = Object.values(made);
-        const width = states.size / chunk.length;
-        (states.data as Float32Array).forEach((value, i) => {
-          mean[i % width] = (mean[i % width] ?? 0) + value / tokens.length;
-        });
-      }
-    } finally {
-      sequence.dispose();
-    }
-    return Float32Array.from(mean);
+    return this.#hidden;
   }
 
   counts(): CacheCounts {

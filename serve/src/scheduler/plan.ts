@@ -19,18 +19,19 @@ export interface PlannedEntry {
 
 /**
  * The next step (chunked prefill, Agrawal et al. 2024, Sarathi-Serve, arXiv 2403.02310): one token
- * of every answer that is decoding, then pieces of prompts, then drafts, within maxBatchTokens.
+ * of every answer that is decoding, then pieces of prompts, then drafts, within the budget.
  *
  * @param running the most important first.
+ * @param limits with the most tokens of this step.
  */
 export function planStep(
   running: readonly Answer[],
-  limits: SchedulerLimits,
+  limits: SchedulerLimits & { readonly budget: number },
   withDrafts: boolean,
 ): PlannedEntry[] {
   const ready = running.filter(({ constraint }) => constraint === undefined || constraint.mask);
   const decoding = ready.filter((answer) => answer.missingTokens === 1);
-  let budget = limits.maxBatchTokens - decoding.length;
+  let budget = limits.budget - decoding.length;
 
   const prompts: PlannedEntry[] = [];
   for (const answer of running) {

@@ -32,6 +32,8 @@ export interface SchedulerOptions {
   readonly constrain: (format: ResponseFormat) => Promise<Constraint>;
   /** Of an answer whose request has none. */
   readonly newSeed: () => number;
+  /** Gives pages back that no answer holds; false: there were none. They go before any answer's. */
+  readonly giveUpPages?: () => boolean;
 }
 
 export type SchedulerStats = Omit<EngineStats, 'finished'>;
@@ -56,6 +58,7 @@ export class Scheduler {
   readonly #output: SchedulerOutput;
   readonly #constrain: SchedulerOptions['constrain'];
   readonly #newSeed: () => number;
+  readonly #giveUpPages: () => boolean;
   readonly #memory: SamplerMemory;
   /** All under way: those in the queue, those running, followers, those without a grammar yet. */
   readonly #answers = new Map<number, Answer>();
@@ -79,12 +82,14 @@ export class Scheduler {
     stepMilliseconds: 0,
   };
 
-  constructor({ forward, limits, output, constrain, newSeed }: SchedulerOptions) {
+  constructor(options: SchedulerOptions) {
+    const { forward, limits, output, constrain, newSeed, giveUpPages = () => false } = options;
     this.#forward = forward;
     this.#limits = limits;
     this.#output = output;
     this.#constrain = constrain;
     this.#newSeed = newSeed;
+    this.#giveUpPages = giveUpPages;
     this.#memory = new SamplerMemory(forward.info.vocabSize);
   }
 
@@ -150,13 +155,18 @@ export class Scheduler {
     };
   }
 
-  /** Computes one step. False: there was nothing to do, until `wake`. */
-  async step(): Promise<boolean> {
+  /**
+   * Computes one step. False: there was nothing to do, until `wake`.
+   *
+   * @param budget its most tokens, where others need some of them.
+   */
+  async step(budget = this.#limits.maxBatchTokens): Promise<boolean> {
+    const limits = { ...this.#limits, budget };
     const begin = performance.now();
     await this.#settleConstraints();
     this.#admit();
     for (let withDrafts = true, tried = false; ; tried = true) {
-      const batch = planStep(this.#running, this.#limits, withDrafts);
+      const batch = planStep(this.#running, limits, withDrafts);
       // After a try that left nobody running, those who wait are next.
       if (batch.length === 0) return tried;
       const running = this.#running.length;
@@ -173,6 +183,7 @@ export class Scheduler {
       }
       // Drafts are a gamble: they go before anybody's pages do.
       if (batch.some(({ drafts }) => drafts > 0)) withDrafts = false;
+      else if (this.#giveUpPages()) continue;
       else if (this.#running.length === running) this.#makeRoom();
     }
   }

@@ -1,7 +1,14 @@
 import type { Engine, EngineOptions } from '../../src/engine/contract.js';
 import { generationRequest } from '../support/generation-request.js';
 import { plainAnswer } from '../support/scripted-scheduler.js';
-import { deadly, type Script, startScripted, tokensOf } from '../support/scripted-engine-thread.js';
+import {
+  deadly,
+  hanging,
+  type Script,
+  startScripted,
+  stuck,
+  tokensOf,
+} from '../support/scripted-engine-thread.js';
 
 let engine: Engine | undefined;
 
@@ -204,6 +211,66 @@ test('a thread that dies: what ran ends with an error, then another serves', asy
   expect(cache.used).toBe(0);
 });
 
+describe('a step that takes longer than its limit', () => {
+  test.each(Object.entries(hanging))(
+    '%s: what ran ends with an error, then another thread serves',
+    async (_, prompt) => {
+      const hung = await start({ model: { contextLength: 2000 } }, { stepTimeout: 0.5 });
+      const { generate } = bound(hung);
+      for (let time = 0; time < 2; time++) {
+        const running = generate(generationRequest(endless));
+        for await (const _ of running) break;
+        const other = generate(generationRequest(endless));
+        const culprit = generate(generationRequest({ prompt: [...prompt] }));
+        const lost = hung.embed(Int32Array.of(1)).catch((error) => error);
+        for (const { finished } of [other, culprit]) {
+          const { reason, error } = await finished;
+          expect(reason).toBe('error');
+          expect(error).toMatchObject({ code: 'engine_unavailable', status: 503 });
+          expect(error?.message).toContain('a step has taken more than 0.5 s');
+        }
+        await lost;
+        expect(hung.healthy).toBe(false);
+        expect(() => generate(generationRequest())).toThrow(
+          expect.objectContaining({ code: 'engine_unavailable', status: 503 }),
+        );
+        await until(() => hung.healthy);
+        expect(hung.stuck).toBe(false);
+        const request = generationRequest();
+        expect(await tokensOf(generate(request))).toEqual(plainAnswer(request).tokens);
+      }
+    },
+  );
+
+  test('in native code: no other thread is started before that one has ended', async () => {
+    const hung = await start({}, { stepTimeout: 0.5 });
+    const { generate } = bound(hung);
+    const { error } = await generate(generationRequest({ prompt: stuck })).finished;
+    expect(error).toMatchObject({ code: 'engine_unavailable' });
+    expect(hung).toMatchObject({ healthy: false, stuck: true });
+    await until(() => !hung.stuck);
+    await until(() => hung.healthy);
+    expect(await tokensOf(generate(generationRequest()))).toHaveLength(8);
+  });
+
+  test('is none while nothing is asked, while answers wait for a grammar, or in steps without end', async () => {
+    const slow = {
+      model: { contextLength: 2000 },
+      stepMilliseconds: 100,
+      grammars: 'never' as const,
+    };
+    const { generate } = bound(await start(slow, { stepTimeout: 1.5 }));
+    const waiting = generate(generationRequest({ responseFormat: { type: 'json_object' } }));
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    const generation = generate(generationRequest({ ...endless, maxTokens: 30 }));
+    expect((await generation.finished).reason).toBe('length');
+    waiting.cancel();
+    expect((await waiting.finished).reason).toBe('abort');
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    expect(engine).toMatchObject({ healthy: true, stuck: false });
+  });
+});
+
 test('close lets what runs end, and takes nothing new', async () => {
   const { generate, close } = bound(await start({ stepMilliseconds: 1 }));
   const request = generationRequest({ maxTokens: 30 });
@@ -247,6 +314,8 @@ test.each([
   [{ maxQueued: -1 }, 'maxQueued'],
   [{ prefillChunk: 0.5 }, 'prefillChunk'],
   [{ maxRunning: 8, maxBatchTokens: 7 }, 'maxBatchTokens'],
+  [{ stepTimeout: 0 }, 'stepTimeout'],
+  [{ stepTimeout: Number.NaN }, 'stepTimeout'],
 ])('options that can be none: %j', async (options, name) => {
   await expect(startScripted({}, options)).rejects.toMatchObject({
     code: 'invalid_request',

@@ -52,6 +52,18 @@ describe('an engine that', () => {
     expect((await fetch(`${serving.url}/health`)).status).toBe(200);
   });
 
+  test('hangs where nothing can end it: the process is of no use any more, and says so', async () => {
+    const engine = new ScriptedEngine(saying('a'));
+    const serving = await serve(engine);
+    engine.die();
+    engine.stuck = true;
+    for (const path of ['/health', '/health/live']) {
+      const response = await fetch(`${serving.url}${path}`);
+      expect({ path, status: response.status }).toEqual({ path, status: 503 });
+      expect(await jsonOf(response)).toEqual({ status: 'stuck' });
+    }
+  });
+
   test('is asked again by the official client until it is back', async () => {
     const engine = new ScriptedEngine(saying('back'));
     const serving = await serve(engine);

@@ -50,6 +50,7 @@ export class ScriptedEngine implements Engine {
   readonly info: ModelInfo;
   script: Script;
   healthy = true;
+  stuck = false;
   maxLive = 1000;
   /** Of the prompt, found in a stored prefix. */
   cachedTokens = 0;

@@ -3,6 +3,7 @@
 import type {
   CacheCounts,
   Forward,
+  ForwardEmbedding,
   ForwardEntry,
   ForwardSequence,
   ModelInfo,
@@ -247,9 +248,21 @@ export class ScriptedForward implements Forward {
     page.key = undefined;
   }
 
-  async embed(tokens: Int32Array): Promise<Float32Array> {
-    if (this.running) throw new Error('embed within a step');
-    return Float32Array.of(tokens.length, tokens[0]);
+  /** An embedding is the number of tokens, and the first of them. */
+  createEmbedding(total: number): ForwardEmbedding {
+    const sequence = this.createSequence(new Int32Array(), {
+      scope: 'embeddings',
+      longRope: false,
+    });
+    let first = Number.NaN;
+    return {
+      advance: async (tokens) => {
+        await this.run([{ sequence, tokens, logitsOf: [] }]);
+        if (sequence.length === tokens.length) [first] = tokens;
+      },
+      mean: () => Float32Array.of(sequence.length === total ? total : Number.NaN, first),
+      dispose: () => sequence.dispose(),
+    };
   }
 
   counts(): CacheCounts {

@@ -1,4 +1,5 @@
 // The engine's thread with a ScriptedForward. `folder` is the script, as JSON.
+import { spawnSync } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import swc from '@swc/core';
@@ -8,25 +9,36 @@ const file = new URL('scripted-forward.ts', import.meta.url);
 const { code } = swc.transformFileSync(file.pathname, { jsc: { target: 'es2022' } });
 const { ScriptedForward } = await import(`data:text/javascript,${encodeURIComponent(code)}`);
 
-/** This prompt ends the thread. */
-const deadly = '30,30,30';
+/** What becomes of the thread when a prompt comes, see scripted-engine-thread.ts. */
+const fates = {
+  '30,30,30': async () => {
+    setImmediate(() => {
+      throw new Error('out of luck');
+    });
+    await new Promise(() => {});
+  },
+  '29,29,29': () => new Promise(() => {}),
+  '29,29,28': () => {
+    for (;;);
+  },
+  // Nothing ends a thread within a call of the operating system.
+  '29,29,27': () => {
+    spawnSync(process.execPath, ['-e', 'setTimeout(() => {}, 1500)']);
+  },
+};
 
 async function open({ folder }) {
-  const { model, stepMilliseconds = 0, broken = '' } = JSON.parse(folder);
+  const { model, stepMilliseconds = 0, broken = '', grammars } = JSON.parse(folder);
   if (broken) throw new Error(broken);
   const forward = new ScriptedForward(model);
   forward.onRun = async (entries) => {
     await delay(stepMilliseconds);
-    if (entries.some(({ tokens }) => tokens.join() === deadly)) {
-      setImmediate(() => {
-        throw new Error('out of luck');
-      });
-      await new Promise(() => {});
-    }
+    for (const { tokens } of entries) await fates[tokens.join()]?.();
   };
   return {
     forward,
-    constrain: () => Promise.reject(new Error('no grammars here')),
+    constrain: () =>
+      grammars === 'never' ? new Promise(() => {}) : Promise.reject(new Error('no grammars here')),
     closeGrammars: async () => {},
   };
 }

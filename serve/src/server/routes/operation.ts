@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
-import type { EngineStats } from '../../engine/contract.js';
+import type { Engine, EngineStats } from '../../engine/contract.js';
 import type { ServerContext } from '../context.js';
 import { unavailable } from '../errors.js';
 import { EngineMetrics } from '../metrics/engine-metrics.js';
@@ -15,12 +15,14 @@ export function operationRoutes(app: FastifyInstance, context: ServerContext): v
 
   // Whether requests can be sent here.
   app.get('/health', { config: { open: true } }, async (_request, reply) => {
-    const status = context.isDraining ? 'draining' : engine.healthy ? 'ok' : 'unavailable';
+    const status = context.isDraining ? 'draining' : engineStatus(engine);
     return reply.code(status === 'ok' ? 200 : 503).send({ status });
   });
 
-  // Whether the process answers at all.
-  app.get('/health/live', { config: { open: true } }, async () => ({ status: 'ok' }));
+  // Whether the process is of use: no other thread can be started while one hangs.
+  app.get('/health/live', { config: { open: true } }, async (_request, reply) => {
+    return reply.code(engine.stuck ? 503 : 200).send({ status: engine.stuck ? 'stuck' : 'ok' });
+  });
 
   app.get('/metrics', { config: { open: true } }, async (_request, reply) => {
     // While the engine starts again there are still the server's own; while it is in a long step,
@@ -39,6 +41,11 @@ export function operationRoutes(app: FastifyInstance, context: ServerContext): v
     const model = { name: info.name, context_length: info.contextLength };
     return { model, ...(await statsOf(context)) };
   });
+}
+
+function engineStatus({ healthy, stuck }: Engine): 'ok' | 'stuck' | 'unavailable' {
+  if (stuck) return 'stuck';
+  return healthy ? 'ok' : 'unavailable';
 }
 
 async function statsOf({ engine }: ServerContext): Promise<EngineStats> {
