@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os';
-import { devices, version } from '../lib/index.js';
+import type { devices, version } from '../lib/index.js';
 
 /** Where and with what a result was measured. Nothing in it names the machine or its owner. */
 export interface Machine {
@@ -62,7 +62,16 @@ function commit(): string | null {
   return git('status', '--porcelain') === '' ? hash : `${hash}+`;
 }
 
-export function describeMachine(onnxRuntime: string | null): Machine {
+/** What the package says of itself. */
+export interface Attention {
+  readonly devices: typeof devices;
+  readonly version: typeof version;
+}
+
+export function describeMachine(
+  { devices, version }: Attention,
+  onnxRuntime: string | null,
+): Machine {
   const device = devices().find(({ name }) => name === 'cpu');
   const model = device?.model ?? cpus()[0]?.model ?? 'unknown CPU';
   const family = ['cpu family', 'model']

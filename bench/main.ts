@@ -3,7 +3,7 @@
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { devices } from '../lib/index.js';
+import { devices, version } from '../lib/index.js';
 import type { Context } from './context.js';
 import { Limits } from './limits.js';
 import { describeMachine } from './machine.js';
@@ -48,7 +48,7 @@ async function measure(
   args: string[],
 ): Promise<Result> {
   const { limits, onnxRuntime } = context;
-  const machine = describeMachine(onnxRuntime?.version ?? null);
+  const machine = describeMachine({ devices, version }, onnxRuntime?.version ?? null);
   console.log(showMachine(machine));
   if (context.choice.peers && onnxRuntime === null) {
     console.log('onnxruntime-node is not installed: --install-peers adds it to the comparison.');

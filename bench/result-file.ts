@@ -4,7 +4,7 @@ import type { Machine } from './machine.js';
 import type { Row } from './row.js';
 
 /** What a run leaves behind. */
-export interface Result {
+export interface Result<R = Row> {
   readonly format: 1;
   /** Of the start, ISO 8601. */
   readonly date: string;
@@ -12,11 +12,11 @@ export interface Result {
   /** The command line after `npm run bench --`. */
   readonly command: string;
   readonly machine: Machine;
-  readonly rows: readonly Row[];
+  readonly rows: readonly R[];
 }
 
 /** `2026-11-21-amd-epyc` */
-export function resultName({ date, machine }: Result): string {
+export function resultName({ date, machine }: Pick<Result, 'date' | 'machine'>): string {
   const cpu = machine.cpu.toLowerCase().replace(/\([^)]*\)|\d+-core|processor|cpu|@.*/g, '');
   return `${date.slice(0, 10)}-${cpu.trim().replace(/[^a-z0-9]+/g, '-')}`;
 }
@@ -26,7 +26,7 @@ const rounded = (_: string, value: unknown): unknown =>
   typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value;
 
 /** A row a line, so that two results can be compared by eye, too. */
-export function writeResult(file: string, result: Result): void {
+export function writeResult<R>(file: string, result: Result<R>): void {
   const { rows, ...rest } = result;
   const head = JSON.stringify(rest, rounded, 2).replace(/\n\}$/, '');
   const lines = rows.map((row) => `    ${JSON.stringify(row, rounded)}`);

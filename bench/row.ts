@@ -54,6 +54,6 @@ export interface Row {
 /** The name of our own contestants begins with this. */
 export const ours = 'flash-attention';
 
-export const isOurs = (row: Row): boolean => row.who.startsWith(ours);
+export const isOurs = (row: Pick<Row, 'who'>): boolean => row.who.startsWith(ours);
 export const isOnnxRuntime = (row: Row): boolean => row.who.startsWith('onnxruntime');
 export const isStandard = (row: Row): boolean => row.who.startsWith('standard attention');

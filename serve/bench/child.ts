@@ -1,56 +1,48 @@
 // Runs one case, in a process of its own: its memory is the case's.
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import type { Case, Contestant, Result } from './contestant.js';
-import { EngineContestant } from './engine-contestant.js';
-import { quantile } from './quantile.js';
-import { BatchContestant, LoopContestant } from './whole-graph.js';
+import { Random } from '../test/models/index.js';
+import type { Case, Contestant, ContestantName, Sample, Start, Timeline } from './contestant.js';
+import { startBatch } from './contestants/batch.js';
+import { startEngineContestant } from './contestants/engine.js';
+import { startLlamaCpp } from './contestants/llama-cpp.js';
+import { startLoop } from './contestants/loop.js';
+import { startServer } from './contestants/server.js';
+import { startTransformers } from './contestants/transformers.js';
+import { closedLoop, openLoop, poissonArrivals } from './load.js';
+import { promptOf } from './prompts.js';
 
-const contestants = { engine: EngineContestant, loop: LoopContestant, batch: BatchContestant };
+const starts: Readonly<Record<ContestantName, Start>> = {
+  engine: startEngineContestant,
+  server: startServer,
+  loop: startLoop,
+  batch: startBatch,
+  transformers: startTransformers,
+  'llama-cpp': startLlamaCpp,
+};
 
-/** Prompts without structure; those that are shared differ in their last eight tokens. */
-function promptsOf({ users, context, shared }: Case, round: number): Int32Array[] {
-  return Array.from({ length: users }, (_, user) => {
-    const own = 1 + user + 100 * round;
-    return Int32Array.from({ length: context }, (_, i) => {
-      const seed = shared && i < context - 8 ? 7 : own;
-      return 4 + ((Math.imul(i * 97 + seed * 7919, 0x9e3779b1) >>> 8) % 8000);
-    });
-  });
-}
-
-async function measure(contestant: Contestant, given: Case): Promise<Result> {
-  const prompts = promptsOf(given, 1);
-  const times: number[][] = prompts.map(() => []);
-  const delay = monitorEventLoopDelay({ resolution: 2 });
-  delay.enable();
-  const begin = performance.now();
-  const answers = await contestant.answer(prompts, given.newTokens, (user) => {
-    times[user].push(performance.now() - begin);
-  });
-  const seconds = (performance.now() - begin) / 1000;
-  delay.disable();
-  const gaps = times.flatMap((user) => user.slice(1).map((time, i) => time - user[i]));
-  return {
-    tokensPerSecond: times.flat().length / seconds,
-    firstToken: quantile(
-      times.map(([first]) => first),
-      0.5,
-    ),
-    perToken: { p50: quantile(gaps, 0.5), p99: quantile(gaps, 0.99) },
-    eventLoop: delay.max / 1e6,
-    megabytes: process.resourceUsage().maxRSS / 1024,
-    answers,
-  };
+function run(contestant: Contestant, given: Case): Promise<Timeline[]> {
+  const { load, seed } = given;
+  const prompt = (request: number) => promptOf(given, request);
+  if (load.kind === 'closed') {
+    return closedLoop(contestant, load.users, load.requests, prompt);
+  }
+  const arrivals = poissonArrivals(load.rate, load.seconds, new Random(seed));
+  return openLoop(contestant, arrivals, prompt);
 }
 
 process.once('message', async (given: Case) => {
-  const contestant = await contestants[given.contestant].start(given);
-  const [warm] = promptsOf({ ...given, users: 1 }, 0);
-  // A shared prompt is known by then; any other is another one.
-  const warmUsers = given.contestant === 'batch' ? given.users : 1;
-  const warmPrompts = Array.from({ length: warmUsers }, () => warm);
-  await contestant.answer(warmPrompts, Math.min(4, given.newTokens), () => {});
-  process.send?.(await measure(contestant, given));
+  const contestant = await starts[given.contestant](given);
+  // Whatever is loaded or compiled on first use. What the shared prompts begin with is known then.
+  await contestant.answer(promptOf(given, -1), () => {});
+  const delay = monitorEventLoopDelay({ resolution: 2 });
+  delay.enable();
+  const timelines = await run(contestant, given);
+  delay.disable();
   await contestant.close();
-  process.disconnect();
+  const peakMemory = contestant.peakMemory
+    ? contestant.peakMemory()
+    : process.resourceUsage().maxRSS * 1024;
+  // What answers HTTP is another process.
+  const eventLoop = given.contestant === 'server' ? undefined : delay.max / 1e6;
+  process.send?.({ timelines, peakMemory, eventLoop } satisfies Sample, () => process.disconnect());
 });

@@ -1,91 +1,123 @@
-// `npm run bench:serve`: the engine beside onnxruntime-node on its own, in a closed loop.
+// `npm run bench:serve`: the server beside other ways to run a model in Node. Results go to stdout,
+// progress to stderr.
 import { fork } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Command, InvalidArgumentError } from 'commander';
-import { writeTestModel } from '../test/models/index.js';
-import type { Case, Result } from './contestant.js';
-import { quantile } from './quantile.js';
+import { devices, version } from 'flash-attention';
+import { describeMachine } from '../../bench/machine.js';
+import { ProgressBar } from '../../bench/progress-bar.js';
+import { showMachine } from '../../bench/report/terminal.js';
+import { resultName, writeResult } from '../../bench/result-file.js';
+import { type Case, type ContestantName, type Sample, titles } from './contestant.js';
+import { figuresOf } from './figures.js';
+import { writeBenchModel } from './model/bench-model.js';
+import { parseCommandLine } from './options.js';
+import { isInstalled } from './peers.js';
+import { type Plan, planOf } from './plan.js';
+import { type Measured, rowOf, type ServeResult, type ServeRow } from './row.js';
+import { showFigures, showPoint } from './table.js';
 
-const integers = (text: string) =>
-  text.split(',').map((part) => {
-    if (!/^[1-9]\d*$/.test(part)) throw new InvalidArgumentError(`${part} is no positive integer.`);
-    return Number(part);
-  });
+const here = path.dirname(fileURLToPath(import.meta.url));
 
-const command = new Command('bench:serve')
-  .option('--users <list>', 'users at once', integers, [1, 4, 8])
-  .option('--contexts <list>', 'tokens of each prompt', integers, [256, 2048])
-  .option('--new-tokens <n>', 'tokens of each answer', (text) => integers(text)[0], 64)
-  .option('--rounds <n>', 'runs of each case; medians are shown', (text) => integers(text)[0], 3)
-  .option('--threads <n>', 'of arithmetic', (text) => integers(text)[0], availableParallelism())
-  .option('--json <file>', 'also write all results there')
-  .parse();
-const { users, contexts, newTokens, rounds, threads, json } = command.opts();
-
-const folder = mkdtempSync(path.join(tmpdir(), 'serve-bench-'));
-process.on('exit', () => rmSync(folder, { recursive: true }));
-writeTestModel(folder, 'mid');
-console.log(
-  `${cpus()[0].model}, ${threads} threads, load ${loadavg()[0].toFixed(1)}; int4, 6 layers, hidden 768, 12/4 heads; answers of ${newTokens} tokens; medians of ${rounds}\n`,
-);
-
-const contenders: readonly Pick<Case, 'contestant' | 'shared'>[] = [
-  { contestant: 'engine', shared: false },
-  { contestant: 'loop', shared: false },
-  { contestant: 'batch', shared: false },
-  { contestant: 'engine', shared: true },
-];
-const all: { given: Case; results: Result[] }[] = [];
-for (const context of contexts as number[]) {
-  for (const count of users as number[]) await compare(count, context);
-}
-if (json) writeFileSync(json, `${JSON.stringify(all, undefined, 2)}\n`);
-
-/** All contestants in turn, round by round, so that a busy machine is busy for all of them. */
-async function compare(count: number, context: number): Promise<void> {
-  const cases = contenders.map(
-    (contender): Case => ({ ...contender, users: count, context, newTokens, threads, folder }),
-  );
-  const results: Result[][] = cases.map(() => []);
-  for (let round = 0; round < rounds; round++) {
-    for (const [n, given] of cases.entries()) results[n].push(await runInChild(given));
-  }
-  console.log(`${count} user${count > 1 ? 's' : ''}, context ${context}`);
-  const median = (n: number, of: (result: Result) => number) => quantile(results[n].map(of), 0.5);
-  const own = median(0, ({ tokensPerSecond }) => tokensPerSecond);
-  for (const [n, { contestant, shared }] of cases.entries()) {
-    const rate = median(n, ({ tokensPerSecond }) => tokensPerSecond);
-    const columns = [
-      `  ${contestant}${shared ? ', stored prompt' : ''}`.padEnd(24),
-      `${rate.toFixed(1)} tokens/s`.padStart(16),
-      `engine ${(own / rate).toFixed(2)}x`.padStart(14),
-      `first ${median(n, ({ firstToken }) => firstToken).toFixed(0)} ms`.padStart(16),
-      `per token ${median(n, ({ perToken }) => perToken.p50).toFixed(1)}`.padStart(18),
-      `p99 ${median(n, ({ perToken }) => perToken.p99).toFixed(1)} ms`.padStart(14),
-      `event loop held ${median(n, ({ eventLoop }) => eventLoop).toFixed(0)} ms`.padStart(26),
-      `${median(n, ({ megabytes }) => megabytes).toFixed(0)} MB`.padStart(9),
-    ];
-    console.log(columns.join(''));
-    all.push({ given: cases[n], results: results[n] });
-  }
-  console.log();
+interface Outcome {
+  readonly all: readonly Measured[];
+  readonly rows: readonly ServeRow[];
 }
 
-function runInChild(given: Case): Promise<Result> {
+/** All contestants of a point in turn, round by round: a busy machine is busy for all of them. */
+async function measure({ points, rounds }: Plan): Promise<Outcome> {
+  const all: Measured[] = [];
+  const rows: ServeRow[] = [];
+  const progress = new ProgressBar(points.flat().length * rounds);
+  try {
+    for (const cases of points) {
+      const measured = cases.map((given) => ({ given, samples: [] as Sample[] }));
+      for (let round = 0; round < rounds; round++) {
+        for (const { given, samples } of measured) {
+          progress.begin(labelOf(given));
+          samples.push(await runInChild({ ...given, seed: 1 + round }));
+          progress.done();
+        }
+      }
+      const own = measured.find(({ given }) => given.contestant === 'engine');
+      const ofPoint = measured.map((each) => rowOf(each, own));
+      progress.pause(() => console.log(showPoint(ofPoint)));
+      all.push(...measured);
+      rows.push(...ofPoint);
+    }
+  } finally {
+    progress.stop();
+  }
+  return { all, rows };
+}
+
+function labelOf({ contestant, load, context, shared }: Measured['given']): string {
+  const who = load.kind === 'closed' ? `${load.users} users` : `${load.rate} requests/s`;
+  return `${titles[contestant]}, ${who}, context ${context}${shared ? ', shared' : ''}`;
+}
+
+function runInChild(given: Case): Promise<Sample> {
   return new Promise((resolve, reject) => {
-    const child = fork(fileURLToPath(new URL('./child.js', import.meta.url)));
-    let result: Result | undefined;
+    const child = fork(path.join(here, 'child.js'));
+    let sample: Sample | undefined;
     child.on('message', (message) => {
-      result = message as Result;
+      sample = message as Sample;
     });
     child.on('error', reject);
-    child.on('exit', (code) => {
-      if (result) resolve(result);
-      else reject(new Error(`${given.contestant} ended with code ${code}`));
+    child.on('exit', (code, signal) => {
+      if (sample) resolve(sample);
+      else reject(new Error(`${labelOf(given)}: ended with ${code ?? signal}`));
     });
     child.send(given);
   });
 }
+
+/** Those that are asked for and installed. */
+function present(asked: readonly ContestantName[]): ContestantName[] {
+  const isMissing = (name: ContestantName) =>
+    (name === 'transformers' || name === 'llama-cpp') && !isInstalled(name);
+  for (const name of asked.filter(isMissing)) {
+    console.log(`${titles[name]} is not installed: --install-peers adds it to the comparison.`);
+  }
+  return asked.filter((name) => !isMissing(name));
+}
+
+async function main(args: readonly string[]): Promise<void> {
+  const options = parseCommandLine(args);
+  // Read when the addon is loaded, which has not happened yet.
+  process.env.FLASH_ATTENTION_NUM_THREADS = `${options.threads}`;
+  const onnxRuntime = createRequire(import.meta.url)('onnxruntime-node/package.json').version;
+  const machine = describeMachine({ devices, version }, onnxRuntime);
+  console.log(showMachine(machine));
+  const contestants = options.figures ? options.contestants : present(options.contestants);
+  const folder = mkdtempSync(path.join(tmpdir(), 'serve-bench-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  const begin = new Date();
+  const model = writeBenchModel(folder, options.accuracyLevel);
+  const { all, rows } = await measure(planOf(options, contestants, model));
+  const figures = options.figures ? figuresOf(all) : undefined;
+  if (figures) {
+    console.log(showFigures(figures));
+    if (figures.some(({ holds }) => !holds)) process.exitCode = 1;
+  }
+  if (options.json) {
+    const result: ServeResult = {
+      format: 1,
+      date: begin.toISOString(),
+      seconds: Math.round((Date.now() - begin.getTime()) / 1000),
+      command: args.filter((arg) => !/^--(json|install-peers)/.test(arg)).join(' '),
+      machine,
+      figures,
+      rows,
+    };
+    const usual = path.join(here, '../bench/results', `${resultName(result)}.json`);
+    const file = options.json === true ? usual : path.resolve(options.json);
+    writeResult(file, result);
+    console.log(`wrote ${path.relative(process.cwd(), file)}`);
+  }
+}
+
+await main(process.argv.slice(2));

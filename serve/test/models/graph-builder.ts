@@ -1,3 +1,4 @@
+import { f16round } from '@petamoriken/float16';
 import { attribute } from '../../src/onnx/attributes.js';
 import {
   makeNode,
@@ -170,7 +171,10 @@ export class GraphBuilder {
 /** Elements that share a scale. */
 const block = 32;
 
-/** Symmetric int4, as MatMulNBits reads it: rows of the transposed matrix in blocks. */
+/**
+ * Symmetric int4, as MatMulNBits reads it: rows of the transposed matrix in blocks. Scales are
+ * numbers of float16, so that formats that keep them as such hold the same weights.
+ */
 function quantize(values: Float32Array, inner: number, outer: number) {
   const packed = new Uint8Array((inner * outer) / 2);
   const scales = new Float32Array((inner * outer) / block);
@@ -180,7 +184,7 @@ function quantize(values: Float32Array, inner: number, outer: number) {
       for (let k = first; k < first + block; k++) {
         largest = Math.max(largest, Math.abs(values[k * outer + n]));
       }
-      const scale = largest / 7;
+      const scale = f16round(largest / 7);
       scales[(n * inner + first) / block] = scale;
       for (let k = first; k < first + block; k++) {
         const level = Math.min(15, Math.max(0, Math.round(values[k * outer + n] / scale) + 8));

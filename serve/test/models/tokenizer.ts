@@ -60,6 +60,8 @@ export function buildTokenizer(vocab: number): object {
   const letters = byteLetters();
   const merges = learnMerges(Math.min(vocab, 384) - specialTokens.length - letters.length);
   const tokens = [...specialTokens, ...letters, ...merges.map((pair) => pair.join(''))];
+  // No text is made of the rest, but every id has a text.
+  for (let id = tokens.length; id < vocab; id++) tokens.push(`<${id}>`);
   const special = (content: string, id: number) => ({
     ...{ id, content, single_word: false, lstrip: false, rstrip: false },
     ...{ normalized: false, special: true },

@@ -20,10 +20,10 @@ export interface TestModelOptions {
  */
 export function writeTestModel(
   folder: string,
-  name: VariantName,
+  name: VariantName | Variant,
   { layout = 'genai', dataFiles = 1, seed = 1 }: TestModelOptions = {},
 ): void {
-  const variant: Variant = variants[name];
+  const variant: Variant = typeof name === 'string' ? variants[name] : name;
   const model = buildDecoder(variant, seed);
   const genai = layout === 'genai';
   const graphs = genai ? folder : path.join(folder, 'onnx');
