@@ -7,6 +7,12 @@
 export type { AttentionGradients, ForwardState } from './attention/backward.js';
 export { flashAttentionBackward, flashAttentionVarlenBackward } from './attention/backward.js';
 export { flashAttention } from './attention/dense.js';
+export type {
+  DynamicConvOptions,
+  DynamicConvResult,
+  ReturnState,
+} from './attention/dynamic-conv.js';
+export { dynamicConv } from './attention/dynamic-conv.js';
 export type { ExplainOptions } from './attention/explain.js';
 export { explain } from './attention/explain.js';
 export type { AttentionState, MergeOptions } from './attention/merge.js';

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 
 import {
+  dynamicConv,
   type FlashAttentionError,
   flashAttention,
   flashAttentionBackward,
@@ -40,6 +41,7 @@ test('an aborted signal is refused at once, whatever the function', async () => 
     () => flashAttention(q, q, q, { signal }),
     () => flashAttentionBackward(out, { q, k: q, v: q, out, lse }, { signal }),
     () => mergeAttentionStates([{ out, lse }], { signal }),
+    () => dynamicConv(q, q, { signal }),
     () => quantize(q, 'float8_e4m3', { signal }),
     () => q.to('float16', { signal }),
   ]) {

@@ -5,6 +5,8 @@
 import { randn } from '../lib/index.js';
 import { native } from '../lib/native/addon.js';
 import {
+  type ConvolutionShape,
+  dynamicConvolution,
   type ReferenceOptions,
   type ReferenceShape,
   standardAttention,
@@ -60,6 +62,20 @@ for (const dtype of floatDTypes) {
 }
 const names = Object.keys(cases);
 
+/** Whole vectors of channels and not, in the kernels of each level; more taps than a tile has. */
+const convolutionShapes: ConvolutionShape[] = [
+  { batch: 2, seqlen: 70, heads: 3, headDim: 64, kernelSize: 31 },
+  { batch: 1, seqlen: 90, heads: 2, headDim: 203, kernelSize: 5 },
+  { batch: 1, seqlen: 85, heads: 1, headDim: 40, kernelSize: 80 },
+];
+const convolutions: Record<string, { shape: ConvolutionShape; dtype: FloatDType }> = {};
+for (const dtype of floatDTypes) {
+  for (const shape of convolutionShapes) {
+    convolutions[`dynamicConv, ${shape.kernelSize} taps, ${dtype}`] = { shape, dtype };
+  }
+}
+const convolutionNames = Object.keys(convolutions);
+
 type Results = Record<string, string>;
 
 const threadCounts = [1, 2, 3, 5];
@@ -70,10 +86,13 @@ const resultsOf = (isa: string, threads: number, name: string) =>
   told.get(`${isa} ${threads}`)?.[name] as Results & { same: boolean };
 
 beforeAll(async () => {
-  const numbers = names.map((name) => {
+  const numbers = names.map((name): [string, unknown] => {
     const { dtype, options, ...rest } = cases[name];
     return [name, { ...rest, options, dtype: floatDTypes.indexOf(dtype) }];
   });
+  for (const [name, { shape, dtype }] of Object.entries(convolutions)) {
+    numbers.push([name, { shape, dtype: floatDTypes.indexOf(dtype) }]);
+  }
   const json = JSON.stringify(Object.fromEntries(numbers));
   for (const isa of isaLevels) {
     for (const threads of threadCounts) {
@@ -133,8 +152,25 @@ test.each(names)('%s: every level, every number of threads', async (name) => {
   }
 });
 
+test.each(convolutionNames)('%s: every level, every number of threads', (name) => {
+  const { shape, dtype } = convolutions[name];
+  const [first] = isaLevels;
+  const [x, weights] = ['x', 'weights'].map((of) => floats(resultsOf(first, 1, name)[of]));
+  const exact = dynamicConvolution({ shape, x, weights }).out;
+  const largest = x.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const ulp = { float32: 2 ** -24, float16: 2 ** -11, bfloat16: 2 ** -8 }[dtype];
+  for (const isa of isaLevels) {
+    for (const threads of threadCounts) {
+      const results = resultsOf(isa, threads, name);
+      expect(results.steps).toBe(results.out);
+      expect(results).toEqual(resultsOf(isa, 1, name));
+      expect(maxError(floats(results.out), exact)).toBeLessThanOrEqual(largest * (ulp + 2e-6));
+    }
+  }
+});
+
 describe.each(isaLevels)('%s', (isa) => {
-  test.each(names)('%s: a second run gives the same bits', (name) => {
+  test.each([...names, ...convolutionNames])('%s: a second run gives the same bits', (name) => {
     for (const threads of threadCounts) {
       expect({ threads, same: resultsOf(isa, threads, name).same }).toEqual({
         threads,

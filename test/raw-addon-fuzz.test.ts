@@ -26,6 +26,7 @@ const functions = [
   'attentionBackward',
   'plan',
   'mergeStates',
+  'dynamicConv',
   'append',
   'rotate',
   'newStep',

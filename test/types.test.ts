@@ -112,6 +112,14 @@ function promises(): void {
   same<typeof paged, Tensor>(true);
   const merged = fa.mergeAttentionStates([both, { out: q, lse: q }]);
   same<typeof merged, AttentionResult>(true);
+  same<
+    ReturnType<typeof fa.dynamicConv<'float16'>>,
+    Tensor<'float16'> | fa.DynamicConvResult<'float16'>
+  >(true);
+  const convolved = fa.dynamicConv(fa.zeros([1, 2, 1, 4], { dtype: 'float16' }), q);
+  same<typeof convolved, Tensor<'float16'>>(true);
+  const continued = fa.dynamicConv(convolved, q, { returnState: true });
+  same<typeof continued.state, Tensor<'float16'>>(true);
   const sdpa = fa.scaledDotProductAttention(q, q, q, { isCausal: true });
   same<typeof sdpa, Tensor>(true);
 
@@ -205,6 +213,7 @@ test('the module exports what the design lists, and nothing else', () => {
     'defaultDevice',
     'dequantize',
     'devices',
+    'dynamicConv',
     'empty',
     'explain',
     'flashAttention',

@@ -3,6 +3,7 @@
 #include "binding/attention.h"
 #include "binding/call_settings.h"
 #include "binding/devices.h"
+#include "binding/dynamic_conv.h"
 #include "binding/environment.h"
 #include "binding/errors.h"
 #include "binding/napi.h"
@@ -45,6 +46,7 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   add<attention_backward>(exports, "attentionBackward");
   add<plan>(exports, "plan");
   add<merge_states>(exports, "mergeStates");
+  add<dynamic_conv>(exports, "dynamicConv");
   add<append>(exports, "append");
   add<rotate>(exports, "rotate");
   add<new_step>(exports, "newStep");

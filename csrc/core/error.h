@@ -13,7 +13,7 @@ enum class ErrorCode {
   kType,               // ERR_TYPE: not the kind of value the argument takes
   kShape,              // ERR_SHAPE
   kDType,              // ERR_DTYPE
-  kDevice,             // ERR_DEVICE: tensors on different devices, or a name that is no device
+  kDevice,             // ERR_DEVICE: tensors where they must not be, or a name that is no device
   kOption,             // ERR_OPTION: an option out of range, or options that exclude each other
   kDisposed,           // ERR_DISPOSED
   kOutOfMemory,        // ERR_OUT_OF_MEMORY

@@ -8,6 +8,7 @@
 
 #include "core/append.h"
 #include "core/attention.h"
+#include "core/convolution.h"
 #include "core/quantize.h"
 #include "core/view.h"
 
@@ -58,6 +59,14 @@ struct Append {
 struct Rotate {
   Rotation rotation;
   bool check_contents = false;
+
+  void run(cpu::Execution& execution) const;
+  void run(cuda::Execution& execution) const;
+};
+
+/** On the CPU alone: see Backend::check_supported. */
+struct DynamicConv {
+  Convolution convolution;
 
   void run(cpu::Execution& execution) const;
   void run(cuda::Execution& execution) const;
@@ -181,7 +190,8 @@ namespace fa {
 
 using Operation =
     std::variant<ops::Attention, ops::AttentionBackward, ops::MergeStates, ops::Append, ops::Rotate,
-                 ops::Convert, ops::Concat, ops::StepAttention, ops::Quantize, ops::Dequantize,
-                 ops::FillZero, ops::FillNormal, ops::Download, ops::Receive, ops::Lap>;
+                 ops::DynamicConv, ops::Convert, ops::Concat, ops::StepAttention, ops::Quantize,
+                 ops::Dequantize, ops::FillZero, ops::FillNormal, ops::Download, ops::Receive,
+                 ops::Lap>;
 
 }  // namespace fa

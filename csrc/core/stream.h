@@ -42,7 +42,8 @@ class Stream final {
     backend_->upload(*this, host, host_dtype, target);
   }
 
-  void check_supported(const AttentionProblem& problem) const {
+  template <typename Problem>
+  void check_supported(const Problem& problem) const {
     backend_->check_supported(problem);
   }
   bool shares_prefixes() const { return backend_->shares_prefixes(); }

@@ -7,6 +7,7 @@
 
 #include "core/append.h"
 #include "core/attention.h"
+#include "core/convolution.h"
 #include "core/layout.h"
 #include "core/quantize.h"
 
@@ -61,6 +62,9 @@ void validate_contents(const Appending& appending);
 /** The same two of a rotation. `layout` is that of x, for messages. */
 void validate(const Rotation& rotation, Layout layout);
 void validate_contents(const Rotation& rotation);
+
+/** Throws fa::Error unless the convolution is legal. `layout` is that of x, for messages. */
+void validate(const Convolution& convolution, Layout layout);
 
 /** Throws fa::Error unless the tensors can lie one behind the other along `axis`. */
 void validate_concat(const std::vector<View>& tensors, int64_t axis);

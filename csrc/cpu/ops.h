@@ -36,6 +36,7 @@ void attention_backward(const AttentionProblem& problem, const AttentionGradient
                         Cancel cancel);
 void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, const View& out,
                   const View& lse, Cancel cancel);
+void convolve(const Convolution& convolution, Cancel cancel);
 void convert(const View& source, const View& target, Cancel cancel);
 void quantize(const View& plain, const Quantized& quantized, Cancel cancel);
 void dequantize(const Quantized& quantized, const View& plain, Cancel cancel);

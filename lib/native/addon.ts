@@ -234,6 +234,17 @@ export interface NativeAddon {
     layout: 0 | 1,
   ): [out: NativeResult, lse: NativeResult];
   /**
+   * x [B, S, H, D] (layout 0) or [B, H, S, D] (1), weights [B, S, H, K] (or B, H, S, K) or [H, K],
+   * state [B, K - 1, H, D] (or B, H, K - 1, D). On the CPU alone.
+   */
+  dynamicConv(
+    x: NativeTensor,
+    weights: NativeTensor,
+    state: NativeTensor | undefined,
+    layout: 0 | 1,
+    returnState: boolean,
+  ): [out: NativeResult, state: NativeResult | null];
+  /**
    * Writes to the memory of the pages in place. What it gives views that memory and fails when this
    * does; the tensors given do not. k, v [total, H, D]: token t goes to row slots[t] % pageSize of
    * page slots[t] / pageSize, k rotated first. In the order of the stream that the pages were made

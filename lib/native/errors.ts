@@ -22,7 +22,8 @@ const errorCodes = [
  * - `ERR_TYPE`: not the kind of value the argument takes
  * - `ERR_SHAPE`: a shape, rank or length that does not fit
  * - `ERR_DTYPE`: an element type that does not fit
- * - `ERR_DEVICE`: tensors on different devices, or a device name that is none
+ * - `ERR_DEVICE`: tensors on different devices, or on one that lacks the operation, or a device
+ *   name that is none
  * - `ERR_OPTION`: an option out of range, unknown, or at odds with another
  * - `ERR_DISPOSED`: the tensor, mask, cache or sequence was disposed
  * - `ERR_STATE`: not now: a step is open, has ended, or lacks a layer

@@ -7,10 +7,18 @@
  * `standardAttention` (what is to be computed), then `memoryEfficientAttention`, `flashAttention1`,
  * `flashAttention2`, `flashDecoding` (ways to compute it without the N x N matrix),
  * `flashAttentionBackward` and `quantizedAttention` (the same in float8); for servers, `rotary`,
- * `pagedAttention`, `quantizedCache` and `treeMask`.
+ * `pagedAttention`, `quantizedCache` and `treeMask`; what is used in place of attention:
+ * `lightweightConvolution` and `dynamicConvolution`.
  *
  * @module
  */
+export {
+  type ConvolutionProblem,
+  type ConvolutionResult,
+  type ConvolutionShape,
+  dynamicConvolution,
+  lightweightConvolution,
+} from './dynamic-convolution.js';
 export type { E4m3Shape, E4m3Tensor, QuantizeE4m3Options } from './e4m3-tensor.js';
 export { type FlashAttention1Options, flashAttention1 } from './flash-attention-1.js';
 export { flashAttention2, type TileOptions } from './flash-attention-2.js';

@@ -184,6 +184,28 @@ async function pagesAreWritten() {
   await expectFinite(both);
 }
 
+/** Taps of equal weight, so that a row is the mean of as many inputs. */
+async function convolutionsAreMeans() {
+  const [seqlen, heads, dim, taps] = [70, 2, 40, 31];
+  const ones = { 0: Float32Array, 1: Uint16Array, 2: Uint16Array };
+  const bits = { [float32]: 1, [float16]: 0x3c00, [bfloat16]: 0x3f80 };
+  for (const dtype of [float32, float16, bfloat16]) {
+    for (const layout of [0, 1]) {
+      const axes = (s, d) => (layout ? [2, heads, s, d] : [2, s, heads, d]);
+      const shape = axes(seqlen, dim);
+      const data = new ones[dtype](2 * seqlen * heads * dim).fill(bits[dtype]);
+      const x = fa.fromData('cpu', dtype, shape, data, dtype);
+      const weights = fa.zeros('cpu', dtype, axes(seqlen, taps));
+      const [out, state] = fa.dynamicConv(x, weights, undefined, layout, true);
+      const [next] = fa.dynamicConv(x, fa.zeros('cpu', dtype, [heads, taps]), state, layout, false);
+      assert.deepEqual(fa.describe(state).shape, axes(taps - 1, dim));
+      const first = (await floats(out))[0];
+      assert(Math.abs(first - 1 / taps) < 1e-3, `${first}`);
+      for (const one of await floats(next)) assert(Math.abs(one - 1) < 1e-2, `${one}`);
+    }
+  }
+}
+
 async function float8ComesBack() {
   for (const seed of [undefined, 5n]) {
     for (const per of [0, 1, 2]) {
@@ -318,6 +340,7 @@ async function main() {
     denseOptions,
     varlenAndPaged,
     pagesAreWritten,
+    convolutionsAreMeans,
     float8ComesBack,
     queuesAndFlags,
     tensorsOfAllKinds,

@@ -360,6 +360,63 @@ bool check_codes(const Shape& s, DType dtype, DType codes) {
   return close(out, truth, dtype, unit);
 }
 
+struct ConvShape {
+  int64_t batch, seqlen, heads, dim, kernel_size;
+};
+
+const ConvShape kConvShapes[] = {
+    {1, 1, 1, 1, 1}, {2, 70, 3, 64, 31}, {1, 90, 2, 203, 5}, {1, 85, 1, 40, 80}, {1, 9, 2, 128, 4},
+};
+
+/** A dynamic convolution after a state, tap `excluded` of every token left out. */
+bool check_convolution(const ConvShape& s, DType dtype) {
+  const int64_t rows = s.batch * s.seqlen * s.heads, before = s.kernel_size - 1;
+  Numbers x(rows * s.dim, s.dim, dtype, 1);
+  Numbers weights(rows * s.kernel_size, s.kernel_size, DType::kFloat32, 2);
+  Numbers state(s.batch * before * s.heads * s.dim, s.dim, dtype, 3);
+  const int64_t excluded = s.kernel_size / 2;
+  for (int64_t row = 0; s.kernel_size > 1 && row < rows; ++row) {
+    const float none = -std::numeric_limits<float>::infinity();
+    std::memcpy(weights.bytes.data() + (row * s.kernel_size + excluded) * 4, &none, 4);
+  }
+  fa::Convolution c;
+  c.x = fa::contiguous_view(x.bytes.data(), dtype, {s.batch, s.seqlen, s.heads, s.dim});
+  c.weights = fa::contiguous_view(weights.bytes.data(), DType::kFloat32,
+                                  {s.batch, s.seqlen, s.heads, s.kernel_size});
+  c.state = fa::contiguous_view(state.bytes.data(), dtype, {s.batch, before, s.heads, s.dim});
+  std::vector<char> out = room_for(c.x), next = room_for(c.state);
+  c.out = c.x;
+  c.out.data = out.data();
+  c.next_state = c.state;
+  c.next_state.data = next.data();
+  fa::validate(c, fa::Layout::kBshd);
+  fa::cpu::convolve(c, nullptr);
+
+  /** Channel d of input i, which the state has when it lies before the first. */
+  const auto input = [&](int64_t b, int64_t i, int64_t h, int64_t d) {
+    return i < 0 ? state.at((b * before + i + before) * s.heads + h, d)
+                 : x.at((b * s.seqlen + i) * s.heads + h, d);
+  };
+  std::vector<double> truth, kept;
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t h = row % s.heads, i = row / s.heads % s.seqlen, b = row / s.heads / s.seqlen;
+    double sum = 0;
+    for (int64_t t = 0; t < s.kernel_size; ++t) sum += std::exp(weights.at(row, t));
+    for (int64_t d = 0; d < s.dim; ++d) {
+      double total = 0;
+      for (int64_t t = 0; t < s.kernel_size; ++t)
+        total += std::exp(weights.at(row, t)) / sum * input(b, i - before + t, h, d);
+      truth.push_back(total);
+    }
+  }
+  for (int64_t row = 0; row < s.batch * before * s.heads; ++row) {
+    const int64_t h = row % s.heads, r = row / s.heads % before, b = row / s.heads / before;
+    for (int64_t d = 0; d < s.dim; ++d) kept.push_back(input(b, s.seqlen - before + r, h, d));
+  }
+  const double unit = dtype == DType::kFloat32 ? 1e-5 : dtype == DType::kFloat16 ? 1.5e-3 : 1.2e-2;
+  return close(out, truth, dtype, unit) && close(next, kept, dtype, 1e-30);
+}
+
 int run_level(const std::string& level) {
   setenv("FLASH_ATTENTION_CPU_ISA", level.c_str(), 1);
   int failures = fa::cpu::isa() == level ? 0 : 1;
@@ -379,6 +436,13 @@ int run_level(const std::string& level) {
                     fa::dtype_name(dtype), fa::dtype_name(codes),
                     static_cast<long long>(s.seqlen_q), static_cast<long long>(s.seqlen_k));
       }
+    }
+    for (const ConvShape& s : kConvShapes) {
+      if (check_convolution(s, dtype)) continue;
+      ++failures;
+      std::printf("%s: wrong convolution, %s, %lld tokens, %lld taps, head dim %lld\n",
+                  level.c_str(), fa::dtype_name(dtype), static_cast<long long>(s.seqlen),
+                  static_cast<long long>(s.kernel_size), static_cast<long long>(s.dim));
     }
     for (const int64_t seqlen_q : {int64_t{1}, int64_t{3}, int64_t{7}, int64_t{100}}) {
       if (check_range(seqlen_q, dtype)) continue;

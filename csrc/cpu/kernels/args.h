@@ -128,4 +128,14 @@ struct BackwardArgs {
   float* dsinks;  // [group], sum over this item's rows; null: not wanted
 };
 
+/** Tokens [begin, end) of one head of a convolution: core/convolution.h. */
+struct ConvolveArgs {
+  Rows x;        // row i: token i
+  Rows state;    // row K - 1 + i: token i < 0; base null: zeros
+  Rows weights;  // row i: logits of the taps of token i; a row stride of 0 when all are the same
+  Rows out;      // row i
+  int kernel_size, dim;
+  int64_t begin, end;
+};
+
 }  // namespace fa::cpu

@@ -2,6 +2,7 @@
 // FA_ISA set to its name.
 #include "core/quantized_row.h"
 #include "cpu/kernels/backward.h"
+#include "cpu/kernels/convolve.h"
 #include "cpu/kernels/decode.h"
 #include "cpu/kernels/forward.h"
 #include "cpu/kernels/table.h"
@@ -126,6 +127,8 @@ const KernelTable FA_CONCAT(FA_TABLE_, FA_ISA) = {
     .decode = FA_ISA::decode,
     .backward_scratch = FA_ISA::backward_scratch,
     .backward = FA_ISA::backward,
+    .convolve_scratch = FA_ISA::convolve_scratch,
+    .convolve = FA_ISA::convolve,
     .classify = FA_ISA::classify_tile,
     .merge_row = FA_ISA::merge_row,
     .convert_row = FA_ISA::convert_row,

@@ -39,6 +39,9 @@ struct KernelTable {
   /** Likewise for gradients. */
   size_t (*backward_scratch)(const BackwardArgs& args);
   void (*backward)(const BackwardArgs& args, char* scratch);
+  /** One work item of a convolution; `scratch` is 64-byte aligned. */
+  size_t (*convolve_scratch)(const ConvolveArgs& args);
+  void (*convolve)(const ConvolveArgs& args, char* scratch);
   /** core TileKind of queries [i0, i1) x keys [j0, j1) over all heads of the group. */
   int (*classify)(const ForwardArgs& args, int64_t i0, int64_t i1, int64_t j0, int64_t j1);
   void (*merge_row)(const MergeRowArgs& args);

@@ -50,6 +50,8 @@ void CudaBackend::check_supported(const AttentionProblem& problem) const {
   cuda::check_supported(problem, device_.properties());
 }
 
+void CudaBackend::check_supported(const Convolution&) const { refuse_convolution(device()); }
+
 AttentionPlan CudaBackend::plan(const AttentionProblem& problem) const {
   return plan_attention(problem, device_.properties());
 }

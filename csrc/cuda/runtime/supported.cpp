@@ -66,4 +66,9 @@ void check_supported(const AttentionProblem& p, const cudaDeviceProp& properties
   if (p.float8()) check_float8(p, properties);
 }
 
+void refuse_convolution(const std::string& device) {
+  refuse(ErrorCode::kDevice, "x", "a tensor on cpu, the one device that dynamicConv runs on,",
+         "one on " + device);
+}
+
 }  // namespace fa::cuda

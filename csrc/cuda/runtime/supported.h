@@ -3,6 +3,8 @@
 
 #include <cuda_runtime.h>
 
+#include <string>
+
 #include "core/attention.h"
 
 namespace fa::cuda {
@@ -14,5 +16,8 @@ constexpr int64_t kWidestHead = 256;
  * kWidestHead, and of float8 tensors what docs/float8.md has in a table.
  */
 void check_supported(const AttentionProblem& problem, const cudaDeviceProp& properties);
+
+/** Throws the fa::Error of a convolution of tensors on `device`: there is no kernel for one. */
+[[noreturn]] void refuse_convolution(const std::string& device);
 
 }  // namespace fa::cuda
