@@ -8,10 +8,28 @@
  * `flashAttention2`, `flashDecoding` (ways to compute it without the N x N matrix),
  * `flashAttentionBackward` and `quantizedAttention` (the same in float8); for servers, `rotary`,
  * `pagedAttention`, `quantizedCache` and `treeMask`; what is used in place of attention:
- * `lightweightConvolution` and `dynamicConvolution`.
+ * `lightweightConvolution` and `dynamicConvolution`; and the other road, approximations of
+ * attention, each marked as one: `linformer`, `performer`, `linearAttention`, `reformer`,
+ * `routingTransformer`.
  *
  * @module
  */
+export { type LinformerOptions, linformer } from './approximations/linformer.js';
+export {
+  emptyLinearState,
+  type LinearAttentionState,
+  linearAttention,
+  linearAttentionStep,
+} from './approximations/linear-attention.js';
+export {
+  type PerformerOptions,
+  performer,
+  performerDirections,
+  positiveFeatures,
+} from './approximations/performer.js';
+export type { ApproximationProblem } from './approximations/problem.js';
+export { type ReformerOptions, reformer } from './approximations/reformer.js';
+export { type RoutingOptions, routingTransformer } from './approximations/routing-transformer.js';
 export {
   type ConvolutionProblem,
   type ConvolutionResult,
