@@ -53,7 +53,7 @@ export type { LongformerOptions } from './block-mask/longformer.js';
 export type { PredicateOptions } from './block-mask/predicate.js';
 export type { SlidingWindowOptions } from './block-mask/window.js';
 export type { CallOptions, Priority } from './native/call-options.js';
-export type { DeviceInfo, DeviceName, MemoryUse } from './native/device.js';
+export type { DeviceInfo, DeviceName, MemoryUse, PoolUse } from './native/device.js';
 export { defaultDevice, devices, memory, synchronize, timeOnDevice } from './native/device.js';
 export type { ErrorCode } from './native/errors.js';
 export { FlashAttentionError } from './native/errors.js';

@@ -1,7 +1,7 @@
-import { flashAttention, memory, randn, Tensor, tensor, zeros } from '../lib/index.js';
+import { flashAttention, randn, Tensor, tensor, zeros } from '../lib/index.js';
 import { native } from '../lib/native/addon.js';
 import { kHandle } from '../lib/native/show.js';
-import { settledMemory } from './support/gc.js';
+import { heldMemory, settledMemory } from './support/gc.js';
 import {
   attentionOptions,
   compare,
@@ -225,5 +225,5 @@ test('results come in the order of calls, whatever is disposed meanwhile', async
   const values = await Promise.all(reads);
   expect(order).toEqual([0, 1, 2, 3, 4, 5]);
   expect(values.every((x) => x.every(Number.isFinite))).toBe(true);
-  expect(memory()).toEqual(before);
+  expect(heldMemory()).toEqual(before);
 });

@@ -270,6 +270,8 @@ describe('the parts of doctor', () => {
       ['FLASH_ATTENTION_NUM_THREADS', String(availableParallelism() + 1), 'warning'],
       ['FLASH_ATTENTION_NUM_THREADS', '-1', 'problem'],
       ['FLASH_ATTENTION_NUM_THREADS', '1025', 'problem'],
+      ['FLASH_ATTENTION_CUDA_POOL_BYTES', '0', 'ok'],
+      ['FLASH_ATTENTION_CUDA_POOL_BYTES', '1GB', 'problem'],
       ['FLASH_ATTENTION_CPU_ISA', 'x86-64-v2', 'note'],
       ['FLASH_ATTENTION_ADDON', root, 'note'],
       ['FLASH_ATTENTION_ADDON', at('nothing'), 'problem'],

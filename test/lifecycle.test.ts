@@ -71,7 +71,7 @@ describe('worker threads', () => {
   test('eight at once compute the same and leave nothing', async () => {
     const { child, printed } = await scenario('eight workers');
     expect(child).toMatchObject(clean);
-    const none = { tensors: 0, storages: 0, bytes: 0, scratch: 0 };
+    const none = { tensors: 0, storages: 0, bytes: 0, scratch: 0, pools: [] };
     const { sum } = printed[0];
     expect(Number.isFinite(sum)).toBe(true);
     expect(printed).toEqual(new Array(8).fill({ sum, memory: none, code: 0 }));
@@ -87,7 +87,7 @@ describe('memory', () => {
 
   test('counters follow handles and shared storages, and return to zero', async () => {
     const { child, printed } = await scenario('counters');
-    const none = { tensors: 0, storages: 0, bytes: 0, scratch: 0 };
+    const none = { tensors: 0, storages: 0, bytes: 0, scratch: 0, pools: [] };
     expect(child).toMatchObject(clean);
     expect(printed).toEqual({
       before: none,

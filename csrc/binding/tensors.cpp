@@ -1,10 +1,13 @@
 #include "binding/tensors.h"
 
+#include <vector>
+
 #include "binding/arguments.h"
 #include "binding/new_tensor.h"
 #include "binding/tensor_handle.h"
 #include "core/transfer.h"
 #include "cpu/scratch.h"
+#include "cuda/runtime/backend.h"
 
 namespace fa::binding {
 
@@ -157,6 +160,17 @@ Napi::Value memory(const Napi::CallbackInfo& call) {
   result.Set("storages", static_cast<double>(ledger.storages()));
   result.Set("bytes", static_cast<double>(ledger.bytes()));
   result.Set("scratch", static_cast<double>(cpu::scratch_in_use()));
+  const std::vector<PoolUse> pools = cuda::pools();
+  Napi::Array list = Napi::Array::New(env, pools.size());
+  for (uint32_t i = 0; i < pools.size(); ++i) {
+    Napi::Object pool = Napi::Object::New(env);
+    pool.Set("device", pools[i].device);
+    pool.Set("reserved", static_cast<double>(pools[i].reserved));
+    pool.Set("used", static_cast<double>(pools[i].used));
+    pool.Set("limit", static_cast<double>(pools[i].limit));
+    list.Set(i, pool);
+  }
+  result.Set("pools", list);
   return result;
 }
 

@@ -87,8 +87,9 @@ struct AttentionProblem {
   View tree_mask;  // int32 [totalQ, words]: bit t of word w: key 32 w + t of the tree is seen
   // int32 [totalQ], with a tree mask: where a query, and the key of it, stands; not before the tree
   View positions;
-  int64_t max_seqlen_q = 0;  // Sq; packed: upper bound of any sequence's length
-  int64_t max_seqlen_k = 0;  // Sk; packed: likewise; paged: pagesPerSequence * pageSize
+  int64_t max_seqlen_q = 0;      // Sq; packed: upper bound of any sequence's length
+  int64_t max_seqlen_k = 0;      // Sk; packed: likewise; paged: pagesPerSequence * pageSize
+  bool queries_covered = false;  // of packed queries it is known that each is a sequence's
 
   float scale = 1;
   int64_t window_left = kUnbounded;  // causal caps window_right at 0

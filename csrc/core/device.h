@@ -17,4 +17,12 @@ struct DeviceInfo {
   std::vector<std::string> kernels;
 };
 
+/** What the memory pool of a GPU has of its memory, in bytes. */
+struct PoolUse {
+  std::string device;     // "cuda:0"
+  uint64_t reserved = 0;  // by this process
+  uint64_t used = 0;      // of that by tensors and by calls under way
+  uint64_t limit = 0;     // of what may stay reserved and unused
+};
+
 }  // namespace fa

@@ -36,6 +36,7 @@ struct StepTables {
 struct StepExtents {
   int64_t longest_q = 0;
   int64_t last_position = 0;
+  bool queries_covered = false;
   std::shared_ptr<const std::vector<SharedPrefix>> shared_prefixes;  // see find_shared_prefixes
 };
 

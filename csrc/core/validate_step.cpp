@@ -59,6 +59,7 @@ StepExtents validate_contents(const StepTables& tables, bool shares_prefixes) {
   problem.k = pages;
   set_tables(problem, tables, extents);
   validate_contents(problem);
+  extents.queries_covered = offsets[tables.batch()] == tables.total();
   if (shares_prefixes) extents.shared_prefixes = find_shared_prefixes(problem);
   validate_copies(tables);
   return extents;
@@ -71,6 +72,7 @@ void set_tables(AttentionProblem& problem, const StepTables& tables, const StepE
   problem.tree_mask = tables.tree_mask;
   if (tables.tree_mask.present()) problem.positions = tables.positions;
   problem.max_seqlen_q = extents.longest_q;
+  problem.queries_covered = extents.queries_covered;
   problem.shared_prefixes = extents.shared_prefixes;
   problem.max_seqlen_k = tables.page_table.shape[1] * tables.page_size;
 }

@@ -1,16 +1,13 @@
 #include "cpu/thread_pool.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <condition_variable>
-#include <cstdlib>
 #include <exception>
 #include <mutex>
-#include <string>
 #include <thread>
 #include <vector>
 
-#include "core/error.h"
+#include "core/setting.h"
 #include "core/spin.h"
 #include "core/system.h"
 #include "core/thread.h"
@@ -22,19 +19,8 @@ namespace {
 constexpr int kMaxThreads = 1024;
 
 int configured_threads() {
-  const char* const text = std::getenv("FLASH_ATTENTION_NUM_THREADS");
-  if (text == nullptr || *text == '\0') return std::min(usable_cores(), kMaxThreads);
-  char* end = nullptr;
-  errno = 0;
-  const long threads = std::strtol(text, &end, 10);
-  const bool number = *end == '\0' && errno == 0 && *text >= '0' && *text <= '9';
-  if (!number || threads < 1 || threads > kMaxThreads) {
-    throw Error(ErrorCode::kOption, "FLASH_ATTENTION_NUM_THREADS",
-                "Expected an integer from 1 to " + std::to_string(kMaxThreads) +
-                    " for the environment variable FLASH_ATTENTION_NUM_THREADS but received '" +
-                    std::string(text).substr(0, 64) + "'");
-  }
-  return static_cast<int>(threads);
+  const auto threads = integer_setting("FLASH_ATTENTION_NUM_THREADS", 1, kMaxThreads);
+  return threads ? static_cast<int>(*threads) : std::min(usable_cores(), kMaxThreads);
 }
 
 /** Whether the loops that this thread starts are preferred. */

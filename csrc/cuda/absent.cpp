@@ -21,6 +21,8 @@ std::vector<DeviceInfo> devices() {
   return {none};
 }
 
+std::vector<PoolUse> pools() { return {}; }
+
 std::unique_ptr<Backend> open_backend(const std::string& device, Priority) {
   throw Error(ErrorCode::kDeviceUnavailable, "device",
               "Device '" + device + "' is not available: " + kReason);

@@ -6,12 +6,15 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <utility>
 
+#include "simt/call_log.h"
 #include "simt/devices.h"
 #include "simt/global_memory.h"
 #include "simt/include/cuda.h"
 #include "simt/launch.h"
 #include "simt/launch_log.h"
+#include "simt/memory_pool.h"
 #include "simt/symbols.h"
 
 struct SimtStream {
@@ -20,6 +23,9 @@ struct SimtStream {
 struct SimtEvent {
   int device;
   std::chrono::steady_clock::time_point recorded;
+};
+struct SimtMemoryPool {
+  int device;
 };
 
 namespace {
@@ -32,7 +38,7 @@ thread_local cudaError_t last_error = cudaSuccess;
 std::atomic<uint64_t> launches{0};
 
 std::mutex mutex;
-std::map<const void*, size_t> dynamic_shared_limits;
+std::map<std::pair<const void*, int>, size_t> dynamic_shared_limits;  // of a kernel on a device
 
 cudaError_t note(cudaError_t error) {
   if (error != cudaSuccess && error != cudaErrorNotReady) last_error = error;
@@ -48,8 +54,14 @@ cudaError_t on(int device, cudaError_t result = cudaSuccess) {
   return note(simt::device_ended(device) ? cudaErrorLaunchFailure : result);
 }
 
+int device_of(cudaStream_t stream) { return stream ? stream->device : current_device; }
+
 cudaError_t on(cudaStream_t stream, cudaError_t result = cudaSuccess) {
-  return on(stream ? stream->device : current_device, result);
+  return on(device_of(stream), result);
+}
+
+void log(const char* function, int device = current_device) {
+  simt::log_call(function, current_device, device);
 }
 
 bool usable(cudaError_t status) { return status == cudaSuccess; }
@@ -60,7 +72,7 @@ const cudaDeviceProp& properties_of(int device) {
 
 size_t dynamic_shared_limit(const void* function) {
   const std::lock_guard<std::mutex> lock(mutex);
-  const auto found = dynamic_shared_limits.find(function);
+  const auto found = dynamic_shared_limits.find({function, current_device});
   return found == dynamic_shared_limits.end() ? kDefaultDynamicSharedBytes : found->second;
 }
 
@@ -81,6 +93,7 @@ cudaError_t allocate(void** memory, size_t bytes, int device) {
 
 cudaError_t release(void* memory, int device) {
   if (memory && !simt::free_global(memory)) return note(cudaErrorInvalidValue);
+  simt::pool_gave_back(memory);
   return on(device);
 }
 
@@ -98,6 +111,7 @@ constexpr ErrorText kErrors[] = {
      "invalid configuration argument"},
     {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
     {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
+    {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
     {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
 };
@@ -143,10 +157,16 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
 }
 
 cudaError_t cudaSetDevice(int device) {
+  log(__func__, device);
   if (static_cast<size_t>(device) >= simt::device_presets().size())
     return note(cudaErrorInvalidDevice);
   current_device = device;
   return on(device);
+}
+
+cudaError_t cudaGetDevice(int* device) {
+  *device = current_device;
+  return cudaSuccess;
 }
 
 cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
@@ -156,39 +176,63 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
 }
 
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int) {
+  log(__func__);
   const cudaError_t status = on(current_device);
   if (usable(status)) *stream = new SimtStream{current_device};
   return status;
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  log(__func__, stream->device);
   const cudaError_t status = on(stream);
   delete stream;
   return status;
 }
 
-cudaError_t cudaStreamQuery(cudaStream_t stream) { return on(stream); }
-cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return on(stream); }
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  log(__func__, device_of(stream));
+  return on(stream);
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  log(__func__, device_of(stream));
+  simt::pool_synchronized(device_of(stream));
+  return on(stream);
+}
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  log(__func__);
   const cudaError_t status = on(current_device);
   if (usable(status)) *event = new SimtEvent{current_device, {}};
   return status;
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  log(__func__, event->device);
   const cudaError_t status = on(event->device);
   delete event;
   return status;
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  log(__func__, device_of(stream));
+  if (event->device != device_of(stream)) return note(cudaErrorInvalidResourceHandle);
   event->recorded =
       std::chrono::steady_clock::now();  // whatever was enqueued before has run already
   return on(stream);
 }
-cudaError_t cudaEventQuery(cudaEvent_t event) { return on(event->device); }
-cudaError_t cudaEventSynchronize(cudaEvent_t event) { return on(event->device); }
+
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  log(__func__, event->device);
+  return on(event->device);
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  log(__func__, event->device);
+  simt::pool_synchronized(event->device);
+  return on(event->device);
+}
+
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
   const auto elapsed = end->recorded - begin->recorded;
   *milliseconds = std::chrono::duration<float, std::milli>(elapsed).count();
@@ -196,37 +240,70 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEve
 }
 
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
+  log(__func__);
   return allocate(memory, bytes, current_device);
 }
-cudaError_t cudaFree(void* memory) { return release(memory, current_device); }
-cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t stream) {
-  return allocate(memory, bytes, stream ? stream->device : current_device);
+
+cudaError_t cudaFree(void* memory) {
+  log(__func__);
+  return release(memory, current_device);
 }
+
+cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t stream) {
+  log(__func__, device_of(stream));
+  const cudaError_t status = allocate(memory, bytes, device_of(stream));
+  if (usable(status)) simt::pool_took(device_of(stream), *memory, bytes);
+  return status;
+}
+
 cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
-  return release(memory, stream ? stream->device : current_device);
+  log(__func__, device_of(stream));
+  return release(memory, device_of(stream));
 }
 
 cudaError_t cudaMallocHost(void** memory, size_t bytes) {
+  log(__func__);
   *memory = std::malloc(bytes);
   return on(current_device, *memory ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 
 cudaError_t cudaFreeHost(void* memory) {
+  log(__func__);
   std::free(memory);
   return on(current_device);
 }
 
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int device) {
-  *pool = nullptr;
-  return on(device);
+  static std::map<int, SimtMemoryPool> pools;
+  const cudaError_t status = on(device);
+  if (!usable(status)) return status;
+  const std::lock_guard<std::mutex> lock(mutex);
+  *pool = &pools.try_emplace(device, SimtMemoryPool{device}).first->second;
+  return cudaSuccess;
 }
 
-cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
-  return on(current_device);
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
+  log(__func__, pool->device);
+  if (attribute != cudaMemPoolAttrReleaseThreshold) return note(cudaErrorInvalidValue);
+  simt::set_release_threshold(pool->device, *static_cast<uint64_t*>(value));
+  return on(pool->device);
+}
+
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
+  log(__func__, pool->device);
+  uint64_t& result = *static_cast<uint64_t*>(value);
+  switch (attribute) {
+    case cudaMemPoolAttrReleaseThreshold: result = simt::release_threshold(pool->device); break;
+    case cudaMemPoolAttrReservedMemCurrent: result = simt::pool_use(pool->device).reserved; break;
+    case cudaMemPoolAttrUsedMemCurrent: result = simt::pool_use(pool->device).used; break;
+    default: return note(cudaErrorInvalidValue);
+  }
+  return on(pool->device);
 }
 
 cudaError_t cudaMemcpyAsync(void* target, const void* source, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
+  log(__func__, device_of(stream));
   const cudaError_t status = on(stream);
   if (!usable(status) || bytes == 0) return status;
   const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
@@ -238,6 +315,7 @@ cudaError_t cudaMemcpyAsync(void* target, const void* source, size_t bytes, cuda
 }
 
 cudaError_t cudaMemsetAsync(void* target, int value, size_t bytes, cudaStream_t stream) {
+  log(__func__, device_of(stream));
   const cudaError_t status = on(stream);
   if (!usable(status) || bytes == 0) return status;
   if (!simt::is_global(target, bytes)) return note(cudaErrorInvalidValue);
@@ -262,17 +340,19 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function
 namespace simt {
 
 cudaError_t function_set_attribute(const void* function, cudaFuncAttribute attribute, int value) {
+  log_call("cudaFuncSetAttribute", current_device, current_device);
   const cudaError_t status = on(current_device);
   if (!usable(status)) return status;
   if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 ||
       static_cast<size_t>(value) > properties_of(current_device).sharedMemPerBlockOptin)
     return note(cudaErrorInvalidValue);
   const std::lock_guard<std::mutex> lock(mutex);
-  dynamic_shared_limits[function] = static_cast<size_t>(value);
+  dynamic_shared_limits[{function, current_device}] = static_cast<size_t>(value);
   return cudaSuccess;
 }
 
 cudaError_t function_get_attributes(cudaFuncAttributes* attributes, const void* function) {
+  log_call("cudaFuncGetAttributes", current_device, current_device);
   *attributes = {};
   attributes->maxDynamicSharedSizeBytes = static_cast<int>(dynamic_shared_limit(function));
   attributes->maxThreadsPerBlock = properties_of(current_device).maxThreadsPerBlock;
@@ -281,9 +361,12 @@ cudaError_t function_get_attributes(cudaFuncAttributes* attributes, const void* 
 
 cudaError_t launch_kernel(const void* function, dim3 grid, dim3 block, size_t shared_bytes,
                           cudaStream_t stream, const std::function<void()>& thread_body) {
-  const int device = stream ? stream->device : current_device;
+  const int device = device_of(stream);
+  const std::string name = function_name(function);
+  log_call("cudaLaunchKernel", current_device, device, name.c_str());
   const cudaError_t status = on(device);
   if (!usable(status)) return status;
+  if (device != current_device) return note(cudaErrorInvalidResourceHandle);
   const cudaDeviceProp& properties = properties_of(device);
   if (!within(grid, properties.maxGridSize) || !within(block, properties.maxThreadsDim) ||
       block.x * block.y * block.z > static_cast<unsigned>(properties.maxThreadsPerBlock))
@@ -291,8 +374,7 @@ cudaError_t launch_kernel(const void* function, dim3 grid, dim3 block, size_t sh
   if (shared_bytes > dynamic_shared_limit(function)) return note(cudaErrorInvalidValue);
   Config config = Config::from_environment(launches++);
   config.compute_capability = 10 * properties.major + properties.minor;
-  const Report report =
-      run_grid(function_name(function), grid, block, shared_bytes, config, thread_body);
+  const Report report = run_grid(name, grid, block, shared_bytes, config, thread_body);
   log_report(report);
   // As on a GPU, the launch has succeeded; the calls after it say what came of it.
   if (!report.ok()) end_device(device, report.error);

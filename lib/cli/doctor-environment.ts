@@ -8,6 +8,8 @@ type Judge = (name: string, value: string) => Check;
 
 /** The native side's limit (csrc/cpu/thread_pool.cpp). */
 const maxThreads = 1024;
+/** Likewise (csrc/cuda/runtime/pool_limit.cpp). */
+const mostPoolBytes = 2 ** 50;
 
 const variables: Readonly<Record<string, Judge>> = {
   FLASH_ATTENTION_DEVICE(name, value) {
@@ -27,6 +29,11 @@ const variables: Readonly<Record<string, Judge>> = {
       `${threads} threads share ${cores} cores`,
       'Unset it: more threads than cores are slower.',
     );
+  },
+  FLASH_ATTENTION_CUDA_POOL_BYTES(name, value) {
+    if (/^\d+$/.test(value) && Number(value) <= mostPoolBytes) return ok(name, value);
+    const remedy = `Set it to an integer from 0 to ${mostPoolBytes}, or unset it.`;
+    return problem(name, `'${value}' is no number of bytes`, remedy);
   },
   FLASH_ATTENTION_CPU_ISA(name, value) {
     // Whether it exists and runs here is for the addon to say.

@@ -115,6 +115,15 @@ export interface NativeMemory {
   readonly storages: number;
   readonly bytes: number;
   readonly scratch: number;
+  readonly pools: readonly NativePool[];
+}
+
+/** The memory pool of a GPU that was opened; bytes. */
+export interface NativePool {
+  readonly device: `cuda:${number}`;
+  readonly reserved: number;
+  readonly used: number;
+  readonly limit: number;
 }
 
 /**

@@ -123,6 +123,20 @@ export async function timeOnDevice(work: () => void, device?: DeviceName): Promi
   return new Float64Array(milliseconds)[0];
 }
 
+/** What the memory pool of a GPU has of its memory, in bytes, see {@link MemoryUse.pools}. */
+export interface PoolUse {
+  readonly device: DeviceName;
+  /** Held by this process, whether in use or not. */
+  readonly reserved: number;
+  /** Of that in use: by tensors of all threads, and by calls under way. */
+  readonly used: number;
+  /**
+   * How much may stay reserved and unused once what runs has been waited for: the environment
+   * variable `FLASH_ATTENTION_CUDA_POOL_BYTES`, by default a sixteenth of the GPU's memory.
+   */
+  readonly limit: number;
+}
+
 /** What the tensors of this thread hold, see {@link memory}. */
 export interface MemoryUse {
   /** Live tensor handles: views count, disposed and collected tensors do not. */
@@ -136,9 +150,14 @@ export interface MemoryUse {
    * split keys, sums of gradients. They are given back when a call ends.
    */
   readonly scratch: number;
+  /** The memory pool of each GPU that this process has used and that works; empty without one. */
+  readonly pools: readonly PoolUse[];
 }
 
-/** Counts of live tensors, their storages and bytes, in this thread and over all devices. */
+/**
+ * Counts of live tensors, their storages and bytes, in this thread and over all devices; and what
+ * this process holds of the memory of GPUs.
+ */
 export function memory(): MemoryUse {
   return call(() => native().memory());
 }

@@ -6,7 +6,6 @@ import {
   flashAttentionBackward,
   flashAttentionVarlen,
   flashAttentionVarlenBackward,
-  memory,
   type Tensor,
   tensor,
   zeros,
@@ -24,7 +23,7 @@ import {
   v,
 } from '../support/bad-options.js';
 import { expectThrow, thrownBy, wrong } from '../support/expect-error.js';
-import { settledMemory } from '../support/gc.js';
+import { heldMemory, settledMemory } from '../support/gc.js';
 
 interface Call {
   readonly dOut: Tensor;
@@ -160,7 +159,7 @@ describe.each([
     }
     thrownBy(() => run(state.q, state, options));
     thrownBy(() => run(dOut, { ...state, lse: dOut }, options));
-    expect(memory()).toEqual(before);
+    expect(heldMemory()).toEqual(before);
   });
 });
 

@@ -1,14 +1,8 @@
 import { inspect } from 'node:util';
-import {
-  type AttentionOptions,
-  explain,
-  flashAttention,
-  memory,
-  type Tensor,
-} from '../../lib/index.js';
+import { type AttentionOptions, explain, flashAttention, type Tensor } from '../../lib/index.js';
 import { badCommon, badDense, badObjects, badSeqlens, k, q, v } from '../support/bad-options.js';
 import { expectThrow, thrownBy, wrong } from '../support/expect-error.js';
-import { settledMemory } from '../support/gc.js';
+import { heldMemory, settledMemory } from '../support/gc.js';
 
 const unknownKeys: [string, string?][] = [
   ['casual', 'causal'],
@@ -77,6 +71,6 @@ describe('options of dense attention', () => {
     for (const options of [{ seqlensK: [5, 6] }, { scale: 1e300 }, { seqlensK: [1, 1], mask: q }]) {
       thrownBy(() => flashAttention(q, k, v, wrong(options)));
     }
-    expect(memory()).toEqual(before);
+    expect(heldMemory()).toEqual(before);
   });
 });

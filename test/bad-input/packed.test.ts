@@ -1,7 +1,7 @@
-import { flashAttentionKvPacked, flashAttentionQkvPacked, memory, zeros } from '../../lib/index.js';
+import { flashAttentionKvPacked, flashAttentionQkvPacked, zeros } from '../../lib/index.js';
 import { badCommon, badObjects, badSeqlens, gone, notTensors, q } from '../support/bad-options.js';
 import { expectThrow, thrownBy, wrong } from '../support/expect-error.js';
-import { settledMemory } from '../support/gc.js';
+import { heldMemory, settledMemory } from '../support/gc.js';
 
 describe('packed', () => {
   const qkv = zeros([2, 6, 3, 4, 8]);
@@ -60,6 +60,6 @@ describe('packed', () => {
     const before = await settledMemory();
     thrownBy(() => flashAttentionQkvPacked(qkv, wrong({ scale: 'x' })));
     thrownBy(() => flashAttentionKvPacked(q, kv, wrong({ mask: gone })));
-    expect(memory()).toEqual(before);
+    expect(heldMemory()).toEqual(before);
   });
 });

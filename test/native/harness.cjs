@@ -356,7 +356,7 @@ async function main() {
     global.gc();
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  assert.deepEqual(fa.memory(), { tensors: 0, storages: 0, bytes: 0, scratch: 0 });
+  assert.deepEqual(fa.memory(), { tensors: 0, storages: 0, bytes: 0, scratch: 0, pools: [] });
   assert.deepEqual([...used].sort(), Object.keys(addon).sort());
 }
 

@@ -1,11 +1,12 @@
 // Rows as numbers, and layers computed in place: what an engine in a worker thread does.
-import { memory, randn, synchronize, type Tensor, tensor, zeros } from '../../lib/index.js';
+import { randn, synchronize, type Tensor, tensor, zeros } from '../../lib/index.js';
 import { KvCache, type Step, type StepAttentionOptions } from '../../lib/serving/index.js';
 import { onSimtHopper, sized } from '../support/device.js';
 import { thrownBy } from '../support/expect-error.js';
 import type { FloatDType } from '../support/numerics.js';
 import { uniform } from '../support/random.js';
 import { rotaryTables } from '../support/rotary-tables.js';
+import { heldMemory } from '../support/gc.js';
 
 const dtypes: readonly FloatDType[] = onSimtHopper
   ? ['bfloat16']
@@ -267,15 +268,15 @@ test('a step holds one tensor, and a layer in place leaves nothing behind', asyn
   using sequence = cache.createSequence();
   const { q, k, v } = numbersOf(1, 80);
   await synchronize();
-  const before = memory();
+  const before = heldMemory();
   for (let n = 0; n < 100; n++) {
     const step = cache.step([{ sequence, tokens: 1 }]);
-    const open = memory();
+    const open = heldMemory();
     expect(open.tensors - before.tensors).toBe(1);
     for (const layer of [0, 1]) step.attention(layer, q, k, v, { sync: true });
-    expect(memory()).toEqual(open);
+    expect(heldMemory()).toEqual(open);
     step.commit();
-    expect(memory()).toEqual(before);
+    expect(heldMemory()).toEqual(before);
     if (sequence.length > 20) sequence.truncate(3);
   }
 });

@@ -1,17 +1,36 @@
 // The CUDA runtime that the executor plays: devices, memory and its limits, and what a mistake in a
 // kernel does to the calls after it.
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 
+#include "cuda/base/launch_attention.h"
 #include "cuda/ptx/ptx.h"
+#include "cuda/runtime/driver_advice.h"
+#include "cuda/runtime/pool_limit.h"
 #include "device_array.h"
 #include "encode_map.h"
+#include "simt/call_log.h"
 #include "simt/launch_log.h"
 
 namespace {
 
+using fa::ErrorCode;
+namespace cuda = fa::cuda;
+
 constexpr size_t kMemory = 1 << 20;
+
+/** True when `body` throws fa::Error with that code. */
+template <typename Body>
+bool throws(ErrorCode code, Body body) {
+  try {
+    body();
+  } catch (const fa::Error& error) {
+    return error.code() == code;
+  }
+  return false;
+}
 
 struct Params {
   int* data;
@@ -85,6 +104,124 @@ void check_launches() {
                              kBytes) == cudaSuccess);
   run(use_shared<int>, 1, 1, kBytes, last);
   cudaGetLastError();
+}
+
+/** Queues of the devices, as the backend has them. */
+cuda::Queue queue_of(int device) {
+  static cudaDeviceProp properties[2];
+  CHECK(cudaSetDevice(device) == cudaSuccess);
+  CHECK(cudaGetDeviceProperties(&properties[device], device) == cudaSuccess);
+  return {properties[device], nullptr};
+}
+
+/** Shared memory beyond 48 KiB is asked for once for a kernel and device. */
+void check_shared_memory_is_asked_for_once() {
+  const auto asked = [](int device, size_t bytes) {
+    const cuda::Queue queue = queue_of(device);
+    DeviceArray<int> data(4);
+    simt::keep_calls();
+    cuda::launch_attention(use_shared<float>, 1, 1, bytes, queue,
+                           Params{data.device(), static_cast<int>(bytes) - 4});
+    int count = 0;
+    for (const simt::Call& call : simt::take_calls())
+      count += call.function == "cudaFuncSetAttribute";
+    CHECK(cudaGetLastError() == cudaSuccess && cudaStreamQuery(nullptr) == cudaSuccess);
+    return count;
+  };
+  constexpr size_t kLess = 60 * 1024, kMore = 100 * 1024;
+  CHECK(asked(0, kLess) == 1 && asked(0, kLess) == 0);
+  CHECK(asked(1, kLess) == 1 && asked(1, kLess) == 0);
+  CHECK(asked(0, kMore) == 1 && asked(0, kMore) == 0 && asked(0, kLess) == 0);
+  CHECK(asked(0, 1024) == 0);
+  CHECK(throws(ErrorCode::kCuda, [&] { asked(0, 164 * 1024); }));
+  CHECK(throws(ErrorCode::kCuda, [&] { asked(0, 164 * 1024); }));  // was not granted
+  CHECK(asked(0, kMore) == 0);
+  CHECK(cudaSetDevice(0) == cudaSuccess);
+}
+
+/** A stream takes launches of the thread whose device is its own. */
+void check_other_device() {
+  cudaStream_t stream;
+  cudaEvent_t event;
+  CHECK(cudaSetDevice(1) == cudaSuccess);
+  CHECK(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, 0) == cudaSuccess);
+  CHECK(cudaSetDevice(0) == cudaSuccess);
+  CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming) == cudaSuccess);
+  CHECK(cudaEventRecord(event, stream) == cudaErrorInvalidResourceHandle);
+  DeviceArray<int> data(4);
+  Params params{data.device(), 0};
+  void* arguments[] = {&params};
+  CHECK(cudaLaunchKernel(write_at, 1, 32, arguments, 0, stream) == cudaErrorInvalidResourceHandle);
+  CHECK(cudaStreamDestroy(stream) == cudaSuccess && cudaEventDestroy(event) == cudaSuccess);
+  CHECK(cudaGetLastError() == cudaErrorInvalidResourceHandle);
+}
+
+/** A pool keeps what is free up to a threshold that follows what is held. */
+void check_pool_limit() {
+  constexpr char kSetting[] = "FLASH_ATTENTION_CUDA_POOL_BYTES";
+  const auto limit = [&](const char* text) {
+    setenv(kSetting, text, 1);
+    return cuda::PoolLimit(0, kMemory).limit();
+  };
+  CHECK(limit("") == kMemory / 16 && limit("0") == 0 && limit("5000") == 5000);
+  for (const char* bad : {"-1", "1e3", "many", "1125899906842625", "99999999999999999999"})
+    CHECK(throws(ErrorCode::kOption, [&] { limit(bad); }));
+  for (const uint64_t bytes : {uint64_t{0}, uint64_t{4096}, uint64_t{1} << 40}) {
+    limit(std::to_string(bytes).c_str());
+    cuda::PoolLimit pool(0, kMemory);
+    const uint64_t used = pool.used();
+    void *first = nullptr, *second = nullptr;
+    CHECK(cudaMallocAsync(&first, 100'000, nullptr) == cudaSuccess);
+    CHECK(cudaMallocAsync(&second, 200'000, nullptr) == cudaSuccess);
+    pool.hold(300'000);
+    CHECK(pool.used() == used + 300'000 && pool.reserved() >= pool.used());
+    CHECK(cudaFreeAsync(second, nullptr) == cudaSuccess);
+    pool.hold(-200'000);
+    CHECK(pool.reserved() >= used + 300'000);  // until somebody waits
+    CHECK(cudaStreamSynchronize(nullptr) == cudaSuccess);
+    CHECK(pool.reserved() <= used + 100'000 + std::min<uint64_t>(bytes, 200'000));
+    CHECK(pool.reserved() >= used + 100'000 + std::min<uint64_t>(bytes / 2, 200'000));
+    // The driver hears of what moves far, and of nothing else.
+    simt::keep_calls();
+    for (int i = 0; i < 10; ++i) {
+      pool.hold(64);
+      pool.hold(-64);
+    }
+    CHECK(bytes == 0 || simt::take_calls().empty());
+    CHECK(cudaFreeAsync(first, nullptr) == cudaSuccess);
+    pool.hold(-100'000);
+    CHECK(cudaStreamSynchronize(nullptr) == cudaSuccess);
+  }
+  unsetenv(kSetting);
+}
+
+/** Which driver is asked for: for machine code, for machine code that is compressed, for PTX. */
+void check_driver_advice() {
+  const auto says = [](const std::string& text, const char* words) {
+    if (text.find(words) != std::string::npos) return true;
+    std::fprintf(stderr, "'%s' does not say '%s'\n", text.c_str(), words);
+    return false;
+  };
+  const auto no_device = [](cudaError_t status, int driver, int built) {
+    return cuda::why_no_device(status, {driver, built});
+  };
+  CHECK(says(no_device(cudaErrorInsufficientDriver, 0, 12040), "no NVIDIA driver is installed"));
+  CHECK(says(no_device(cudaErrorInsufficientDriver, 0, 12040), "driver 525.60.13 or newer"));
+  CHECK(says(no_device(cudaErrorInsufficientDriver, 11080, 12040), "supports CUDA 11.8"));
+  CHECK(says(no_device(cudaErrorInsufficientDriver, 11080, 12080), "driver 550.54.14 or newer"));
+  CHECK(says(no_device(cudaErrorInsufficientDriver, 12080, 13000), "driver 580.65.06 or newer"));
+  CHECK(says(no_device(cudaErrorNoDevice, 12080, 12080), "shows no GPU"));
+  const auto no_kernel = [](cudaError_t status, int driver, int built) {
+    return cuda::why_no_kernel(status, {driver, built}, "sm_120");
+  };
+  // PTX needs a driver of the toolkit's own version, not only of its generation.
+  const std::string ptx = no_kernel(cudaErrorUnsupportedPtxVersion, 12040, 12080);
+  CHECK(says(ptx, "no machine code for sm_120") && says(ptx, "supports CUDA 12.4"));
+  CHECK(says(ptx, "driver 570.26 or newer"));
+  CHECK(says(no_kernel(cudaErrorUnsupportedPtxVersion, 12080, 13020), "supports CUDA 13.2"));
+  CHECK(says(no_kernel(cudaErrorNoKernelImageForDevice, 12020, 12080), "driver 550.54.14"));
+  CHECK(says(no_kernel(cudaErrorNoKernelImageForDevice, 12080, 12080), "or PTX for sm_120"));
+  CHECK(says(no_kernel(cudaErrorInsufficientDriver, 11080, 12040), "driver 525.60.13"));
 }
 
 /** What the driver demands of a tensor map (CUDA driver API, cuTensorMapEncodeTiled). */
@@ -182,6 +319,10 @@ int main() {
   check_devices();
   check_memory();
   check_launches();
+  check_shared_memory_is_asked_for_once();
+  check_other_device();
+  check_pool_limit();
+  check_driver_advice();
   check_tensor_maps();
   check_failure();
   check_architecture();

@@ -14,6 +14,7 @@
 #include "cuda/base/execution.h"
 #include "cuda/runtime/backend.h"
 #include "cuda/runtime/plan.h"
+#include "simt/call_log.h"
 
 namespace fa {
 
@@ -208,6 +209,61 @@ void check_shutdown() {
   }
 }
 
+/** What belongs to a device is made and freed with that device current, on any thread. */
+void check_current_device() {
+  CHECK(cudaSetDevice(0) == cudaSuccess);
+  const auto check_calls = [] {
+    int device = -1, frees = 0;
+    CHECK(cudaGetDevice(&device) == cudaSuccess && device == 0);
+    for (const simt::Call& call : simt::take_calls()) {
+      if (call.function == "cudaSetDevice") continue;
+      CHECK(call.current == 1 && call.device == 1);
+      frees += call.function == "cudaFreeAsync" || call.function == "cudaFreeHost";
+    }
+    return frees;
+  };
+  simt::keep_calls();
+  StreamPointer stream = open("simt:sm90");
+  TensorRef a = new_tensor(*stream, {1000}), b = new_tensor(*stream, {1000});
+  const std::vector<float> values = ramp(1000);
+  stream->upload(values.data(), DType::kFloat32, a);
+  std::vector<float> back;
+  CHECK(read(*stream, a, back) == nullptr && back == values);
+  a = {};
+  CHECK(check_calls() == 1);
+  // As JavaScript does when it collects, after its environment's end and in another one's tasks.
+  simt::keep_calls();
+  stream.reset();
+  b = {};
+  CHECK(check_calls() == 2);  // b, and the staging ring
+  const StreamPointer other = open();
+  TensorRef c = new_tensor(*other, {1000});
+  fill_zero(*other, c);
+  CHECK(read(*other, c, back) == nullptr && back[999] == 0);
+}
+
+/** What is freed stays with the process up to the limit: a sixteenth of the memory. */
+void check_pool() {
+  const auto use = [] {
+    for (const PoolUse& pool : cuda::pools())
+      if (pool.device == "simt:sm80") return pool;
+    return PoolUse{};
+  };
+  const StreamPointer stream = open();
+  stream->wait(stream->last_enqueued());
+  const uint64_t before = use().used;
+  CHECK(use().limit == kMemory / 16);
+  TensorRef kept = new_tensor(*stream, {1 << 20}), freed = new_tensor(*stream, {1 << 22});
+  fill_zero(*stream, kept);
+  CHECK(use().used == before + (size_t{20} << 20));
+  freed = {};
+  CHECK(use().used == before + (size_t{4} << 20) && use().reserved >= before + (size_t{20} << 20));
+  std::vector<float> values;
+  CHECK(read(*stream, kept, values) == nullptr);  // waits
+  CHECK(use().reserved <= use().used + kMemory / 16);
+  CHECK(use().reserved >= use().used + kMemory / 32);
+}
+
 /** Comes last: the device is gone afterwards. */
 void check_sticky_error() {
   const StreamPointer stream = open(), bystander = open();
@@ -256,6 +312,9 @@ int main(int count, char** arguments) {
   check_out_of_memory();
   check_threads();
   check_shutdown();
+  check_current_device();
+  check_pool();
   check_sticky_error();
+  CHECK(cuda::pools().size() == 1);  // of the device that works
   std::printf("the CUDA stream keeps its word\n");
 }

@@ -1,5 +1,7 @@
 #include "cuda/runtime/backend.h"
 
+#include <utility>
+
 #include "core/error.h"
 #include "cuda/runtime/cuda_backend.h"
 #include "cuda/runtime/device.h"
@@ -46,6 +48,15 @@ std::vector<DeviceInfo> devices() {
     none.reason = all.reason;
     result.push_back(none);
   }
+  return result;
+}
+
+std::vector<PoolUse> pools() {
+  std::vector<PoolUse> result;
+  const Devices* const all = found_devices();  // memory() is no reason to start the driver
+  if (all == nullptr) return result;
+  for (const auto& device : all->list)
+    if (auto use = device->pool()) result.push_back(std::move(*use));
   return result;
 }
 

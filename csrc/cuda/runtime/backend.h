@@ -17,6 +17,9 @@ bool built();
 /** All CUDA devices; when there are none, one that is not available and says why. Never throws. */
 std::vector<DeviceInfo> devices();
 
+/** What the memory pools of the devices have that were opened and work. */
+std::vector<PoolUse> pools();
+
 /**
  * Opens the device with that name. Throws Error{kDeviceUnavailable}, which says why there is none,
  * or Error{kCuda}.

@@ -21,9 +21,16 @@ CudaBackend::CudaBackend(Device& device, Priority priority)
   waiter_ = start_thread("fa-cuda-wait", [this] { await_completions(); });
 }
 
+CudaBackend::~CudaBackend() {
+  shutdown();
+  const CurrentDevice current(device_);
+  lap_ = nullptr;
+  events_.clear();
+  staging_.unpin();
+}
+
 std::shared_ptr<Storage> CudaBackend::allocate(Stream* stream, size_t bytes) {
   if (const auto failure = device_.failure()) throw Error(*failure);
-  device_.make_current();
   try {
     return std::make_shared<DeviceStorage>(stream, lane_, bytes);
   } catch (const Error& error) {
@@ -101,12 +108,11 @@ void CudaBackend::once_run(Then then) {
   Completion completion;
   completion.then = std::move(then);
   try {
-    FA_CUDA(cudaEventCreateWithFlags, &completion.event,
-            cudaEventDisableTiming | cudaEventBlockingSync);
+    completion.event = events_.take();
     FA_CUDA(cudaEventRecord, completion.event, queue_.stream);
   } catch (...) {
     completion.failure = examined_failure();
-    if (completion.event != nullptr) cudaEventDestroy(completion.event);
+    if (completion.event != nullptr) events_.give_back(completion.event);
     completion.event = nullptr;
     cudaStreamSynchronize(queue_.stream);  // for the sake of the memory that is in use until then
     cudaGetLastError();
@@ -166,8 +172,7 @@ void CudaBackend::await_completions() {
   while (completions_.pop(completion)) {
     if (completion.event != nullptr) {
       completion.failure = await(completion.event);
-      cudaEventDestroy(completion.event);
-      cudaGetLastError();
+      events_.give_back(completion.event);
     }
     completion.then(completion.failure);
     completion = {};

@@ -11,6 +11,7 @@
 #include "core/backend.h"
 #include "core/queue.h"
 #include "cuda/base/execution.h"
+#include "cuda/runtime/event_pool.h"
 #include "cuda/runtime/lane.h"
 #include "cuda/runtime/staging.h"
 
@@ -20,7 +21,7 @@ class CudaBackend final : public Backend {
  public:
   /** Throws Error{kDeviceUnavailable} or Error{kCuda}. */
   CudaBackend(Device& device, Priority priority);
-  ~CudaBackend() override { shutdown(); }
+  ~CudaBackend() override;
 
   const std::string& device() const override { return device_.name(); }
   size_t capacity() const override { return device_.properties().totalGlobalMem; }
@@ -63,6 +64,7 @@ class CudaBackend final : public Backend {
   const std::shared_ptr<Lane> lane_;
   const Queue& queue_;
   StagingRing staging_;  // the dispatcher's
+  EventPool events_;
 
   using Event = std::shared_ptr<std::remove_pointer_t<cudaEvent_t>>;
   Event lap_;  // the waiter's

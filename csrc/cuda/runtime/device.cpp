@@ -1,67 +1,16 @@
 #include "cuda/runtime/device.h"
 
-#include <cstdlib>
-#include <utility>
+#include <atomic>
 
 #include "cuda/base/error.h"
 #include "cuda/elementwise/fill.h"
+#include "cuda/runtime/driver_advice.h"
 
 namespace fa::cuda {
 
 namespace {
 
 constexpr int kLowestMajor = 8;  // Ampere: mma.sync m16n8k16 and cp.async
-
-std::string version_text(int version) {
-  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
-}
-
-/**
- * The driver a toolkit's binaries need: https://docs.nvidia.com/deploy/cuda-compatibility. From
- * 12.8 on they are compressed in a way that drivers of CUDA 12.4 have learnt (cmake/cuda.cmake).
- */
-std::string needed_driver() {
-  if (CUDART_VERSION >= 13000) return "NVIDIA driver 580 or newer";
-  return CUDART_VERSION >= 12080 ? "NVIDIA driver 550.54 or newer" : "NVIDIA driver 525 or newer";
-}
-
-/** In words a user can act on. */
-std::string explain(cudaError_t status) {
-  int driver = 0;
-  cudaDriverGetVersion(&driver);
-  cudaGetLastError();
-  const std::string code =
-      std::string(" (") + cudaGetErrorName(status) + ", " + cudaGetErrorString(status) + ")";
-  if (status == cudaErrorInsufficientDriver && driver == 0) {
-    return "no NVIDIA driver is installed here: libcuda.so.1 was not found. This build needs " +
-           needed_driver() + "; in a container, start it with the NVIDIA container toolkit";
-  }
-  if (status == cudaErrorInsufficientDriver || status == cudaErrorUnsupportedPtxVersion) {
-    return "the NVIDIA driver is too old: it supports CUDA " + version_text(driver) +
-           ", this build is made with CUDA " + version_text(CUDART_VERSION) + " and needs " +
-           needed_driver();
-  }
-  if (status == cudaErrorNoDevice) {
-    const char* const visible = std::getenv("CUDA_VISIBLE_DEVICES");
-    return "the NVIDIA driver shows no GPU" +
-           (visible != nullptr ? std::string(": CUDA_VISIBLE_DEVICES is '") + visible + "'"
-                               : std::string(" (nvidia-smi should list one)"));
-  }
-  if (status == cudaErrorStubLibrary) {
-    return "the libcuda.so.1 that was found is the toolkit's stub; take its folder out of "
-           "LD_LIBRARY_PATH" +
-           code;
-  }
-  if (status == cudaErrorSystemDriverMismatch) {
-    return "the NVIDIA kernel module and libcuda.so.1 are of different versions; a reboot after "
-           "the driver's update helps" +
-           code;
-  }
-  if (status == cudaErrorSystemNotReady) {
-    return "the GPUs are not ready; on machines with NVSwitch the fabric manager must run" + code;
-  }
-  return "the CUDA runtime cannot start" + code;
-}
 
 std::string name_of(int ordinal, const cudaDeviceProp& properties) {
 #if defined(FA_SIMT)
@@ -83,7 +32,7 @@ Devices find_devices() {
     status = cudaGetDeviceProperties(&properties, i);
     if (status == cudaSuccess) found.list.push_back(std::make_unique<Device>(i, properties));
   }
-  if (found.list.empty()) found.reason = explain(status);
+  if (found.list.empty()) found.reason = why_no_device(status, CudaVersions::here());
   return found;
 }
 
@@ -115,25 +64,34 @@ void Device::open() {
   if (const auto ended = failure()) throw Error(*ended);
   std::lock_guard<std::mutex> lock(mutex_);
   if (opened_) return;
-  make_current();
+  const CurrentDevice current(*this);
+  make_current();  // and say what is wrong with that
   const cudaError_t status = find_kernels();
   if (status != cudaSuccess) {
     cudaGetLastError();
-    const bool no_code = status == cudaErrorNoKernelImageForDevice ||
-                         status == cudaErrorInvalidDeviceFunction || status == cudaErrorInvalidPtx;
-    throw Error(
-        ErrorCode::kDeviceUnavailable, "device",
-        no_code ? "this build has no machine code or PTX for " + capability() : explain(status));
+    throw Error(ErrorCode::kDeviceUnavailable, "device",
+                why_no_kernel(status, CudaVersions::here(), capability()));
   }
-  if (properties_.memoryPoolsSupported) {
-    // Memory given back stays with this process: handing it to the driver and asking again costs
-    // more than a call.
-    cudaMemPool_t pool;
-    uint64_t threshold = UINT64_MAX;
-    FA_CUDA(cudaDeviceGetDefaultMemPool, &pool, ordinal_);
-    FA_CUDA(cudaMemPoolSetAttribute, pool, cudaMemPoolAttrReleaseThreshold, &threshold);
-  }
+  if (properties_.memoryPoolsSupported) pool_.emplace(ordinal_, properties_.totalGlobalMem);
   opened_ = true;
+}
+
+void Device::hold(int64_t bytes) noexcept {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (pool_) pool_->hold(bytes);
+}
+
+std::optional<PoolUse> Device::pool() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!pool_) return std::nullopt;
+  try {
+    return PoolUse{.device = name_,
+                   .reserved = pool_->reserved(),
+                   .used = pool_->used(),
+                   .limit = pool_->limit()};
+  } catch (const Error&) {
+    return std::nullopt;
+  }
 }
 
 Failure Device::failure() const {
@@ -153,9 +111,31 @@ void Device::examine(const Error& error, cudaStream_t stream) {
           " has stopped and cannot be used again in this process: " + error.what());
 }
 
-const Devices& all_devices() {
-  static const Devices* const found = new Devices(find_devices());  // outlives every thread
-  return *found;
+CurrentDevice::CurrentDevice(const Device& device) noexcept : before_(-1) {
+  int current = 0;
+  if (cudaGetDevice(&current) == cudaSuccess && current != device.ordinal() &&
+      cudaSetDevice(device.ordinal()) == cudaSuccess)
+    before_ = current;
+  cudaGetLastError();
 }
+
+CurrentDevice::~CurrentDevice() {
+  if (before_ >= 0) cudaSetDevice(before_);
+  cudaGetLastError();
+}
+
+namespace {
+
+std::atomic<const Devices*> found{nullptr};
+
+}  // namespace
+
+const Devices& all_devices() {
+  static const Devices* const all = new Devices(find_devices());  // outlives every thread
+  found.store(all, std::memory_order_release);
+  return *all;
+}
+
+const Devices* found_devices() { return found.load(std::memory_order_acquire); }
 
 }  // namespace fa::cuda

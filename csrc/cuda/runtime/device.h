@@ -6,10 +6,13 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "core/device.h"
 #include "core/error.h"
+#include "cuda/runtime/pool_limit.h"
 
 namespace fa::cuda {
 
@@ -32,6 +35,14 @@ class Device {
 
   /** Makes this the device that CUDA calls of the calling thread are about. Throws Error{kCuda}. */
   void make_current() const;
+
+  /** Tensors of the device hold so many bytes more, or fewer. */
+  void hold(int64_t bytes) noexcept;
+  /**
+   * What its memory pool has; none before open(), of a device that has no pools, and of one that
+   * has stopped.
+   */
+  std::optional<PoolUse> pool() const;
 
   /**
    * Prepares the device for its first use. Throws Error{kDeviceUnavailable} when it cannot run the
@@ -57,6 +68,23 @@ class Device {
   mutable std::mutex mutex_;  // guards what follows
   bool opened_ = false;
   Failure failure_;
+  std::optional<PoolLimit> pool_;  // once it is opened, where the device has memory pools
+};
+
+/**
+ * Makes a device the one that calls of this thread are about, until the end of the scope. What
+ * belongs to a device is freed so: the thread may be any, JavaScript's too, where another device is
+ * current. Without it CUDA would make a context on that one.
+ */
+class CurrentDevice {
+ public:
+  explicit CurrentDevice(const Device& device) noexcept;
+  ~CurrentDevice();
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
+
+ private:
+  int before_;  // -1: the same
 };
 
 /** All devices that the driver shows, or why there are none. Found once per process. */
@@ -65,5 +93,7 @@ struct Devices {
   std::string reason;  // empty when `list` is not
 };
 const Devices& all_devices();
+/** Those, once they have been looked for; null before. */
+const Devices* found_devices();
 
 }  // namespace fa::cuda

@@ -1,6 +1,6 @@
 #include "core/ops.h"
 #include "cuda/base/execution.h"
-#include "cuda/base/launch.h"
+#include "cuda/base/launch_attention.h"
 #include "cuda/base/params.h"
 #include "cuda/base/scratch.h"
 #include "cuda/elementwise/combine.h"
@@ -27,8 +27,8 @@ void launch_on_sm80(const AttentionProblem& p, const ForwardLaunch& with,
                     : p.q.dtype == DType::kBFloat16
                         ? (decode ? sm80::decode_bf16 : sm80::forward_bf16)
                         : sm80::forward_f32;
-  launch(find(with.featured, with.width), with.blocks, with.threads,
-         static_cast<size_t>(with.shared_bytes), queue, params);
+  launch_attention(find(with.featured, with.width), with.blocks, with.threads,
+                   static_cast<size_t>(with.shared_bytes), queue, params);
 }
 
 /** Rows that see nothing: all, or those of packed tensors that no sequence has. */
@@ -87,7 +87,7 @@ void attention_forward(const AttentionProblem& p, const Queue& queue) {
   params.splits = divide(plan.num_splits);
   if (plan.num_splits > 1) return forward_in_splits(p, plan, params, queue);
   launch_all(p, plan, params, queue);
-  if (p.packed_queries()) clear_rows(p, true, queue);
+  if (p.packed_queries() && !p.queries_covered) clear_rows(p, true, queue);
 }
 
 }  // namespace fa::cuda

@@ -19,6 +19,7 @@ class Lane {
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
 
+  Device& device() const { return device_; }
   const Queue& queue() const { return queue_; }
 
  private:
@@ -26,13 +27,12 @@ class Lane {
   Queue queue_;
 };
 
-/** Memory of a device. */
+/** Memory of a device. Any thread may make it and free it. */
 class DeviceStorage final : public Storage {
  public:
-  /** Throws Error{kOutOfMemory}. The device is current. */
-  DeviceStorage(Stream* stream, std::shared_ptr<Lane> lane, size_t bytes)
-      : Storage(stream, bytes), lane_(std::move(lane)), data_(allocate(bytes, lane_->queue())) {}
-  ~DeviceStorage() override { release(data_, lane_->queue()); }
+  /** Throws Error{kOutOfMemory}. */
+  DeviceStorage(Stream* stream, std::shared_ptr<Lane> lane, size_t bytes);
+  ~DeviceStorage() override;
 
   void* data() const override { return data_; }
   const void* host_data() const override { return host_ ? host_->data() : nullptr; }

@@ -6,9 +6,11 @@
 
 namespace fa::cuda {
 
-StagingRing::~StagingRing() {
-  if (memory_ != nullptr) cudaFreeHost(memory_);
+void StagingRing::unpin() {
+  if (memory_ == nullptr) return;
+  cudaFreeHost(memory_);
   cudaGetLastError();
+  memory_ = nullptr;
 }
 
 std::shared_ptr<char> StagingRing::take(size_t bytes) {

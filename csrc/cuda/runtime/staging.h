@@ -17,7 +17,7 @@ class StagingRing {
   static constexpr size_t kPieceBytes = size_t{4} << 20;
 
   StagingRing() = default;
-  ~StagingRing();
+  ~StagingRing() { unpin(); }
   StagingRing(const StagingRing&) = delete;
   StagingRing& operator=(const StagingRing&) = delete;
 
@@ -27,6 +27,8 @@ class StagingRing {
    * is current.
    */
   std::shared_ptr<char> take(size_t bytes);
+  /** Frees the memory, when no piece is in use. The device is current. */
+  void unpin();
 
  private:
   static constexpr size_t kCapacity = 4 * kPieceBytes;

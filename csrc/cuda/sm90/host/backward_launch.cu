@@ -1,5 +1,5 @@
 #include "core/divide.h"
-#include "cuda/base/launch.h"
+#include "cuda/base/launch_attention.h"
 #include "cuda/elementwise/fill.h"
 #include "cuda/sm90/backward_kernels.h"
 #include "cuda/sm90/host/backward_launch.h"
@@ -10,12 +10,12 @@ namespace fa::cuda::sm90 {
 namespace {
 
 /** Boxes of `rows` rows of one head, a panel of 64 columns wide. */
-ptx::tensor_map panel_map(const View& view, int rows) {
-  return encode_tensor_map(view.dtype, view.data,
-                           {{view.shape[3], 1, 64},
-                            {view.shape[1], view.strides[1], rows},
-                            {view.shape[2], view.strides[2], 1},
-                            {view.shape[0], view.strides[0], 1}});
+void set_panel_map(ptx::tensor_map& map, const View& view, int rows) {
+  encode_tensor_map(map, view.dtype, view.data,
+                    {{view.shape[3], 1, 64},
+                     {view.shape[1], view.strides[1], rows},
+                     {view.shape[2], view.strides[2], 1},
+                     {view.shape[0], view.strides[0], 1}});
 }
 
 }  // namespace
@@ -28,10 +28,10 @@ void launch_backward(const AttentionProblem& problem, const AttentionGradients& 
   BackwardKernelParams p{};
   p.call = call;
   p.query_tiles = static_cast<int>(layout.query_tiles);
-  p.q = panel_map(problem.q, tile.queries);
-  p.dout = panel_map(gradients.dout, tile.queries);
-  p.k = panel_map(problem.k, tile.keys);
-  p.v = panel_map(problem.v, tile.keys);
+  set_panel_map(p.q, problem.q, tile.queries);
+  set_panel_map(p.dout, gradients.dout, tile.queries);
+  set_panel_map(p.k, problem.k, tile.keys);
+  set_panel_map(p.v, problem.v, tile.keys);
   const auto zeros = [&](DType dtype, int64_t size) {
     View view = contiguous_view(nullptr, dtype, {size});
     view.data = scratch.take(static_cast<size_t>(size) * dtype_size(dtype));
@@ -50,8 +50,8 @@ void launch_backward(const AttentionProblem& problem, const AttentionGradients& 
     const int64_t tiles = ceil_div(rows, tile_rows);
     p.call.tiles = FastDivide(tiles);
     p.call.columns = FastDivide(heads);
-    launch(kernel, tiles * heads * problem.batch(), threads, static_cast<size_t>(shared_bytes),
-           queue, p);
+    launch_attention(kernel, tiles * heads * problem.batch(), threads,
+                     static_cast<size_t>(shared_bytes), queue, p);
   };
   run((half ? backward_f16 : backward_bf16)(featured, tile.width), problem.max_seqlen_k, tile.keys,
       problem.kv_heads(), kBackwardThreads, backward_shared_bytes(tile));

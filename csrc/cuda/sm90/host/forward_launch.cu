@@ -1,5 +1,5 @@
 #include "core/quantize.h"
-#include "cuda/base/launch.h"
+#include "cuda/base/launch_attention.h"
 #include "cuda/base/params.h"
 #include "cuda/sm90/host/forward_launch.h"
 #include "cuda/sm90/host/tensor_map.h"
@@ -10,25 +10,23 @@ namespace fa::cuda::sm90 {
 namespace {
 
 /** Boxes of q or out: one panel of a warpgroup's rows, the heads of a pack side by side. */
-ptx::tensor_map query_map(const View& view, int pack) {
+void set_query_map(ptx::tensor_map& map, const View& view, int pack) {
   const int64_t heads = view.strides[2];
-  return encode_tensor_map(
-      view.dtype, view.data,
-      {{view.shape[3], 1, kPanelRowBytes / static_cast<int>(dtype_size(view.dtype))},
-       {pack, heads, pack},
-       {view.shape[1], view.strides[1], kWarpgroupRows / pack},
-       {view.shape[2] / pack, heads * pack, 1},
-       {view.shape[0], view.strides[0], 1}});
+  encode_tensor_map(map, view.dtype, view.data,
+                    {{view.shape[3], 1, kPanelRowBytes / static_cast<int>(dtype_size(view.dtype))},
+                     {pack, heads, pack},
+                     {view.shape[1], view.strides[1], kWarpgroupRows / pack},
+                     {view.shape[2] / pack, heads * pack, 1},
+                     {view.shape[0], view.strides[0], 1}});
 }
 
 /** Boxes of k or v: one panel of a tile. */
-ptx::tensor_map key_map(const View& view, int keys) {
-  return encode_tensor_map(
-      view.dtype, view.data,
-      {{view.shape[3], 1, kPanelRowBytes / static_cast<int>(dtype_size(view.dtype))},
-       {view.shape[1], view.strides[1], keys},
-       {view.shape[2], view.strides[2], 1},
-       {view.shape[0], view.strides[0], 1}});
+void set_key_map(ptx::tensor_map& map, const View& view, int keys) {
+  encode_tensor_map(map, view.dtype, view.data,
+                    {{view.shape[3], 1, kPanelRowBytes / static_cast<int>(dtype_size(view.dtype))},
+                     {view.shape[1], view.strides[1], keys},
+                     {view.shape[2], view.strides[2], 1},
+                     {view.shape[0], view.strides[0], 1}});
 }
 
 /** [batch, heads, blocks of tokens], or [batch, heads] for all tokens. */
@@ -56,10 +54,10 @@ ForwardParams forward_params(const AttentionProblem& p, const ForwardLaunch& lau
   params.section = FastDivide(launch.section);
   params.queries = launch.queries;
   params.tiles = static_cast<int>(launch.tiles);
-  params.q = query_map(p.q, launch.pack);
-  params.k = key_map(p.k, launch.keys);
-  params.v = key_map(p.v, launch.keys);
-  params.out = query_map(p.out, launch.pack);
+  set_query_map(params.q, p.q, launch.pack);
+  set_key_map(params.k, p.k, launch.keys);
+  set_key_map(params.v, p.v, launch.keys);
+  set_query_map(params.out, p.out, launch.pack);
   return params;
 }
 
@@ -71,8 +69,8 @@ void launch_forward(const AttentionProblem& p, const ForwardLaunch& with, const 
     params.k_scales = block_scales(p.k_scale);
     params.v_scales = block_scales(p.v_scale);
   }
-  launch(find_kernel(p.q.dtype, with), with.blocks, with.threads,
-         static_cast<size_t>(with.shared_bytes), queue, params);
+  launch_attention(find_kernel(p.q.dtype, with), with.blocks, with.threads,
+                   static_cast<size_t>(with.shared_bytes), queue, params);
 }
 
 }  // namespace fa::cuda::sm90

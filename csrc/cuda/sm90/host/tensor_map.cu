@@ -1,6 +1,5 @@
 #include <cuda.h>
 
-#include <cstring>
 #include <string>
 
 #include "core/error.h"
@@ -42,8 +41,10 @@ CUtensorMapDataType map_type(DType dtype) {
 
 }  // namespace
 
-ptx::tensor_map encode_tensor_map(DType dtype, void* data,
-                                  std::initializer_list<MapDimension> dimensions) {
+void encode_tensor_map(ptx::tensor_map& map, DType dtype, void* data,
+                       std::initializer_list<MapDimension> dimensions) {
+  // The driver asks for 64 bytes of alignment, whatever its header gives the type.
+  static_assert(sizeof(ptx::tensor_map) == sizeof(CUtensorMap) && alignof(ptx::tensor_map) == 64);
   static const Encode encode = find_encode();
   cuuint64_t sizes[kMostDimensions], strides[kMostDimensions];
   cuuint32_t boxes[kMostDimensions], steps[kMostDimensions];
@@ -59,19 +60,14 @@ ptx::tensor_map encode_tensor_map(DType dtype, void* data,
     packed = stride * dimension.size;
     ++rank;
   }
-  CUtensorMap map;
   const CUresult status =
-      encode(&map, map_type(dtype), rank, data, sizes, strides + 1, boxes, steps,
-             CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+      encode(reinterpret_cast<CUtensorMap*>(&map), map_type(dtype), rank, data, sizes, strides + 1,
+             boxes, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
              CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS)
     throw Error(
         ErrorCode::kCuda, "",
         "cuTensorMapEncodeTiled failed with CUresult " + std::to_string(static_cast<int>(status)));
-  ptx::tensor_map result;
-  static_assert(sizeof result == sizeof map);
-  std::memcpy(&result, &map, sizeof map);
-  return result;
 }
 
 }  // namespace fa::cuda::sm90

@@ -18,11 +18,12 @@ struct MapDimension {
 };
 
 /**
- * The map of up to five dimensions, the fastest one first, whose boxes lie in shared memory under
- * the 128-byte swizzle: the first dimension of a box is at most 128 bytes. `data` is a multiple of
- * 16. Throws Error{kCuda} where the driver refuses.
+ * Makes `map`, where the kernel's parameters have it, that of up to five dimensions, the fastest
+ * one first, whose boxes lie in shared memory under the 128-byte swizzle: the first dimension of a
+ * box is at most 128 bytes. `data` is a multiple of 16. Throws Error{kCuda} where the driver
+ * refuses.
  */
-ptx::tensor_map encode_tensor_map(DType dtype, void* data,
-                                  std::initializer_list<MapDimension> dimensions);
+void encode_tensor_map(ptx::tensor_map& map, DType dtype, void* data,
+                       std::initializer_list<MapDimension> dimensions);
 
 }  // namespace fa::cuda::sm90

@@ -1,0 +1,88 @@
+// What a decode step asks of the CUDA runtime once it runs: counted call by call on the SIMT
+// device, whose runtime writes them down. What a call costs, only a GPU can tell.
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { onSimt, testIf } from '../support/device.js';
+
+const testOnSimt = testIf(onSimt, 'the runtime of the SIMT device alone writes its calls down');
+
+interface Decoding {
+  readonly layers: number;
+  readonly steps?: number;
+  readonly sequences?: number;
+  readonly prompt?: number;
+  readonly dtype: string;
+  readonly cacheDtype: string;
+  readonly options?: object;
+}
+
+/** The calls of each step, counted by name; launches by the kernel's. */
+function countedCalls(decoding: Decoding): Record<string, number>[] {
+  const folder = mkdtempSync(path.join(tmpdir(), 'flash-attention-calls-'));
+  const log = path.join(folder, 'calls.txt');
+  writeFileSync(log, '');
+  try {
+    const problem = { steps: 4, sequences: 3, prompt: 40, ...decoding };
+    const printed = execFileSync(
+      process.execPath,
+      ['test/fixtures/decode-calls.mjs', JSON.stringify(problem)],
+      { encoding: 'utf8', env: { ...process.env, FLASH_ATTENTION_SIMT_CALLS: log } },
+    );
+    const { steps } = JSON.parse(printed) as { steps: { calls: string[] }[] };
+    return steps.map(({ calls }) => {
+      const counts: Record<string, number> = {};
+      for (const call of calls) {
+        const [name, , , ...kernel] = call.split(' ');
+        const short = /(\w+)(<|$)/.exec(kernel.join(' '))?.[1];
+        const key = name === 'cudaLaunchKernel' ? `${short}` : name;
+        counts[key] = (counts[key] ?? 0) + 1;
+      }
+      return counts;
+    });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** Those of a layer: what a step of three has more than a step of one, by two. */
+function ofLayer(one: Record<string, number>, three: Record<string, number>) {
+  const names = new Set([...Object.keys(one), ...Object.keys(three)]);
+  const counts = [...names].map((name) => [name, ((three[name] ?? 0) - (one[name] ?? 0)) / 2]);
+  return Object.fromEntries(counts.filter(([, count]) => count !== 0));
+}
+
+// out is made by the JavaScript thread. The first step of a shape may ask for attributes, events
+// and pinned memory.
+const plain = { cudaMallocAsync: 1, append_kernel: 1, decode: 1 };
+const partial = { cudaMallocAsync: 1, combine_kernel: 1, cudaFreeAsync: 1 };
+const splits = { ...plain, ...partial, cudaMallocAsync: 2 };
+
+testOnSimt.each([
+  ['a cache of its own dtype', { dtype: 'bfloat16', cacheDtype: 'bfloat16' }, plain],
+  ['splits', { dtype: 'bfloat16', cacheDtype: 'bfloat16', options: { numSplits: 3 } }, splits],
+  [
+    'a cache in 8 bits',
+    { dtype: 'bfloat16', cacheDtype: 'int8' },
+    { cudaMallocAsync: 1, append_kernel: 1, forward: 1 },
+  ],
+])('a decode step over %s', (_name, decoding, layer) => {
+  const one = countedCalls({ ...decoding, layers: 1 });
+  const three = countedCalls({ ...decoding, layers: 3 });
+  // From the second step on they are the same, and no call waits, makes or frees anything but
+  // memory in the order of the stream.
+  for (const steps of [one, three]) {
+    for (const step of steps.slice(2)) expect(step).toEqual(steps[1]);
+  }
+  expect(ofLayer(one[1], three[1])).toEqual(layer);
+  // The step itself brings its tables in one copy. An event says when the pinned memory of that
+  // is free again, another one belongs to the synchronize() of this test; the waiter waits.
+  const events = { cudaEventRecord: 2, cudaEventQuery: 2, cudaEventSynchronize: 2 };
+  const step = { cudaMallocAsync: 1, cudaMemcpyAsync: 1, ...events };
+  const expected: Record<string, number> = { ...step };
+  for (const [name, count] of Object.entries(layer)) {
+    expected[name] = (expected[name] ?? 0) + count;
+  }
+  expect(one[1]).toEqual(expected);
+});
