@@ -87,6 +87,18 @@ function cell(fa, device, dtype, [, shape, options]) {
   }
 }
 
+/** The kernel of a dynamic convolution, or the code of the error. */
+function convolutionCell(fa, device, dtype) {
+  const zeros = (shape) => fa.zeros(shape, { dtype, device });
+  try {
+    fa.dynamicConv(zeros([1, 128, 4, 64]), zeros([4, 7]));
+    return 'cpu.convolve';
+  } catch (error) {
+    if (!(error instanceof fa.FlashAttentionError)) throw error;
+    return `\`${error.code}\``;
+  }
+}
+
 /** The lines of one device's table. */
 export function supportTable(fa, device) {
   const row = (cells) => `| ${cells.join(' | ')} |`;
@@ -96,6 +108,7 @@ export function supportTable(fa, device) {
     ...features(fa, device).map((feature) =>
       row([feature[0], ...dtypes.map((dtype) => cell(fa, device, dtype, feature))]),
     ),
+    row(['`dynamicConv`', ...dtypes.map((dtype) => convolutionCell(fa, device, dtype))]),
   ];
 }
 
@@ -109,7 +122,8 @@ compares it on each device.
 A cell has the kernel of the forward pass, then that of the backward pass where there is one, or the
 code of the error that such a call gets. The calls have 128 queries and keys, 4 heads over 2 and head
 dim 64 unless the row says otherwise. What a device cannot do is an error of what was asked of it:
-\`ERR_DTYPE\`, \`ERR_SHAPE\` or \`ERR_OPTION\`, and never \`ERR_DEVICE\`.
+\`ERR_DTYPE\`, \`ERR_SHAPE\` or \`ERR_OPTION\`. \`ERR_DEVICE\` has the one operation that only another
+device has, \`dynamicConv\`.
 `;
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));

@@ -7,10 +7,11 @@
  * `standardAttention` (what is to be computed), then `memoryEfficientAttention`, `flashAttention1`,
  * `flashAttention2`, `flashDecoding` (ways to compute it without the N x N matrix),
  * `flashAttentionBackward` and `quantizedAttention` (the same in float8); for servers, `rotary`,
- * `pagedAttention`, `quantizedCache` and `treeMask`; what is used in place of attention:
- * `lightweightConvolution` and `dynamicConvolution`; and the other road, approximations of
- * attention, each marked as one: `linformer`, `performer`, `linearAttention`, `reformer`,
- * `routingTransformer`.
+ * `pagedAttention`, `quantizedCache` and `treeMask`.
+ *
+ * What is used in place of attention: `lightweightConvolution`, `dynamicConvolution` and
+ * `globalMemoryAttention`. The other road, approximations, each marked as one: `linformer`,
+ * `performer`, `linearAttention`, `reformer`, `routingTransformer`.
  *
  * @module
  */
@@ -57,6 +58,12 @@ export {
   toBfloat16Array,
   toFloat16Array,
 } from './float.js';
+export {
+  type BlockProblem,
+  blockMeans,
+  type GlobalMemory,
+  globalMemoryAttention,
+} from './global-memory.js';
 export type { IoCounter, MachineOptions, Named, Range, Step, Tile } from './machine.js';
 export type { Matrix } from './matrix.js';
 export {
