@@ -12,7 +12,7 @@ export default {
   setupFilesAfterEnv: ['<rootDir>/test/support/equality.mjs'],
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   modulePathIgnorePatterns: ['<rootDir>/\\.gpu-carry/'],
-  testPathIgnorePatterns: ['/node_modules/', '/test/install/', '/test/viz/browser/'],
+  testPathIgnorePatterns: ['/node_modules/', '/test/install/', '/test/site/', '/test/viz/browser/'],
   extensionsToTreatAsEsm: ['.ts'],
   // Sources import './tensor.js', as Node wants; the file is tensor.ts.
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': ['$1.ts', '$1.js'] },

@@ -1,7 +1,7 @@
 /**
  * Exact, IO-aware attention for Node.js.
  *
- * @packageDocumentation
+ * @module flash-attention
  */
 
 export type { AttentionGradients, ForwardState } from './attention/backward.js';

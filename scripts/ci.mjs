@@ -27,6 +27,8 @@ const steps = [
   { name: 'clang-tidy', command: npm('lint:native', '--', '--install') },
   { name: 'tests', command: npm('test', '--', '--ci'), jest: true, minutes: 20 },
   { name: 'visualiser', command: npm('test:viz', '--', '--install', '--ci'), jest: true },
+  // Builds it, and follows every link of it.
+  { name: 'docs site', command: npm('test:site', '--', '--install', '--ci'), jest: true },
   { name: 'server types', command: npm('test:serve', '--', '--types') },
   { name: 'server', command: npm('test:serve', '--', '--ci'), jest: true },
   { name: 'package', command: npm('check:package') },

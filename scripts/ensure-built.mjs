@@ -81,7 +81,16 @@ export function ensureBuilt() {
   const stamps = ['Release', 'prebuild'].map((name) => `build-cmake/${name}/built`);
   const isBuilt = (stamp) => !isStale([stamp], native) && builtAddon(stamp);
   if (!stamps.some(isBuilt)) npm('run', 'build:native');
+  buildTypeScript();
+}
 
+/** The same without the addon, for what only looks at the package. */
+export function ensureTypeScriptBuilt() {
+  ensureInstalled();
+  buildTypeScript();
+}
+
+function buildTypeScript() {
   const entries = ['index', 'reference', 'serving'].flatMap((entry) =>
     ['js', 'cjs', 'd.ts', 'd.cts'].map((ending) => `${entry}.${ending}`),
   );

@@ -46,6 +46,20 @@ test.each(pages)('links of %s', (page) => {
   expect(relative.filter((link) => !leadsSomewhere(page, link))).toEqual([]);
 });
 
+test('links to this repository on GitHub lead to files of it', () => {
+  const here =
+    /\((https:\/\/[\w.]+\/flash-attention-js\/flash-attention\/(?:\w+\/)?main)\/([^)#]+)/g;
+  const links = pages.flatMap((page) =>
+    [...withoutCode(readFileSync(page, 'utf8')).matchAll(here)].map(([, , file]) => file),
+  );
+  expect(links).not.toEqual([]);
+  expect(links.filter((file) => !existsSync(file))).toEqual([]);
+});
+
+test('the README is short', () => {
+  expect(readFileSync('README.md').length).toBeLessThan(6 * 1024);
+});
+
 test('links of the README lead to files of the package', () => {
   const { files } = JSON.parse(readFileSync('package.json', 'utf8'));
   const packed = [...files, ...pages.filter((page) => !page.includes('/'))];
@@ -108,6 +122,15 @@ describe('commands in documents exist', () => {
     const files = needed.map((each) => `./${each.replace('@', '-')}.tgz`).join(' ');
     expect(install).toContain(`./flash-attention-${json.version}.tgz ${files}\n`);
   });
+});
+
+test('every code of an error has a section', () => {
+  const list = readFileSync('lib/native/errors.ts', 'utf8').match(/errorCodes = \[([^\]]*)\]/);
+  const codes = [...(list?.[1].matchAll(/'(\w+)'/g) ?? [])].map(([, code]) => code);
+  const guide = readFileSync('docs/guides/troubleshooting.md', 'utf8');
+  const sections = [...guide.matchAll(/^## `(ERR_\w+)`$/gm)].map(([, code]) => code);
+  expect(codes.length).toBeGreaterThan(10);
+  expect(sections).toEqual(codes);
 });
 
 test('errors that docs/install.md explains are those of the sources', () => {

@@ -36,10 +36,11 @@ describe.each(readdirSync(folder))('%s', (name) => {
     expect(uses.filter((name) => !ours.test(name) && !pinned.test(name))).toEqual([]);
   });
 
-  test('may read and no more, but for the job that publishes', () => {
+  test('may read and no more, but for the jobs that publish', () => {
     expect(head).toMatch(/^permissions:\n {2}contents: read$/m);
     const mayWrite = jobs.filter((job) => /: write\b/.test(job)).map((job) => job.split(':')[0]);
-    expect(mayWrite).toEqual(name === 'release.yml' ? ['publish'] : []);
+    const publishes = ['release.yml', 'docs.yml'].includes(name);
+    expect(mayWrite).toEqual(publishes ? ['publish'] : []);
   });
 
   test('ends jobs that hang', () => {

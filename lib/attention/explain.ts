@@ -34,9 +34,12 @@ export type ExplainOptions = (
  * and the plan names them in `assumed`. On a GPU that holds until nothing is queued, for the host
  * has no copy of what was computed there. What such tensors hold is checked when the call runs.
  *
- * @param q, k, v As for {@link flashAttention}; with `cuSeqlensQ` in options as for
+ * @param q As for {@link flashAttention}; with `cuSeqlensQ` in options as for
  * {@link flashAttentionVarlen}, with `pageTable` as for {@link flashAttentionPaged}, with both as
  * for `flashAttentionRagged`.
+ * @param k Likewise.
+ * @param v Likewise.
+ * @param options Those of the call; see {@link ExplainOptions}.
  * @throws {@link FlashAttentionError} as the function that would be called.
  */
 export function explain(q: Tensor, k: Tensor, v: Tensor, options?: ExplainOptions): Plan {

@@ -27,14 +27,14 @@ export interface ConvolutionProblem {
    * kernelSize] of a dynamic one. The last tap is the token itself.
    */
   readonly weights: Numbers;
-  /** [batch, kernelSize - 1, heads, headDim]: the inputs before x. Default: zeros. */
+  /** `[batch, kernelSize - 1, heads, headDim]`: the inputs before x. Default: zeros. */
   readonly state?: Numbers;
 }
 
 export interface ConvolutionResult {
   /** [batch, seqlen, heads, headDim] */
   readonly out: Float64Array;
-  /** [batch, kernelSize - 1, heads, headDim]: the last inputs, from which the next call goes on. */
+  /** `[batch, kernelSize - 1, heads, headDim]`: the last inputs, where the next call goes on. */
   readonly state: Float64Array;
 }
 

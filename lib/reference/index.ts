@@ -13,7 +13,7 @@
  * `globalMemoryAttention`. The other road, approximations, each marked as one: `linformer`,
  * `performer`, `linearAttention`, `reformer`, `routingTransformer`.
  *
- * @module
+ * @module flash-attention/reference
  */
 export { type LinformerOptions, linformer } from './approximations/linformer.js';
 export {

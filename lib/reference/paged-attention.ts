@@ -29,7 +29,7 @@ export interface PagedProblem
   readonly cuSeqlensQ: ArrayLike<number>;
   /** Of each sequence: the page of its keys 0 to pageSize - 1, of the next ones, and so on. */
   readonly pageTable: readonly ArrayLike<number>[];
-  /** [batch]: keys of each sequence. */
+  /** `[batch]`: keys of each sequence. */
   readonly seqlensK: ArrayLike<number>;
   /**
    * Of each sequence with one: the parents of its queries, which are a tree of draft tokens, and

@@ -54,10 +54,10 @@ export interface ReferenceOptions {
    */
   readonly sinkTokens?: number;
   /**
-   * [batch]: queries from there on are padding, with out = 0, lse = -Infinity and zero gradients.
+   * `[batch]`: queries from there on are padding, with out = 0, lse = -Infinity and zero gradients.
    */
   readonly seqlensQ?: ArrayLike<number>;
-  /** [batch]: keys from there on are padding. Positions are counted with this length. */
+  /** `[batch]`: keys from there on are padding. Positions are counted with this length. */
   readonly seqlensK?: ArrayLike<number>;
   /** 0 = off. */
   readonly softcap?: number;
@@ -66,7 +66,7 @@ export interface ReferenceOptions {
   readonly mask?: ReferenceMask;
   /** A further mask, as a predicate on (batch, query head, query, key), such as a block mask. */
   readonly visible?: (batch: number, head: number, i: number, j: number) => boolean;
-  /** [heads]: a learned logit that takes part in the denominator of the softmax, with no value. */
+  /** `[heads]`: a learned logit, which takes part in the softmax's denominator, with no value. */
   readonly sinks?: ArrayLike<number>;
   /** Acts on the normalised probabilities: neither their denominator nor lse knows of it. */
   readonly dropout?: Dropout;
@@ -94,7 +94,7 @@ export interface ReferenceResult {
   /** [batch, seqlenQ, heads, headDimV]. Zero in rows that see nothing. */
   readonly out: Float64Array;
   /**
-   * [batch, heads, seqlenQ]: natural logarithm of each row's softmax denominator, `log(sum_j
+   * `[batch, heads, seqlenQ]`: natural logarithm of each row's softmax denominator, `log(sum_j
    * exp(s_ij))`, the sink included. -Infinity in rows that see nothing and have no sink.
    */
   readonly lse: Float64Array;

@@ -11,13 +11,13 @@ export interface RotaryShape {
 }
 
 export interface RotaryOptions {
-  /** [positions, rotaryDim / 2]: the cosine of the angle of a pair at a position. */
+  /** `[positions, rotaryDim / 2]`: the cosine of the angle of a pair at a position. */
   readonly cos: Numbers;
   /** Likewise the sine. */
   readonly sin: Numbers;
   /** Even: the first elements of a row, which turn. The others stay. Default headDim. */
   readonly rotaryDim?: number;
-  /** [tokens]: rows of the tables. */
+  /** `[tokens]`: rows of the tables. */
   readonly positions: ArrayLike<number>;
   /** Pair i is (2i, 2i + 1), or else (i, i + rotaryDim / 2). Default false. */
   readonly interleaved?: boolean;

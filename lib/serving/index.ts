@@ -2,7 +2,7 @@
  * What a server of language models needs beside attention: keys and values in pages that are
  * appended to in place, batches whose sequences differ in everything, rotary position embedding.
  *
- * @packageDocumentation
+ * @module flash-attention/serving
  */
 export {
   type DraftTrees,

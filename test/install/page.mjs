@@ -8,7 +8,7 @@ const intro = `# Compatibility
 
 Written by \`npm run test:install\`, which packs the package, installs the tarball in empty folders on a machine without
 build tools, and runs attention there. Every line was run on linux-x64 with glibc. For the other platforms see the table
-of the [README](../README.md#devices).
+of the [README](../README.md#where-it-runs).
 `;
 
 /** What no test can show here, and why. */

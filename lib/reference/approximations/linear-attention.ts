@@ -69,8 +69,9 @@ export function emptyLinearState(headDim: number, headDimV: number): LinearAtten
  * Equations 18 to 20 of arXiv 2006.16236. A step costs the same at any length, where that of a
  * cache grows with it; up to rounding the outputs are those of the parallel form.
  *
- * @param q,k [headDim] of one token
- * @param v [headDimV]
+ * @param q `[headDim]` of one token
+ * @param k likewise
+ * @param v `[headDimV]`
  * @returns the output of the token and the state after it; `state` stays as it was
  * @throws FlashAttentionError ERR_TYPE, ERR_SHAPE or ERR_DTYPE, naming the argument
  */

@@ -19,7 +19,7 @@ export interface LinformerOptions {
   /** Selects the random projection. Default 0n. */
   readonly seed?: bigint;
   /**
-   * [projectedLength, seqlenK]: E, which keys and values are multiplied by, in place of a random
+   * `[projectedLength, seqlenK]`: E, which keys and values are multiplied by, in place of a random
    * one. A model learns it.
    */
   readonly projection?: Numbers;
