@@ -26,8 +26,10 @@ const none = new Uint8Array();
 export function vocabularyOf(tokenizer: Tokenizer, json: Json): Vocabulary {
   const contents: string[] = [];
   let longest = 1;
-  const vocab: Map<string, number> = tokenizer.get_vocab(true);
+  const vocab: Map<string | undefined, number> = tokenizer.get_vocab(true);
   for (const [content, id] of vocab) {
+    // An id that no token has.
+    if (content === undefined) continue;
     contents[id] = content;
     longest = Math.max(longest, content.length);
   }

@@ -88,6 +88,20 @@ test('a chat that grows finds what it had said; the log probabilities add up', a
   expect(other.cachedTokens).toBe(0);
 });
 
+test('an answer that is left makes no step more, and its pages are back', async () => {
+  const running = await start();
+  const left = running.generate(request({ maxTokens: 440 }));
+  for await (const _ of left) break;
+  // The thread reads this after the cancel.
+  const { steps, running: answers, cache, generationTokens } = await running.stats();
+  expect([answers, cache.used]).toEqual([0, 0]);
+  const other = await running.generate(request({ prompt: prompt(3, 5), maxTokens: 1 })).finished;
+  expect(other.completionTokens).toBe(1);
+  const after = await running.stats();
+  expect([after.steps, after.generationTokens]).toEqual([steps + 1, generationTokens + 1]);
+  expect(after.finished).toMatchObject({ abort: 1, length: 1 });
+});
+
 test('json_object is JSON, json_schema what the schema says, beside plain answers', async () => {
   const running = await start();
   const { vocabulary } = await loadModelText(folder);

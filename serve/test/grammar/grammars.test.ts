@@ -115,6 +115,14 @@ test('a schema: what it requires, and nothing it does not name', async () => {
   expect(await accepted('{"name": "Bo", "age": 7, "b": 1}')).toBe(false);
 });
 
+test('a pattern that makes backtracking take for ever is read without', async () => {
+  const schema = { type: 'string', pattern: '^(a+)+$' };
+  const accepted = async (text: string) =>
+    accepts(await grammars.constrain({ type: 'json_schema', schema }), text);
+  expect(await accepted(`"${'a'.repeat(60)}"`)).toBe(true);
+  expect(await accepted(`"${'a'.repeat(60)}b"`)).toBe(false);
+});
+
 test('after the top value nothing can follow but an end', async () => {
   const constraint = await grammars.constrain({
     type: 'json_schema',

@@ -117,7 +117,11 @@ describe('other tokenizers', () => {
   afterEach(() => rmSync(folder, { recursive: true }));
 
   /** Words begin with ▁; what has no token falls apart into bytes, as Llama 2 and Gemma have it. */
-  function sentencePiece(decoder: object): Promise<ModelText> {
+  function sentencePiece(
+    decoder: object,
+    beginning = '{{ bos_token }}',
+    lacking: readonly string[] = [],
+  ): Promise<ModelText> {
     const bytes = Array.from(
       { length: 256 },
       (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`,
@@ -128,7 +132,9 @@ describe('other tokenizers', () => {
       path.join(folder, 'tokenizer.json'),
       JSON.stringify({
         version: '1.0',
-        added_tokens: ['<unk>', '<s>', '</s>'].map(special),
+        added_tokens: ['<unk>', '<s>', '</s>']
+          .map(special)
+          .filter(({ content }) => !lacking.includes(content)),
         normalizer: {
           type: 'Sequence',
           normalizers: [
@@ -144,7 +150,11 @@ describe('other tokenizers', () => {
           unk_token: '<unk>',
           fuse_unk: true,
           byte_fallback: true,
-          vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+          vocab: Object.fromEntries(
+            tokens
+              .map((token, id) => [token, id] as const)
+              .filter(([token]) => !lacking.includes(token)),
+          ),
           merges: ['▁ a', 'a b', '▁a b'],
         },
       }),
@@ -152,7 +162,7 @@ describe('other tokenizers', () => {
     writeFileSync(path.join(folder, 'tokenizer_config.json'), '{ "bos_token": "<s>" }');
     writeFileSync(
       path.join(folder, 'chat_template.jinja'),
-      "{{ bos_token }}{% for m in messages %}{{ m.content }}{{ '</s>' }}{% endfor %}",
+      `${beginning}{% for m in messages %}{{ m.content }}{{ '</s>' }}{% endfor %}`,
     );
     return loadModelText(folder);
   }
@@ -176,6 +186,24 @@ describe('other tokenizers', () => {
     expect([ids[0], ids[ids.length - 1]]).toEqual([1, 2]);
     expect(Array.from(ids.slice(1, -1))).not.toContain(2);
     expect(decode(loaded, ids)).toContain('</s></s>');
+  });
+
+  test('a template that begins with two BOS keeps both', async () => {
+    const loaded = await sentencePiece({ type: 'Sequence', decoders: steps }, '{{ bos_token }}<s>');
+    const ids = loaded.encodeChat({ messages: [user('a')] });
+    expect(Array.from(ids.slice(0, 3))).toEqual([1, 1, expect.any(Number)]);
+    expect(ids[2]).not.toBe(1);
+  });
+
+  test('a token that the tokenizer has no id for is an error, not an id', async () => {
+    const loaded = await sentencePiece({ type: 'Sequence', decoders: steps }, '', [
+      '<unk>',
+      '<0xC3>',
+    ]);
+    expect(decode(loaded, loaded.encode('a'))).toBe(' a');
+    expect(() => loaded.encode('é')).toThrow(
+      /^the tokenizer has no id for its token \d+ of a text$/,
+    );
   });
 
   test('a decoder that is not known is refused', async () => {

@@ -40,6 +40,15 @@ describe('a request that is wrong', () => {
     ['a bias above 100', { ...hello, logit_bias: { 5: 101 } }, 'logit_bias.5'],
     ['a stop id outside the vocabulary', { ...hello, stop_token_ids: [260] }, 'stop_token_ids'],
     ['a negative stop id', { ...hello, stop_token_ids: [-1] }, 'stop_token_ids[0]'],
+    ['65 stop ids', { ...hello, stop_token_ids: Array(65).fill(1) }, 'stop_token_ids'],
+    [
+      '1025 biases',
+      {
+        ...hello,
+        logit_bias: Object.fromEntries(Array.from({ length: 1025 }, (_, id) => [id, 1])),
+      },
+      'logit_bias',
+    ],
     ['top_logprobs without logprobs', { ...hello, top_logprobs: 2 }, 'top_logprobs'],
     ['21 top_logprobs', { ...hello, logprobs: true, top_logprobs: 21 }, 'top_logprobs'],
     ['min_tokens above the limit', { ...hello, max_tokens: 2, min_tokens: 3 }, 'min_tokens'],

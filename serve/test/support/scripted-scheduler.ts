@@ -77,12 +77,15 @@ export function plainAnswer(request: GenerationRequest, model: ScriptedOptions =
   const ends = [...(request.ignoreEos ? [] : eosTokenIds), ...request.stopTokenIds];
   const text = [...request.prompt];
   const tokens: number[] = [];
+  const events: TokenEvent[] = [];
   while (tokens.length < request.maxTokens && text.length < contextLength) {
     const forbidden = tokens.length < request.minTokens ? ends : [];
-    const { token } = sampler.next(scriptedLogits(text, vocabSize, order), { forbidden });
+    const event = sampler.next(scriptedLogits(text, vocabSize, order), { forbidden });
+    const { token } = event;
+    events.push(event);
     tokens.push(token);
     text.push(token);
-    if (ends.includes(token)) return { tokens, reason: 'stop' as const };
+    if (ends.includes(token)) return { tokens, events, reason: 'stop' as const };
   }
-  return { tokens, reason: 'length' as const };
+  return { tokens, events, reason: 'length' as const };
 }
