@@ -48,15 +48,20 @@ function resolvePicture(file, source) {
   return `./${path.posix.relative(folder, picture.replace(/^docs\//, ''))}`;
 }
 
-/** The plugin of markdown-it. */
-export function repositoryLinks(md) {
+/** The plugin of markdown-it; `base` is the folder of the server that the site lies in. */
+export function repositoryLinks(md, base) {
   md.core.ruler.push('repository-links', ({ tokens, env }) => {
     const file = fileOf(env.relativePath); // none: TypeDoc's links are those of the site
     for (const token of tokens.flatMap(({ children }) => children ?? [])) {
       if (token.type === 'link_open') {
         const link = token.attrGet('href');
         if (file) token.attrSet('href', resolveLink(file, link));
-        if (isNoPage.test(token.attrGet('href'))) token.attrSet('target', '_self');
+        const target = token.attrGet('href');
+        if (isNoPage.test(target)) {
+          // VitePress leaves a link with a target as it is, without the base.
+          token.attrSet('href', base + target.slice(1));
+          token.attrSet('target', '_self');
+        }
       } else if (token.type === 'image' && file) {
         token.attrSet('src', resolvePicture(file, token.attrGet('src')));
       }

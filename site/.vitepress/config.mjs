@@ -5,6 +5,7 @@ import { anchorOf, repositoryLinks } from '../links.mjs';
 import { root, sidebar } from '../pages.mjs';
 
 const { description } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+const base = process.env.SITE_BASE || '/';
 const apiSidebar = path.join(root, 'site/generated/api/typedoc-sidebar.json');
 
 /** Groups of the API stay open: a heading that is a button may have no button in it. */
@@ -29,7 +30,7 @@ export default defineConfig({
   description,
   lang: 'en',
   head: [['link', { rel: 'icon', href: `data:image/svg+xml,${encodeURIComponent(icon)}` }]],
-  base: process.env.SITE_BASE || '/',
+  base,
   srcDir: 'generated',
   outDir: 'dist',
   cacheDir: 'node_modules/.cache/vitepress',
@@ -38,7 +39,7 @@ export default defineConfig({
   markdown: {
     theme: { light: 'github-light-high-contrast', dark: 'github-dark-high-contrast' },
     anchor: { slugify: anchorOf },
-    config: (md) => md.use(repositoryLinks),
+    config: (md) => md.use(repositoryLinks, base),
   },
   vite: { build: { chunkSizeWarningLimit: 1024 } },
   themeConfig: {
