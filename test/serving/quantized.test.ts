@@ -297,6 +297,25 @@ describe.each(codeDTypes)('attention over pages of %s', (codes) => {
     }
   });
 
+  test.each(['float32', 'bfloat16'] as const)(
+    'queries at the ends of %s, and ordinary ones beside them',
+    async (own) => {
+      const lengths = [
+        [1, 60],
+        [2, 70],
+      ] as const;
+      const shape = { lengths, heads: 8, kvHeads: 2, headDim: 64, pageSize: 16 };
+      for (const size of sized([1e-38, 1e-20, 1e20, 1e36], [1])) {
+        const given = raggedProblem(shape, { causal: true, scale: 0.125 / size }, 6);
+        const q = Float32Array.from(given.q, (x) => x * size);
+        await expectQuantized(quantizedProblem({ ...given, q }, codes, own));
+        const few = Float32Array.from(given.q, (x, n) => (n % 100 === 0 ? x * size : x));
+        const scale = size > 1 ? 0.125 / size : 0.125;
+        await expectQuantized(quantizedProblem({ ...given, scale, q: few }, codes, own));
+      }
+    },
+  );
+
   test('what differs from the unquantised is what the documents say', async () => {
     const lengths = [
       [1, 300],

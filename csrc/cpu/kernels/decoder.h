@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "cpu/kernels/decode_prefetch.h"
+#include "cpu/kernels/decode_products.h"
 #include "cpu/kernels/tile.h"
 #include "cpu/kernels/tile_mask.h"
 
@@ -26,6 +27,8 @@ struct Decoder {
                                                  : 8 / Rows;
   /** Whether rows of K and V have scales. */
   static constexpr bool kScaled = Dtype == kInt8;
+  /** Whether K may be multiplied by dot products of pairs. */
+  static constexpr bool kPairs = kBf16Dot && Dtype == kInt8;
   /** Steps are multiples of this many keys: whole vectors and whole blocks. */
   static constexpr int kMultiple = kBlock == 3               ? 3 * kKeysPerVector
                                    : kBlock > kKeysPerVector ? kBlock
@@ -35,8 +38,12 @@ struct Decoder {
   Units units;
   const int64_t k_head, v_head;              // bytes from the item's first head
   const int64_t k_scale_head, v_scale_head;  // elements
-  float* q;  // [head_dim / kLanes][Rows][kLanes], times the scale and in these units
+  // [head_dim / kLanes][Rows][kLanes], times the scale and in these units; or, where `paired`, half
+  // as many pairs, of q as it is.
+  float* q;
   float* o;  // [head_dim_v / kLanes][Rows][kLanes]
+  bool paired;
+  float score_factor;  // what sums of products are multiplied by
   Vec max,
       sum;  // lane = key within the vector * Rows + row; max is the same for all lanes of a row
   VecI key_of_lane, query, position, window_begin, window_end;
@@ -58,25 +65,54 @@ struct Decoder {
     for (int r = 0; r < Rows; ++r) due[r] = a.row_begin + r < a.row_end;
   }
 
+  FA_ALWAYS_INLINE void load_query(int64_t i, int64_t head, float* row) const {
+    const int64_t element = i * a.q.row_stride + head * a.q_head_stride;
+    load_row(a.q.base + element * element_size(a.q.dtype), a.q.dtype, a.q.dim_stride, a.head_dim,
+             row);
+  }
+
+  /** Fills q with pairs, if it is of numbers that their dot products multiply without a loss. */
+  bool load_pairs_of_queries(float* scratch) {
+    const float factor = a.scale * units.per_natural;
+    if (a.q.dtype != kBFloat16 || a.head_dim % (2 * kLanes) != 0 || units.natural() ||
+        !all_moderate(splat(factor))) {
+      return false;
+    }
+    for (int r = 0; r < Rows; ++r) {
+      const auto [i, head] = packed_row(a.group, smaller(a.row_begin + r, a.row_end - 1));
+      load_query(i, head, scratch);
+      for (int d = 0; d < a.head_dim; d += 2 * kLanes) {
+        const Vec low = load<Vec>(scratch + d), high = load<Vec>(scratch + d + kLanes);
+        if (!all_moderate(low) || !all_moderate(high)) return false;
+        store(q + d / 2 * Rows + r * kLanes, pairs_of(low, high));
+      }
+    }
+    score_factor = factor;
+    return true;
+  }
+
   /** Before the first key. `scratch` has room for one row. */
   void begin(const Units& of_scores, float* scratch) {
     units = of_scores;
     const WindowMask window = window_of(a);
-    const int64_t size = element_size(a.q.dtype);
     all_begin = a.key_begin;
     all_end = a.key_end;
     some_begin = a.key_end;
     some_end = a.key_begin;
     slope = Vec{};
     sum = Vec{};
+    paired = false;
+    score_factor = 1;
+    if constexpr (kPairs) paired = load_pairs_of_queries(scratch);
     for (int r = 0; r < Rows; ++r) {
       const int64_t row = smaller(a.row_begin + r, a.row_end - 1);
       const auto [i, head] = packed_row(a.group, row);
-      load_row(a.q.base + (i * a.q.row_stride + head * a.q_head_stride) * size, a.q.dtype,
-               a.q.dim_stride, a.head_dim, scratch);
-      for (int d = 0; d < a.head_dim; d += kLanes) {
-        store(q + d * Rows + r * kLanes,
-              load<Vec>(scratch + d) * splat(a.scale * units.per_natural));
+      if (!paired) {
+        load_query(i, head, scratch);
+        for (int d = 0; d < a.head_dim; d += kLanes) {
+          store(q + d * Rows + r * kLanes,
+                load<Vec>(scratch + d) * splat(a.scale * units.per_natural));
+        }
       }
       const ExactWindow exact = exact_window(a, i);
       all_begin = larger(all_begin, exact.begin);
@@ -107,32 +143,35 @@ struct Decoder {
     std::memset(o, 0, sizeof(float) * static_cast<size_t>(Rows * a.head_dim_v));
   }
 
+  template <bool Pairs>
   FA_ALWAYS_INLINE static void multiply(const char* const (&rows)[kBlock], int64_t offset,
                                         const float* q, Vec (&acc)[kBlock][Rows]) {
+    using Of = Products<Dtype, Pairs>;
     if constexpr (Rows < kBlock) {
-      Vec qr[Rows];
+      typename Of::Operand qr[Rows];
       FA_UNROLL
-      for (int r = 0; r < Rows; ++r) qr[r] = pin(load<Vec>(q + r * kLanes));
+      for (int r = 0; r < Rows; ++r) qr[r] = Of::queries(q + r * kLanes);
       FA_UNROLL
       for (int t = 0; t < kBlock; ++t) {
-        const Vec k = pin(load_floats<Dtype>(rows[t] + offset));
+        const auto k = Of::keys(rows[t] + offset);
         FA_UNROLL
-        for (int r = 0; r < Rows; ++r) acc[t][r] += k * qr[r];
+        for (int r = 0; r < Rows; ++r) Of::add(acc[t][r], k, qr[r]);
       }
     } else {
-      Vec k[kBlock];
+      typename Of::Operand k[kBlock];
       FA_UNROLL
-      for (int t = 0; t < kBlock; ++t) k[t] = pin(load_floats<Dtype>(rows[t] + offset));
+      for (int t = 0; t < kBlock; ++t) k[t] = Of::keys(rows[t] + offset);
       FA_UNROLL
       for (int r = 0; r < Rows; ++r) {
-        const Vec qr = pin(load<Vec>(q + r * kLanes));
+        const auto qr = Of::queries(q + r * kLanes);
         FA_UNROLL
-        for (int t = 0; t < kBlock; ++t) acc[t][r] += k[t] * qr;
+        for (int t = 0; t < kBlock; ++t) Of::add(acc[t][r], k[t], qr);
       }
     }
   }
 
   /** Per key of a block: its rows, kKeysPerVector summands of each. */
+  template <bool Pairs>
   __attribute__((noinline)) static void score_block(const char* const* k, int64_t k_head,
                                                     int head_dim, const float* q, Vec* partial,
                                                     const char* ahead) {
@@ -145,33 +184,33 @@ struct Decoder {
       FA_UNROLL
       for (int r = 0; r < Rows; ++r) acc[t][r] = Vec{};
     }
-    constexpr int64_t kBytes = kBlock * kLanes * kElementSize<Dtype>;
-    for (int d = 0; d < head_dim; d += kLanes, ahead += kBytes) {
+    constexpr int kStep = Products<Dtype, Pairs>::kStep;
+    constexpr int64_t kBytes = kBlock * kStep * kElementSize<Dtype>;
+    for (int d = 0; d < head_dim; d += kStep, ahead += kBytes, q += kLanes * Rows) {
       prefetch<kBytes>(ahead);
-      multiply(rows, d * kElementSize<Dtype>, q + d * Rows, acc);
+      multiply<Pairs>(rows, d * kElementSize<Dtype>, q, acc);
     }
     FA_UNROLL
     for (int t = 0; t < kBlock; ++t) partial[t] = fold<1, Rows>(acc[t]);
   }
 
-  /** What the rows of a vector's keys are multiplied by, one for each lane. */
-  FA_ALWAYS_INLINE static Vec scales_of(const float* const* keys, int64_t head) {
-    Vec scales;
-    FA_UNROLL
-    for (int lane = 0; lane < kLanes; ++lane) scales[lane] = keys[lane / Rows][head];
-    return scales;
-  }
-
   /** p = the scores of the step; lanes past the last key repeat it. */
-  void score(const KeyStep& step, Ahead& ahead) {
+  void score(const KeyStep& step, const RowScales& scales, Ahead& ahead) {
     const int64_t block_bytes = kBlock * a.head_dim * kElementSize<Dtype>;
     Vec partial[kDecodeKeys];
     for (int j = 0; j < round_up(step.keys, kKeysPerVector); j += kBlock) {
-      score_block(step.k + j, k_head, a.head_dim, q, partial + j, ahead.take(block_bytes));
+      const char* const next = ahead.take(block_bytes);
+      if constexpr (kPairs) {
+        if (paired) {
+          score_block<true>(step.k + j, k_head, a.head_dim, q, partial + j, next);
+          continue;
+        }
+      }
+      score_block<false>(step.k + j, k_head, a.head_dim, q, partial + j, next);
     }
     for (int j = 0; j < step.keys; j += kKeysPerVector) {
       Vec x = fold<Rows, kLanes>(partial + j);
-      if constexpr (kScaled) x *= scales_of(step.k_scale + j, k_scale_head);
+      if constexpr (kScaled) x *= scales.template of_lanes<Rows>(j) * splat(score_factor);
       store(p + j * Rows, x);
     }
   }
@@ -256,8 +295,7 @@ struct Decoder {
    * Online softmax over the step: p becomes probabilities, times the scales of V, and o is
    * rescaled. Hidden pairs become -0.
    */
-  void softmax_step(const KeyStep& step, bool hidden) {
-    const int keys = step.keys;
+  void softmax_step(int keys, const RowScales& scales, bool hidden) {
     Vec highest = max;
     for (int j = 0; j < keys; j += kKeysPerVector) {
       highest = max_or_second(load<Vec>(p + j * Rows), highest);
@@ -272,7 +310,7 @@ struct Decoder {
       const Vec exponent = (x - max) * to_base_2;
       Vec e = hidden ? exp2_or_zero(exponent) : exp2_clamped(exponent);
       total += e;
-      if constexpr (kScaled) e *= scales_of(step.v_scale + j, v_scale_head);
+      if constexpr (kScaled) e *= scales.template of_lanes<Rows>(j);
       store(p + j * Rows, hidden ? select(x == splat(-kInfinity), splat(-0.f), e) : e);
     }
     sum = sum * alpha + total;
@@ -371,12 +409,18 @@ struct Decoder {
 
   /** One step of the online softmax. */
   void attend(const KeyStep& step, Ahead& next_k, Ahead& next_v) {
-    score(step, next_k);
+    RowScales k_scales, v_scales;
+    if constexpr (kScaled) {
+      const int keys = round_up(step.keys, kKeysPerVector);
+      k_scales.gather<kKeysPerVector>(step.k_scale, keys, k_scale_head);
+      v_scales.gather<kKeysPerVector>(step.v_scale, keys, v_scale_head);
+    }
+    score(step, k_scales, next_k);
     bool hidden = step.key < all_begin || step.key + step.keys > all_end ||
                   step.keys % kKeysPerVector != 0 || a.mask.base != nullptr;
     if (hidden || a.softcap > 0 || a.alibi_slopes != nullptr) hidden = modify(step);
     hidden |= units.natural();  // a score of -infinity is possible
-    softmax_step(step, hidden);
+    softmax_step(step.keys, v_scales, hidden);
     const char* const* rows = step.v;
     const char* open_rows[kDecodeKeys];
     int keys = step.keys;
