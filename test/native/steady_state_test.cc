@@ -117,21 +117,36 @@ struct Decode {
   }
 };
 
-/** A layer of a step: append, rotation of q and k, attention over a prefix that all share. */
+/** A layer of a step of a cache: append, rotation of q and k, attention over what all share. */
 struct Layer {
   Decode decode;
+  std::vector<char> k_pages, v_pages;
+  std::vector<float> k_scales, v_scales;
   std::vector<float> k, v, q, tables;
   std::vector<int32_t> slots, positions, offsets;
   fa::ops::StepAttention op;
 
-  explicit Layer(int64_t batch, int64_t keys)
+  Layer(int64_t batch, int64_t keys, DType cache)
       : decode(batch, keys),
+        k_pages(decode.k.size() * fa::dtype_size(cache)),
+        v_pages(k_pages.size()),
+        k_scales(decode.k.size() / kDim, 0.01f),
+        v_scales(k_scales),
         k(static_cast<size_t>(batch * kKvHeads * kDim), 0.2f),
         v(k.size(), 0.3f),
         q(decode.q),
         tables(static_cast<size_t>(keys * kDim / 2), 0.6f) {
     decode.as_paged();
     AttentionProblem& p = decode.problem;
+    p.k = contiguous_like(p.k, cache, k_pages.data());
+    p.v = contiguous_like(p.v, cache, v_pages.data());
+    if (fa::is_quantized(cache)) {
+      const auto scales = [&](std::vector<float>& of) {
+        return contiguous_view(of.data(), DType::kFloat32, {p.k.shape[0], kPage, kKvHeads});
+      };
+      p.k_scale = scales(k_scales);
+      p.v_scale = scales(v_scales);
+    }
     // All but the last page of each sequence are those of the first.
     const int64_t pages = keys / kPage;
     for (int64_t b = 0; b < batch; ++b) {
@@ -154,6 +169,8 @@ struct Layer {
     a.v = contiguous_view(v.data(), DType::kFloat32, {batch, kKvHeads, kDim});
     a.k_pages = p.k;
     a.v_pages = p.v;
+    a.k_scales = p.k_scale;
+    a.v_scales = p.v_scale;
     a.slots = contiguous_view(slots.data(), DType::kInt32, {batch});
     a.rotary = rotary;
     fa::Rotation& rotation = op.rotate.rotation;
@@ -197,7 +214,9 @@ void allocates_nothing(const Decode& decode) {
 void allocates_nothing(const Layer& layer) {
   fa::cpu::Clock::time_point lap;
   fa::cpu::Execution execution{.cancel = nullptr, .lap = lap};
-  CHECK(fa::cpu::plan_attention(layer.op.attention.problem).shared_prefixes.size() == 1);
+  const AttentionProblem& problem = layer.op.attention.problem;
+  const size_t shared = problem.batch() > 1 ? 1 : 0;
+  CHECK(fa::cpu::plan_attention(problem).shared_prefixes.size() == shared);
   allocates_nothing(layer.decode, [&] { layer.op.run(execution); });
 }
 
@@ -213,7 +232,10 @@ int main() {
   allocates_nothing(Decode(2, 1024).with_mask());
   allocates_nothing(Decode(2, 1024).as_paged().with_splits(3));
   allocates_nothing(Decode(4, 512).as_varlen().with_sinks());
-  allocates_nothing(Layer(12, 1024));
+  for (const DType cache : {DType::kFloat32, DType::kBFloat16, DType::kInt8}) {
+    allocates_nothing(Layer(1, 1024, cache));
+    allocates_nothing(Layer(12, 1024, cache));
+  }
   std::puts("steady state: ok");
   return 0;
 }
