@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <variant>
 
 #include "binding/arguments.h"
 #include "binding/buffer_storage.h"
@@ -21,20 +22,30 @@ namespace fa::binding {
 
 namespace {
 
+/** With room for tables, pages, scales, cos and sin, q, k, v and what q becomes. */
+Inputs inputs_of(const PreparedStep& step) {
+  Inputs inputs{*step.storage->stream()};
+  inputs.reads.reserve(11);
+  inputs.reads.push_back(step.storage);
+  return inputs;
+}
+
 class LayerCall {
  public:
   explicit LayerCall(const Napi::CallbackInfo& call)
       : env_(call.Env()),
         step_(step_of(call[0])),
         stream_(*step_.storage->stream()),
-        inputs_{stream_, {step_.storage}},
+        inputs_(inputs_of(step_)),
         k_pages_(pages(call[1], "kPages")),
         v_pages_(pages(call[2], "vPages")),
         k_scales_(scales(call[3], "kScales")),
         v_scales_(scales(call[4], "vScales")),
         options_(step_options_of(call[8])),
         returns_lse_(to_boolean(call[10], "returnLse")),
-        sync_(to_boolean(call[11], "sync")) {
+        sync_(to_boolean(call[11], "sync")),
+        operation_(std::make_unique<Operation>(std::in_place_type<ops::StepAttention>)),
+        op_(std::get<ops::StepAttention>(*operation_)) {
     for (const auto& weak : options_.storages) {
       auto storage = weak.lock();
       if (!storage) refuse(ErrorCode::kDisposed, "options", "of live tensors", "a disposed one");
@@ -236,8 +247,11 @@ class LayerCall {
     TensorRef out = new_tensor("out", own_dtype_, out_shape()), lse;
     if (returns_lse_) lse = new_tensor("lse", DType::kFloat32, lse_shape());
     TaskStorages storages = write_to(out, lse);
-    stream_.enqueue(std::move(op_), std::move(storages));
-    return new_results(env_, {std::move(out), std::move(lse)});
+    stream_.enqueue(std::move(operation_), std::move(storages));
+    Napi::Array results = Napi::Array::New(env_, 2);
+    results.Set(uint32_t{0}, new_handle(env_, std::move(out)));
+    results.Set(uint32_t{1}, lse.storage ? Napi::Value(new_handle(env_, lse)) : env_.Null());
+    return results;
   }
 
   TensorRef new_rows(const char* name, const Sizes& shape, Napi::ArrayBuffer& buffer) {
@@ -256,7 +270,7 @@ class LayerCall {
     const TensorRef lse = returns_lse_ ? new_rows("lse", lse_shape(), lse_buffer) : TensorRef{};
     if (in_place()) {
       TaskStorages storages = write_to(out, lse);
-      stream_.run(std::move(op_), std::move(storages));
+      stream_.run(std::move(operation_), std::move(storages));
     } else {
       run_on_device(out, lse);
     }
@@ -274,7 +288,7 @@ class LayerCall {
     const TensorRef own_lse =
         returns_lse_ ? new_tensor("lse", DType::kFloat32, lse_shape()) : TensorRef{};
     TaskStorages storages = write_to(own_out, own_lse);
-    stream_.enqueue(std::move(op_), std::move(storages));
+    stream_.enqueue(std::move(operation_), std::move(storages));
     // Both are waited for, whatever becomes of the first: they write to memory of JavaScript.
     const auto download = [](const TensorRef& from, const TensorRef& to) {
       return ops::Download{.source = from.view, .dtype = DType::kFloat32, .host = to.view.data};
@@ -295,7 +309,9 @@ class LayerCall {
   const StepOptions& options_;
   const bool returns_lse_, sync_;
   DType own_dtype_ = DType::kFloat32;  // of the caller's q
-  ops::StepAttention op_;
+  // Where it stays: it is too large to be moved about.
+  std::unique_ptr<Operation> operation_;
+  ops::StepAttention& op_;
 };
 
 }  // namespace

@@ -5,11 +5,11 @@
 
 namespace fa {
 
-void Stream::enqueue(Operation operation, TaskStorages storages) {
+void Stream::enqueue(std::unique_ptr<const Operation> operation, TaskStorages storages) {
   push(new_task(std::move(operation), std::move(storages)));
 }
 
-void Stream::run(Operation operation, TaskStorages storages) {
+void Stream::run(std::unique_ptr<const Operation> operation, TaskStorages storages) {
   const std::vector<std::shared_ptr<Storage>> results = storages.writes;
   Task task = new_task(std::move(operation), std::move(storages));
   const uint64_t sequence = task.sequence;
@@ -28,14 +28,14 @@ void Stream::run(Operation operation, TaskStorages storages) {
 }
 
 /** A task that is the next to run. */
-Stream::Task Stream::new_task(Operation operation, TaskStorages storages) {
+Stream::Task Stream::new_task(std::unique_ptr<const Operation> operation, TaskStorages storages) {
   if (closed_.load(std::memory_order_relaxed)) throw Error(*cancelled());
   const uint64_t sequence = enqueued_ + 1;
   for (const auto& storage : storages.writes) {
     storage->written_by = storage->host_written_by = sequence;
   }
   for (const auto& storage : storages.updates) storage->written_by = sequence;
-  Task task{.operation = std::make_unique<const Operation>(std::move(operation)),
+  Task task{.operation = std::move(operation),
             .storages = std::move(storages),
             .aborted = aborted_,
             .awaited = {},

@@ -55,14 +55,20 @@ class Stream final {
    * when the flag of `stop_on` is set before it has finished, or when nobody else holds them any
    * more.
    */
-  void enqueue(Operation operation, TaskStorages storages);
+  void enqueue(std::unique_ptr<const Operation> operation, TaskStorages storages);
+  void enqueue(Operation operation, TaskStorages storages) {
+    enqueue(std::make_unique<const Operation>(std::move(operation)), std::move(storages));
+  }
 
   /**
    * Enqueues a task and returns once it has run; throws what its results have failed with. On the
    * CPU it runs on the calling thread, once the queue is empty, and wakes no other. It has results
    * that the caller holds too.
    */
-  void run(Operation operation, TaskStorages storages);
+  void run(std::unique_ptr<const Operation> operation, TaskStorages storages);
+  void run(Operation operation, TaskStorages storages) {
+    run(std::make_unique<const Operation>(std::move(operation)), std::move(storages));
+  }
 
   /** Whether what is enqueued runs on a device of its own, with its own memory. */
   bool asynchronous() const { return backend_->asynchronous(); }
@@ -106,7 +112,7 @@ class Stream final {
     uint64_t sequence = 0;  // its number; of a notification that of the task before it
   };
 
-  Task new_task(Operation operation, TaskStorages storages);
+  Task new_task(std::unique_ptr<const Operation> operation, TaskStorages storages);
   static void await_other(Task& task, Stream* other, uint64_t sequence);
   void remember_read(Storage& storage, uint64_t sequence);
   void push(Task task);

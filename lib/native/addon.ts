@@ -303,7 +303,7 @@ export interface NativeAddon {
     sync: Sync,
   ): Sync extends true
     ? [out: Float32Array<ArrayBuffer>, lse: Float32Array<ArrayBuffer> | null]
-    : [out: NativeResult, lse: NativeResult | null];
+    : [out: NativeTensor, lse: NativeTensor | null];
   /** [total, H, D] with positions [total] or [1, total]; [B, S, H, D] with positions [B, S]. */
   rotate(x: NativeTensor, rotary: NativeRotary): NativeResult;
   /**

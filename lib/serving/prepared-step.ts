@@ -1,6 +1,7 @@
 import { type NativeStep, native } from '../native/addon.js';
 import { call } from '../native/errors.js';
 import { tensor } from '../tensor/make.js';
+import { contiguousStrides } from '../tensor/shape.js';
 import { liveHandle, type Tensor } from '../tensor/tensor.js';
 import type { PageMemory } from './page-memory.js';
 import { type Reservation, type Reserved, slotOf } from './reservation.js';
@@ -9,18 +10,37 @@ import { type PackedTrees, packTrees } from './trees.js';
 /** Where the tables are put together: fresh memory takes longer than to fill it. */
 let scratch = new Int32Array(0);
 
+/** A result's axes. */
+interface Axes {
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+}
+
+/** What a layer of so many heads gives. */
+interface ResultAxes {
+  readonly heads: number;
+  readonly out: Axes;
+  readonly lse: Axes;
+}
+
 /**
  * Where the tokens of a step go, and what they see: built and judged once, for all layers, and
  * brought to the device in one piece.
  */
 export class PreparedStep {
   readonly handle: NativeStep;
+  readonly totalTokens: number;
+  readonly #headDimV: number;
   readonly #tables: Tensor;
+  /** Of the layer before: most have as many heads, and what they give may share its axes. */
+  #axes: ResultAxes | undefined;
 
   constructor({ entries }: Reservation, { shape }: PageMemory) {
-    const { numPages, pageSize, device } = shape;
+    const { numPages, pageSize, headDimV, device } = shape;
     const batch = entries.length;
     const total = entries.reduce((sum, { tokens }) => sum + tokens, 0);
+    this.totalTokens = total;
+    this.#headDimV = headDimV;
     const pagesPerSequence = entries.reduce((most, each) => Math.max(most, pagesOf(each)), 0);
     const trees = entries.some(({ parents }) => parents !== undefined) ? packed(entries) : null;
     const treeWords = trees?.words ?? 0;
@@ -64,11 +84,25 @@ export class PreparedStep {
     }
   }
 
+  /** Of what a layer of q with so many heads gives. */
+  resultAxes(heads: number): ResultAxes {
+    if (this.#axes?.heads !== heads) {
+      const { totalTokens } = this;
+      const out = axesOf([totalTokens, heads, this.#headDimV]);
+      this.#axes = { heads, out, lse: axesOf([heads, totalTokens]) };
+    }
+    return this.#axes;
+  }
+
   /** Layers that were enqueued keep what they need. */
   dispose(): void {
     this.#tables.dispose();
     call(() => native().endStep(this.handle));
   }
+}
+
+function axesOf(shape: readonly number[]): Axes {
+  return { shape, strides: contiguousStrides(shape) };
 }
 
 function pagesOf({ state, tail }: Reserved): number {

@@ -1,13 +1,12 @@
 import type { AttentionResult, ReturnLse } from '../attention/options.js';
 import { release } from '../attention/problem.js';
-import { resultTensor } from '../attention/result.js';
 import { type NativeTensor, native } from '../native/addon.js';
 import { enqueued } from '../native/call-options.js';
 import { call, fail } from '../native/errors.js';
 import { show } from '../native/show.js';
 import { checkTensor } from '../tensor/check.js';
 import type { DType } from '../tensor/dtype.js';
-import { isTensor, liveHandle, type Tensor } from '../tensor/tensor.js';
+import { isTensor, liveHandle, newTensor, type Tensor } from '../tensor/tensor.js';
 import { checkAttached } from '../tensor/tensor-data.js';
 import type { PageMemory } from './page-memory.js';
 import type { PreparedStep } from './prepared-step.js';
@@ -72,11 +71,22 @@ export function attendLayer(
       return lse === null ? out : { out, lse };
     }
     const [out, lse] = enqueued({ signal }, () => run(false));
-    const outTensor = resultTensor(out, device);
-    return lse === null ? outTensor : { out: outTensor, lse: resultTensor(lse, device) };
+    const axes = step.resultAxes(headsOf(rows[0], step, memory));
+    const dtype = isTensor(rows[0]) ? rows[0].dtype : 'float32';
+    const outTensor = newTensor(out, dtype, device, axes.out.shape, axes.out.strides);
+    if (lse === null) return outTensor;
+    return {
+      out: outTensor,
+      lse: newTensor(lse, 'float32', device, axes.lse.shape, axes.lse.strides),
+    };
   } finally {
     release(temporaries);
   }
+}
+
+/** Of q that a layer was computed with. */
+function headsOf(q: LayerRows, { totalTokens }: PreparedStep, { shape }: PageMemory): number {
+  return isTensor(q) ? q.shape[1] : q.length / (totalTokens * shape.headDim);
 }
 
 /** Numbers are copied, or read before the call returns. */

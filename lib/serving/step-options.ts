@@ -82,11 +82,17 @@ export class StepOptionsMemo {
     temporaries: Tensor[],
   ): PreparedOptions {
     const {
+      scale,
+      window,
+      sinkTokens,
+      softcap,
+      alibiSlopes,
+      sinks,
+      numSplits,
       rotary,
-      signal,
       returnLse = false,
+      signal,
       sync = false,
-      ...common
     } = checkOptions(options, optionKeys) ?? {};
     const args: NativeStepOptionArgs = {
       scale: undefined,
@@ -99,6 +105,7 @@ export class StepOptionsMemo {
       sinks: undefined,
       rotary: undefined,
     };
+    const common = { scale, window, sinkTokens, softcap, alibiSlopes, sinks, numSplits };
     applyCommon(args, common, this.#device);
     let positions: NativeTensor | undefined;
     const path = 'options.rotary';
