@@ -28,13 +28,42 @@ export interface EntrantCase<Result> {
 
 /**
  * Largest deviation from float64, in units of the results' root mean square: rounding, not
- * mistakes.
+ * mistakes. With one scale for all codes, rounding to 8 bits is an error of about 0.014 in each
+ * element.
  */
-const tolerance: Readonly<Record<FloatDType, number>> = {
+const tolerance: Readonly<Record<FloatDType | 'int8', number>> = {
   float32: 1e-3,
   float16: 1e-2,
   bfloat16: 8e-2,
+  int8: 1e-1,
 };
+
+/** What is checked of a contestant; its numbers are kept in `dtype`. */
+export interface Checked<Result = Float32Array> {
+  readonly name: string;
+  readonly dtype: FloatDType | 'int8';
+  readonly layout: Layout;
+  result(): Promise<Result>;
+}
+
+/** How far contestants deviate from the oracle, by name. Throws where that is more than rounding. */
+export async function deviations<Result>(
+  { group, x, oracle }: Pick<EntrantCase<Result>, 'group' | 'x' | 'oracle'>,
+  contestants: readonly Checked<Result>[],
+): Promise<Map<string, number>> {
+  const errors = new Map<string, number>();
+  for (const { name, dtype, layout, result } of contestants) {
+    const error = oracle.deviation(await result(), layout);
+    if (!(error <= tolerance[dtype])) {
+      throw new Error(
+        `${name} is wrong at ${group}, ${x}: it deviates from float64 by ${error} of the ` +
+          `results' root mean square; ${tolerance[dtype]} is allowed`,
+      );
+    }
+    errors.set(name, error);
+  }
+  return errors;
+}
 
 /** Checks all entrants against the oracle, then times them against each other. */
 export async function compete<Result>(
@@ -43,17 +72,7 @@ export async function compete<Result>(
   entrants: readonly Entrant<Result>[],
 ): Promise<Row[]> {
   try {
-    const errors = new Map<string, number>();
-    for (const { name, dtype, layout, result } of entrants) {
-      const error = oracle.deviation(await result(), layout);
-      if (!(error <= tolerance[dtype])) {
-        throw new Error(
-          `${name} is wrong at ${group}, ${x}: it deviates from float64 by ${error} of the ` +
-            `results' root mean square; ${tolerance[dtype]} is allowed`,
-        );
-      }
-      errors.set(name, error);
-    }
+    const errors = await deviations({ group, x, oracle }, entrants);
     const measured = await alternate(entrants, probesOf(context, entrants), context.pace);
     return entrants.map((entrant) => {
       const { name, flops, bytes, limit } = entrant;

@@ -89,12 +89,24 @@ function exactRow(
 ): Float64Array {
   const kvHead = Math.floor(head / (heads / kvHeads));
   const qAt = rowOffset(layout, [seqlenQ, heads, headDim], batch, head, query);
-  const keyAt = (j: number) => rowOffset(layout, [seqlenK, kvHeads, headDim], batch, kvHead, j);
   const keys = causal ? query + seqlenK - seqlenQ + 1 : seqlenK;
+  return attendExactly(q.subarray(qAt, qAt + headDim), keys, (j) => {
+    const at = rowOffset(layout, [seqlenK, kvHeads, headDim], batch, kvHead, j);
+    return [k.subarray(at, at + headDim), v.subarray(at, at + headDim)];
+  });
+}
+
+/** One row of attention over so many keys, in float64. */
+export function attendExactly(
+  q: Float32Array,
+  keys: number,
+  rowsOf: (key: number) => readonly [k: Float32Array, v: Float32Array],
+): Float64Array {
+  const headDim = q.length;
   const scores = new Float64Array(keys);
   for (let j = 0; j < keys; j++) {
-    const at = keyAt(j);
-    for (let d = 0; d < headDim; d++) scores[j] += q[qAt + d] * k[at + d];
+    const [k] = rowsOf(j);
+    for (let d = 0; d < headDim; d++) scores[j] += q[d] * k[d];
     scores[j] /= Math.sqrt(headDim);
   }
   const maximum = scores.reduce((a, b) => Math.max(a, b), -Infinity);
@@ -102,9 +114,9 @@ function exactRow(
   let sum = 0;
   for (let j = 0; j < keys; j++) {
     const p = Math.exp(scores[j] - maximum);
-    const at = keyAt(j);
+    const [, v] = rowsOf(j);
     sum += p;
-    for (let d = 0; d < headDim; d++) out[d] += p * v[at + d];
+    for (let d = 0; d < headDim; d++) out[d] += p * v[d];
   }
   return out.map((x) => x / sum);
 }

@@ -1,6 +1,6 @@
 // The ways to compute attention with onnxruntime's CPU provider that are worth comparing with.
 import type { AttentionShape } from '../shape.js';
-import type { OnnxGraph } from './onnx-model.js';
+import type { OnnxGraph, OnnxValue } from './onnx-model.js';
 import type { Feed } from './onnxruntime.js';
 
 export interface OrtProblem {
@@ -151,6 +151,52 @@ export function groupQueryStep(
     (name) => ({ name, type: 'float32', shape: present }) as const,
   );
   return { graph: { ...graph, outputs: [...graph.outputs, ...outputs] }, feeds };
+}
+
+/** The same with a cache in 8 bits, one scale for all keys and one for all values. */
+export function quantizedGroupQueryStep(
+  shape: AttentionShape,
+  arrays: Arrays,
+  newK: Float32Array,
+  newV: Float32Array,
+): OrtProblem {
+  const { graph, feeds } = groupQueryStep(shape, arrays, newK, newV);
+  const inCodes = (value: OnnxValue): OnnxValue =>
+    /^(past|present)_/.test(value.name) ? { ...value, type: 'int8' } : value;
+  const scales = ['k_scale', 'v_scale'].map(
+    (name) => ({ name, type: 'float32', shape: [1] }) as const,
+  );
+  const [k, v] = [arrays.k, arrays.v].map(quantized);
+  const [node] = graph.nodes;
+  const per = 'PER_TENSOR';
+  return {
+    graph: {
+      inputs: [...graph.inputs.map(inCodes), ...scales],
+      outputs: graph.outputs.map(inCodes),
+      nodes: [
+        {
+          ...node,
+          // Before them: tables and positions of rotary embedding, a bias and sinks.
+          inputs: [...node.inputs, '', '', '', '', '', 'k_scale', 'v_scale'],
+          attributes: {
+            ...node.attributes,
+            k_quant_type: per,
+            v_quant_type: per,
+            kv_cache_bit_width: 8,
+          },
+        },
+      ],
+    },
+    feeds: { ...feeds, past_k: k.codes, past_v: v.codes, k_scale: k.scale, v_scale: v.scale },
+  };
+}
+
+function quantized(values: Float32Array): { codes: Int8Array; scale: Float32Array } {
+  const scale = values.reduce((most, x) => Math.max(most, Math.abs(x)), 0) / 127;
+  return {
+    codes: Int8Array.from(values, (x) => Math.round(x / scale)),
+    scale: Float32Array.of(scale),
+  };
 }
 
 /**

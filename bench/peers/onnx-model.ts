@@ -4,7 +4,7 @@ import { elementType, encodeModel, makeNode, makeValue } from '../../serve/src/o
 
 export interface OnnxValue {
   readonly name: string;
-  readonly type: 'float32' | 'int32';
+  readonly type: 'float32' | 'int8' | 'int32';
   readonly shape: readonly number[];
 }
 
@@ -15,8 +15,8 @@ export interface OnnxNode {
   /** An empty name leaves an optional input out. */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
-  /** Integers become INT and arrays INTS. */
-  readonly attributes?: Readonly<Record<string, number | readonly number[]>>;
+  /** Integers become INT, texts STRING and arrays INTS. */
+  readonly attributes?: Readonly<Record<string, number | string | readonly number[]>>;
 }
 
 export interface OnnxGraph {
@@ -30,6 +30,11 @@ export interface OnnxGraph {
 /** The first with the operator Attention. */
 const opset = 23;
 const irVersion = 11;
+
+function attributeOf(value: number | string | readonly number[]) {
+  if (typeof value === 'string') return attribute.string(value);
+  return typeof value === 'number' ? attribute.int(value) : attribute.ints([...value]);
+}
 
 /** The bytes of a ModelProto, for InferenceSession.create. */
 export function onnxModel({ inputs, outputs, nodes, scalars = {} }: OnnxGraph): Uint8Array {
@@ -45,7 +50,7 @@ export function onnxModel({ inputs, outputs, nodes, scalars = {} }: OnnxGraph): 
       node: nodes.map(({ op, domain, inputs, outputs, attributes = {} }) => {
         const values = Object.entries(attributes).map(([name, value]) => [
           name,
-          typeof value === 'number' ? attribute.int(value) : attribute.ints([...value]),
+          attributeOf(value),
         ]);
         return makeNode(op, '', [[...inputs], [...outputs]], Object.fromEntries(values), domain);
       }),

@@ -19,7 +19,7 @@ interface Ort {
   };
 }
 
-export type Feed = Float32Array | Int32Array;
+export type Feed = Float32Array | Int32Array | Int8Array;
 
 /** A loaded model with its inputs; every run gives its only output. */
 export interface OrtModel {

@@ -6,6 +6,7 @@ import {
   type Sequence,
 } from '../../lib/serving/index.js';
 import type { FloatDType } from '../context.js';
+import type { TokenNumbers } from './tokens-oracle.js';
 
 /** Llama 3 8B's attention. */
 export const model = { heads: 32, kvHeads: 8, headDim: 128 } as const;
@@ -35,6 +36,12 @@ export function rowsOf(
   return { q: rows(heads, 1n), k: rows(kvHeads, 2n), v: rows(kvHeads, 3n) };
 }
 
+/** Those from `begin` to `end`, as rows of their own. */
+export function rowsBetween({ q, k, v }: Rows, begin: number, end: number): Rows {
+  const part = (of: Tensor) => of.slice([begin, end]);
+  return { q: part(q), k: part(k), v: part(v) };
+}
+
 export function disposeRows({ q, k, v }: Rows): void {
   for (const each of [q, k, v]) each.dispose();
 }
@@ -52,6 +59,17 @@ export function cacheFor(
 
 const chunk = 2048;
 
+/** What the k and v of a token are that `fill` appends at the beginning of a sequence. */
+export async function filledNumbers(dtype: CacheDType): Promise<TokenNumbers> {
+  const rows = rowsOf(chunk, dtype, { ...model, heads: 1 });
+  const [k, v] = await Promise.all([rows.k.toFloat32(), rows.v.toFloat32()]);
+  disposeRows(rows);
+  return { k, v };
+}
+
+/** Which of the numbers above are those of a token. */
+export const filledToken = (token: number): number => token % chunk;
+
 /** Makes sequences `tokens` long, by tokens whose own attention costs nothing. */
 export function fill(
   cache: KvCache,
@@ -68,7 +86,7 @@ export function fill(
   for (const sequence of sequences) {
     while (sequence.length < tokens) {
       const count = Math.min(chunk, tokens - sequence.length);
-      const [q, k, v] = [all.q, all.k, all.v].map((rows) => rows.slice([0, count]));
+      const { q, k, v } = rowsBetween(all, 0, count);
       using step = cache.step([{ sequence, tokens: count }]);
       for (let layer = 0; layer < layers; layer++) {
         step.attention(layer, q, k, v, { window: [0, 0] }).dispose();
