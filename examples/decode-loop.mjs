@@ -1,7 +1,7 @@
 // A prompt, then token by token: keys and values stay in a cache, which is written to in place.
 // Without one, every token would mean the whole text again.
 //
-//   node examples/decode-loop.mjs
+//   node examples/decode-loop.mjs [dtype of the cache]
 import { flashAttention } from 'flash-attention';
 import { applyRotary, KvCache } from 'flash-attention/serving';
 import * as model from './model/transformer.mjs';
@@ -10,7 +10,8 @@ const prompt = model.encode('Attention is a weighted mean. ');
 const count = 64;
 
 const { layers, kvHeads, headDim, rotary } = model;
-const cache = new KvCache({ layers, numPages: 16, pageSize: 16, kvHeads, headDim });
+const [dtype = 'float32'] = process.argv.slice(2);
+const cache = new KvCache({ layers, numPages: 16, pageSize: 16, kvHeads, headDim, dtype });
 const sequence = cache.createSequence();
 
 const text = [...prompt];

@@ -67,4 +67,11 @@ describe('every other example', () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     expect(stdout).toMatch(/the same/);
   });
+
+  // Serving pitfall 30: caches in 8 bits are judged by what is generated, too.
+  test.each(['bfloat16', 'int8', 'float8_e4m3'])('a text from a cache in %s', async (dtype) => {
+    const { status, stdout, stderr } = await runNode([example('decode-loop.mjs'), dtype]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).toContain('the same as without a cache');
+  });
 });

@@ -183,6 +183,38 @@ describe.each(testedCacheDTypes)('pitfall 31: %s', (dtype) => {
   });
 });
 
+// Pitfall 28, and 27: the pages lie all over the pool, and nothing of it is free in the end.
+const quantized = testedCacheDTypes.filter((dtype) => dtype === 'int8' || dtype === 'float8_e4m3');
+
+describe.each(quantized)('pitfall 28: %s, a full pool', (dtype) => {
+  test.each(Array.from({ length: pageSize }, (_, residue) => residue))(
+    'prompts of whole pages and %i tokens, one that hits and one that misses',
+    async (residue) => {
+      const total = 2 * pageSize + residue;
+      const model = await withStored(7, pageSize, dtype);
+      const hit = model.create(prompt(total));
+      expect(hit.sequence.length).toBe(pageSize);
+      const miss = model.create();
+      await model.feedAndCheck(
+        feeds([miss, prompt(total, 40)], [hit, prompt(total - pageSize, pageSize + 1)]),
+      );
+      const filler = model.create();
+      const { free, stored } = model.cache.stats();
+      if (free + stored > 0) {
+        const tokens = prompt((free + stored) * pageSize, 60);
+        await model.feedAndCheck(feeds([filler, tokens]));
+      }
+      expect(model.cache.stats()).toMatchObject({ free: 0, stored: 0 });
+      // To the end of the pages that each of them has.
+      for (let n = total; n % pageSize !== 0; n++) {
+        await model.feedAndCheck(feeds([hit, [80 + n]], [miss, [90 + n]]));
+      }
+      model.checkCounts();
+      model.end();
+    },
+  );
+});
+
 test('tensors of a layer may be disposed as soon as it is enqueued', async () => {
   const model = new CachedModel(4);
   const feed = feeds([model.create(), prompt(3)]);

@@ -117,6 +117,7 @@ describe('appended', () => {
     );
   });
 
+  // Serving pitfall 29: a row of zeros.
   test.each(codeDTypes)('%s: zeros, extremes, ties, NaN and infinities', async (codes) => {
     const rows = [
       [0, -0, 0, 0],
