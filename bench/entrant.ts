@@ -46,7 +46,7 @@ export interface Checked<Result = Float32Array> {
   result(): Promise<Result>;
 }
 
-/** How far contestants deviate from the oracle, by name. Throws where that is more than rounding. */
+/** How far contestants deviate from the oracle, by name. Throws where it is more than rounding. */
 export async function deviations<Result>(
   { group, x, oracle }: Pick<EntrantCase<Result>, 'group' | 'x' | 'oracle'>,
   contestants: readonly Checked<Result>[],

@@ -6,7 +6,6 @@ import {
   type Sequence,
 } from '../../lib/serving/index.js';
 import type { FloatDType } from '../context.js';
-import type { TokenNumbers } from './tokens-oracle.js';
 
 /** Llama 3 8B's attention. */
 export const model = { heads: 32, kvHeads: 8, headDim: 128 } as const;
@@ -55,6 +54,22 @@ export function cacheFor(
   const { kvHeads, headDim } = model;
   const numPages = Math.ceil(tokens / pageSize);
   return new KvCache({ kvHeads, headDim, numPages, pageSize, device: 'cpu', ...options });
+}
+
+/** Keys and values of tokens, `[tokens, kvHeads, headDim]`. */
+export interface TokenNumbers {
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+}
+
+/** A token's key and value of a kv head. */
+export function rowAt(
+  { k, v }: TokenNumbers,
+  token: number,
+  kvHead: number,
+): readonly [k: Float32Array, v: Float32Array] {
+  const at = (token * model.kvHeads + kvHead) * model.headDim;
+  return [k.subarray(at, at + model.headDim), v.subarray(at, at + model.headDim)];
 }
 
 const chunk = 2048;

@@ -1,21 +1,5 @@
 import { attendExactly, type Judge } from '../oracle.js';
-import { model } from './filled-cache.js';
-
-/** Keys and values of tokens, `[tokens, kvHeads, headDim]`. */
-export interface TokenNumbers {
-  readonly k: Float32Array;
-  readonly v: Float32Array;
-}
-
-/** A token's key and value of a kv head. */
-export function rowAt(
-  { k, v }: TokenNumbers,
-  token: number,
-  kvHead: number,
-): readonly [k: Float32Array, v: Float32Array] {
-  const at = (token * model.kvHeads + kvHead) * model.headDim;
-  return [k.subarray(at, at + model.headDim), v.subarray(at, at + model.headDim)];
-}
+import { model, type rowAt } from './filled-cache.js';
 
 /** What a row of a step sees: so many keys, and which. */
 export interface Seen {

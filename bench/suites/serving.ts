@@ -23,10 +23,12 @@ import {
   filledToken,
   model,
   type Rows,
+  rowAt,
   rowsBetween,
   rowsOf,
+  type TokenNumbers,
 } from '../serving/filled-cache.js';
-import { rowAt, type TokenNumbers, TokensOracle } from '../serving/tokens-oracle.js';
+import { TokensOracle } from '../serving/tokens-oracle.js';
 import { keyBytes } from '../shape.js';
 import { type Spread, spreadOf } from '../spread.js';
 import type { BenchCase, Suite } from '../suite.js';

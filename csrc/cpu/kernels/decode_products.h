@@ -1,5 +1,5 @@
-// What decoding multiplies: queries and keys in float32, or pairs of them in bfloat16; and the scales
-// of rows in 8 bits.
+// What decoding multiplies: queries and keys in float32, or pairs of them in bfloat16; and the
+// scales of rows in 8 bits.
 #pragma once
 
 #include "cpu/kernels/decode_prefetch.h"
@@ -37,9 +37,9 @@ struct Products<Dtype, true> {
 };
 
 /**
- * Whether each is 0 or from 2^-60 to 2^60 in magnitude. Dot products of pairs take subnormal numbers
- * for zero; and sums of these times codes of 8 bits stay far from overflow, though no scale has made
- * them smaller.
+ * Whether each is 0 or from 2^-60 to 2^60 in magnitude. Dot products of pairs take subnormal
+ * numbers for zero; and sums of these times codes of 8 bits stay far from overflow, though no scale
+ * has made them smaller.
  */
 FA_ALWAYS_INLINE bool all_moderate(Vec x) {
   constexpr uint32_t kLeast = (127u - 60u) << 23, kMost = (127u + 60u) << 23;
