@@ -105,6 +105,10 @@ function buildTypeScript() {
 /** The same for the server, a package of its own that links to this one. */
 export function ensureServeBuilt() {
   ensureBuilt();
+  buildServe();
+}
+
+function buildServe() {
   ensureInstalled('serve');
   const settings = ['tsconfig.json', 'tsconfig.build.json', 'package.json'];
   const sources = [...globFiles('serve/src', /\.\w+$/), ...settings.map((n) => `serve/${n}`)];
@@ -113,5 +117,6 @@ export function ensureServeBuilt() {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (process.argv.includes('--install')) ensureInstalled();
+  else if (process.argv.includes('--serve')) buildServe();
   else ensureBuilt();
 }

@@ -1,5 +1,6 @@
 // `npm run release:dry`: everything of a release but publishing it. Leaves in release/ what the
-// workflow publishes: the tarball, its SHA-256 sum, the bill of materials and the notes.
+// workflow publishes: the tarball, its SHA-256 sum, the bill of materials and the notes; and in
+// release/serve the tarball of the server.
 //
 //   --tests      runs the tests too
 //   --complete   a platform's binary that is missing is a failure, and none is built here
@@ -14,6 +15,7 @@ import { architectures, gpuCode } from '../binary/gpu-code.mjs';
 import { root } from '../ensure-built.mjs';
 import { entryOf } from './changelog.mjs';
 import { findPrebuilds, ownPrebuild } from './prebuilds.mjs';
+import { packServe } from './serve-package.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -38,9 +40,9 @@ function report(verdict, what, found) {
 const check = (ok, what, found) => report(ok ? 'ok' : 'FAILED', what, found);
 
 /** What a command printed on standard output; undefined, and a bad line, when it failed. */
-function output(what, [command, ...args], env = {}) {
+function output(what, [command, ...args], { env = {}, cwd = root } = {}) {
   const { status, stdout, stderr } = spawnSync(command, args, {
-    cwd: root,
+    cwd,
     encoding: 'utf8',
     env: { ...process.env, ...env },
     maxBuffer: 1 << 28,
@@ -83,7 +85,7 @@ function checkOwnBinary() {
   const own = ownPrebuild();
   if (!own?.file) return;
   const info = ['node', 'dist/cli.js', 'info', '--json'];
-  const text = output('binary', info, { FLASH_ATTENTION_ADDON: own.file });
+  const text = output('binary', info, { env: { FLASH_ATTENTION_ADDON: own.file } });
   if (text === undefined) return;
   const { addon } = JSON.parse(text);
   check(
@@ -122,6 +124,21 @@ function pack() {
   check(fits, 'tarball', `release/${filename}: ${sizes}`);
 }
 
+/** The server, which follows the package's version. */
+function packServer() {
+  const { version: own } = json('serve/package.json');
+  check(own === version, 'server', `version ${own}`);
+  const build = ['node', 'scripts/ensure-built.mjs', '--serve'];
+  if (output('server', build) === undefined) return;
+  const to = path.join(out, 'serve');
+  mkdirSync(to);
+  const command = ['npm', 'pack', '--ignore-scripts', '--json', '--pack-destination', to];
+  const text = packServe((cwd) => output('server', command, { cwd }));
+  if (text === undefined) return;
+  const [{ filename, size, entryCount }] = JSON.parse(text);
+  report('ok', 'server', `release/serve/${filename}: ${mib(size)}, ${entryCount} files`);
+}
+
 function billOfMaterials() {
   const how = ['--package-lock-only', '--omit', 'dev', '--sbom-format', 'spdx'];
   const text = output('SBOM', ['npm', 'sbom', ...how]);
@@ -143,6 +160,7 @@ checkOwnBinary();
 checkPrebuilds();
 if (options.tests) passes('tests', 'npm', 'test', '--silent', '--', '--ci');
 pack();
+packServer();
 billOfMaterials();
 console.log(failed > 0 ? `\n${failed} failed` : '\nNothing is published.');
 process.exitCode = failed > 0 ? 1 : 0;

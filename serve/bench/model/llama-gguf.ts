@@ -2,6 +2,7 @@ import { setFloat16 } from '@petamoriken/float16';
 import { dimsOf } from '../../src/onnx/tensors.js';
 import type { OnnxTensor } from '../../src/onnx/format.js';
 import { buildDecoder } from '../../test/models/decoder.js';
+import { randomWeights } from '../../test/models/random.js';
 import { specialIds, specialTokens, type Variant } from '../../test/models/index.js';
 import { buildTokenizer } from '../../test/models/tokenizer.js';
 import { type GgufTensor, type GgufValue, ggmlType, writeGguf } from './gguf.js';
@@ -20,7 +21,7 @@ const q4Bytes = 2 + block / 2;
  * @param variant Llama's shape: int4, one projection for q, k and v, rotary of whole heads.
  */
 export function writeLlamaGguf(file: string, variant: Variant, seed: number): void {
-  const { graph } = buildDecoder(variant, seed);
+  const { graph } = buildDecoder(variant, randomWeights(seed));
   const tensors = new Map(graph.initializer.map((tensor) => [tensor.name, tensor]));
   writeGguf(file, metadataOf(variant), tensorsOf(variant, tensors));
 }

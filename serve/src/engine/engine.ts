@@ -13,10 +13,17 @@ import type {
   GenerationRequest,
   ModelInfo,
 } from './contract.js';
+import { Deliveries } from './deliveries.js';
 import { EngineError } from './errors.js';
 import { LiveGeneration } from './generation.js';
 import { FinishRate } from './finish-rate.js';
-import { errorFrom, type FromWorker, type ToWorker, type WorkerData } from './protocol.js';
+import {
+  type AnswerEvent,
+  errorFrom,
+  type FromWorker,
+  type ToWorker,
+  type WorkerData,
+} from './protocol.js';
 import { Heartbeat, watch } from './watchdog.js';
 
 /** How {@link startEngine} starts its thread. */
@@ -30,6 +37,8 @@ export interface EngineThread {
 const longestRestart = 30_000;
 /** What a thread may take to release what it holds, and then to be ended. */
 const closeMilliseconds = 10_000;
+/** Tokens and ends of answers in a turn of the event loop: a few milliseconds of writing. */
+const deliveriesPerTurn = 64;
 /** Seconds. */
 const defaultStepTimeout = 120;
 const longestTimeout = 86_400;
@@ -104,6 +113,10 @@ class ThreadedEngine implements Engine {
   #ids = 0;
   readonly #live = new Map<number, Live>();
   readonly #calls = new Map<number, Call>();
+  readonly #deliveries = new Deliveries<AnswerEvent>(
+    (event) => this.#deliver(event),
+    deliveriesPerTurn,
+  );
   /** Settle with the texts that are being embedded. */
   readonly #embeddings = new Set<Promise<void>>();
   readonly #rate = new FinishRate();
@@ -294,23 +307,25 @@ class ThreadedEngine implements Engine {
 
   #receive(message: Exclude<FromWorker, { type: 'ready' | 'failed' }>): void {
     if (message.type === 'events') {
-      for (const event of message.events) {
-        const live = this.#live.get(event.id);
-        if (live === undefined) continue;
-        if ('token' in event) {
-          live.completionTokens++;
-          live.generation.push(event.token);
-        } else {
-          const { error, ...finish } = event.finish;
-          this.#end(event.id, live, error ? { ...finish, error: errorFrom(error) } : finish);
-        }
-      }
+      this.#deliveries.add(message.events);
       return;
     }
     const call = this.#calls.get(message.id);
     this.#calls.delete(message.id);
     if (message.type === 'result') call?.resolve(message.value as never);
     else call?.reject(errorFrom(message.error));
+  }
+
+  #deliver(event: AnswerEvent): void {
+    const live = this.#live.get(event.id);
+    if (live === undefined) return;
+    if ('token' in event) {
+      live.completionTokens++;
+      live.generation.push(event.token);
+    } else {
+      const { error, ...finish } = event.finish;
+      this.#end(event.id, live, error ? { ...finish, error: errorFrom(error) } : finish);
+    }
   }
 
   #end(id: number, { generation }: Live, finish: Finish): void {
@@ -325,6 +340,7 @@ class ThreadedEngine implements Engine {
 
   /** All that ran there ends with an error, and another thread is started. */
   #died(cause: Error): void {
+    this.#deliveries.flush();
     const error = this.#unavailable(cause);
     for (const { reject } of this.#calls.values()) reject(error);
     this.#calls.clear();

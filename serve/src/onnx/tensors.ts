@@ -110,14 +110,14 @@ export function missingData(tensors: readonly OnnxTensor[], folder: string): str
   return undefined;
 }
 
+/** Elements of a tensor; those of float16 as bits. */
+export type TensorData = Float32Array | Uint16Array | BigInt64Array | Int32Array | Uint8Array;
+
 /** A tensor with its data in the model file. */
-export function makeTensor(
-  name: string,
-  data: Float32Array | BigInt64Array | Int32Array | Uint8Array,
-  dims: readonly number[],
-): OnnxTensor {
+export function makeTensor(name: string, data: TensorData, dims: readonly number[]): OnnxTensor {
   let dataType: number = elementType.uint8;
   if (data instanceof Float32Array) dataType = elementType.float32;
+  else if (data instanceof Uint16Array) dataType = elementType.float16;
   else if (data instanceof Int32Array) dataType = elementType.int32;
   else if (data instanceof BigInt64Array) dataType = elementType.int64;
   const rawData = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);

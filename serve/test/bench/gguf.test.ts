@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { writeLlamaGguf } from '../../bench/model/llama-gguf.js';
 import { buildDecoder } from '../models/decoder.js';
+import { randomWeights } from '../models/random.js';
 import { type Variant, variants } from '../models/index.js';
 
 const variant: Variant = variants['int4-level1'];
@@ -92,7 +93,7 @@ writeLlamaGguf(file, variant, 1);
 const gguf = new GgufReader(readFileSync(file));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const { graph } = buildDecoder(variant, 1);
+const { graph } = buildDecoder(variant, randomWeights(1));
 const onnx = new Map(graph.initializer.map(({ name, rawData }) => [name, rawData as Uint8Array]));
 
 /** A row of a matrix as MatMulNBits reads it. */

@@ -10,10 +10,11 @@ import {
 } from '../../src/onnx/format.js';
 import { makeTensor } from '../../src/onnx/tensors.js';
 import { buildDecoder } from '../models/decoder.js';
+import { randomWeights } from '../models/random.js';
 import { type Variant, type VariantName, variants } from '../models/index.js';
 
 const decoder = (name: VariantName = 'llama', other: Partial<Variant> = {}) =>
-  buildDecoder({ ...variants[name], ...other }, 1);
+  buildDecoder({ ...variants[name], ...other }, randomWeights(1));
 const cut = (model: OnnxModel) => () => cutModel(model, '.');
 
 /** Where nodes are put into the stream: what the first MLP makes, `[batch, seqlen, 64]`. */

@@ -2,28 +2,31 @@ import path from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Variant } from '../models/index.js';
 
+/** What of a model's shape its inputs and outputs need. */
+type Shape = Pick<Variant, 'layers' | 'kvHeads' | 'headDim' | 'vocab'>;
+
 /** The model as onnxruntime runs it as a whole: what the cut one has to compute. */
 export class WholeGraph {
   readonly #session: InferenceSession;
-  readonly #variant: Variant;
+  readonly #shape: Shape;
 
-  private constructor(session: InferenceSession, variant: Variant) {
+  private constructor(session: InferenceSession, shape: Shape) {
     this.#session = session;
-    this.#variant = variant;
+    this.#shape = shape;
   }
 
-  static async load(folder: string, variant: Variant): Promise<WholeGraph> {
+  static async load(folder: string, shape: Shape): Promise<WholeGraph> {
     const options = {
       intraOpNumThreads: 1,
       extra: { session: { intra_op: { allow_spinning: '0' } } },
     };
     const session = await InferenceSession.create(path.join(folder, 'model.onnx'), options);
-    return new WholeGraph(session, variant);
+    return new WholeGraph(session, shape);
   }
 
   /** Logits of every token, each seeing those before it. */
   async logits(tokens: Int32Array): Promise<Float32Array[]> {
-    const { layers, kvHeads, headDim, vocab } = this.#variant;
+    const { layers, kvHeads, headDim, vocab } = this.#shape;
     const length = tokens.length;
     const int64 = (values: Iterable<number>, dims: number[]) =>
       new Tensor('int64', BigInt64Array.from(values, BigInt), dims);

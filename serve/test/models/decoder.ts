@@ -8,12 +8,12 @@ import {
   type OnnxValue,
 } from '../../src/onnx/format.js';
 import { makeTensor } from '../../src/onnx/tensors.js';
-import { GraphBuilder } from './graph-builder.js';
+import { GraphBuilder, type WeightSource } from './graph-builder.js';
 import type { Rope, Variant } from './variants.js';
 
-/** A decoder with random weights: the graph that onnxruntime-genai's builder would write. */
-export function buildDecoder(variant: Variant, seed: number): OnnxModel {
-  const builder = new GraphBuilder(seed, variant.weights);
+/** A decoder as a graph that onnxruntime-genai's builder would write. */
+export function buildDecoder(variant: Variant, source: WeightSource): OnnxModel {
+  const builder = new GraphBuilder(source, variant.weights);
   const decoder = new Decoder(variant, builder);
   decoder.build();
   return {
@@ -64,7 +64,7 @@ class Decoder {
       x = graph.op('Slice', '/lm_head/Slice', [x, start, end, graph.ints(1)]);
     }
     let logits: string;
-    if (tied && weights !== 'float32') {
+    if (tied && typeof weights === 'object') {
       logits = graph.int4Product('/lm_head', x, table, [hidden, vocab]);
     } else if (tied) {
       const perm = attribute.ints([1, 0]);
@@ -83,10 +83,10 @@ class Decoder {
     const { hidden, vocab, weights, tied } = this.#variant;
     const graph = this.#graph;
     const name = 'model.embed_tokens.weight';
-    const values = graph.random.normal(vocab * hidden, 0.5);
+    const values = graph.source(name, vocab * hidden, { deviation: 0.5 });
     const base = '/model/embed_tokens';
-    if (!tied || weights === 'float32') {
-      const table = graph.constant(name, values, [vocab, hidden]);
+    if (!tied || typeof weights === 'string') {
+      const table = graph.matrix(name, values, [vocab, hidden]);
       return [graph.op('Gather', `${base}/Gather`, [table, 'input_ids']), table];
     }
     const [packed, scales] = graph.int4Weights(name, values, [hidden, vocab]);
@@ -189,12 +189,13 @@ class Decoder {
         axis: attribute.int(0),
       });
     }
-    const weights = (name: string, [rows, columns]: [number, number]) =>
-      graph.constant(
-        `${base}/moe/${name}`,
-        graph.random.normal(experts * rows * columns, 1 / Math.sqrt(columns)),
-        [experts, rows, columns],
-      );
+    const weights = (what: string, [rows, columns]: [number, number]) => {
+      const name = `${base}/moe/${what}`;
+      const values = graph.source(name, experts * rows * columns, {
+        deviation: 1 / Math.sqrt(columns),
+      });
+      return graph.constant(name, values, [experts, rows, columns]);
+    };
     return graph.op(
       'MoE',
       `${base}/moe`,
@@ -244,9 +245,10 @@ class Decoder {
         this.#headNorm(`${base}/k_norm`, k, kvHeads),
       ];
     } else if (variant.qkNorm === 'inputs') {
-      ['q_norm', 'k_norm'].forEach((name, i) => {
-        const weight = graph.random.normal(headDim, 0.1, 1);
-        norms[i] = graph.constant(`${base}/${name}/LayerNorm.weight`, weight, [headDim]);
+      ['q_norm', 'k_norm'].forEach((what, i) => {
+        const name = `${base}/${what}/LayerNorm.weight`;
+        const weight = graph.source(name, headDim, { deviation: 0.1, mean: 1 });
+        norms[i] = graph.constant(name, weight, [headDim]);
       });
     }
     if (rotary === 'nodes') {
@@ -292,7 +294,8 @@ class Decoder {
   #sinks(base: string): string {
     const { heads, sinks } = this.#variant;
     if (!sinks) return '';
-    return this.#graph.constant(`${base}.sinks`, this.#graph.random.normal(heads, 1), [heads]);
+    const values = this.#graph.source(`${base}.sinks`, heads, { deviation: 1 });
+    return this.#graph.constant(`${base}.sinks`, values, [heads]);
   }
 
   #headNorm(base: string, x: string, heads: number): string {

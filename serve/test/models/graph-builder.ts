@@ -1,34 +1,41 @@
-import { f16round } from '@petamoriken/float16';
+import { Float16Array, f16round } from '@petamoriken/float16';
 import { attribute } from '../../src/onnx/attributes.js';
 import {
+  elementType,
   makeNode,
   type OnnxAttribute,
   type OnnxNode,
   type OnnxTensor,
 } from '../../src/onnx/format.js';
-import { makeTensor } from '../../src/onnx/tensors.js';
-import { Random } from './random.js';
+import { makeTensor, type TensorData } from '../../src/onnx/tensors.js';
 
-/** How weights of projections are kept. */
-export type Weights = 'float32' | { readonly int4: { readonly accuracyLevel: number } };
+/** How weights of projections and embeddings are kept; those in float16 are cast by the graph. */
+export type Weights = 'float32' | 'float16' | { readonly int4: { readonly accuracyLevel: number } };
+
+/**
+ * Where weights come from. What has no others draws them, of the deviation around the mean.
+ *
+ * @param name the tensor's, as {@link GraphBuilder} names it.
+ */
+export type WeightSource = (
+  name: string,
+  length: number,
+  likely: { readonly deviation: number; readonly mean?: number },
+) => Float32Array;
 
 /** Collects nodes and initialisers, named as onnxruntime-genai's builder names them. */
 export class GraphBuilder {
   readonly nodes: OnnxNode[] = [];
   readonly initializers: OnnxTensor[] = [];
-  readonly random: Random;
+  readonly source: WeightSource;
   readonly #weights: Weights;
 
-  constructor(seed: number, weights: Weights) {
-    this.random = new Random(seed);
+  constructor(source: WeightSource, weights: Weights) {
+    this.source = source;
     this.#weights = weights;
   }
 
-  constant(
-    name: string,
-    data: Float32Array | BigInt64Array | Int32Array | Uint8Array,
-    dims: readonly number[],
-  ): string {
+  constant(name: string, data: TensorData, dims: readonly number[]): string {
     if (!this.initializers.some((each) => each.name === name)) {
       this.initializers.push(makeTensor(name, data, dims));
     }
@@ -70,7 +77,7 @@ export class GraphBuilder {
     this.nodes.push(makeNode(opType, name, [input, output], attributes, 'com.microsoft'));
   }
 
-  /** x `[…, inner]` times a random matrix `[inner, outer]`, plus a bias if asked for. */
+  /** x `[…, inner]` times a matrix of its own `[inner, outer]`, plus a bias if asked for. */
   projection(
     base: string,
     x: string,
@@ -78,10 +85,11 @@ export class GraphBuilder {
     bias = false,
   ): string {
     const weight = `${base.slice(1).replaceAll('/', '.')}.MatMul.weight`;
-    const values = this.random.normal(inner * outer, 1 / Math.sqrt(inner));
+    const values = this.source(weight, inner * outer, { deviation: 1 / Math.sqrt(inner) });
     const product = this.#product(base, x, [weight, values], [inner, outer]);
     if (!bias) return product;
-    const added = this.constant(`${weight}.bias`, this.random.normal(outer, 0.3), [outer]);
+    const offsets = this.source(`${weight}.bias`, outer, { deviation: 0.3 });
+    const added = this.constant(`${weight}.bias`, offsets, [outer]);
     return this.op('Add', `${base}/Add`, [product, added]);
   }
 
@@ -91,14 +99,19 @@ export class GraphBuilder {
     [weight, values]: [string, Float32Array],
     [inner, outer]: [number, number],
   ): string {
-    if (this.#weights === 'float32') {
-      return this.op('MatMul', `${base}/MatMul`, [
-        x,
-        this.constant(weight, values, [inner, outer]),
-      ]);
+    if (typeof this.#weights === 'string') {
+      return this.op('MatMul', `${base}/MatMul`, [x, this.matrix(weight, values, [inner, outer])]);
     }
     this.int4Weights(weight, values, [inner, outer]);
     return this.int4Product(base, x, weight, [inner, outer]);
+  }
+
+  /** A matrix as nodes take it, whatever it is kept in. */
+  matrix(name: string, values: Float32Array, dims: readonly number[]): string {
+    if (this.#weights !== 'float16') return this.constant(name, values, dims);
+    const kept = this.constant(name, new Uint16Array(new Float16Array(values).buffer), dims);
+    const to = attribute.int(elementType.float32);
+    return this.op('Cast', `/${name.replaceAll('.', '/')}/Cast`, [kept], { to });
   }
 
   /** A matrix `[inner, outer]` in int4: names of its packed levels and of its scales. */
@@ -122,7 +135,7 @@ export class GraphBuilder {
     name: string,
     [inner, outer]: [inner: number, outer: number],
   ): string {
-    const level = this.#weights === 'float32' ? 0 : this.#weights.int4.accuracyLevel;
+    const level = typeof this.#weights === 'string' ? 0 : this.#weights.int4.accuracyLevel;
     return this.op(
       'MatMulNBits',
       `${base}/MatMul_Q4`,
@@ -164,7 +177,8 @@ export class GraphBuilder {
   }
 
   #normWeight(name: string, size: number): string {
-    return this.constant(`${name}.weight`, this.random.normal(size, 0.1, 1), [size]);
+    const values = this.source(`${name}.weight`, size, { deviation: 0.1, mean: 1 });
+    return this.constant(`${name}.weight`, values, [size]);
   }
 }
 

@@ -1,3 +1,5 @@
+import type { WeightSource } from './graph-builder.js';
+
 /** Numbers that a seed determines (mulberry32). */
 export class Random {
   #state: number;
@@ -30,4 +32,10 @@ export class Random {
   integers(length: number, below: number): Int32Array {
     return Int32Array.from({ length }, () => Math.floor(this.next() * below));
   }
+}
+
+/** Normally distributed weights of a fixed seed. */
+export function randomWeights(seed: number): WeightSource {
+  const random = new Random(seed);
+  return (_, length, { deviation, mean }) => random.normal(length, deviation, mean);
 }

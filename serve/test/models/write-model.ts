@@ -2,6 +2,7 @@ import { mkdirSync, openSync, closeSync, writeFileSync, writeSync } from 'node:f
 import path from 'node:path';
 import { encodeModel, type OnnxModel } from '../../src/onnx/format.js';
 import { buildDecoder } from './decoder.js';
+import { randomWeights } from './random.js';
 import { buildTokenizer, chatTemplate, specialIds, specialTokens } from './tokenizer.js';
 import { type Variant, type VariantName, variants } from './variants.js';
 
@@ -24,7 +25,7 @@ export function writeTestModel(
   { layout = 'genai', dataFiles = 1, seed = 1 }: TestModelOptions = {},
 ): void {
   const variant: Variant = typeof name === 'string' ? variants[name] : name;
-  const model = buildDecoder(variant, seed);
+  const model = buildDecoder(variant, randomWeights(seed));
   const genai = layout === 'genai';
   const graphs = genai ? folder : path.join(folder, 'onnx');
   mkdirSync(graphs, { recursive: true });
@@ -37,7 +38,9 @@ export function writeTestModel(
   writeFileSync(path.join(graphs, genai ? 'model.onnx' : 'model_q4.onnx'), encodeModel(model));
   const json = (file: string, content: object) =>
     writeFileSync(path.join(folder, file), `${JSON.stringify(content, null, 2)}\n`);
-  const settings = genai ? { 'genai_config.json': genaiConfig(variant) } : hubConfigs(variant);
+  const settings = genai
+    ? { 'genai_config.json': genaiConfig(variant, testTokens, recommended) }
+    : hubConfigs(variant);
   for (const [file, content] of Object.entries(settings)) json(file, content);
   json('tokenizer.json', buildTokenizer(variant.vocab));
   json('tokenizer_config.json', {
@@ -80,14 +83,27 @@ function moveData(model: OnnxModel, folder: string, files: string[]): void {
 
 const { endOfText, imEnd, beginOfText } = specialIds;
 
-function genaiConfig(variant: Variant): object {
+const testTokens = {
+  bos_token_id: beginOfText,
+  eos_token_id: [imEnd, endOfText],
+  pad_token_id: endOfText,
+};
+
+const recommended = {
+  do_sample: true,
+  ...{ temperature: 0.7, top_k: 50, top_p: 0.95, repetition_penalty: 1.1 },
+};
+
+/**
+ * @param tokens ids of special tokens.
+ * @param search how the model's author would draw tokens.
+ */
+export function genaiConfig(variant: Variant, tokens: object, search: object): object {
   const cache = (prefix: string, what: string) => `${prefix}.%d.${what}`;
   return {
     model: {
       type: variant.modelType,
-      bos_token_id: beginOfText,
-      eos_token_id: [imEnd, endOfText],
-      pad_token_id: endOfText,
+      ...tokens,
       context_length: variant.context,
       vocab_size: variant.vocab,
       decoder: {
@@ -110,7 +126,7 @@ function genaiConfig(variant: Variant): object {
         },
       },
     },
-    search: { do_sample: true, temperature: 0.7, top_k: 50, top_p: 0.95, repetition_penalty: 1.1 },
+    search,
   };
 }
 
@@ -133,11 +149,7 @@ function hubConfigs(variant: Variant): Record<string, object> {
     'generation_config.json': {
       bos_token_id: beginOfText,
       eos_token_id: [imEnd, endOfText],
-      do_sample: true,
-      temperature: 0.7,
-      top_k: 50,
-      top_p: 0.95,
-      repetition_penalty: 1.1,
+      ...recommended,
     },
   };
 }

@@ -1,0 +1,42 @@
+// Packs serve/ as others get it: in the repository it depends on the package above it by a path,
+// packed on exactly the version that it was built and tested with.
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { root } from '../ensure-built.mjs';
+
+const json = (file) => JSON.parse(readFileSync(path.join(root, file), 'utf8'));
+
+/** The package.json of the tarball. */
+export function servePackage() {
+  const { name, version, repository, bugs, author, keywords } = json('package.json');
+  const { private: _, scripts, devDependencies, ...serve } = json('serve/package.json');
+  return {
+    ...serve,
+    ...{ author, repository: { ...repository, directory: 'serve' }, bugs, keywords },
+    dependencies: { ...serve.dependencies, [name]: version },
+  };
+}
+
+/**
+ * Packs what `npm run build` has left in serve/dist.
+ *
+ * @param pack runs `npm pack` in a folder.
+ */
+export function packServe(pack) {
+  const folder = mkdtempSync(path.join(tmpdir(), 'flash-attention-serve-'));
+  try {
+    for (const [from, to] of [
+      ['serve/dist', 'dist'],
+      ['serve/README.md', 'README.md'],
+      ['LICENSE', 'LICENSE'],
+    ]) {
+      cpSync(path.join(root, from), path.join(folder, to), { recursive: true });
+    }
+    const text = `${JSON.stringify(servePackage(), null, 2)}\n`;
+    writeFileSync(path.join(folder, 'package.json'), text);
+    return pack(folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

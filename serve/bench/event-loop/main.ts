@@ -1,0 +1,106 @@
+// `npm run bench:event-loop`: how long the server's own thread is held by so many chats at once.
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { Command, InvalidArgumentError } from 'commander';
+import { writeTestModel } from '../../test/models/index.js';
+import type { EventLoopReport } from './probe.js';
+
+const positive = (text: string) => {
+  if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError(`${text} is no positive integer.`);
+  return Number(text);
+};
+
+const { users, seconds, model } = new Command('bench:event-loop')
+  .option('--users <n>', 'chats at once', positive, 64)
+  .option('--seconds <n>', 'of load', positive, 20)
+  .option('--model <folder>', 'default: three small layers, whose tokens come fast')
+  .parse()
+  .opts();
+
+const made = mkdtempSync(path.join(tmpdir(), 'serve-event-loop-'));
+process.on('exit', () => rmSync(made, { recursive: true }));
+if (model === undefined) writeTestModel(made, 'llama');
+const { server, url } = await start(model ?? made);
+
+const sentence = 'The cache keeps what was read, so that nothing is read twice. ';
+/** Short and long prompts, streams and answers in one piece, with logprobs and without. */
+function body(user: number, turn: number): object {
+  const short = (user + turn) % 4 > 0;
+  return {
+    messages: [{ role: 'user', content: `${user} ${turn} ${sentence.repeat(short ? 1 : 4)}` }],
+    max_tokens: 100,
+    ignore_eos: true,
+    stream: (user + turn) % 5 > 0,
+    ...((user + turn) % 7 === 0 ? { logprobs: true, top_logprobs: 5 } : {}),
+  };
+}
+
+let answers = 0;
+let bytes = 0;
+async function chat(user: number, until: number): Promise<void> {
+  for (let turn = 0; performance.now() < until; turn++) {
+    const response = await fetch(`${url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body(user, turn)),
+    });
+    const text = await response.text();
+    if (response.status !== 200) throw new Error(`status ${response.status}: ${text}`);
+    answers++;
+    bytes += text.length;
+  }
+}
+
+const load = (milliseconds: number) => {
+  const until = performance.now() + milliseconds;
+  return Promise.all(Array.from({ length: users }, (_, user) => chat(user, until)));
+};
+
+await load(2000); // code is compiled by then
+[answers, bytes] = [0, 0];
+server.send('begin');
+await delay(100);
+await load(seconds * 1000);
+server.send('end');
+const [report] = (await once(server, 'message')) as [EventLoopReport];
+server.kill('SIGTERM');
+print(report);
+
+async function start(folder: string): Promise<{ server: ChildProcess; url: string }> {
+  const local = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+  const child = fork(
+    local('../dist/cli/main.js'),
+    [folder, '--port', '0', '--log-level', 'warn', '--max-running', `${users}`],
+    {
+      execArgv: ['--import', new URL('./probe.js', import.meta.url).href],
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    },
+  );
+  process.on('exit', () => child.kill());
+  for await (const line of createInterface({ input: child.stdout as NodeJS.ReadableStream })) {
+    const [found] = /http:\S+$/.exec(line) ?? [];
+    if (found !== undefined) return { server: child, url: found };
+  }
+  throw new Error('the server did not start');
+}
+
+function print({ held, utilization, functions }: EventLoopReport): void {
+  const ms = (value: number) => `${value.toFixed(1)} ms`;
+  console.log(
+    `${cpus()[0].model}, ${availableParallelism()} cores, load ${loadavg()[0].toFixed(1)}`,
+  );
+  console.log(
+    `${users} chats for ${seconds} s: ${answers} answers, ${(bytes / 2 ** 20).toFixed(1)} MiB`,
+  );
+  console.log(`event loop held: p50 ${ms(held.p50)}, p99 ${ms(held.p99)}, most ${ms(held.max)}`);
+  console.log(`busy ${(100 * utilization).toFixed(0)} % of the time, the most by`);
+  for (const { name, milliseconds } of functions) {
+    console.log(`${ms(milliseconds).padStart(12)}  ${name}`);
+  }
+}
