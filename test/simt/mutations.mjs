@@ -19,6 +19,7 @@ const softmax = 'cuda/device/softmax.h';
 const naturalRow = 'cuda/device/natural_row.h';
 const scores = 'cuda/device/scores.h';
 const loads = 'cuda/device/load_tile.h';
+const keyScales = 'cuda/device/key_scales.h';
 const ranges = 'cuda/device/tile_range.h';
 const tiles = 'cuda/device/shared_tile.h';
 
@@ -115,6 +116,57 @@ export const mutations = [
     ['decode: ALiBi with the wrong sign', decode, 'score -= row.slope', 'score += row.slope'],
     ['decode: softcap left out', decode, 'if (p.softcap > 0) score =', 'if (false) score ='],
     ['decode: extreme rows not done again', decode, 'if (extreme != 0)', 'if (false)'],
+  ]),
+  ...of('forward', [
+    // Pages of int8.
+    ['int8: scales of keys left out', forward, 'a.k_scales.data != nullptr', 'false'],
+    [
+      'int8: scales of values left out',
+      forward,
+      'if (a.v_scales.data != nullptr) units',
+      'if (false) units',
+    ],
+    ['int8: outputs without their unit', forward, 'units.finish(o);', ';'],
+    [
+      'int8: scale of the key beside it',
+      keyScales,
+      'this_thread() % 4 * 2 + c;',
+      'this_thread() % 4 * 2;',
+    ],
+    ['int8: scales of the first head', keyScales, 'j), kv_head);', 'j), 0);'],
+    ['int8: scales of the next sequence', keyScales, 'p.pages, batch, j', 'p.pages, batch + 1, j'],
+    ['int8: scores of every second row without scale', keyScales, 's[m][n][2 + c] *= scale;', ''],
+    [
+      'int8: outputs keep the unit before',
+      keyScales,
+      'OnlineSoftmax<kRowTiles>::rescale(o, before);',
+      '',
+    ],
+    ['int8: unit of one lane of four', keyScales, 'top[r] = quad_max(top[r]);', ''],
+    [
+      'int8: unit of the other row',
+      keyScales,
+      'weights[r / 2][n][r % 2 * 2 + c] *= scale * inverse[r]',
+      'weights[r / 2][n][r % 2 * 2 + c] *= scale * inverse[r ^ 1]',
+    ],
+    [
+      'int8: codes of the first head',
+      loads,
+      ' + kv_head * tensor.head;\n    const float',
+      ';\n    const float',
+    ],
+    [
+      'int8: codes written where other columns lie',
+      loads,
+      'to + static_cast<uint32_t>(e * static_cast<int>(sizeof(T)))',
+      'to + static_cast<uint32_t>((e ^ 1) * static_cast<int>(sizeof(T)))',
+    ],
+    [
+      'int8: rows converted beyond the end',
+      loads,
+      'if (row >= rows || column0 >= columns) return ptx::sts<uint4>(to, uint4{});',
+      '',
+    ],
   ]),
   ...of('forward', [
     // Synchronisation.

@@ -104,6 +104,24 @@ std::vector<Spec> forward_cases() {
     s.num_splits = 3;
     s.causal = true;
   });
+  add("pages of int8", [](Spec& s) {
+    s.batch = 2;
+    s.heads = 4;
+    s.kv_heads = 2;
+    s.seqlen_q = 9;
+    s.seqlen_k = 300;
+    s.page_size = 16;
+    s.int8_pages = s.causal = true;
+    s.num_splits = 2;
+  });
+  add("pages of int8, few keys in the window", [](Spec& s) {
+    s.heads = s.kv_heads = 1;
+    s.seqlen_q = 40;
+    s.seqlen_k = 300;
+    s.window_left = 2;
+    s.page_size = 16;
+    s.int8_pages = s.causal = true;
+  });
   add("decode, split", [](Spec& s) {
     s.heads = 4;
     s.kv_heads = 1;

@@ -50,6 +50,7 @@ void write_element(const View& view, int64_t index, double value) {
     case DType::kBFloat16: *reinterpret_cast<uint16_t*>(at) = fa::float_to_bfloat16(narrow); break;
     case DType::kInt32: *reinterpret_cast<int32_t*>(at) = static_cast<int32_t>(value); break;
     case DType::kBool: *reinterpret_cast<uint8_t*>(at) = value != 0; break;
+    case DType::kInt8: *reinterpret_cast<int8_t*>(at) = static_cast<int8_t>(value); break;
     default: *reinterpret_cast<float*>(at) = narrow; break;
   }
 }
@@ -94,6 +95,11 @@ void Problem::make_inputs(uint64_t seed) {
       if (static_cast<int>(i % static_cast<size_t>(s.head_dim)) < s.equal_columns)
         sequence.k[i] = -0.5;
     std::generate(sequence.v.begin(), sequence.v.end(), value);
+    if (s.int8_pages) {
+      const size_t row = static_cast<size_t>(s.kv_heads * s.head_dim_v);
+      for (size_t i = 0; i < sequence.v.size(); ++i)
+        sequence.v[i] = std::ldexp(sequence.v[i], static_cast<int>(i / row * 5 % 13) - 6);
+    }
     std::generate(sequence.dout.begin(), sequence.dout.end(), value);
     const auto poison = [&](std::vector<double>& rows, int seqlen, int heads) {
       const double strange[] = {NAN, INFINITY, -INFINITY};
@@ -184,8 +190,9 @@ void Problem::make_inputs(uint64_t seed) {
     p.page_table = table;
   }
   p.q = allocate(s.dtype, {batch, rows_q, heads, dim});
-  p.k = allocate(s.dtype, {batch_k, rows_k, kv_heads, dim});
-  p.v = allocate(s.dtype, {batch_k, rows_k, kv_heads, dim_v});
+  const DType key_dtype = s.int8_pages ? DType::kInt8 : s.dtype;
+  p.k = allocate(key_dtype, {batch_k, rows_k, kv_heads, dim});
+  p.v = allocate(key_dtype, {batch_k, rows_k, kv_heads, dim_v});
   p.out = allocate(s.dtype, {batch, rows_q, heads, dim_v});
   p.lse = allocate(DType::kFloat32, {batch, heads, rows_q});
   gradients.dout = allocate(s.dtype, {batch, rows_q, heads, dim_v});
@@ -194,8 +201,15 @@ void Problem::make_inputs(uint64_t seed) {
   gradients.dv = allocate(s.dtype, {batch_k, rows_k, kv_heads, dim_v});
   p.deterministic = s.deterministic;
   place_rows(p.q, false, &HostSequence::q);
-  place_rows(p.k, true, &HostSequence::k);
-  place_rows(p.v, true, &HostSequence::v);
+  if (s.int8_pages) {
+    p.k_scale = allocate(DType::kFloat32, {batch_k, rows_k, kv_heads});
+    p.v_scale = allocate(DType::kFloat32, {batch_k, rows_k, kv_heads});
+    place_codes(p.k, p.k_scale, &HostSequence::k);
+    place_codes(p.v, p.v_scale, &HostSequence::v);
+  } else {
+    place_rows(p.k, true, &HostSequence::k);
+    place_rows(p.v, true, &HostSequence::v);
+  }
   place_rows(gradients.dout, false, &HostSequence::dout);
 }
 
@@ -278,6 +292,29 @@ void Problem::place_rows(const View& view, bool keys, std::vector<double> HostSe
       const int dim = static_cast<int>(at) % dims, head = static_cast<int>(at) / dims % heads;
       const int row = static_cast<int>(at) / dims / heads;
       write_element(view, element(view, b, keys, row, head, dim), values[at]);
+    }
+  }
+}
+
+/** Rows become what their codes stand for; elements of reserved slots stay what they are. */
+void Problem::place_codes(const View& codes, const View& scales,
+                          std::vector<double> HostSequence::*rows) {
+  const size_t dims = static_cast<size_t>(codes.shape[3]);
+  for (int b = 0; b < spec_.batch; ++b) {
+    std::vector<double>& values = sequences[static_cast<size_t>(b)].*rows;
+    for (size_t begin = 0; begin < values.size(); begin += dims) {
+      double largest = 0;
+      for (size_t d = 0; d < dims; ++d) largest = std::max(largest, std::fabs(values[begin + d]));
+      const double scale = static_cast<float>(largest / 127);
+      const int head = static_cast<int>(begin / dims) % spec_.kv_heads;
+      const int row = static_cast<int>(begin / dims) / spec_.kv_heads;
+      for (size_t d = 0; d < dims; ++d) {
+        const double code = std::nearbyint(values[begin + d] / scale);
+        write_element(codes, element(codes, b, true, row, head, static_cast<int>(d)), code);
+        values[begin + d] = code * scale;
+      }
+      const int64_t at = element(codes, b, true, row, head, 0) / codes.shape[3];
+      write_element(scales, at, scale);
     }
   }
 }

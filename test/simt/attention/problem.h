@@ -23,9 +23,10 @@ struct Spec {
   float softcap = 0;
   bool alibi = false, bias = false, bool_mask = false, sinks = false, block_mask = false;
   double dropout = 0;
-  bool varlen = false;     // sequences of different lengths, packed
-  bool seqlens_k = false;  // as many keys as a tensor says
-  int page_size = 0;       // 0: not paged
+  bool varlen = false;      // sequences of different lengths, packed
+  bool seqlens_k = false;   // as many keys as a tensor says
+  int page_size = 0;        // 0: not paged
+  bool int8_pages = false;  // values of rows between 2^-6 and 2^6
   int num_splits = 1;
   bool poison_v = false, poison_dout = false;  // infinities and NaN among the values
   bool poison_key = false;                     // NaN in one key
@@ -92,6 +93,8 @@ class Problem {
   void make_inputs(uint64_t seed);
   void make_options(uint64_t seed);
   void place_rows(const fa::View& view, bool keys, std::vector<double> HostSequence::*rows);
+  void place_codes(const fa::View& codes, const fa::View& scales,
+                   std::vector<double> HostSequence::*rows);
   int64_t element(const fa::View& view, int batch, bool keys, int row, int head, int dim) const;
 
   Spec spec_;
