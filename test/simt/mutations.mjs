@@ -447,12 +447,6 @@ export const mutations = [
     ['other rows done again', naturalRow, 'line % 8 * 4 + line / 8', 'line'],
     ['weights of low scores infinite', softmax, 'Finite : -kBase2Limit', 'Finite : -0x1p126f'],
     [
-      'extreme rows stored before the others are',
-      forwardOutput,
-      'ptx::sync_warp();  // after all that the lanes have stored',
-      '',
-    ],
-    [
       'extreme rows over the keys of all splits',
       forwardOutput,
       'clamp(window.end(i), first, last), a.head_dim_v',
@@ -691,12 +685,6 @@ export const mutations = [
       extreme,
       '      ptx::sync_block();\n      Pair pair',
       '      Pair pair',
-    ],
-    [
-      'outer rows loaded while warps are at those before',
-      extreme,
-      'ptx::sync_block();  // all are done with the outer rows',
-      '// all are done with the outer rows',
     ],
     [
       'extreme rows differentiated twice',

@@ -356,7 +356,7 @@ __global__ void __launch_bounds__(kExtremeThreads, 1)
       work.differentiate_keys();
     else
       work.differentiate_queries();
-    ptx::sync_block();  // all are done with the outer rows
+    ptx::sync_warp();  // a warp alone reads and writes its outer row
   }
 }
 

@@ -132,22 +132,27 @@ std::string run_forward(const Spec& spec, uint64_t seed) {
   return run_forward_on(device_properties(), spec, seed);
 }
 
-/** On a GPU of few SMs, for blocks to have several tiles each; nothing may fall back to sm_80. */
-std::string run_forward_sm90(const Spec& spec, uint64_t seed) {
+/** Of a GPU of few SMs: blocks that take tiles in turns have several each. */
+cudaDeviceProp few_multiprocessors() {
   cudaDeviceProp properties = device_properties();
   properties.multiProcessorCount = 3;
+  return properties;
+}
+
+/** Nothing may fall back to sm_80. */
+std::string run_forward_sm90(const Spec& spec, uint64_t seed) {
+  const cudaDeviceProp properties = few_multiprocessors();
   const std::string kernel =
       fa::cuda::plan_attention(Problem(spec, seed).device, properties).kernel;
   if (kernel.rfind("sm90.", 0) != 0) return "planned for " + kernel;
   return run_forward_on(properties, spec, seed);
 }
 
-std::string run_backward_on(Problem& problem) {
+std::string run_backward_on(const cudaDeviceProp& properties, Problem& problem) {
   const Spec& spec = problem.spec();
   const simt_test::ForwardResult forward = simt_test::reference_forward(problem);
   problem.set_forward_results(forward.out, forward.lse);
   const simt_test::BackwardResult expected = simt_test::reference_backward(problem, forward);
-  const cudaDeviceProp properties = device_properties();
   simt::keep_reports();
   fa::cuda::attention_backward(problem.device, problem.gradients, {properties, nullptr});
   double bytes;
@@ -173,7 +178,7 @@ std::string run_backward_on(Problem& problem) {
 
 std::string run_backward(const Spec& spec, uint64_t seed) {
   Problem problem(spec, seed);
-  return run_backward_on(problem);
+  return run_backward_on(few_multiprocessors(), problem);
 }
 
 /**
@@ -185,7 +190,7 @@ std::string run_backward_sm90(const Spec& spec, uint64_t seed) {
   const fa::AttentionGradients& g = problem.gradients;
   if (!fa::cuda::plan_backward(problem.device, g, device_properties()).sm90)
     return "planned for sm_80";
-  std::string found = run_backward_on(problem);
+  std::string found = run_backward_on(device_properties(), problem);
   if (!found.empty() || !spec.deterministic) return found;
   const auto bits = [&] {
     std::string all;
@@ -194,7 +199,7 @@ std::string run_backward_sm90(const Spec& spec, uint64_t seed) {
     return all;
   };
   const std::string first = bits();
-  found = run_backward_on(problem);
+  found = run_backward_on(device_properties(), problem);
   return found.empty() && bits() != first ? "wrong values: other bits the second time" : found;
 }
 
