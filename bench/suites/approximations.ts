@@ -1,7 +1,6 @@
 import { flashAttention, tensor } from '../../lib/index.js';
 import {
   emptyLinearState,
-  flashAttention2,
   linearAttentionStep,
   linformer,
   type Numbers,
@@ -84,7 +83,6 @@ function entrantsOf(seqlen: number, sharp: number): Entrant[] {
   return [
     { name: `${ours} float32, native`, truth, result: native, call: native },
     of('exact: standard attention', () => standardAttention(problem).out),
-    of('exact: FlashAttention-2', () => flashAttention2(problem).out),
     of('Linformer, 64 keys', () => linformer(problem, { projectedLength: 64 })),
     of('Performer, 128 features', () => performer(problem, { features: 128 })),
     of(
@@ -119,6 +117,9 @@ async function run(context: Context, seqlen: number, group: string, sharp: numbe
   }));
 }
 
+/** Without the decimals of a round number. */
+const show = (seconds: number): string => showTime(seconds).replace(/\.0+ /, ' ');
+
 /** Error over cost: a line per system, a point per length. Exact is the floor. */
 function errorOverCost(name: string, rows: readonly Row[]): LineChart {
   const series = seriesOf(rows, ({ x, who, time, error = 0 }) => {
@@ -127,10 +128,13 @@ function errorOverCost(name: string, rows: readonly Row[]): LineChart {
     const tip = `${who}\nseqlen ${showLength(x)}\n${cost}, error ${error.toPrecision(2)}`;
     return { x: time.median, y: error, tip };
   });
+  const costs = series.flatMap(({ points }) => points.map(({ x }) => x));
+  const decades = [-6, -5, -4, -3, -2, -1, 0, 1, 2].map((power) => 10 ** power);
+  const inside = (tick: number) => tick >= Math.min(...costs) && tick <= Math.max(...costs);
   return {
     kind: 'lines',
     title: `${name}: error over cost, a point per length`,
-    x: { label: 'median time of a call', scale: 'log', show: showTime },
+    x: { label: 'median time of a call', scale: 'log', ticks: decades.filter(inside), show },
     y: { label: 'error, of the size of the result', scale: 'linear', show: (y) => y.toFixed(1) },
     series,
   };
