@@ -1,6 +1,8 @@
 // `npm run report:viz`: photographs every view of the visualiser for docs/images. Needs Chromium
 // and pngquant. The committed pictures were made with the font Inter.
-import { mkdirSync, statSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { chromium } from 'playwright-core';
@@ -18,6 +20,7 @@ const views = {
   memory: '#memory',
   softmax: '#softmax',
   call: '#call',
+  trace: '#call',
 };
 
 const desktop = { width: 1280, height: 880 };
@@ -42,12 +45,18 @@ if (wanted.length > 0) {
 ensureBuilt();
 const folder = path.join(root, 'docs/images');
 mkdirSync(folder, { recursive: true });
+const traced = traceCall();
 const browser = await chromium.launch(launchOptions(command));
 const page = pathToFileURL(path.join(root, 'dist/viz.html')).href;
 for (const [name, link, viewport, isDark] of pictures) {
   const options = { viewport, colorScheme: isDark ? 'dark' : 'light' };
   const tab = await browser.newPage(options);
   await tab.goto(page + link);
+  if (name === 'trace') {
+    await tab.locator('#plan-text').fill(traced.plan);
+    await tab.locator('#trace-file').setInputFiles(traced.file);
+    await tab.locator('#timeline').scrollIntoViewIfNeeded();
+  }
   await tab.evaluate('document.fonts.ready');
   const file = path.join(folder, `visualiser-${name}.png`);
   await tab.screenshot({ path: file });
@@ -58,3 +67,14 @@ for (const [name, link, viewport, isDark] of pictures) {
   if (size > most) process.exitCode = 1;
 }
 await browser.close();
+rmSync(traced.folder, { recursive: true });
+
+/** The plan and the trace of a call, made here. */
+function traceCall() {
+  const folder = mkdtempSync(path.join(tmpdir(), 'flash-attention-'));
+  const file = path.join(folder, 'trace.json');
+  const shape = '--seqlen-q 2048 --heads 8 --kv-heads 2 --head-dim 64 --causal --num-splits 2';
+  const args = ['dist/cli.js', 'explain', ...shape.split(' '), '--device', 'cpu', '--json'];
+  const { stdout } = spawnSync(process.execPath, [...args, '--trace', file], { cwd: root });
+  return { folder, file, plan: String(stdout) };
+}

@@ -4,6 +4,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { jest } from '@jest/globals';
 import type { CallReport } from '../lib/cli/run-report.js';
+import { tensor } from '../lib/index.js';
+import { safetensorsParts } from '../lib/tensor/safetensors.js';
 import { runCli, scratchFolder } from './support/cli.js';
 
 // Every test starts processes, on machines that may be busy.
@@ -47,6 +49,60 @@ describe('explain', () => {
     const wrong = await runCli(['explain', ...shape, '--kv-heads', '3']);
     expect(wrong.status).toBe(1);
     expect(wrong.stderr).toMatch(/^error: Expected /);
+  });
+});
+
+/** What Chrome's trace format asks of an array of events, and what is ours in it. */
+function expectChromeTrace(text: string, workItems: number) {
+  const events = JSON.parse(text) as Record<string, unknown>[];
+  const items = events.filter(({ ph }) => ph === 'X');
+  for (const event of events) {
+    expect(event).toMatchObject({ pid: 1, tid: expect.any(Number), name: expect.any(String) });
+    if (event.ph === 'X') {
+      const { ts, dur, args } = event as { ts: number; dur: number; args: { item: number } };
+      expect(Math.min(ts, dur, args.item)).toBeGreaterThanOrEqual(0);
+      expect(event.cat).toBe('cpu');
+    } else {
+      expect(event).toMatchObject({ ph: 'M', name: 'thread_name', args: expect.anything() });
+    }
+  }
+  expect(items.filter(({ name }) => name === 'attention')).toHaveLength(workItems);
+}
+
+describe('--trace', () => {
+  test('explain runs the call, and writes which thread did what', async () => {
+    const file = at('trace.json');
+    const args = ['explain', ...shape, '--device', 'cpu', '--json', '--trace', file];
+    const { status, stdout, stderr } = await runCli(args);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    const { plan } = JSON.parse(stdout) as CallReport;
+    expectChromeTrace(readFileSync(file, 'utf8'), plan.workItems);
+
+    const page = at('with-trace.html');
+    await runCli(['viz', '--trace', file, '--out', page, '--no-open']);
+    expect(readFileSync(page, 'utf8')).toContain('<script type="application/json" id="trace">');
+  });
+
+  test('run traces the call on what it was given, and says that it wrote it', async () => {
+    const q = tensor(new Float32Array(4 * 64 * 32).fill(1), [1, 64, 4, 32], { device: 'cpu' });
+    const inputs = at('inputs.safetensors');
+    const data = { dtype: 'float32', shape: q.shape, data: await q.data() } as const;
+    const parts = safetensorsParts({ q: data, k: data, v: data });
+    writeFileSync(inputs, Buffer.concat(parts.map((part) => Buffer.from(part.buffer))));
+    const file = at('run-trace.json');
+    const args = ['run', inputs, '--device', 'cpu', '--json', '--trace', file];
+    const { status, stdout, stderr } = await runCli(args);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    const report = JSON.parse(stdout);
+    expect(report.written).toEqual([file]);
+    expectChromeTrace(readFileSync(file, 'utf8'), report.plan.workItems);
+  });
+
+  test('where it cannot be written, nothing runs', async () => {
+    const args = ['explain', ...shape, '--device', 'cpu', '--trace', at('no/trace.json')];
+    const { status, stdout, stderr } = await runCli(args);
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+    expect(stderr).toMatch(/--trace .*: no such file, for there is no folder/);
   });
 });
 

@@ -35,6 +35,8 @@ const functions = [
   'stepAttention',
   'quantize',
   'dequantize',
+  'startTrace',
+  'stopTrace',
   'newAbortFlag',
   'abort',
   'stopOn',

@@ -209,6 +209,7 @@ test('the module exports what the design lists, and nothing else', () => {
     'BlockMask',
     'FlashAttentionError',
     'Tensor',
+    'chromeTrace',
     'concat',
     'defaultDevice',
     'dequantize',
@@ -231,6 +232,7 @@ test('the module exports what the design lists, and nothing else', () => {
     'synchronize',
     'tensor',
     'timeOnDevice',
+    'traceCpu',
     'version',
     'zeros',
   ]);

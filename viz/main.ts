@@ -25,14 +25,15 @@ function writeLink(): void {
   if (fragment !== location.hash) history.replaceState(null, '', fragment);
 }
 
-/** What the command line was given; undefined for none. */
-const given = document.getElementById('plan')?.textContent ?? undefined;
+/** What the command line was given, a plan and a trace; undefined for none. */
+const given = (id: string) => document.getElementById(id)?.textContent ?? undefined;
+const [plan, trace] = [given('plan'), given('trace')];
 
 const all: Readonly<Record<Settings['view'], View>> = {
   tiles: tilesView(change),
   memory: memoryView(change),
   softmax: softmaxView(change),
-  call: callView(given),
+  call: callView({ plan, trace }),
 };
 
 const tabs = views.map((name) => {
@@ -74,5 +75,6 @@ addEventListener('keydown', (event) => {
   all[settings.view].press?.(event);
 });
 
-if (given !== undefined && location.hash === '') settings = { ...settings, view: 'call' };
+if ((plan !== undefined || trace !== undefined) && location.hash === '')
+  settings = { ...settings, view: 'call' };
 show();

@@ -13,6 +13,7 @@
 #include "binding/step_attention.h"
 #include "binding/step_options.h"
 #include "binding/tensors.h"
+#include "binding/trace.h"
 #include "core/system.h"
 
 namespace fa::binding {
@@ -57,6 +58,8 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   add<dequantize>(exports, "dequantize");
   add<synchronize>(exports, "synchronize");
   add<lap>(exports, "lap");
+  add<start_trace>(exports, "startTrace");
+  add<stop_trace>(exports, "stopTrace");
   add<new_abort_flag>(exports, "newAbortFlag");
   add<abort>(exports, "abort");
   add<stop_on>(exports, "stopOn");

@@ -31,6 +31,7 @@ Environment& Environment::of(Napi::Env env) { return *env.GetInstanceData<Enviro
 
 void Environment::close(void* data) {
   Environment& environment = *static_cast<Environment*>(data);
+  if (environment.trace_) cpu::Trace::stop(environment.trace_);
   // One may wait for a task of another: none begins any more before the first is joined.
   for (auto& [key, stream] : environment.streams_) stream->close();
   for (auto& [key, stream] : environment.streams_) stream->shutdown();
@@ -75,6 +76,12 @@ std::vector<Stream*> Environment::streams(const std::string& device) {
 void Environment::stop_on(const AbortFlag& flag) {
   stop_on_ = flag;
   for (auto& [key, stream] : streams_) stream->stop_on(flag);
+}
+
+std::shared_ptr<const cpu::Trace> Environment::stop_trace() {
+  if (!trace_) throw Error(ErrorCode::kState, "", "There is no trace to stop");
+  cpu::Trace::stop(trace_);
+  return std::exchange(trace_, nullptr);
 }
 
 Napi::ArrayBuffer Environment::array_buffer(size_t bytes) {

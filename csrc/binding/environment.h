@@ -12,6 +12,7 @@
 #include "binding/napi.h"
 #include "binding/promises.h"
 #include "core/stream.h"
+#include "cpu/trace.h"
 
 namespace fa::binding {
 
@@ -48,6 +49,11 @@ class Environment {
   /** See Stream::stop_on; for all streams. */
   void stop_on(const AbortFlag& flag);
 
+  /** See cpu::Trace. Throws Error{kState} while there is a trace. */
+  void start_trace(size_t capacity) { trace_ = cpu::Trace::start(capacity); }
+  /** The trace that this environment started; throws Error{kState} when there is none. */
+  std::shared_ptr<const cpu::Trace> stop_trace();
+
   /** `new ArrayBuffer(bytes)`; throws Error{kOutOfMemory}. */
   Napi::ArrayBuffer array_buffer(size_t bytes);
 
@@ -68,7 +74,8 @@ class Environment {
   Napi::Reference<Napi::Symbol> description_;
   std::shared_ptr<Ledger> ledger_ = std::make_shared<Ledger>();
   Promises promises_;
-  AbortFlag stop_on_;  // for streams opened meanwhile
+  AbortFlag stop_on_;                  // for streams opened meanwhile
+  std::shared_ptr<cpu::Trace> trace_;  // that runs
   Priority priority_ = Priority::kNormal;
   std::map<std::pair<std::string, Priority>, std::unique_ptr<Stream>> streams_;  // by both
 };

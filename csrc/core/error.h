@@ -16,6 +16,7 @@ enum class ErrorCode {
   kDevice,             // ERR_DEVICE: tensors where they must not be, or a name that is no device
   kOption,             // ERR_OPTION: an option out of range, or options that exclude each other
   kDisposed,           // ERR_DISPOSED
+  kState,              // ERR_STATE: not now
   kOutOfMemory,        // ERR_OUT_OF_MEMORY
   kDeviceUnavailable,  // ERR_DEVICE_UNAVAILABLE
   kCuda,               // ERR_CUDA: a call of the CUDA runtime, or the work on a CUDA device, failed
@@ -32,6 +33,7 @@ constexpr const char* error_code_name(ErrorCode code) {
     case ErrorCode::kDevice: return "ERR_DEVICE";
     case ErrorCode::kOption: return "ERR_OPTION";
     case ErrorCode::kDisposed: return "ERR_DISPOSED";
+    case ErrorCode::kState: return "ERR_STATE";
     case ErrorCode::kOutOfMemory: return "ERR_OUT_OF_MEMORY";
     case ErrorCode::kDeviceUnavailable: return "ERR_DEVICE_UNAVAILABLE";
     case ErrorCode::kCuda: return "ERR_CUDA";

@@ -113,7 +113,7 @@ void append(const Appending& a, Cancel cancel) {
       copy_token(a.v, t, a.v_pages, a.v_scales, slot, nullptr);
     }
   };
-  parallel_for(ceil_div(tokens, each), std::ref(append_item), cancel);
+  parallel_for(ceil_div(tokens, each), std::ref(append_item), cancel, "append");
 }
 
 void rotate(const Rotation& rotation, Cancel cancel) {
@@ -133,7 +133,7 @@ void rotate(const Rotation& rotation, Cancel cancel) {
       }
     }
   };
-  parallel_for(ceil_div(tokens, each), std::ref(rotate_item), cancel);
+  parallel_for(ceil_div(tokens, each), std::ref(rotate_item), cancel, "rotate");
 }
 
 }  // namespace

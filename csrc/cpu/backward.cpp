@@ -84,7 +84,7 @@ class Backward {
           add_up({head, &sum, 1, false, true}, 0, sequence_of(head).seqlen_k);
           pool.give(sum);
         },
-        cancel_);
+        cancel_, "backward");
   }
 
   /** Heads in parts: as many items as there are sums for, then their addition, and so on. */
@@ -96,7 +96,7 @@ class Backward {
       const auto sum_of = [&](int64_t item) { return sums.data() + carried + (item - first); };
       parallel_for(
           end - first, [&](int64_t item) { run_item(first + item, *sum_of(first + item)); },
-          cancel_);
+          cancel_, "backward");
 
       std::vector<Parts> heads;
       for (int64_t item = first; item < end;) {
@@ -122,7 +122,7 @@ class Backward {
           const int64_t begin = item % chunks * kChunkKeys;
           add_up(of, begin, std::min(sequence_of(of.head).seqlen_k, begin + kChunkKeys));
         },
-        cancel_);
+        cancel_, "sum gradients");
   }
 
   const Sequence& sequence_of(int64_t head) const {

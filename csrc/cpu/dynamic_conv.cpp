@@ -67,7 +67,7 @@ void convolve(const Convolution& c, Cancel cancel) {
       table.convolve(args, arena.reserve(table.convolve_scratch(args)));
     }
   };
-  parallel_for(ceil_div(units, each), std::ref(convolve_item), cancel);
+  parallel_for(ceil_div(units, each), std::ref(convolve_item), cancel, "convolve");
 
   const int64_t kept = c.next_state.present() ? c.kernel_size() - 1 : 0;
   if (kept == 0) return;
@@ -75,7 +75,7 @@ void convolve(const Convolution& c, Cancel cancel) {
     const int64_t row = item % kept;
     keep_input(c, item / kept, c.seqlen() - kept + row, row);
   };
-  parallel_for(c.batch() * kept, std::ref(keep_row), cancel);
+  parallel_for(c.batch() * kept, std::ref(keep_row), cancel, "keep state");
 }
 
 }  // namespace fa::cpu

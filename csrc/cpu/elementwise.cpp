@@ -72,7 +72,7 @@ void convert(const View& source, const View& target, Cancel cancel) {
       at += n;
     }
   };
-  parallel_for(chunks, std::ref(convert_chunk), cancel);
+  parallel_for(chunks, std::ref(convert_chunk), cancel, "convert");
 }
 
 void fill_zero(const View& target, Cancel cancel) {
@@ -84,7 +84,7 @@ void fill_zero(const View& target, Cancel cancel) {
         const int64_t begin = chunk * kChunk, n = std::min(size - begin, kChunk);
         std::memset(target.at(begin), 0, static_cast<size_t>(n) * dtype_size(target.dtype));
       },
-      cancel);
+      cancel, "zeros");
 }
 
 void fill_normal(const View& target, uint64_t seed, Cancel cancel) {
@@ -115,7 +115,7 @@ void fill_normal(const View& target, uint64_t seed, Cancel cancel) {
                             static_cast<int>(target.dtype));
         }
       },
-      cancel);
+      cancel, "randn");
 }
 
 }  // namespace fa::cpu

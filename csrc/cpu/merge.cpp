@@ -119,7 +119,7 @@ void merge_states(const std::vector<View>& outs, const std::vector<View>& lses, 
   const auto merge = [&](int64_t index) {
     merge_row(states.data(), states.size(), out, lse, index / seqlen, index % seqlen);
   };
-  parallel_for(out.shape[0] * seqlen, std::ref(merge), cancel);
+  parallel_for(out.shape[0] * seqlen, std::ref(merge), cancel, "merge states");
 }
 
 }  // namespace fa::cpu

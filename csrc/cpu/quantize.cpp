@@ -118,7 +118,7 @@ void quantize(const View& plain, const Quantized& quantized, Cancel cancel) {
           for (int64_t d = 0; d < dim; ++d) most = std::max(most, finite_magnitude(row[d]));
         });
       },
-      cancel);
+      cancel, "quantize");
 
   float* const all = static_cast<float*>(quantized.scales.data);
   const int64_t size = quantized.scales.size();
@@ -140,7 +140,7 @@ void quantize(const View& plain, const Quantized& quantized, Cancel cancel) {
           store_row(quantized.values, block, token, row);
         });
       },
-      cancel);
+      cancel, "quantize");
 }
 
 void dequantize(const Quantized& quantized, const View& plain, Cancel cancel) {
@@ -158,7 +158,7 @@ void dequantize(const Quantized& quantized, const View& plain, Cancel cancel) {
           store_row(plain, block, token, row);
         });
       },
-      cancel);
+      cancel, "dequantize");
 }
 
 }  // namespace fa::cpu

@@ -11,6 +11,7 @@
 #include "core/spin.h"
 #include "core/system.h"
 #include "core/thread.h"
+#include "cpu/trace.h"
 
 namespace fa::cpu {
 
@@ -23,6 +24,9 @@ int configured_threads() {
   return threads ? static_cast<int>(*threads) : std::min(usable_cores(), kMaxThreads);
 }
 
+/** 1 and up for the pool's threads, 0 for those that start loops. */
+thread_local int pool_thread = 0;
+
 /** Whether the loops that this thread starts are preferred. */
 thread_local bool prefers = false;
 
@@ -32,8 +36,9 @@ std::atomic<int> preferred_loops{0};
 /** One loop. Lives on the stack of the thread that started it, until its last helper has left. */
 class Loop {
  public:
-  Loop(int64_t count, const std::function<void(int64_t)>& body, const Cancel& cancel)
-      : count_(count), body_(body), cancel_(cancel) {}
+  Loop(int64_t count, const std::function<void(int64_t)>& body, const Cancel& cancel,
+       const char* kind)
+      : count_(count), body_(body), cancel_(cancel), trace_(kind, count) {}
 
   int64_t count() const { return count_; }
   bool preferred() const { return preferred_; }
@@ -56,6 +61,7 @@ class Loop {
       }
       const int64_t item = next_.fetch_add(1, std::memory_order_relaxed);
       if (item >= count_) return;
+      const int64_t begin = trace_.begin_item();
       try {
         body_(item);
       } catch (...) {
@@ -63,6 +69,7 @@ class Loop {
         if (!error_) error_ = std::current_exception();
         stopped_.store(true, std::memory_order_relaxed);
       }
+      trace_.end_item(item, begin, pool_thread);
       if (!preferred_ && preferred_loops.load(std::memory_order_relaxed) > 0) return;
     }
   }
@@ -85,6 +92,7 @@ class Loop {
   const int64_t count_;
   const std::function<void(int64_t)>& body_;
   const Cancel cancel_;
+  const LoopTrace trace_;
   std::atomic<int64_t> next_{0};
   std::atomic<bool> stopped_{false};
   std::mutex mutex_;
@@ -97,7 +105,7 @@ class Pool {
     for (int i = 1; i < threads; ++i) {
       try {
         // Detached: they run until the process ends, through all of its static destructors.
-        start_thread("fa-pool", [this] { help(); }).detach();
+        start_thread("fa-pool", [this, i] { help(i); }).detach();
       } catch (const Error&) {
         break;  // fewer threads than asked for still work
       }
@@ -169,7 +177,8 @@ class Pool {
                         [](const Loop* loop) { return loop->has_work(); });
   }
 
-  void help() {
+  void help(int number) {
+    pool_thread = number;
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
       if (const auto next = next_loop(); next != loops_.end()) {
@@ -234,9 +243,9 @@ LoopPreference::LoopPreference(bool preferred) : before_(prefers) { prefers = pr
 LoopPreference::~LoopPreference() { prefers = before_; }
 
 void parallel_for(int64_t count, const std::function<void(int64_t item)>& body,
-                  const Cancel& cancel) {
+                  const Cancel& cancel, const char* kind) {
   if (count <= 0) return;
-  Loop loop(count, body, cancel);
+  Loop loop(count, body, cancel, kind);
   if (count == 1) {
     loop.run();
     loop.rethrow();

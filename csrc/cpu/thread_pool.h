@@ -19,10 +19,11 @@ int num_threads();
  * Runs body(item) for every item in [0, count), handed out in ascending order, on this thread and
  * the pool's. Returns when all have finished. When `cancel` is requested no further item starts,
  * and its failure is thrown after the running ones have ended. An exception of a body stops the
- * loop likewise and is rethrown here. Several threads may call it at once.
+ * loop likewise and is rethrown here. Several threads may call it at once. Traces know the items
+ * by `kind`, a literal.
  */
 void parallel_for(int64_t count, const std::function<void(int64_t item)>& body,
-                  const Cancel& cancel = {});
+                  const Cancel& cancel = {}, const char* kind = "other");
 
 /**
  * While one of `preferred` lives, the loops that its thread starts come before those of other

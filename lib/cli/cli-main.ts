@@ -69,6 +69,7 @@ program
   .command('viz')
   .description('write and open a page that shows attention tile by tile')
   .argument('[plan.json]', 'what "explain --json" or "run --json" printed; - is standard input')
+  .option('--trace <trace.json>', 'what "--trace" of explain or run wrote, as a timeline')
   .option('--out <page.html>', 'where to write the page (default: a temporary folder)')
   .option('--no-open', 'do not open it')
   .action((plan, options) => exitWith(viz(plan, options)));

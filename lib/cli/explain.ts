@@ -1,5 +1,14 @@
 import { type Command, Option } from 'commander';
-import { type DeviceName, defaultDevice, devices, empty, explain } from '../index.js';
+import {
+  type DeviceName,
+  defaultDevice,
+  devices,
+  empty,
+  explain,
+  flashAttention,
+  randn,
+  synchronize,
+} from '../index.js';
 import { type FloatDType, floatDTypes } from '../tensor/host-tensor.js';
 import { showTable } from './format.js';
 import { toJson } from './json.js';
@@ -9,6 +18,7 @@ import {
   attentionOptions,
   integer,
 } from './run-options.js';
+import { checkTrace, traceHelp, writeTrace } from './trace.js';
 import { type CallReport, showDevice, showPlan, showTensor, showWork } from './run-report.js';
 
 /** What the command line of `explain` says, after parsing. */
@@ -20,6 +30,7 @@ export interface ExplainFlags extends AttentionFlags {
   readonly kvHeads?: number;
   readonly headDim: number;
   readonly dtype: FloatDType;
+  readonly trace?: string;
   readonly json?: true;
 }
 
@@ -36,20 +47,28 @@ export function addExplainOptions(command: Command): Command {
       .addOption(
         new Option('--dtype <dtype>', 'of q, k and v').choices(floatDTypes).default('float32'),
       ),
-  ).option('--json', 'print one JSON object, which "flash-attention viz" draws');
+  )
+    .option('--trace <file>', `also run it on random numbers and ${traceHelp}`)
+    .option('--json', 'print one JSON object, which "flash-attention viz" draws');
 }
 
-/** Prints how a call on tensors of these shapes would run. The exit code is 0. */
-export function explainCall(flags: ExplainFlags): number {
+/**
+ * Prints how a call on tensors of these shapes would run; with --trace it also runs. The exit code
+ * is 0.
+ */
+export async function explainCall(flags: ExplainFlags): Promise<number> {
   const device = (flags.device ?? defaultDevice()) as DeviceName;
-  const { batch, seqlenQ, heads, headDim, dtype, layout } = flags;
-  const of = (seqlen: number, count: number) => {
+  const { batch, seqlenQ, heads, headDim, dtype, layout, trace } = flags;
+  checkTrace(trace, device, []);
+  const of = (seqlen: number, count: number, seed: bigint) => {
     const axes = layout === 'bshd' ? [seqlen, count] : [count, seqlen];
-    return empty([batch, ...axes, headDim], { dtype, device });
+    const shape = [batch, ...axes, headDim];
+    const options = { dtype, device };
+    return trace === undefined ? empty(shape, options) : randn(shape, { ...options, seed });
   };
   const options = attentionOptions(flags);
-  using q = of(seqlenQ, heads);
-  using k = of(flags.seqlenK ?? seqlenQ, flags.kvHeads ?? heads);
+  using q = of(seqlenQ, heads, 1n);
+  using k = of(flags.seqlenK ?? seqlenQ, flags.kvHeads ?? heads, 2n);
   const report: CallReport = {
     device: devices().find(({ name }) => name === q.device) as CallReport['device'],
     q: { dtype, shape: q.shape },
@@ -58,6 +77,11 @@ export function explainCall(flags: ExplainFlags): number {
     options,
     plan: explain(q, k, k, options),
   };
+  if (trace !== undefined) {
+    using v = of(flags.seqlenK ?? seqlenQ, flags.kvHeads ?? heads, 3n);
+    await synchronize(device);
+    await writeTrace(trace, () => ({ out: flashAttention(q, k, v, options) }));
+  }
   console.log(flags.json ? toJson(report) : showCall(report));
   return 0;
 }

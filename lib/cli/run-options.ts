@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { AttentionOptions } from '../index.js';
+import { traceHelp } from './trace.js';
 import { type FloatDType, floatDTypes } from '../tensor/host-tensor.js';
 
 /** What a command line says about attention, after parsing. */
@@ -24,6 +25,7 @@ export interface RunOptions extends AttentionFlags {
   readonly out?: string;
   readonly lse?: string;
   readonly check?: true;
+  readonly trace?: string;
   readonly json?: true;
 }
 
@@ -96,6 +98,7 @@ export function addRunOptions(command: Command): Command {
     .option('--out <file>', 'write the result: .npy, or .safetensors with out and lse')
     .option('--lse <file>', "write each row's log-sum-exp: .npy or .safetensors")
     .option('--check', 'compare with float64; exit with 1 if the error is too large')
+    .option('--trace <file>', `afterwards ${traceHelp}`)
     .option('--json', 'print one JSON object');
 }
 

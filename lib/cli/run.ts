@@ -18,6 +18,7 @@ import { planOutputs, writeOutputs } from './outputs.js';
 import { withProgress } from './progress.js';
 import { attentionOptions, type RunOptions } from './run-options.js';
 import { type RunReport, showRun } from './run-report.js';
+import { checkTrace, writeTrace } from './trace.js';
 
 /** What a call gave. */
 type RunResult = { out: Tensor; lse?: Tensor };
@@ -30,6 +31,7 @@ export async function run(paths: readonly string[], options: RunOptions): Promis
   const outputs = planOutputs(options.out, options.lse, paths);
   const { qName, kName, vName, dtype } = options;
   const device = (options.device ?? defaultDevice()) as DeviceName;
+  checkTrace(options.trace, device, [...paths, ...outputs.files.keys()]);
   const names = [qName, kName, vName] as const;
   const notes: string[] = [];
   const note = (text: string) => notes.push(text);
@@ -47,6 +49,7 @@ export async function run(paths: readonly string[], options: RunOptions): Promis
   const tensorBytes = memory().bytes;
   const peakMemoryBytes = peakMemory();
   await writeOutputs(outputs, result, batched, note);
+  if (options.trace !== undefined) await writeTrace(options.trace, call);
 
   const report: RunReport = {
     device: devices().find(({ name }) => name === q.device) as DeviceInfo,
@@ -63,7 +66,7 @@ export async function run(paths: readonly string[], options: RunOptions): Promis
     ...(options.check && {
       check: await checkResult([q, k, v], result as AttentionResult, attention),
     }),
-    written: [...outputs.files.keys()],
+    written: [...outputs.files.keys(), ...(options.trace === undefined ? [] : [options.trace])],
     notes,
   };
   console.log(options.json ? toJson(report) : showRun(report));

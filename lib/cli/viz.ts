@@ -5,7 +5,7 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { checkOutputPaths } from './check-paths.js';
 import { CliError, messageOf } from './cli-error.js';
-import { withFile } from './files.js';
+import { standardInput, withFile } from './files.js';
 import { packageRoot } from './package-root.js';
 import { writeFileOf } from './write-file.js';
 
@@ -15,18 +15,26 @@ const placeOfPlan = '<!-- plan -->';
 /** What the command line of `viz` says, after parsing. */
 export interface VizFlags {
   readonly out?: string;
+  /** A file that `--trace` wrote. */
+  readonly trace?: string;
   /** False with `--no-open`. */
   readonly open: boolean;
 }
 
 /**
- * Writes the visualiser as one HTML file, with the plan in it if one is given, and opens it in the
- * browser. Resolves to the exit code.
+ * Writes the visualiser as one HTML file, with the plan and the trace in it if they are given, and
+ * opens it in the browser. Resolves to the exit code.
  */
-export async function viz(plan: string | undefined, { out, open }: VizFlags): Promise<number> {
-  const inputs = plan === undefined ? [] : [plan];
+export async function viz(
+  plan: string | undefined,
+  { out, trace, open }: VizFlags,
+): Promise<number> {
+  const inputs = [plan, trace].filter((input) => input !== undefined);
+  if (inputs.length === 2 && inputs.every((input) => input === standardInput)) {
+    throw new CliError('--trace -: standard input is the plan already');
+  }
   if (out !== undefined) checkOutputPaths([{ option: '--out', path: out }], inputs);
-  const page = await pageWith(plan);
+  const page = await pageWith({ plan, trace });
   const file = out ?? path.join(mkdtempSync(path.join(tmpdir(), 'flash-attention-')), 'viz.html');
   await writeFileOf(file, [Buffer.from(page)]);
   console.log(file);
@@ -34,21 +42,27 @@ export async function viz(plan: string | undefined, { out, open }: VizFlags): Pr
   return 0;
 }
 
-async function pageWith(plan: string | undefined): Promise<string> {
+async function pageWith(files: Readonly<Record<'plan' | 'trace', string | undefined>>) {
   const page = readFileSync(path.join(packageRoot, 'dist', 'viz.html'), 'utf8');
-  if (plan === undefined) return page;
-  const text = await withFile(plan, async (file) => {
+  const elements: string[] = [];
+  for (const [id, name] of Object.entries(files)) {
+    if (name !== undefined) elements.push(await elementOf(id, name));
+  }
+  return page.replace(placeOfPlan, () => elements.join('\n'));
+}
+
+/** The contents of a JSON file, as the page finds them. */
+async function elementOf(id: string, name: string): Promise<string> {
+  const text = await withFile(name, async (file) => {
     return Buffer.from(await file.read(0, file.size)).toString('utf8');
   });
   try {
     JSON.parse(text);
   } catch (error) {
-    throw new CliError(`${plan}: is no JSON: ${messageOf(error)}`);
+    throw new CliError(`${name}: is no JSON: ${messageOf(error)}`);
   }
   // "<" would end the element early; within strings of JSON it may be written like this.
-  const data = text.replaceAll('<', '\\u003c');
-  const element = `<script type="application/json" id="plan">${data}</script>`;
-  return page.replace(placeOfPlan, () => element);
+  return `<script type="application/json" id="${id}">${text.replaceAll('<', '\\u003c')}</script>`;
 }
 
 /** The command that opens a file as a double click would. */

@@ -108,6 +108,18 @@ export interface NativeInfo {
   readonly threads: number;
 }
 
+/** What the CPU's threads did. */
+export interface NativeTrace {
+  /** Of each thread: its number in the pool, from 1; 0 for one that starts loops. */
+  readonly threads: number[];
+  readonly loops: { readonly kind: string; readonly items: number }[];
+  /** float64, five each: index of the thread, index of the loop, item, begin and end in ns. */
+  readonly events: ArrayBuffer;
+  readonly dropped: number;
+  /** In ns. */
+  readonly duration: number;
+}
+
 export interface NativeMemory {
   /** Native tensor handles alive in this environment (disposed or collected ones not counted). */
   readonly tensors: number;
@@ -329,6 +341,13 @@ export interface NativeAddon {
    * for the first.
    */
   lap(device: string): Promise<ArrayBuffer>;
+  /**
+   * Loops that begin from now on, in the whole process, are traced, with so many events of each
+   * thread. One trace at a time.
+   */
+  startTrace(capacity: number): void;
+  /** Ends the trace that this environment has begun. */
+  stopTrace(): NativeTrace;
   newAbortFlag(): NativeAbortFlag;
   /** Tasks that were to stop on `flag` stop. */
   abort(flag: NativeAbortFlag): void;

@@ -26,7 +26,7 @@ const errorCodes = [
  *   name that is none
  * - `ERR_OPTION`: an option out of range, unknown, or at odds with another
  * - `ERR_DISPOSED`: the tensor, mask, cache or sequence was disposed
- * - `ERR_STATE`: not now: a step is open, has ended, or lacks a layer
+ * - `ERR_STATE`: not now: a step is open, has ended, or lacks a layer; a trace runs already
  * - `ERR_CACHE_FULL`: a cache has too few pages left; `missingPages` says how many more it takes,
  *   and nothing has changed
  * - `ERR_OUT_OF_MEMORY`: the device has no room; everything still works afterwards

@@ -65,6 +65,29 @@ function standard(q, k, v, dim) {
   return out;
 }
 
+/** What the threads did during a call. */
+async function traces() {
+  assert.throws(() => fa.stopTrace(), { code: 'ERR_STATE' });
+  for (const wrong of [0, 1.5, 2 ** 24 + 1, 'all', undefined]) {
+    assert.throws(() => fa.startTrace(wrong));
+  }
+  fa.startTrace(1000);
+  assert.throws(() => fa.startTrace(1000), { code: 'ERR_STATE' });
+  const [q, k, v] = [0, 1, 2].map(() => random(float32, [1, 300, 4, 64]));
+  const { out } = attend({ q, k, v });
+  await fa.read(out, float32);
+  const { threads, loops, events, dropped, duration } = fa.stopTrace();
+  const numbers = new Float64Array(events);
+  assert(threads.length > 0 && dropped === 0 && duration > 0);
+  assert.equal(
+    numbers.length / 5,
+    loops.reduce((sum, { items }) => sum + items, 0),
+  );
+  fa.startTrace(1);
+  await fa.read(attend({ q, k, v }).out, float32);
+  assert(fa.stopTrace().dropped > 0);
+}
+
 async function numbersAreRight() {
   for (const dtype of [float32, float16, bfloat16]) {
     for (const dim of [1, 8, 40, 64, 111, 256]) {
@@ -337,6 +360,7 @@ async function main() {
   assert(fa.devices().length >= 1 && fa.info().threads >= 1);
   for (const part of [
     numbersAreRight,
+    traces,
     denseOptions,
     varlenAndPaged,
     pagesAreWritten,

@@ -13,6 +13,7 @@
 #include "check.h"
 #include "core/system.h"
 #include "core/system/linux_cgroup.h"
+#include "cpu/trace.h"
 
 namespace {
 
@@ -222,6 +223,48 @@ void cancelling_stops_it() {
       100, [&](int64_t item) { cancel = item == 99; }, Cancel(&cancel));  // none was left
 }
 
+void traces_hold_every_item() {
+  const auto trace = fa::cpu::Trace::start(1000);
+  CHECK(throws(ErrorCode::kState, [] { fa::cpu::Trace::start(1); }));
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 3; ++i) {
+    callers.emplace_back([] {
+      for (int n = 0; n < 20; ++n)
+        parallel_for(
+            7, [](int64_t) { nap(3); }, nullptr, "test");
+    });
+  }
+  // Read while threads write: what is there is whole.
+  for (const fa::cpu::TraceLane* lane : trace->lanes()) {
+    for (size_t i = 0; i < lane->size(); ++i) CHECK((*lane)[i].begin <= (*lane)[i].end);
+  }
+  for (std::thread& caller : callers) caller.join();
+  fa::cpu::Trace::stop(trace);
+  parallel_for(7, [](int64_t) {});
+
+  CHECK(trace->loops().size() == 60);
+  for (const fa::cpu::TracedLoop& loop : trace->loops()) {
+    CHECK(std::string(loop.kind) == "test" && loop.items == 7);
+  }
+  std::vector<int> seen(60 * 7);
+  for (const fa::cpu::TraceLane* lane : trace->lanes()) {
+    int64_t last = 0;
+    for (size_t i = 0; i < lane->size(); ++i) {
+      const fa::cpu::TraceEvent& event = (*lane)[i];
+      CHECK(last <= event.begin && event.begin <= event.end);
+      last = event.end;
+      ++seen[static_cast<size_t>(event.loop * 7 + event.item)];
+    }
+  }
+  for (int n : seen) CHECK(n == 1);
+  CHECK(trace->dropped() == 0);
+
+  const auto small = fa::cpu::Trace::start(1);
+  for (int n = 0; n < 3; ++n) parallel_for(1, [](int64_t) {});  // there is room for one loop
+  fa::cpu::Trace::stop(small);
+  CHECK(small->loops().size() == 1 && small->dropped() == 2);
+}
+
 }  // namespace
 
 int main() {
@@ -236,6 +279,7 @@ int main() {
   preferred_loops_wait_for_no_other();
   exceptions_reach_the_caller();
   cancelling_stops_it();
+  traces_hold_every_item();
   std::puts("thread pool: ok");
   return 0;
 }

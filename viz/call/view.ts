@@ -1,11 +1,13 @@
 import { h, section } from '../dom.js';
 import { bytes, count, flops, times } from '../format.js';
 import { type Call, readCall } from '../model/call.js';
+import { readTrace, type Timeline } from '../model/trace.js';
 import { countTiles, gridOf, maxTiles } from '../model/call-grid.js';
 import { onPaletteChange } from '../palette.js';
 import type { View } from '../view.js';
 import example from './example.json';
 import { gridPicture } from './grid-picture.js';
+import { timelineSection } from './timeline.js';
 
 /** What it printed on a CPU with AVX-512 is example.json. */
 const command =
@@ -13,8 +15,8 @@ const command =
 
 const exampleText = JSON.stringify(example, null, 2);
 
-/** @param given the text of a plan that came with the page. */
-export function callView(given: string | undefined): View {
+/** @param given the texts of a plan and of a trace that came with the page. */
+export function callView(given: { plan?: string; trace?: string }): View {
   const text = h('textarea', {
     id: 'plan-text',
     rows: 8,
@@ -24,6 +26,12 @@ export function callView(given: string | undefined): View {
   const file = h('input', { type: 'file', id: 'plan-file', accept: '.json,application/json' });
   const exampleButton = h('button', { type: 'button', id: 'example' }, 'The example again');
   const message = h('p', { class: 'message', id: 'plan-error', role: 'status' });
+  const traceFile = h('input', {
+    type: 'file',
+    id: 'trace-file',
+    accept: '.json,application/json',
+  });
+  const traceMessage = h('p', { class: 'message', id: 'trace-error', role: 'status' });
   const drawing = h('div', { class: 'call-drawing' });
   const element = h(
     'div',
@@ -38,14 +46,23 @@ export function callView(given: string | undefined): View {
       text,
       exampleButton,
       message,
+      h('label', { for: 'trace-file' }, 'Trace, which --trace trace.json writes beside it'),
+      traceFile,
+      traceMessage,
     ),
     drawing,
   );
 
   let call: Call | undefined;
+  let timeline: Timeline | undefined;
 
   function draw(): void {
-    drawing.replaceChildren(...(call ? drawn(call, drawing.clientWidth) : []));
+    const available = drawing.clientWidth - 36;
+    drawing.replaceChildren(
+      ...(call ? [tilesSection(call, available)] : []),
+      ...(timeline ? [timelineSection(timeline, available)] : []),
+      ...(call ? [costSection(call)] : []),
+    );
   }
 
   function read(): void {
@@ -59,7 +76,22 @@ export function callView(given: string | undefined): View {
     draw();
   }
 
+  function readTraceOf(json: string): void {
+    traceMessage.textContent = '';
+    timeline = undefined;
+    try {
+      timeline = readTrace(json);
+    } catch (error) {
+      traceMessage.textContent = (error as Error).message;
+    }
+    draw();
+  }
+
   text.addEventListener('input', read);
+  traceFile.addEventListener('change', async () => {
+    const [chosen] = traceFile.files ?? [];
+    if (chosen) readTraceOf(await chosen.text());
+  });
   exampleButton.addEventListener('click', () => {
     text.value = exampleText;
     read();
@@ -78,18 +110,16 @@ export function callView(given: string | undefined): View {
   }).observe(drawing);
   onPaletteChange(draw);
 
-  text.value = given ?? exampleText;
+  // The example is no plan of a trace that came alone.
+  text.value = given.plan ?? (given.trace === undefined ? exampleText : '');
   return {
     element,
     title: 'Your own call',
     show: () => {
       if (!call) read();
+      if (!timeline && given.trace !== undefined) readTraceOf(given.trace);
     },
   };
-}
-
-function drawn(call: Call, available: number): HTMLElement[] {
-  return [tilesSection(call, available - 36), costSection(call)];
 }
 
 function tilesSection({ plan, shape, missing }: Call, available: number): HTMLElement {

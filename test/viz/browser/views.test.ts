@@ -148,6 +148,30 @@ describe('Your own call', () => {
     await page.close();
   });
 
+  test('a trace from the command line is drawn beside the tiles', async () => {
+    const file = path.join(folder, 'trace.json');
+    const shape = ['--seqlen-q', '512', '--heads', '4', '--head-dim', '32', '--device', 'cpu'];
+    const explained = await runCli(['explain', ...shape, '--json', '--trace', file]);
+    const { plan } = JSON.parse(explained.stdout);
+    const out = path.join(folder, 'traced.html');
+    const input = Buffer.from(explained.stdout);
+    await runCli(['viz', '-', '--trace', file, '--out', out, '--no-open'], { input });
+    const page = await visitor.open({ file: out });
+    expect(await agreement(page)).toBe('true');
+    expect(await page.locator('#timeline').count()).toBe(1);
+    const heading = page.getByRole('heading', { name: /work items in/ });
+    expect(await heading.textContent()).toMatch(
+      new RegExp(`^${plan.workItems} work items in .+s$`),
+    );
+    expect(await violations(page)).toEqual([]);
+    await page.locator('#trace-file').setInputFiles(out);
+    await page.locator('#trace-error', { hasText: 'no JSON' }).waitFor();
+    expect(await page.locator('#timeline').count()).toBe(0);
+    await page.locator('#trace-file').setInputFiles(file);
+    await page.locator('#timeline').waitFor();
+    await page.close();
+  });
+
   test('from the command line: explain --json, viz, and the page shows it', async () => {
     const shape = ['--seqlen-q', '300', '--heads', '4', '--kv-heads', '2', '--head-dim', '32'];
     const explained = await runCli(['explain', ...shape, '--causal', '--json']);
