@@ -17,14 +17,16 @@ export const compilerFlags = [
 const folders = ['csrc', 'csrc/simt/include', 'test/simt/attention'];
 const families = new Map();
 
-/**
- * The hash of a kernel of simt_attention, before any mistake. Without the executor, which has tests
- * of its own.
- */
+/** The executor, which has tests of its own, and how the host launches. */
+const isNoKernel = (file) => /^csrc\/(simt|cuda\/base|core\/error[.]h)/.test(file);
+
+/** The hash of a kernel of simt_attention, before any mistake. */
 function familyOf(kernel) {
   if (!families.has(kernel)) {
-    const leaveOut = (file) => file.startsWith('csrc/simt/');
-    const files = closureOf([`test/simt/attention/${kernel}_kernels.cu`], { folders, leaveOut });
+    const files = closureOf([`test/simt/attention/${kernel}_kernels.cu`], {
+      folders,
+      leaveOut: isNoKernel,
+    });
     families.set(kernel, fingerprint(files, ...compilerFlags));
   }
   return families.get(kernel);
