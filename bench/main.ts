@@ -15,7 +15,7 @@ import { markdownOf } from './report/markdown.js';
 import { writePage } from './report/page.js';
 import { resultPage } from './report/result-page.js';
 import { showMachine, showSuite } from './report/terminal.js';
-import { type Result, readResult, resultName, writeResult } from './result-file.js';
+import { commandOf, type Result, readResult, resultName, writeResult } from './result-file.js';
 import type { Row } from './row.js';
 import type { Suite } from './suite.js';
 
@@ -45,7 +45,7 @@ function contextOf(options: Options): Context {
 async function measure(
   suites: readonly Suite[],
   context: Context,
-  args: string[],
+  command: string,
 ): Promise<Result> {
   const { limits, onnxRuntime } = context;
   const machine = describeMachine({ devices, version }, onnxRuntime?.version ?? null);
@@ -80,18 +80,11 @@ async function measure(
     format: 1,
     date: begin.toISOString(),
     seconds: Math.round((Date.now() - begin.getTime()) / 1000),
-    command: args.join(' '),
+    command,
     machine,
     rows,
   };
 }
-
-/** Where this run's files went is nothing that repeating it needs. */
-const withoutFiles = (args: readonly string[]): string[] =>
-  args.filter((arg, at) => {
-    const isValue = /^--(json|html)$/.test(args[at - 1] ?? '') && !arg.startsWith('-');
-    return !isValue && !/^--(json|html|install-peers)\b/.test(arg);
-  });
 
 async function main(args: string[]): Promise<void> {
   const all = await loadSuites();
@@ -112,7 +105,7 @@ async function main(args: string[]): Promise<void> {
       if (rows.length > 0) console.log(showSuite(suite, rows));
     }
   } else {
-    result = await measure(suites, contextOf(options), withoutFiles(args));
+    result = await measure(suites, contextOf(options), commandOf(args));
   }
   if (options.markdown) console.log(markdownOf(result));
   const root = path.dirname(here);

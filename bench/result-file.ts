@@ -9,7 +9,7 @@ export interface Result<R = Row> {
   /** Of the start, ISO 8601. */
   readonly date: string;
   readonly seconds: number;
-  /** The command line after `npm run bench --`. */
+  /** The command line after `npm run bench --`, or after that of another benchmark. */
   readonly command: string;
   readonly machine: Machine;
   readonly rows: readonly R[];
@@ -20,6 +20,18 @@ export function resultName({ date, machine }: Pick<Result, 'date' | 'machine'>):
   const cpu = machine.cpu.toLowerCase().replace(/\([^)]*\)|\d+-core|processor|cpu|@.*/g, '');
   return `${date.slice(0, 10)}-${cpu.trim().replace(/[^a-z0-9]+/g, '-')}`;
 }
+
+/**
+ * The command line without the files of this run and without the installation: nothing that
+ * repeating it needs.
+ */
+export const commandOf = (args: readonly string[]): string =>
+  args
+    .filter((arg, at) => {
+      const isValue = /^--(json|html)$/.test(args[at - 1] ?? '') && !arg.startsWith('-');
+      return !isValue && !/^--(json|html|install-peers)\b/.test(arg);
+    })
+    .join(' ');
 
 /** Six significant digits are more than any of them deserves. */
 const rounded = (_: string, value: unknown): unknown =>
@@ -34,8 +46,8 @@ export function writeResult<R>(file: string, result: Result<R>): void {
   writeFileSync(file, `${head},\n  "rows": [\n${lines.join(',\n')}\n  ]\n}\n`);
 }
 
-export function readResult(file: string): Result {
-  const result = JSON.parse(readFileSync(file, 'utf8')) as Result;
+export function readResult<T extends Result<unknown> = Result>(file: string): T {
+  const result = JSON.parse(readFileSync(file, 'utf8')) as T;
   if (result.format !== 1 || !Array.isArray(result.rows)) {
     throw new Error(`${file} is no result of this benchmark`);
   }

@@ -3,6 +3,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ensureServeBuilt, npm, root, run } from './ensure-built.mjs';
+import { developmentPackages } from './package-constants.mjs';
 
 const serve = path.join(root, 'serve');
 const output = path.join(serve, 'build-bench');
@@ -34,7 +35,7 @@ async function buildTypeScript() {
     target: 'node20',
     silent: true,
     // Beside the bundle, not part of it.
-    external: ['cli-progress', 'commander', 'flash-attention', 'onnxruntime-node', 'protobufjs'],
+    external: [...developmentPackages, 'commander', 'flash-attention', 'onnxruntime-node'],
   });
 }
 

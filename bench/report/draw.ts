@@ -107,7 +107,7 @@ function drawLines({ title, x, y, series, references = [], scattered }: LineChar
         fill: 'var(--soft)',
       }),
       ruleX(spreads, { x: 'x', y1: 'low', y2: 'high', stroke: 'name', strokeOpacity: 0.55 }),
-      ...(scattered ? [] : [line(points, { ...place, stroke: 'name', strokeWidth: 2 })]),
+      ...(scattered ? [] : [line(points, { ...place, z: 'name', stroke: 'name', strokeWidth: 2 })]),
       dot(points, { ...place, fill: 'name', r: scattered ? 4 : 3, title: 'tip' }),
     ],
   };

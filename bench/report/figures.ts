@@ -32,7 +32,9 @@ export function slowdownOf(rows: readonly Row[], row: Row): number | undefined {
 /** Distinct values in order of appearance. */
 export const distinct = <T>(values: Iterable<T>): T[] => [...new Set(values)];
 
-export const groupsOf = (rows: readonly Row[]): [name: string, rows: Row[]][] =>
+export const groupsOf = <R extends Pick<Row, 'group'>>(
+  rows: readonly R[],
+): [name: string, rows: R[]][] =>
   distinct(rows.map(({ group }) => group)).map((name) => [
     name,
     rows.filter(({ group }) => group === name),

@@ -1,6 +1,7 @@
 // The charts that rows make, as data.
 import { isOurs, ours, type Row } from '../row.js';
-import type { Axis, Bar, BarChart, Chart, LineChart, Point, Series } from './chart.js';
+import { bytesAxis, lengthAxis, short, timeAxis } from './axes.js';
+import type { Bar, BarChart, Chart, LineChart, Point, Series } from './chart.js';
 import { beyond, distinct, groupsOf, rateOf, shareOf, slowdownOf } from './figures.js';
 import { colorAt, colorOf } from './palette.js';
 import {
@@ -12,30 +13,6 @@ import {
   showRate,
   showTime,
 } from './units.js';
-
-/** `20.0 ms` -> `20 ms`: round numbers need no more on an axis. */
-const short = (text: string): string => text.replace(/\.0+(?= |$)/, '');
-
-/** Ticks at the values that were measured: lengths that double. */
-const lengthAxis = (label: string, rows: readonly Row[]): Axis => ({
-  label,
-  scale: 'log',
-  ticks: distinct(rows.map(({ x }) => x)),
-  show: showLength,
-});
-
-const timeAxis = (label: string): Axis => ({
-  label,
-  scale: 'log',
-  show: (value) => short(showTime(value)),
-});
-
-const bytesAxis = (label: string, scale: Axis['scale']): Axis => ({
-  label,
-  scale,
-  base: 2,
-  show: (value) => short(showBytes(value)),
-});
 
 const whoAt = (row: Row, length = 'seqlen'): string => `${row.who}\n${length} ${showLength(row.x)}`;
 
@@ -59,9 +36,9 @@ function timeTip(row: Row): string {
  * A series per contestant, of the rows that have a point; none for a single point among longer
  * lines. Where two would have one colour, each gets another.
  */
-export function seriesOf(
-  rows: readonly Row[],
-  pointOf: (row: Row) => (Omit<Point, 'x'> & { x?: number }) | undefined,
+export function seriesOf<R extends Pick<Row, 'who' | 'x'>>(
+  rows: readonly R[],
+  pointOf: (row: R) => (Omit<Point, 'x'> & { x?: number }) | undefined,
 ): Series[] {
   const names = distinct(rows.map(({ who }) => who));
   const areAlike = distinct(names.map(colorOf)).length < names.length;

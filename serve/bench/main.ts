@@ -9,15 +9,18 @@ import { fileURLToPath } from 'node:url';
 import { devices, version } from 'flash-attention';
 import { describeMachine } from '../../bench/machine.js';
 import { ProgressBar } from '../../bench/progress-bar.js';
+import { distinct, groupsOf } from '../../bench/report/figures.js';
+import { writePage } from '../../bench/report/page.js';
 import { showMachine } from '../../bench/report/terminal.js';
-import { resultName, writeResult } from '../../bench/result-file.js';
+import { commandOf, resultName, writeResult } from '../../bench/result-file.js';
 import { type Case, type ContestantName, type Sample, titles } from './contestant.js';
 import { figuresOf } from './figures.js';
 import { writeBenchModel } from './model/bench-model.js';
-import { parseCommandLine } from './options.js';
+import { type Options, parseCommandLine } from './options.js';
 import { isInstalled } from './peers.js';
 import { type Plan, planOf } from './plan.js';
-import { type Measured, rowOf, type ServeResult, type ServeRow } from './row.js';
+import { servePage } from './report/page.js';
+import { type Measured, readServeResult, rowOf, type ServeResult, type ServeRow } from './row.js';
 import { showFigures, showPoint } from './table.js';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -85,10 +88,8 @@ function present(asked: readonly ContestantName[]): ContestantName[] {
   return asked.filter((name) => !isMissing(name));
 }
 
-async function main(args: readonly string[]): Promise<void> {
-  const options = parseCommandLine(args);
-  // Read when the addon is loaded, which has not happened yet.
-  process.env.FLASH_ATTENTION_NUM_THREADS = `${options.threads}`;
+/** Measures, and shows every point when its turn is over. */
+async function run(options: Options, command: string): Promise<ServeResult> {
   const onnxRuntime = createRequire(import.meta.url)('onnxruntime-node/package.json').version;
   const machine = describeMachine({ devices, version }, onnxRuntime);
   console.log(showMachine(machine));
@@ -98,25 +99,50 @@ async function main(args: readonly string[]): Promise<void> {
   const begin = new Date();
   const model = writeBenchModel(folder, options.accuracyLevel);
   const { all, rows } = await measure(planOf(options, contestants, model));
-  const figures = options.figures ? figuresOf(all) : undefined;
-  if (figures) {
-    console.log(showFigures(figures));
-    if (figures.some(({ holds }) => !holds)) process.exitCode = 1;
+  return {
+    format: 1,
+    date: begin.toISOString(),
+    seconds: Math.round((Date.now() - begin.getTime()) / 1000),
+    command,
+    machine,
+    figures: options.figures ? figuresOf(all) : undefined,
+    rows,
+  };
+}
+
+/** A result that is there, shown as if it were being measured. */
+function readAndShow(file: string): ServeResult {
+  const result = readServeResult(file);
+  console.log(showMachine(result.machine));
+  for (const [, group] of groupsOf(result.rows)) {
+    for (const x of distinct(group.map((row) => row.x))) {
+      console.log(showPoint(group.filter((row) => row.x === x)));
+    }
   }
-  if (options.json) {
-    const result: ServeResult = {
-      format: 1,
-      date: begin.toISOString(),
-      seconds: Math.round((Date.now() - begin.getTime()) / 1000),
-      command: args.filter((arg) => !/^--(json|install-peers)/.test(arg)).join(' '),
-      machine,
-      figures,
-      rows,
-    };
+  return result;
+}
+
+async function main(args: readonly string[]): Promise<void> {
+  const options = parseCommandLine(args);
+  // Read when the addon is loaded, which has not happened yet.
+  process.env.FLASH_ATTENTION_NUM_THREADS = `${options.threads}`;
+  const result = options.from ? readAndShow(options.from) : await run(options, commandOf(args));
+  if (result.figures) {
+    console.log(showFigures(result.figures));
+    if (result.figures.some(({ holds }) => !holds)) process.exitCode = 1;
+  }
+  const tell = (file: string) => console.log(`wrote ${path.relative(process.cwd(), file)}`);
+  if (options.json && !options.from) {
     const usual = path.join(here, '../bench/results', `${resultName(result)}.json`);
     const file = options.json === true ? usual : path.resolve(options.json);
     writeResult(file, result);
-    console.log(`wrote ${path.relative(process.cwd(), file)}`);
+    tell(file);
+  }
+  if (options.html) {
+    const usual = path.join(here, `${resultName(result)}.html`);
+    const file = options.html === true ? usual : path.resolve(options.html);
+    writePage(file, servePage(result), path.join(here, '../../bench/report'));
+    tell(file);
   }
 }
 

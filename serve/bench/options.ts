@@ -20,6 +20,8 @@ export interface Options {
   readonly quick?: boolean;
   readonly figures?: boolean;
   readonly json?: string | true;
+  readonly html?: string | true;
+  readonly from?: string;
 }
 
 const integer = (text: string): number => {
@@ -98,6 +100,11 @@ export function parseCommandLine(args: readonly string[]): Options {
     .option('--quick', 'small prompts and short answers: whether everybody works')
     .option('--figures', 'only what the figures need; ends with 1 when one does not hold')
     .option('--json [file]', 'write the result (default serve/bench/results/<date>-<cpu>.json)')
+    .option(
+      '--html [file]',
+      'write a page with charts (default serve/build-bench/<date>-<cpu>.html)',
+    )
+    .option('--from <file>', 'measure nothing: report the result in this JSON file')
     .addOption(
       new Option('--install-peers', 'first install transformers.js and node-llama-cpp (560 MB)'),
     )

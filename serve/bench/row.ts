@@ -1,4 +1,4 @@
-import type { Result } from '../../bench/result-file.js';
+import { type Result, readResult } from '../../bench/result-file.js';
 import { type Spread, spreadOf } from '../../bench/spread.js';
 import type { Case, ContestantName, Sample, Timeline } from './contestant.js';
 import { titles } from './contestant.js';
@@ -41,8 +41,8 @@ export interface ServeRow {
   readonly decodeTokensPerSecond?: Spread;
   /** From when the request was due. */
   readonly firstToken: Latency;
-  /** Between a token and the next of the same answer. */
-  readonly perToken: Latency;
+  /** Between a token and the next of the same answer; absent where answers are one token long. */
+  readonly perToken?: Latency;
   /** From when the request was due to the end of its answer. */
   readonly answer: Latency;
   /** Of the contestant's process, in bytes; weights included. */
@@ -61,6 +61,15 @@ export interface ServeRow {
 export interface ServeResult extends Result<ServeRow> {
   /** Of --figures. */
   readonly figures?: readonly Figure[];
+}
+
+/** @throws when the file is of another benchmark. */
+export function readServeResult(file: string): ServeResult {
+  const result = readResult<ServeResult>(file);
+  if (result.rows.some(({ suite }) => suite !== 'serve')) {
+    throw new Error(`${file} is no result of npm run bench:serve`);
+  }
+  return result;
 }
 
 /** The samples of one case, one a round. */
@@ -82,6 +91,7 @@ export function rowOf({ given, samples }: Measured, own: Measured | undefined): 
   };
   const eventLoop = most(samples.map((sample) => sample.eventLoop));
   const decode = load.kind === 'closed' ? samples.map((s) => decodeRate(s, load.users)) : [];
+  const gaps = all.flatMap(({ tokens }) => tokens.slice(1).map((t, i) => t - tokens[i]));
   const isDecoding = (rate: number | undefined): rate is number => rate !== undefined;
   return {
     suite: 'serve',
@@ -94,7 +104,7 @@ export function rowOf({ given, samples }: Measured, own: Measured | undefined): 
     decodeTokensPerSecond:
       decode.length > 0 && decode.every(isDecoding) ? spreadOf(decode) : undefined,
     firstToken: latency(all.map(({ due, tokens }) => tokens[0] - due)),
-    perToken: latency(all.flatMap(({ tokens }) => tokens.slice(1).map((t, i) => t - tokens[i]))),
+    perToken: gaps.length > 0 ? latency(gaps) : undefined,
     answer: latency(all.map(({ due, end }) => end - due)),
     peakMemory: most(samples.map((sample) => sample.peakMemory)),
     eventLoop: eventLoop === undefined ? undefined : eventLoop / 1000,
