@@ -6,7 +6,7 @@ import type { Page, Section } from '../../../bench/report/page.js';
 import type { Table } from '../../../bench/report/table.js';
 import { machineFacts } from '../../../bench/report/terminal.js';
 import { digits, showFactor } from '../../../bench/report/units.js';
-import type { ContestantName } from '../contestant.js';
+import { isOurs } from '../../../bench/row.js';
 import type { Figure } from '../figures.js';
 import type { ServeResult, ServeRow } from '../row.js';
 import { type ColumnName, showLoad, tableOf, tableOfFigures } from '../table.js';
@@ -113,7 +113,8 @@ function sharedPrompt(rows: Rows, shared: Rows): Section {
     words:
       'The median time to the first token when the prompts begin with the same, all but eight tokens, ' +
       'and one like them was answered before, beside prompts that have nothing in common. ' +
-      'Contestants that do not know a prompt again are left out: a shared one is one like any other to them.',
+      'Contestants that do not know a prompt again are left out: a shared one is one like any other to them. ' +
+      'Bars are logarithmic, with how many times sooner the token comes.',
     charts: ofGroups(shared, (name, group) =>
       endsOf(pointsOf(group)).map((point) =>
         sharedChart(`${name}, ${showLoad(point[0])}: first token`, pairsOf(rows, point)),
@@ -148,7 +149,10 @@ function heldTo(figures: readonly Figure[]): Section {
   };
 }
 
-/** The figures where there are some, else the tokens per second of the most users of a context. */
+/**
+ * The figures where there are some, else for each context the tokens per second of the most users,
+ * by those of the fastest contestant that is not ours.
+ */
 function headlinesOf({ figures = [] }: ServeResult, closed: Rows): Headline[] {
   if (figures.length > 0) {
     return figures.map(({ what, measured, asked }) => ({
@@ -156,16 +160,20 @@ function headlinesOf({ figures = [] }: ServeResult, closed: Rows): Headline[] {
       meaning: `${what} (asked: ${showFactor(asked)})`,
     }));
   }
+  const rateOf = (row: ServeRow) => row.tokensPerSecond.median;
   return groupsOf(closed).flatMap(([, group]): Headline[] => {
     const point = pointsOf(group).at(-1) ?? [];
-    const rateOf = (name: ContestantName) =>
-      point.find(({ contestant }) => contestant === name)?.tokensPerSecond.median;
-    const [ours, theirs] = [rateOf('engine'), rateOf('loop')];
-    if (ours === undefined) return [];
-    const where = `${showLoad(point[0])} at ${point[0].context}`;
-    const figure = theirs === undefined ? digits(ours) : showFactor(ours / theirs);
-    const beside = theirs === undefined ? '' : ', to onnxruntime-node as usual';
-    return [{ figure, meaning: `tokens/s${beside}, ${where}` }];
+    const own = point.find(({ contestant }) => contestant === 'engine');
+    const [best] = point.filter((row) => !isOurs(row)).sort((a, b) => rateOf(b) - rateOf(a));
+    if (!own) return [];
+    const where = `${showLoad(own)} at ${own.context}`;
+    if (!best) return [{ figure: digits(rateOf(own)), meaning: `tokens/s, ${where}` }];
+    return [
+      {
+        figure: showFactor(rateOf(own) / rateOf(best)),
+        meaning: `tokens/s, to the fastest other (${best.who}), ${where}`,
+      },
+    ];
   });
 }
 

@@ -225,10 +225,10 @@ describe('the page of a whole result', () => {
     expect(textsOf(line, 'td')).toEqual([...['1 user', titles.engine, '6', '256 MiB', '2.00 ms']]);
   });
 
-  test('the headlines are ratios of the most users', () => {
+  test('the headlines are of the most users, beside the fastest other', () => {
     expect(textsOf(page, '.headlines p')).toEqual([
-      '3.00xtokens/s, to onnxruntime-node as usual, 8 users at 256',
-      '3.00xtokens/s, to onnxruntime-node as usual, 8 users at 2048',
+      '3.00xtokens/s, to the fastest other (onnxruntime-node, as usual), 8 users at 256',
+      '3.00xtokens/s, to the fastest other (onnxruntime-node, as usual), 8 users at 2048',
     ]);
   });
 });
