@@ -72,6 +72,29 @@ test('what runs and what waits stops; what was called without the signal does no
   expect(await codeOf(bystander.data())).toBe('none');
 });
 
+test('what an aborted call should have filled rejects with the reason', async () => {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const running = busy(signal);
+  const q = small();
+  const waiting = flashAttention(q, q, q, { signal, returnLse: true });
+  const view = waiting.out.slice([0, 1]).reshape([-1]);
+  const reader = flashAttention(waiting.out, q, q);
+  controller.abort('enough');
+  const aborted = { code: 'ERR_ABORTED', argument: 'options.signal', cause: 'enough' };
+  for (const tensor of [running, waiting.out, waiting.lse, view]) {
+    await expect(tensor.data()).rejects.toMatchObject(aborted);
+    await expect(tensor.toFloat32()).rejects.toMatchObject(aborted);
+  }
+  // The read's own signal comes first; a call that reads an aborted one has no signal.
+  const own = waiting.out.data({ signal: AbortSignal.abort('mine') });
+  await expect(own).rejects.toMatchObject({ ...aborted, cause: 'mine' });
+  await expect(waiting.lse.take()).rejects.toMatchObject(aborted);
+  const read = await reader.data().catch((error) => error);
+  expect(read).toMatchObject({ code: 'ERR_ABORTED' });
+  expect(read.cause).not.toBe('enough');
+});
+
 test('an aborted read rejects without waiting for its turn', async () => {
   const held = new AbortController();
   const long = busy(held.signal);

@@ -1,6 +1,6 @@
 // What holds for one call: what aborts it, and which queue it goes to.
 
-import { type NativeAbortFlag, native } from './addon.js';
+import { type NativeAbortFlag, type NativeTensor, native } from './addon.js';
 import { FlashAttentionError, fail } from './errors.js';
 import { show } from './show.js';
 
@@ -46,8 +46,28 @@ export function checkCallOptions(options: CallOptions | undefined): CallOptions 
 /** One flag per signal, and one listener, however many calls it is given to. */
 const flags = new WeakMap<AbortSignal, NativeAbortFlag>();
 
+/** The signals that calls were given, by the handles of what they make. */
+const signals = new WeakMap<object, AbortSignal>();
+
 /** Runs `enqueue`, whose tasks go where `options` say and stop when their signal is aborted. */
 export function enqueued<T>(options: CallOptions | undefined, enqueue: () => T): T {
+  const made = directed(options, enqueue);
+  const signal = options?.signal;
+  if (signal !== undefined) {
+    for (const result of [made].flat()) {
+      if (typeof result === 'object' && result !== null) signals.set(result, signal);
+    }
+  }
+  return made;
+}
+
+/** A view is aborted with what it views. */
+export function shareSignal(viewed: NativeTensor, view: NativeTensor): void {
+  const signal = signals.get(viewed);
+  if (signal !== undefined) signals.set(view, signal);
+}
+
+function directed<T>(options: CallOptions | undefined, enqueue: () => T): T {
   const signal = options?.signal;
   const high = options !== undefined && isHigh(options.priority);
   if (signal === undefined && !high) return enqueue();
@@ -66,15 +86,30 @@ export function enqueued<T>(options: CallOptions | undefined, enqueue: () => T):
   }
 }
 
-/** The same for a read, which rejects as soon as its signal is aborted. */
-export function enqueuedRead<T>(
+/**
+ * The same for a read, which rejects as soon as its signal is aborted. When the call that makes
+ * `tensor` was aborted instead, the error has the reason of that call's signal.
+ */
+export async function enqueuedRead<T>(
   options: CallOptions | undefined,
+  tensor: NativeTensor,
   read: () => Promise<T>,
 ): Promise<T> {
+  try {
+    return await abortableRead(options, read);
+  } catch (error) {
+    const signal = signals.get(tensor);
+    const { code } = (error ?? {}) as { code?: unknown };
+    const isNative = !(error instanceof FlashAttentionError);
+    throw isNative && code === 'ERR_ABORTED' && signal?.aborted ? aborted(signal) : error;
+  }
+}
+
+function abortableRead<T>(options: CallOptions | undefined, read: () => Promise<T>): Promise<T> {
   const signal = options?.signal;
-  if (signal === undefined) return enqueued(options, read);
+  if (signal === undefined) return directed(options, read);
   return new Promise<T>((resolve, reject) => {
-    const pending = enqueued(options, read);
+    const pending = directed(options, read);
     const stop = () => reject(aborted(signal));
     signal.addEventListener('abort', stop, { once: true });
     pending.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));

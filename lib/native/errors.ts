@@ -33,7 +33,8 @@ const errorCodes = [
  * - `ERR_DEVICE_UNAVAILABLE`: the device cannot be used here; the message says why
  * - `ERR_CUDA`: a call of the CUDA runtime, or the work on a CUDA device, failed; the message has
  *   CUDA's own words
- * - `ERR_ABORTED`: the `signal` of the call was aborted; `cause` is its reason
+ * - `ERR_ABORTED`: the `signal` of the call was aborted, and `cause` is its reason; or the call
+ *   reads what an aborted one should have made
  * - `ERR_CANCELLED`: the environment (worker thread) is shutting down
  * - `ERR_NATIVE_BINARY`: the native addon could not be loaded
  * - `ERR_INTERNAL`: a failure of the native side that has no code of its own

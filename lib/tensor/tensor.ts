@@ -6,6 +6,7 @@ import {
   checkCallOptions,
   enqueued,
   enqueuedRead,
+  shareSignal,
 } from '../native/call-options.js';
 import { type DeviceName, resolveDevice } from '../native/device.js';
 import { call, fail, wait } from '../native/errors.js';
@@ -127,7 +128,7 @@ export class Tensor<D extends DType = DType> {
   async data(options?: CallOptions): Promise<TypedArray<D>> {
     const handle = liveHandle(this);
     const read = () => native().read(handle, dtypeNumber[this.dtype]);
-    const buffer = await wait(() => enqueuedRead(checkCallOptions(options), read));
+    const buffer = await wait(() => enqueuedRead(checkCallOptions(options), handle, read));
     return typedArrayOver(this.dtype, buffer);
   }
 
@@ -147,7 +148,7 @@ export class Tensor<D extends DType = DType> {
       this[kHandle] = null;
       return promise;
     };
-    const buffer = await wait(() => enqueuedRead(checkCallOptions(options), take));
+    const buffer = await wait(() => enqueuedRead(checkCallOptions(options), handle, take));
     return typedArrayOver(this.dtype, buffer);
   }
 
@@ -160,7 +161,9 @@ export class Tensor<D extends DType = DType> {
   async toFloat32(options?: CallOptions): Promise<Float32Array> {
     const handle = liveHandle(this);
     const read = () => native().read(handle, dtypeNumber.float32);
-    return new Float32Array(await wait(() => enqueuedRead(checkCallOptions(options), read)));
+    return new Float32Array(
+      await wait(() => enqueuedRead(checkCallOptions(options), handle, read)),
+    );
   }
 
   /**
@@ -348,6 +351,7 @@ export function view<D extends DType>(
 ): Tensor<D> {
   const handle = liveHandle(tensor);
   const made = call(() => native().view(handle, [...shape], [...strides], offset));
+  shareSignal(handle, made);
   return newTensor(made, tensor.dtype, tensor.device, shape, strides);
 }
 
