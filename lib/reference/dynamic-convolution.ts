@@ -46,7 +46,10 @@ const SIZES: readonly [keyof ConvolutionShape, number][] = [
   ['kernelSize', 1],
 ];
 
-function check({ shape, x, weights, state }: ConvolutionProblem, perToken: boolean): void {
+function check(problem: ConvolutionProblem, perToken: boolean): void {
+  if (typeof problem !== 'object' || problem === null)
+    fail('ERR_TYPE', 'problem', 'an object', show(problem));
+  const { shape, x, weights, state } = problem;
   if (typeof shape !== 'object' || shape === null)
     fail('ERR_TYPE', 'shape', 'an object', show(shape));
   for (const [size, least] of SIZES) checkInteger(`shape.${size}`, shape[size], least, 'ERR_SHAPE');

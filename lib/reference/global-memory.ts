@@ -36,12 +36,14 @@ function check({ shape }: BlockProblem, memory: GlobalMemory): void {
   if (seqlenQ !== seqlenK) {
     fail('ERR_SHAPE', 'shape.seqlenK', `seqlenQ, ${seqlenQ},`, String(seqlenK));
   }
-  const { blockSize, length, k, v } = memory;
+  const { blockSize, length, k, v, sees } = memory;
   checkTile('memory.blockSize', blockSize);
   checkInteger('memory.length', length, 0, 'ERR_SHAPE');
   const rows = batch * length * kvHeads;
   checkNumbers('memory.k', k, rows * headDim, '[batch, length, kvHeads, headDim]');
   checkNumbers('memory.v', v, rows * headDimV, '[batch, length, kvHeads, headDimV]');
+  if (sees !== undefined && typeof sees !== 'function')
+    fail('ERR_TYPE', 'memory.sees', 'a function', show(sees));
 }
 
 /** One head of a result, as the state of a merge. */

@@ -136,9 +136,9 @@ export function hostData(data: unknown, shape: readonly number[], dtype?: DType)
 }
 
 /**
- * A detached view has length 0, like an honest empty one; only making a new view tells them apart.
+ * Refuses a view whose buffer went to another thread. It has length 0, like an honest empty one;
+ * only making a new view tells them apart.
  */
-/** Refuses a view whose buffer went to another thread. */
 export function checkAttached(view: ArrayBufferView, argument = 'data'): void {
   if (view.byteLength !== 0) return;
   try {

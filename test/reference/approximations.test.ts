@@ -135,6 +135,16 @@ describe('performer', () => {
     expect(error(true)).toBeLessThan(error(false));
   });
 
+  it('a key that comes later changes nothing before it, however long it is', () => {
+    const of = randomInputs(shapeOf({ seqlenQ: 4, seqlenK: 4, headDim: 4 }), 8);
+    const run = (k: Float64Array) => performer({ ...of, k, causal: true }, { features: 6 });
+    // The first key's features are below any float64, and are all that the first query has.
+    const long = of.k.map((value, n) => (n < 4 ? 60 + value : value));
+    expect([...run(long).slice(0, 4)]).toEqual([...of.v.slice(0, 4)].map((x) => expect.closeTo(x)));
+    const last = of.k.map((value, n) => (n >= 12 ? 1e-3 * value : value));
+    expect(maxDifference(run(last).slice(0, 12), run(of.k).slice(0, 12))).toBe(0);
+  });
+
   it('is the quotient of its estimates, whichever scale', () => {
     const one = randomInputs(shapeOf({ seqlenQ: 3, seqlenK: 5, headDim: 4 }), 3);
     for (const scale of [0.8, -0.8]) {
@@ -180,6 +190,14 @@ describe('linearAttention', () => {
     const before = emptyLinearState(6, 4);
     linearAttentionStep(before, row(one.q, 0, 6), row(one.k, 0, 6), row(one.v, 0, 4));
     expect(before).toEqual(emptyLinearState(6, 4));
+  });
+
+  it('is 0 where the features of all keys are', () => {
+    const k = one.k.map(() => -800); // e^-800 is 0
+    expect(linearAttention({ ...one, k })).toEqual(new Float64Array(30 * 4));
+    const empty = emptyLinearState(6, 4);
+    const { out } = linearAttentionStep(empty, row(one.q, 0, 6), row(k, 0, 6), row(one.v, 0, 4));
+    expect(out).toEqual(new Float64Array(4));
   });
 
   it('is a mean of the values, weighted by products of features', () => {
@@ -304,6 +322,13 @@ describe('what they do not know is refused, not left out', () => {
     expect(withField({ window: [1, 0] })).toThrow(error('window', 'ERR_OPTION'));
     expect(withField({ q: new Float64Array(3) })).toThrow(error('q', 'ERR_SHAPE'));
     expect(withField({ shape: 4 })).toThrow(error('shape', 'ERR_TYPE'));
+    const negative = { shape: { ...shape, seqlenQ: -1, seqlenK: -1 } };
+    expect(withField(negative)).toThrow(error('shape.seqlenQ', 'ERR_SHAPE'));
+  });
+
+  it.each([linformer, performer, reformer, routingTransformer])('%p without options', (of) => {
+    const call = of as (problem: ApproximationProblem) => unknown;
+    expect(() => call(problem)).toThrow(error('options', 'ERR_TYPE'));
   });
 
   it.each([
@@ -315,6 +340,8 @@ describe('what they do not know is refused, not left out', () => {
       'ERR_SHAPE',
       () => linformer(problem, { projectedLength: 2, projection: problem.q }),
     ],
+    ['headDim', 'ERR_SHAPE', () => performerDirections({ features: 2 }, 0)],
+    ['headDimV', 'ERR_SHAPE', () => emptyLinearState(2, -1)],
     ['features', 'ERR_OPTION', () => performer(problem, { features: 1.5 })],
     ['seed', 'ERR_OPTION', () => performer(problem, { features: 2, seed: -1n })],
     ['buckets', 'ERR_OPTION', () => reformer(problem, { buckets: 3 })],

@@ -74,6 +74,7 @@ it.each([
   ['memory.blockSize', 'ERR_OPTION', { ...memory, blockSize: 0 }],
   ['memory.length', 'ERR_SHAPE', { ...memory, length: 1.5 }],
   ['memory.k', 'ERR_SHAPE', { ...memory, k: new Float64Array(1) }],
+  ['memory.sees', 'ERR_TYPE', { ...memory, sees: 1 }],
   ['memory.v', 'ERR_DTYPE', { ...memory, v: new Int8Array(1) }],
 ])('names %s when that is wrong: %s', (argument, code, wrong) => {
   const call = () => globalMemoryAttention(problem, wrong as GlobalMemory);

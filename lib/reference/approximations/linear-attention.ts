@@ -1,5 +1,5 @@
 import { fail } from '../../native/errors.js';
-import { checkNumbers } from '../check.js';
+import { checkInteger, checkNumbers } from '../check.js';
 import { addScaled, dot, type Matrix, scaleBy, zeros } from '../matrix.js';
 import type { Numbers } from '../problem.js';
 import { type ApproximationProblem, checkPlain, mapOutputs } from './problem.js';
@@ -57,6 +57,8 @@ export interface LinearAttentionState {
 
 /** The state of no keys. */
 export function emptyLinearState(headDim: number, headDimV: number): LinearAttentionState {
+  checkInteger('headDim', headDim, 1, 'ERR_SHAPE');
+  checkInteger('headDimV', headDimV, 1, 'ERR_SHAPE');
   return { S: zeros(headDim, headDimV), z: new Float64Array(headDim) };
 }
 
@@ -103,6 +105,7 @@ export function linearAttentionStep(
   S.forEach((row, r) => {
     addScaled(out, query[r], row);
   });
-  scaleBy(out, 1 / dot(query, z));
+  const total = dot(query, z);
+  if (total > 0) scaleBy(out, 1 / total); // 0 where e^x is 0 for every key, as in parallel
   return { out, state: { S, z } };
 }

@@ -1,11 +1,13 @@
 import { fail } from '../../native/errors.js';
 import { checkNumbers } from '../check.js';
+import { range } from '../layout.js';
 import { addScaled, dot, type Matrix, scaleBy, zeros } from '../matrix.js';
 import type { Numbers } from '../problem.js';
 import { safeSoftmax } from '../safe-softmax.js';
 import {
   type ApproximationProblem,
   checkCount,
+  checkOptions,
   checkPlain,
   checkSeed,
   mapOutputs,
@@ -23,6 +25,19 @@ export interface LinformerOptions {
    * one. A model learns it.
    */
   readonly projection?: Numbers;
+}
+
+/** E, projectedLength x N. */
+function projectionOf({ projectedLength: k, seed = 0n, projection }: LinformerOptions, N: number) {
+  checkCount('projectedLength', k);
+  checkSeed(seed);
+  if (projection !== undefined) {
+    checkNumbers('projection', projection, k * N, '[projectedLength, seqlenK]');
+    return range(k).map((r) => Float64Array.from(projection.subarray(r * N, (r + 1) * N)));
+  }
+  const E = normalMatrix(k, N, seed);
+  for (const row of E) scaleBy(row, 1 / Math.sqrt(k));
+  return E;
 }
 
 /** E x: `rows` mixtures of the rows of x. */
@@ -55,17 +70,10 @@ function project(E: Matrix, x: Matrix, width: number): Matrix {
  */
 export function linformer(problem: ApproximationProblem, options: LinformerOptions): Float64Array {
   checkPlain(problem);
-  const { projectedLength: k, seed = 0n, projection } = options;
-  checkCount('projectedLength', k);
-  checkSeed(seed);
+  checkOptions(options);
   if (problem.causal)
     fail('ERR_OPTION', 'causal', 'absent (a mixture of keys has no position)', 'true');
-  const N = problem.shape.seqlenK;
-  if (projection) checkNumbers('projection', projection, k * N, '[projectedLength, seqlenK]');
-
-  let E = normalMatrix(k, N, seed);
-  if (projection) E = E.map((_, r) => Float64Array.from(projection.subarray(r * N, (r + 1) * N)));
-  else for (const row of E) scaleBy(row, 1 / Math.sqrt(k));
+  const E = projectionOf(options, problem.shape.seqlenK);
 
   return mapOutputs(problem, (head) => {
     const keys = project(E, head.k, head.headDim);
@@ -74,7 +82,9 @@ export function linformer(problem: ApproximationProblem, options: LinformerOptio
     const out = zeros(head.q.length, head.headDimV);
     scores.forEach((row, i) => {
       const { p } = safeSoftmax(row.map((s, r) => head.score(s, i, r)));
-      for (let r = 0; r < k; r++) addScaled(out[i], p[r], values[r]);
+      values.forEach((value, r) => {
+        addScaled(out[i], p[r], value);
+      });
     });
     return out;
   });

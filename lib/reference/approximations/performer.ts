@@ -1,8 +1,10 @@
 import type { Head } from '../heads.js';
+import { checkInteger } from '../check.js';
 import { addScaled, dot, type Matrix, scaleBy, zeros } from '../matrix.js';
 import {
   type ApproximationProblem,
   checkCount,
+  checkOptions,
   checkPlain,
   checkSeed,
   mapOutputs,
@@ -49,37 +51,44 @@ export function positiveFeatures(
 }
 
 /** Directions as {@link performer} draws them, m x d. */
-export function performerDirections(
-  { features, seed = 0n, orthogonal = true }: PerformerOptions,
-  headDim: number,
-): Matrix {
+export function performerDirections(options: PerformerOptions, headDim: number): Matrix {
+  checkOptions(options);
+  checkInteger('headDim', headDim, 1, 'ERR_SHAPE');
+  const { features, seed = 0n, orthogonal = true } = options;
   checkCount('features', features);
   checkSeed(seed);
   return (orthogonal ? orthogonalMatrix : normalMatrix)(features, headDim, seed);
 }
 
-/** Rows of e^(row - max), with each row's maximum, or that of all of them. */
-function exponentials(logs: Matrix, shared: boolean): Matrix {
-  const maxima = logs.map((row) => row.reduce((a, b) => Math.max(a, b), -Infinity));
-  const all = maxima.reduce((a, b) => Math.max(a, b), -Infinity);
-  return logs.map((row, i) => row.map((l) => Math.exp(l - (shared ? all : maxima[i]))));
-}
+const largest = (row: Float64Array) => row.reduce((a, b) => Math.max(a, b), -Infinity);
+const exponentials = (logs: Float64Array, top: number) => logs.map((l) => Math.exp(l - top));
 
-/** The prefix sums sum_j phi(k_j) v_j^T and sum_j phi(k_j), key by key. */
+/**
+ * Sums sum_j phi(k_j) v_j^T and sum_j phi(k_j), key by key. They are kept times e^-top, where top
+ * is the greatest logarithm so far, as in online softmax: no later key makes earlier ones vanish.
+ *
+ * @param Q, K logarithms of features, a row for each query and key
+ */
 function attendByFeatures(head: Head, Q: Matrix, K: Matrix, m: number, causal: boolean): Matrix {
   const out = zeros(Q.length, head.headDimV);
   const S = zeros(m, head.headDimV);
   const z = new Float64Array(m);
+  let top = -Infinity;
   let seen = 0;
   for (let i = 0; i < Q.length; i++) {
     const end = causal ? Math.max(0, i + 1 + K.length - Q.length) : K.length;
     for (; seen < end; seen++) {
-      for (let r = 0; r < m; r++) addScaled(S[r], K[seen][r], head.v[seen]);
-      addScaled(z, 1, K[seen]);
+      const before = top;
+      top = Math.max(top, largest(K[seen]));
+      if (top > before) for (const sum of [...S, z]) scaleBy(sum, Math.exp(before - top));
+      const features = exponentials(K[seen], top);
+      for (let r = 0; r < m; r++) addScaled(S[r], features[r], head.v[seen]);
+      addScaled(z, 1, features);
     }
     if (seen === 0) continue;
-    for (let r = 0; r < m; r++) addScaled(out[i], Q[i][r], S[r]);
-    scaleBy(out[i], 1 / dot(Q[i], z));
+    const query = exponentials(Q[i], largest(Q[i]));
+    for (let r = 0; r < m; r++) addScaled(out[i], query[r], S[r]);
+    scaleBy(out[i], 1 / dot(query, z));
   }
   return out;
 }
@@ -111,8 +120,8 @@ export function performer(problem: ApproximationProblem, options: PerformerOptio
   return mapOutputs(problem, (head) => {
     // Factors that a query's features share, or those of all keys, cancel.
     const logs = (x: Matrix) => x.map((row) => logFeatures(row, directions));
-    const Q = exponentials(logs(scaled(head.q, root)), false);
-    const K = exponentials(logs(scaled(head.k, Math.sign(scale) * root)), true);
+    const Q = logs(scaled(head.q, root));
+    const K = logs(scaled(head.k, Math.sign(scale) * root));
     return attendByFeatures(head, Q, K, directions.length, problem.causal ?? false);
   });
 }

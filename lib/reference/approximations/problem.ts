@@ -1,6 +1,6 @@
 import { fail } from '../../native/errors.js';
 import { show } from '../../native/show.js';
-import { checkInteger, checkUint64 } from '../check.js';
+import { checkInteger, checkProblem, checkUint64 } from '../check.js';
 import { type Head, mapHeads } from '../heads.js';
 import { type Matrix, zeros } from '../matrix.js';
 import type { ReferenceProblem } from '../problem.js';
@@ -13,7 +13,7 @@ export type ApproximationProblem = Pick<
 
 const FIELDS: ReadonlySet<string> = new Set(['shape', 'q', 'k', 'v', 'scale', 'causal']);
 
-/** Refuses fields of a problem that an approximation has no meaning for. */
+/** Checks a problem, and refuses fields that an approximation has no meaning for. */
 export function checkPlain(problem: ApproximationProblem, ...without: 'scale'[]): void {
   if (typeof problem !== 'object' || problem === null) {
     fail('ERR_TYPE', 'problem', 'an object', show(problem));
@@ -23,6 +23,14 @@ export function checkPlain(problem: ApproximationProblem, ...without: 'scale'[])
     if (!known && value !== undefined) {
       fail('ERR_OPTION', field, 'absent, for this approximation knows no such thing,', show(value));
     }
+  }
+  checkProblem(problem);
+}
+
+/** One of them has no default. */
+export function checkOptions(options: unknown): void {
+  if (typeof options !== 'object' || options === null) {
+    fail('ERR_TYPE', 'options', 'an object', show(options));
   }
 }
 

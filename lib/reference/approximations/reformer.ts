@@ -1,7 +1,6 @@
 import { fail } from '../../native/errors.js';
 import { show } from '../../native/show.js';
 import { type Head, headsOf } from '../heads.js';
-import { checkProblem } from '../check.js';
 import { range, scatterAdd } from '../layout.js';
 import { addScaled, dot, type Matrix, zeros } from '../matrix.js';
 import { type AttentionState, mergeStates } from '../merge.js';
@@ -10,6 +9,7 @@ import { safeSoftmax } from '../safe-softmax.js';
 import {
   type ApproximationProblem,
   checkCount,
+  checkOptions,
   checkPlain,
   checkSeed,
   checkSelf,
@@ -101,7 +101,7 @@ function attendRound(
  */
 export function reformer(problem: ApproximationProblem, options: ReformerOptions): Float64Array {
   checkPlain(problem);
-  checkProblem(problem);
+  checkOptions(options);
   checkSelf(problem);
   const { batch, seqlenQ: N, heads, headDimV } = completeShape(problem.shape);
   const { buckets, rounds = 1, seed = 0n } = options;

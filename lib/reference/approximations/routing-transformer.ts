@@ -3,6 +3,7 @@ import { safeSoftmax } from '../safe-softmax.js';
 import {
   type ApproximationProblem,
   checkCount,
+  checkOptions,
   checkPlain,
   checkSeed,
   mapOutputs,
@@ -89,6 +90,7 @@ export function routingTransformer(
   options: RoutingOptions,
 ): Float64Array {
   checkPlain(problem);
+  checkOptions(options);
   const { clusters, iterations = 10, seed = 0n } = options;
   checkCount('clusters', clusters);
   checkCount('iterations', iterations);
