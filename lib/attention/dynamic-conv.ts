@@ -51,7 +51,9 @@ const keys: ReadonlySet<string> = new Set(['layout', 'state', 'returnState', ...
  *
  * Sums are kept in float32. The bits of a token's result depend on its K inputs and its weights
  * alone: a sequence in pieces, one token a call even, gives what it gives in one call. A tap whose
- * logit is -Infinity does not exist; where all are, out is 0. Runs on the CPU only.
+ * logit is -Infinity does not exist; where all are, out is 0. Runs on the CPU only. There is no
+ * packed form with cuSeqlens: sequences of different lengths have a call each, or padding at the
+ * end.
  *
  * @param x `[batch, seqlen, heads, headDim]`, or `[batch, heads, seqlen, headDim]` with `layout:
  * 'bhsd'`; any strides; float32, float16 or bfloat16; headDim 1 to 576.
