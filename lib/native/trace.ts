@@ -3,6 +3,10 @@ import type { CpuTrace } from './chrome-trace.js';
 import { call, fail, wait } from './errors.js';
 import { show } from './show.js';
 
+const usualCapacity = 65_536;
+/** The native side's limit (csrc/binding/trace.cpp). */
+const mostCapacity = 2 ** 24;
+
 /** Options of {@link traceCpu}. */
 export interface TraceOptions {
   /**
@@ -44,19 +48,20 @@ export async function traceCpu(work: () => unknown, options?: TraceOptions): Pro
 }
 
 function capacityOf(options: TraceOptions | undefined): number {
-  if (options === undefined) return 65536;
+  if (options === undefined) return usualCapacity;
   if (typeof options !== 'object' || options === null) {
     fail('ERR_TYPE', 'options', 'an object', show(options));
   }
   for (const key in options) {
     if (key !== 'capacity') fail('ERR_OPTION', 'options', '{ capacity }', `the key '${key}'`);
   }
-  const { capacity = 65536 } = options;
+  const { capacity = usualCapacity } = options;
   if (typeof capacity !== 'number') {
     fail('ERR_TYPE', 'options.capacity', 'a number', show(capacity));
   }
-  if (!Number.isInteger(capacity) || capacity < 1 || capacity > 2 ** 24) {
-    fail('ERR_OPTION', 'options.capacity', 'an integer from 1 to 16777216', show(capacity));
+  if (!Number.isInteger(capacity) || capacity < 1 || capacity > mostCapacity) {
+    const expected = `an integer from 1 to ${mostCapacity}`;
+    fail('ERR_OPTION', 'options.capacity', expected, show(capacity));
   }
   return capacity;
 }
