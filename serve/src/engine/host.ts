@@ -46,8 +46,8 @@ export async function hostEngine(
   port.close();
 }
 
-/** Milliseconds from one heartbeat to the next while answers wait for a grammar. */
-const idleBeat = 1000;
+/** The most milliseconds from one heartbeat to the next while answers wait for a grammar. */
+const longestIdleBeat = 1000;
 
 class Host {
   readonly #post: (message: FromWorker) => void;
@@ -55,8 +55,9 @@ class Host {
   readonly #scheduler: Scheduler;
   readonly #embeddings: Embeddings;
   readonly #budget: number;
+  readonly #idleBeat: number;
   #events: AnswerEvent[] = [];
-  /** In the step before, beside answers. */
+  /** In the step before, where answers wait. */
   #embedded = false;
   #closing = false;
   #wake: () => void = () => {};
@@ -69,6 +70,8 @@ class Host {
     this.#post = post;
     this.#heartbeat = heartbeat;
     this.#budget = limits.maxBatchTokens;
+    // A few within the limit.
+    this.#idleBeat = Math.min(longestIdleBeat, (limits.stepTimeout ?? Infinity) * 250);
     this.#embeddings = new Embeddings(parts.forward, limits, {
       embedded: (id, value) => post({ type: 'result', id, value }),
       refused: (id, error) => post({ type: 'rejection', id, error: errorData(error) }),
@@ -121,12 +124,14 @@ class Host {
     const embeds = this.#embeddings.size > 0 && !this.#embedded;
     const taken = embeds ? await this.#embeddings.step() : 0;
     const answered = await this.#scheduler.step(this.#budget - taken);
-    this.#embedded = embeds && answered;
-    return answered || this.#embeddings.size > 0;
+    // A prompt's piece may have found no room beside the text's.
+    this.#embedded = embeds && this.#scheduler.size > 0;
+    return answered || this.#embedded || this.#embeddings.size > 0;
   }
 
   async #rest(woken: Promise<void>): Promise<void> {
-    const timer = this.#scheduler.size > 0 && setInterval(() => this.#heartbeat.beat(), idleBeat);
+    const beat = () => this.#heartbeat.beat();
+    const timer = this.#scheduler.size > 0 && setInterval(beat, this.#idleBeat);
     await woken;
     if (timer) clearInterval(timer);
   }

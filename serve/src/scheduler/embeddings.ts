@@ -86,5 +86,5 @@ export class Embeddings {
 }
 
 function cacheFull(): EngineError {
-  return new EngineError('queue_full', 'The cache is full.', { retryAfter: 1 });
+  return new EngineError('queue_full', 'The cache is full.');
 }

@@ -127,6 +127,18 @@ test('with nothing else to do a text has every step', async () => {
   await host.close();
 });
 
+test('a prompt that does not fit beside a piece has the step after it, the last piece too', async () => {
+  const host = new Host({ contextLength: 500, pages: 500 }, {});
+  host.answer(0, new Array(40).fill(5), 1);
+  host.embed(10, 24);
+  expect(await host.end(0)).toMatchObject({ reason: 'length', completionTokens: 1 });
+  expect(await host.end(10)).toEqual(Float32Array.of(24, 7));
+  const order = host.passes.map(({ embeds }) => (embeds ? 'text' : 'prompt'));
+  expect(order.filter((what) => what === 'text')).toHaveLength(3);
+  expect(order.join()).not.toContain('text,text');
+  await host.close();
+});
+
 test('a budget that answers need whole: a text gets on one token at a time', async () => {
   const limits = { maxBatchTokens: 4, maxRunning: 4 };
   const host = new Host({ contextLength: 500, pages: 500 }, limits);

@@ -259,7 +259,7 @@ describe('a step that takes longer than its limit', () => {
       stepMilliseconds: 100,
       grammars: 'never' as const,
     };
-    const { generate } = bound(await start(slow, { stepTimeout: 1.5 }));
+    const { generate } = bound(await start(slow, { stepTimeout: 0.8 }));
     const waiting = generate(generationRequest({ responseFormat: { type: 'json_object' } }));
     await new Promise((resolve) => setTimeout(resolve, 3000));
     const generation = generate(generationRequest({ ...endless, maxTokens: 30 }));
