@@ -34,6 +34,11 @@ const positive = (text: string): number => {
   return Number(text);
 };
 
+const accuracyLevel = (text: string): number => {
+  if (text !== '1' && text !== '4') throw new InvalidArgumentError('Expected 1 or 4.');
+  return Number(text);
+};
+
 const listOf =
   <T>(parse: (text: string) => T) =>
   (text: string): T[] =>
@@ -91,11 +96,11 @@ export function parseCommandLine(args: readonly string[]): Options {
     .option('--new-tokens <n>', 'tokens of each answer', integer, 64)
     .option('--rounds <n>', 'turns of every contestant', integer, 1)
     .option('--threads <n>', 'of arithmetic, for everybody', integer, availableParallelism())
-    .addOption(
-      new Option('--accuracy-level <n>', 'of int4 products: 4 rounds activations, 1 does not')
-        .choices(['1', '4'])
-        .default(4)
-        .argParser(Number),
+    .option(
+      '--accuracy-level <n>',
+      'of int4 products: 4 rounds activations, 1 does not',
+      accuracyLevel,
+      4,
     )
     .option('--quick', 'small prompts and short answers: whether everybody works')
     .option('--figures', 'only what the figures need; ends with 1 when one does not hold')

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import type { Case, Start } from '../contestant.js';
 import { tokensInCache } from './engine.js';
 
@@ -10,6 +11,7 @@ export const startServer: Start = async (given) => {
   const server = spawn(process.execPath, argumentsOf(given), {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  process.on('exit', () => server.kill()); // a case that fails leaves none behind
   const url = await addressOf(server);
   let peak: number | undefined;
   return {
@@ -37,7 +39,7 @@ function argumentsOf(given: Case): string[] {
     drain: 0,
   };
   const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, `${value}`]);
-  const main = new URL('../dist/cli/main.js', import.meta.url).pathname;
+  const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
   return [main, given.model.folder, ...flags];
 }
 
