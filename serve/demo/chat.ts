@@ -33,6 +33,29 @@ async function serve(main: string, folder: string, port: number): Promise<Served
   throw new Error('the server did not start');
 }
 
+/** Prints an answer while it comes. @returns it, and the tokens of the chat with it. */
+async function answer(
+  client: OpenAI,
+  model: string,
+  messages: ChatCompletionMessageParam[],
+): Promise<{ text: string; tokens: number }> {
+  const stream = await client.chat.completions.create({
+    model,
+    messages,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+  let text = '';
+  let tokens = 0;
+  for await (const { choices, usage } of stream) {
+    const piece = choices[0]?.delta.content ?? '';
+    text += piece;
+    tokens = usage?.total_tokens ?? tokens;
+    process.stdout.write(piece);
+  }
+  return { text, tokens };
+}
+
 /**
  * Serves the folder and answers what is typed, line by line, until the input ends. The model has a
  * short context: the oldest turns are forgotten once half of it is full.
@@ -44,37 +67,31 @@ export async function chat(
   { folder, port, context }: { folder: string; port: number; context: number },
 ): Promise<void> {
   const { url, stop } = await serve(main, folder, port);
-  console.log(`A chat page is at ${url}. Type here to chat; an empty line ends it.\n`);
   const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none' });
-  const [{ id: model }] = (await client.models.list()).data;
-  const lines = createInterface({ input: process.stdin, output: process.stdout, prompt: '> ' });
   const messages: ChatCompletionMessageParam[] = [];
   try {
+    const [{ id: model }] = (await client.models.list()).data;
+    console.log(`A chat page is at ${url}. Type here to chat; an empty line ends it.\n`);
+    const lines = createInterface({ input: process.stdin, output: process.stdout, prompt: '> ' });
     lines.prompt();
     for await (const line of lines) {
       if (line.trim() === '') break;
       messages.push({ role: 'user', content: line });
-      const stream = await client.chat.completions.create({
-        model,
-        messages,
-        stream: true,
-        stream_options: { include_usage: true },
-      });
-      let answer = '';
-      let tokens = 0;
-      for await (const { choices, usage } of stream) {
-        const text = choices[0]?.delta.content ?? '';
-        answer += text;
-        tokens = usage?.total_tokens ?? tokens;
-        process.stdout.write(text);
+      try {
+        const { text, tokens } = await answer(client, model, messages);
+        console.log('\n');
+        messages.push({ role: 'assistant', content: text });
+        if (tokens > context / 2) messages.splice(0, 2);
+      } catch (error) {
+        // Such as a line that is longer than the context.
+        if (!(error instanceof OpenAI.BadRequestError)) throw error;
+        console.log(`${error.message}\n`);
+        messages.pop();
       }
-      console.log('\n');
-      messages.push({ role: 'assistant', content: answer });
-      if (tokens > context / 2) messages.splice(0, 2);
       lines.prompt();
     }
-  } finally {
     lines.close();
+  } finally {
     await stop();
   }
 }
