@@ -17,7 +17,7 @@ export function findBrowser() {
   return missingPackages(packages).length === 0 ? 'chromium' : undefined;
 }
 
-export const browserHint = installHint(Object.values(packages));
+const browserHint = installHint(Object.values(packages));
 
 /** Options of playwright's launch(). Chromium has no sandbox for root. */
 export function launchOptions(command) {

@@ -75,6 +75,10 @@ function traceCall() {
   const file = path.join(folder, 'trace.json');
   const shape = '--seqlen-q 2048 --heads 8 --kv-heads 2 --head-dim 64 --causal --num-splits 2';
   const args = ['dist/cli.js', 'explain', ...shape.split(' '), '--device', 'cpu', '--json'];
-  const { stdout } = spawnSync(process.execPath, [...args, '--trace', file], { cwd: root });
-  return { folder, file, plan: String(stdout) };
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...args, '--trace', file], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(stderr);
+  return { folder, file, plan: stdout };
 }

@@ -27,7 +27,7 @@ function linkTo(file, anchor) {
 }
 
 /** A link of the document `file` as the site has it. */
-export function resolveLink(file, link) {
+function resolveLink(file, link) {
   if (link.startsWith(published)) return link.slice(published.length) || '/';
   const [, target, anchor] = link.match(/^([^#]*)(#.*)?$/);
   const ours = target.match(new RegExp(`^${repository}/(?:blob|tree)/main/(.*)$`));

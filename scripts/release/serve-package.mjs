@@ -8,7 +8,7 @@ import { root } from '../ensure-built.mjs';
 const json = (file) => JSON.parse(readFileSync(path.join(root, file), 'utf8'));
 
 /** The package.json of the tarball. */
-export function servePackage() {
+function servePackage() {
   const { name, version, repository, bugs, author, keywords } = json('package.json');
   const { private: _, scripts, devDependencies, ...serve } = json('serve/package.json');
   return {

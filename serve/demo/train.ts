@@ -34,7 +34,7 @@ export function validationLoss(decoder: Decoder, encode: ModelText['encode']): P
 const validationSeed = 2;
 
 /** Rises, then falls along a cosine. */
-export function learningRateAt(step: number, { steps, learningRate }: TrainingOptions): number {
+function learningRateAt(step: number, { steps, learningRate }: TrainingOptions): number {
   const warm = Math.ceil(steps / 20);
   if (step < warm) return (learningRate * (step + 1)) / warm;
   const done = (step - warm) / Math.max(1, steps - warm);

@@ -118,7 +118,7 @@ function asTensor(name: string, { inner, rows }: Q4Matrix): GgufTensor {
  * What MatMulNBits reads, as q4_0. Levels and scales stay; level i of a block goes to byte i mod 16,
  * its lower half when i < 16, where MatMulNBits has neighbours in a byte.
  */
-export function q4Matrix(packed: OnnxTensor, scales: OnnxTensor): Q4Matrix {
+function q4Matrix(packed: OnnxTensor, scales: OnnxTensor): Q4Matrix {
   const [outer, blocks] = dimsOf(packed);
   const levels = packed.rawData as Uint8Array;
   const { buffer, byteOffset } = scales.rawData as Uint8Array;

@@ -68,7 +68,7 @@ export function project(x: Numbers, { dims, values, gradient }: Parameter): Pass
 }
 
 /** Added to the mean of squares, as the exported graph does. */
-export const normEpsilon = 1e-5;
+const normEpsilon = 1e-5;
 
 /** RMSNorm (Zhang and Sennrich 2019): x / sqrt(mean(x²) + ε) times a weight `[width]`. */
 export function rmsNorm(x: Numbers, { values: weight, gradient }: Parameter): Pass {
