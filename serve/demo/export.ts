@@ -46,7 +46,8 @@ function variantOf({ theta, ...shape }: DecoderShape): Variant {
 
 /**
  * Writes a decoder as onnxruntime-genai's builder would: matrices in float16, tokenizer, settings
- * and chat template beside them. Until {@link readDecoder} reads it, it is not rounded.
+ * and chat template beside them. The decoder itself is not rounded: {@link readDecoder} reads the
+ * weights that were written.
  */
 export function exportDecoder(folder: string, decoder: Decoder, tokenizer: object): void {
   const variant = variantOf(decoder.shape);
