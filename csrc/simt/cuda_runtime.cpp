@@ -1,9 +1,12 @@
 #include "simt/include/cuda_runtime.h"
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -37,6 +40,8 @@ thread_local cudaError_t last_error = cudaSuccess;
 
 std::atomic<uint64_t> launches{0};
 
+std::array<std::atomic<bool>, 64> contexts{};  // devices that a call has been about
+
 std::mutex mutex;
 std::map<std::pair<const void*, int>, size_t> dynamic_shared_limits;  // of a kernel on a device
 
@@ -47,10 +52,12 @@ cudaError_t note(cudaError_t error) {
 
 /**
  * The result of a call to `device`, which nothing leads to success once a kernel has failed there.
+ * It makes the device's context.
  */
 cudaError_t on(int device, cudaError_t result = cudaSuccess) {
   if (static_cast<size_t>(device) >= simt::device_presets().size())
     return note(cudaErrorInvalidDevice);
+  contexts.at(static_cast<size_t>(device)) = true;
   return note(simt::device_ended(device) ? cudaErrorLaunchFailure : result);
 }
 
@@ -326,15 +333,32 @@ cudaError_t cudaMemsetAsync(void* target, int value, size_t bytes, cudaStream_t 
 cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned version,
                                              unsigned long long,
                                              cudaDriverEntryPointQueryResult* result) {
-  constexpr unsigned kSince = 12000;  // tensor maps
-  const bool found = std::strcmp(symbol, "cuTensorMapEncodeTiled") == 0;
-  *function =
-      found && version >= kSince ? reinterpret_cast<void*>(cuTensorMapEncodeTiled) : nullptr;
+  struct DriverFunction {
+    const char* name;
+    unsigned since;
+    void* function;
+  };
+  static const DriverFunction functions[] = {
+      {"cuTensorMapEncodeTiled", 12000, reinterpret_cast<void*>(cuTensorMapEncodeTiled)},
+      {"cuDevicePrimaryCtxGetState", 7000, reinterpret_cast<void*>(cuDevicePrimaryCtxGetState)},
+  };
+  const auto* const found =
+      std::find_if(std::begin(functions), std::end(functions),
+                   [&](const DriverFunction& each) { return std::strcmp(symbol, each.name) == 0; });
+  const bool known = found != std::end(functions);
+  *function = known && version >= found->since ? found->function : nullptr;
   if (result)
     *result = *function ? cudaDriverEntryPointSuccess
-              : found   ? cudaDriverEntryPointVersionNotSufficent
+              : known   ? cudaDriverEntryPointVersionNotSufficent
                         : cudaDriverEntryPointSymbolNotFound;
   return on(current_device);
+}
+
+CUresult cuDevicePrimaryCtxGetState(CUdevice device, unsigned* flags, int* active) {
+  if (static_cast<size_t>(device) >= simt::device_presets().size()) return CUDA_ERROR_INVALID_VALUE;
+  *flags = 0;
+  *active = contexts.at(static_cast<size_t>(device));
+  return CUDA_SUCCESS;
 }
 
 namespace simt {

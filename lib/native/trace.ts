@@ -21,7 +21,8 @@ export interface TraceOptions {
  * enqueued on the CPU by then has run. What is enqueued already is waited for first. Attention's
  * items are those that {@link explain} counts as `workItems`.
  *
- * The whole process is traced, workers among it, and there is one trace at a time. Two looks at the
+ * The whole process is traced, workers among it, and there is one trace at a time. Of what other
+ * workers still run at the end, the trace has the part until then. Two looks at the
  * clock an item are what it costs; without a trace, nothing is measured.
  *
  * @param work May be asynchronous.

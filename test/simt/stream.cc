@@ -2,6 +2,8 @@
 // device, shutdown with work in flight. Attention itself is left out.
 #include "core/stream.h"
 
+#include <cuda.h>
+
 #include <cmath>
 #include <cstdlib>
 #include <future>
@@ -209,6 +211,27 @@ void check_shutdown() {
   }
 }
 
+/**
+ * A process that uses one device has a context on no other: it would take memory there, or fail
+ * where that device belongs to somebody else. Before any call has been about the first device.
+ */
+void check_no_other_context() {
+  const auto has_context = [](int device) {
+    unsigned flags = 0;
+    int active = -1;
+    CHECK(cuDevicePrimaryCtxGetState(device, &flags, &active) == CUDA_SUCCESS);
+    return active != 0;
+  };
+  {
+    const StreamPointer stream = open("simt:sm90");
+    const TensorRef a = new_tensor(*stream, {1000});
+    fill_zero(*stream, a);
+    std::vector<float> back;
+    CHECK(read(*stream, a, back) == nullptr && back[999] == 0);
+  }
+  CHECK(has_context(1) && !has_context(0));
+}
+
 /** What belongs to a device is made and freed with that device current, on any thread. */
 void check_current_device() {
   CHECK(cudaSetDevice(0) == cudaSuccess);
@@ -305,6 +328,7 @@ int main(int count, char** arguments) {
   setenv("FLASH_ATTENTION_SIMT_DEVICES", "sm80,sm90", 1);
   setenv("FLASH_ATTENTION_SIMT_MEMORY", std::to_string(kMemory).c_str(), 1);
   setenv("FLASH_ATTENTION_SIMT_CHECK", "off", 1);
+  check_no_other_context();
   check_copies();
   if (count > 1 && std::string(arguments[1]) == "copies") return 0;
   CHECK(throws(ErrorCode::kDeviceUnavailable, [] { open("cuda:0"); }));

@@ -1,7 +1,10 @@
 #include "cuda/runtime/device.h"
 
+#include <cuda.h>
+
 #include <atomic>
 
+#include "cuda/base/driver_function.h"
 #include "cuda/base/error.h"
 #include "cuda/elementwise/fill.h"
 #include "cuda/runtime/driver_advice.h"
@@ -119,8 +122,22 @@ CurrentDevice::CurrentDevice(const Device& device) noexcept : before_(-1) {
   cudaGetLastError();
 }
 
+namespace {
+
+/** Whether the device has a context in this process. cudaSetDevice makes one where there is none. */
+bool has_context(int ordinal) {
+  using GetState = decltype(&cuDevicePrimaryCtxGetState);
+  static const auto get_state =
+      reinterpret_cast<GetState>(driver_function("cuDevicePrimaryCtxGetState", 7000));
+  unsigned flags = 0;
+  int active = 0;
+  return get_state != nullptr && get_state(ordinal, &flags, &active) == CUDA_SUCCESS && active != 0;
+}
+
+}  // namespace
+
 CurrentDevice::~CurrentDevice() {
-  if (before_ >= 0) cudaSetDevice(before_);
+  if (before_ >= 0 && has_context(before_)) cudaSetDevice(before_);
   cudaGetLastError();
 }
 

@@ -74,7 +74,8 @@ class Device {
 /**
  * Makes a device the one that calls of this thread are about, until the end of the scope. What
  * belongs to a device is freed so: the thread may be any, JavaScript's too, where another device is
- * current. Without it CUDA would make a context on that one.
+ * current. Without it CUDA would make a context on that one. The device before is current again at
+ * the end, if it has a context.
  */
 class CurrentDevice {
  public:

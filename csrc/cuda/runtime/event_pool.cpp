@@ -1,5 +1,7 @@
 #include "cuda/runtime/event_pool.h"
 
+#include <new>
+
 #include "cuda/base/error.h"
 
 namespace fa::cuda {
@@ -18,9 +20,14 @@ cudaEvent_t EventPool::take() {
   return event;
 }
 
-void EventPool::give_back(cudaEvent_t event) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  idle_.push_back(event);
+void EventPool::give_back(cudaEvent_t event) noexcept {
+  try {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    idle_.push_back(event);
+  } catch (const std::bad_alloc&) {
+    cudaEventDestroy(event);
+    cudaGetLastError();
+  }
 }
 
 void EventPool::clear() {

@@ -17,7 +17,8 @@ class EventPool {
 
   /** An event for one wait, without a time. The device is current. Throws Error{kCuda}. */
   cudaEvent_t take();
-  void give_back(cudaEvent_t event);
+  /** Also where no exception may pass. */
+  void give_back(cudaEvent_t event) noexcept;
   /** Destroys those that were given back. The device is current. */
   void clear();
 

@@ -1,5 +1,6 @@
-// The part of the CUDA driver's header that csrc/cuda/runtime uses: tensor maps. Types and values
-// are CUDA's; the function is found through cudaGetDriverEntryPointByVersion, as with the driver.
+// The part of the CUDA driver's header that csrc/cuda uses: tensor maps, and which devices have a
+// context. Types and values are CUDA's; functions are found through
+// cudaGetDriverEntryPointByVersion, as with the driver.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,11 @@ using cuuint32_t = uint32_t;
 using cuuint64_t = uint64_t;
 
 enum CUresult { CUDA_SUCCESS = 0, CUDA_ERROR_INVALID_VALUE = 1, CUDA_ERROR_NOT_SUPPORTED = 801 };
+
+using CUdevice = int;
+
+/** `active`: whether calls have been about the device. */
+CUresult cuDevicePrimaryCtxGetState(CUdevice device, unsigned* flags, int* active);
 
 struct alignas(64) CUtensorMap {
   cuuint64_t opaque[16];

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "cuda/base/driver_function.h"
 #include "cuda/base/error.h"
 #include "cuda/sm90/host/tensor_map.h"
 
@@ -14,17 +15,9 @@ constexpr int kMostDimensions = 5;
 
 using Encode = decltype(&cuTensorMapEncodeTiled);
 
-/** The driver's function, asked for by way of the runtime: libcuda is never linked. */
 Encode find_encode() {
-  void* function = nullptr;
-  cudaDriverEntryPointQueryResult found{};
-#if CUDART_VERSION >= 12050
-  FA_CUDA(cudaGetDriverEntryPointByVersion, "cuTensorMapEncodeTiled", &function, 12000,
-          cudaEnableDefault, &found);
-#else
-  FA_CUDA(cudaGetDriverEntryPoint, "cuTensorMapEncodeTiled", &function, cudaEnableDefault, &found);
-#endif
-  if (found != cudaDriverEntryPointSuccess || function == nullptr)
+  void* const function = driver_function("cuTensorMapEncodeTiled", 12000);
+  if (function == nullptr)
     throw Error(ErrorCode::kCuda, "",
                 "The CUDA driver has no cuTensorMapEncodeTiled; it is older than CUDA 12.0");
   return reinterpret_cast<Encode>(function);
