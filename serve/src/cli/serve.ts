@@ -8,6 +8,7 @@ import { Server } from '../server/server.js';
 import { PromptEncoder } from '../text/prompt-encoder.js';
 import { CliError } from './cli-error.js';
 import type { ServeOptions } from './serve-options.js';
+import { stopOnSignal } from './stop-on-signal.js';
 
 /** Milliseconds without a word after which a stream shows that it lives. */
 const heartbeat = 10_000;
@@ -35,7 +36,7 @@ export async function serve(folder: string, options: ServeOptions): Promise<void
     stream: { heartbeat, stall },
     log: { level: options.logLevel, stream: process.stderr },
   });
-  stopOnSignal(server, options.drain * 1000);
+  stopOnSignal(server, engine, options.drain * 1000);
   try {
     const url = await server.listen(options.host, options.port);
     console.log(`${engine.info.name} at ${url}`);
@@ -60,16 +61,4 @@ function readKeys(file: string): ApiKeys {
     throw new CliError(`--api-key-file ${file}: a key has white space in it`);
   }
   return new ApiKeys(keys);
-}
-
-function stopOnSignal(server: Server, drain: number): void {
-  let isStopping = false;
-  const stop = (signal: NodeJS.Signals): void => {
-    // The second one is from somebody who doesn't want to wait.
-    if (isStopping) process.exit(1);
-    isStopping = true;
-    console.error(`${signal}: answers have ${drain / 1000} s to end`);
-    void server.close(drain);
-  };
-  process.on('SIGTERM', stop).on('SIGINT', stop);
 }
