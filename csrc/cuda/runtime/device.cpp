@@ -124,7 +124,7 @@ CurrentDevice::CurrentDevice(const Device& device) noexcept : before_(-1) {
 
 namespace {
 
-/** Whether the device has a context in this process. cudaSetDevice makes one where there is none. */
+/** Whether the device has a context in this process; cudaSetDevice makes one if there is none. */
 bool has_context(int ordinal) {
   using GetState = decltype(&cuDevicePrimaryCtxGetState);
   static const auto get_state =
