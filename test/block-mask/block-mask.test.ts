@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
-import { BlockMask, flashAttention, memory, randn, Tensor, tensor } from '../../lib/index.js';
+import { BlockMask, flashAttention, randn, Tensor, tensor } from '../../lib/index.js';
 import { errorOf, expectThrow, thrownBy, wrong } from '../support/expect-error.js';
-import { settledMemory } from '../support/gc.js';
+import { heldMemory, settledMemory } from '../support/gc.js';
 import { maxError } from '../support/numerics.js';
 
 const [B, S, H, D] = [2, 100, 4, 24];
@@ -152,16 +152,16 @@ test('is copied to the device once, and given back', async () => {
     right: 0,
     blockSize: 16,
   });
-  expect(memory()).toEqual(before);
+  expect(heldMemory()).toEqual(before);
   const outs = [1, 2, 3].map(() => flashAttention(q, k, v, { blockMask }));
-  expect(memory().tensors).toBe(before.tensors + 3 + 2);
+  expect(heldMemory().tensors).toBe(before.tensors + 3 + 2);
   blockMask.dispose();
   blockMask.dispose();
-  expect(memory().tensors).toBe(before.tensors + 3);
+  expect(heldMemory().tensors).toBe(before.tensors + 3);
   const first = await outs[0].data();
   expect(await outs[2].data()).toEqual(first);
   for (const out of outs) out.dispose();
-  expect(memory()).toEqual(before);
+  expect(heldMemory()).toEqual(before);
 });
 
 test('disposed', async () => {
