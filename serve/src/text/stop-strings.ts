@@ -41,12 +41,19 @@ export class StopStrings {
     return text;
   }
 
-  /** The first occurrence of any. */
+  /**
+   * The one that is complete first: what would come after it is never generated. Of two that end
+   * together, the longer.
+   */
   #find(text: string): { index: number; stop: string } | undefined {
-    let first: { index: number; stop: string } | undefined;
+    let first: { index: number; stop: string; end: number } | undefined;
     for (const stop of this.#stops) {
       const index = text.indexOf(stop);
-      if (index >= 0 && (!first || index < first.index)) first = { index, stop };
+      if (index < 0) continue;
+      const end = index + stop.length;
+      if (!first || end < first.end || (end === first.end && index < first.index)) {
+        first = { index, stop, end };
+      }
     }
     return first;
   }
