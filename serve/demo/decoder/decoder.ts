@@ -12,18 +12,12 @@ import {
   rotate,
   swiGlu,
 } from './layers.js';
+import type { DecoderSize } from '../../test/models/variants.js';
 import { type Numbers, type Parameter, zerosLike } from './numbers.js';
 
 /** A decoder in Llama's shape: RMSNorm, rotary embedding, grouped queries, SwiGLU. */
-export interface DecoderShape {
-  readonly layers: number;
-  readonly hidden: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-  readonly mlp: number;
-  readonly vocab: number;
-  readonly context: number;
+export interface DecoderShape extends DecoderSize {
+  /** Base of the rotary embedding. */
   readonly theta: number;
 }
 

@@ -8,9 +8,8 @@ export interface Rope {
   readonly interleaved?: boolean;
 }
 
-/** The shape of a decoder, and what is special about it. */
-export interface Variant {
-  readonly modelType: string;
+/** How large a decoder is; `mlp` is the width of its hidden layer, `context` counts tokens. */
+export interface DecoderSize {
   readonly layers: number;
   readonly hidden: number;
   readonly heads: number;
@@ -19,6 +18,11 @@ export interface Variant {
   readonly mlp: number;
   readonly vocab: number;
   readonly context: number;
+}
+
+/** The size of a decoder, and what is special about it. */
+export interface Variant extends DecoderSize {
+  readonly modelType: string;
   readonly weights: Weights;
   /** One projection for q, k and v. */
   readonly packed: boolean;
