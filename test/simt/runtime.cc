@@ -5,7 +5,7 @@
 #include <cstring>
 #include <string>
 
-#include "cuda/base/launch_attention.h"
+#include "cuda/base/launch.h"
 #include "cuda/ptx/ptx.h"
 #include "cuda/runtime/driver_advice.h"
 #include "cuda/runtime/pool_limit.h"
@@ -120,8 +120,8 @@ void check_shared_memory_is_asked_for_once() {
     const cuda::Queue queue = queue_of(device);
     DeviceArray<int> data(4);
     simt::keep_calls();
-    cuda::launch_attention(use_shared<float>, 1, 1, bytes, queue,
-                           Params{data.device(), static_cast<int>(bytes) - 4});
+    cuda::launch(use_shared<float>, 1, 1, bytes, queue,
+                 Params{data.device(), static_cast<int>(bytes) - 4});
     int count = 0;
     for (const simt::Call& call : simt::take_calls())
       count += call.function == "cudaFuncSetAttribute";

@@ -4,7 +4,7 @@
 #include "core/error.h"
 #include "core/ops.h"
 #include "cuda/base/execution.h"
-#include "cuda/base/launch_attention.h"
+#include "cuda/base/launch.h"
 #include "cuda/base/params.h"
 #include "cuda/base/scratch.h"
 #include "cuda/elementwise/convert.h"
@@ -57,11 +57,10 @@ void launch_backward(const AttentionProblem& problem, const BackwardPlan& plan, 
   const auto find = dtype == DType::kFloat32   ? sm80::backward_f32
                     : dtype == DType::kFloat16 ? sm80::backward_f16
                                                : sm80::backward_bf16;
-  launch_attention(find(outer, plan.featured, index), tiles * heads * problem.batch(),
-                   tile.warps() * 32,
-                   static_cast<size_t>(sm80::backward_shared_bytes(
-                       tile, outer, static_cast<int>(dtype_size(dtype)))),
-                   queue, p);
+  launch(find(outer, plan.featured, index), tiles * heads * problem.batch(), tile.warps() * 32,
+         static_cast<size_t>(
+             sm80::backward_shared_bytes(tile, outer, static_cast<int>(dtype_size(dtype)))),
+         queue, p);
 }
 
 /** The kernels of sm_80. */

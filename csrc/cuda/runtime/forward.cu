@@ -1,6 +1,6 @@
 #include "core/ops.h"
 #include "cuda/base/execution.h"
-#include "cuda/base/launch_attention.h"
+#include "cuda/base/launch.h"
 #include "cuda/base/params.h"
 #include "cuda/base/scratch.h"
 #include "cuda/elementwise/combine.h"
@@ -27,8 +27,8 @@ void launch_on_sm80(const AttentionProblem& p, const ForwardLaunch& with,
                     : p.q.dtype == DType::kBFloat16
                         ? (decode ? sm80::decode_bf16 : sm80::forward_bf16)
                         : sm80::forward_f32;
-  launch_attention(find(with.featured, with.width), with.blocks, with.threads,
-                   static_cast<size_t>(with.shared_bytes), queue, params);
+  launch(find(with.featured, with.width), with.blocks, with.threads,
+         static_cast<size_t>(with.shared_bytes), queue, params);
 }
 
 /** Rows that see nothing: all, or those of packed tensors that no sequence has. */

@@ -1,5 +1,5 @@
 #include "core/divide.h"
-#include "cuda/base/launch_attention.h"
+#include "cuda/base/launch.h"
 #include "cuda/elementwise/fill.h"
 #include "cuda/sm90/backward_kernels.h"
 #include "cuda/sm90/host/backward_launch.h"
@@ -50,8 +50,8 @@ void launch_backward(const AttentionProblem& problem, const AttentionGradients& 
     const int64_t tiles = ceil_div(rows, tile_rows);
     p.call.tiles = FastDivide(tiles);
     p.call.columns = FastDivide(heads);
-    launch_attention(kernel, tiles * heads * problem.batch(), threads,
-                     static_cast<size_t>(shared_bytes), queue, p);
+    launch(kernel, tiles * heads * problem.batch(), threads, static_cast<size_t>(shared_bytes),
+           queue, p);
   };
   run((half ? backward_f16 : backward_bf16)(featured, tile.width), problem.max_seqlen_k, tile.keys,
       problem.kv_heads(), kBackwardThreads, backward_shared_bytes(tile));

@@ -1,5 +1,5 @@
 #include "core/quantize.h"
-#include "cuda/base/launch_attention.h"
+#include "cuda/base/launch.h"
 #include "cuda/base/params.h"
 #include "cuda/sm90/host/forward_launch.h"
 #include "cuda/sm90/host/tensor_map.h"
@@ -69,8 +69,8 @@ void launch_forward(const AttentionProblem& p, const ForwardLaunch& with, const 
     params.k_scales = block_scales(p.k_scale);
     params.v_scales = block_scales(p.v_scale);
   }
-  launch_attention(find_kernel(p.q.dtype, with), with.blocks, with.threads,
-                   static_cast<size_t>(with.shared_bytes), queue, params);
+  launch(find_kernel(p.q.dtype, with), with.blocks, with.threads,
+         static_cast<size_t>(with.shared_bytes), queue, params);
 }
 
 }  // namespace fa::cuda::sm90

@@ -1,4 +1,4 @@
-#include "cuda/base/launch_attention.h"
+#include "cuda/base/launch.h"
 
 #include <map>
 #include <mutex>
