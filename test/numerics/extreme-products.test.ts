@@ -127,12 +127,12 @@ describe.each(testedDTypes)('%s', (dtype) => {
     }
   });
 
-  // 65536 in base 2 is 45426.09.
+  // 8192 in base 2 is 5678.26.
   test.each([1, 2, 3])(
     'scores of a few digits on both sides of the limit, %i splits',
     async (n) => {
       const options = { numSplits: n };
-      const bases = [45426, 45427, 30001, 1234];
+      const bases = [5678, 5679, 30001, 1234];
       const shape = { batch: 1, seqlenQ: 40, seqlenK, heads: 1, headDim };
       const random = randomProblem(shape, options, 1, dtype);
       const ahead = (j: number) => (j < 150 ? 0 : 2);
@@ -151,6 +151,29 @@ describe.each(testedDTypes)('%s', (dtype) => {
       await expectForward(problem(true), problem(false), options, dtype);
     },
   );
+
+  // However large its score, the weight of a row's only key is 1. Three products of tf32 make a
+  // float32 of 22 bits.
+  const step = dtype === 'float32' ? 2 ** -21 : 0;
+  test.each([1, 2, 40])('one key is its value, %i rows', async (rows) => {
+    for (const score of [90, 1420, 5678, 5679, 20480, 45426, 65000]) {
+      for (const sign of [1, -1]) {
+        const shape = { batch: 1, seqlenQ: rows, seqlenK: 1, heads: 1, headDim };
+        const random = randomProblem(shape, {}, 1, dtype);
+        const q = new Float32Array(rows * headDim);
+        for (let i = 0; i < rows; i++) q.set([256 * sign, sign], i * headDim);
+        const k = new Float32Array(headDim);
+        k.set([Math.floor(score / 256), score % 256]);
+        const tensors = qkvTensors({ ...random, q, k }, dtype);
+        const out = await flashAttention(tensors.q, tensors.k, tensors.v, { scale: 1 }).toFloat32();
+        const value = await tensors.v.toFloat32();
+        const missed = out.findIndex(
+          (x, at) => !(Math.abs(x - value[at % headDim]) <= step * Math.abs(x)),
+        );
+        expect({ score, sign, missed }).toEqual({ score, sign, missed: -1 });
+      }
+    }
+  });
 });
 
 const hasFloat8 = devices().some(

@@ -13,10 +13,12 @@ constexpr float kInfinity = __builtin_huge_valf();
 
 /**
  * Plain kernels keep scores in base 2. A row's reference is rounded, and what that takes away is a
- * factor of all its weights. Up to here it is below 2^(1/128), which matters to no dtype; beyond
- * 2^30 it overflows. Rows whose maximum lies beyond are done again (natural_row.h).
+ * factor of all its weights: of the sum, and of the weights before they are rounded for P V. Up to
+ * here it lies within 2^(2^-12) of 1, closer than half a step of float16 beside 1, so that the
+ * weight of a row's greatest score is rounded to 1. Rows whose maximum lies beyond are done again
+ * (natural_row.h).
  */
-constexpr float kBase2Limit = 0x1p16f;
+constexpr float kBase2Limit = 0x1p13f;
 
 /**
  * What maxima begin with: finite, for differences never to be NaN. No natural score is less. In
