@@ -21,6 +21,7 @@ export {
 } from './kv-cache.js';
 export type { CacheDType } from './page-memory.js';
 export type { PageCounts } from './page-pool.js';
+export type { PrefixObserver } from './prefix-tree.js';
 export type { Sequence } from './sequence.js';
 export type { CommitOptions, Step } from './step.js';
 export type { LayerRows, SyncResult } from './step-attention.js';

@@ -8,6 +8,7 @@ import { checkInteger, checkOptions } from '../tensor/check.js';
 import { checkDType } from '../tensor/dtype.js';
 import { type CacheDType, cacheDTypes, PageMemory } from './page-memory.js';
 import { type PageCounts, PagePool } from './page-pool.js';
+import type { PrefixObserver } from './prefix-tree.js';
 import { type Request, Reservation } from './reservation.js';
 import { loadSequence } from './saved-sequence.js';
 import { newSequence, type Sequence, stateOf } from './sequence.js';
@@ -36,6 +37,8 @@ export interface KvCacheOptions {
   device?: DeviceName;
   /** The most tokens a sequence may have. Default: what fits into all pages. */
   maxSeqlen?: number;
+  /** Hears which pages prompts may find. What it throws, the call that changed them throws. */
+  prefixObserver?: PrefixObserver;
 }
 
 /** Options of {@link KvCache.createSequence}. */
@@ -85,6 +88,7 @@ const cacheKeys: ReadonlySet<string> = new Set([
   'dtype',
   'device',
   'maxSeqlen',
+  'prefixObserver',
 ]);
 const sequenceKeys: ReadonlySet<string> = new Set(['tokens', 'scope']);
 const loadKeys: ReadonlySet<string> = new Set(['scope']);
@@ -142,7 +146,7 @@ export class KvCache {
     };
     this.#maxSeqlen = count('maxSeqlen', maxInt32, maxSeqlen);
     this.#memory = new PageMemory(shape);
-    this.#pool = new PagePool(shape.numPages);
+    this.#pool = new PagePool(shape.numPages, checkObserver(given.prefixObserver));
   }
 
   get disposed(): boolean {
@@ -274,6 +278,16 @@ export class KvCache {
     }
     return { state, tokens, ids };
   }
+}
+
+function checkObserver(value: unknown): PrefixObserver | undefined {
+  if (value === undefined) return undefined;
+  const { stored, forgotten } = (value ?? {}) as Partial<PrefixObserver>;
+  if (typeof stored === 'function' && typeof forgotten === 'function') {
+    return value as PrefixObserver;
+  }
+  const expected = 'an object with the functions stored and forgotten';
+  fail('ERR_TYPE', 'options.prefixObserver', expected, show(value));
 }
 
 function checkParents(value: unknown, tokens: number, path: string): number[] {

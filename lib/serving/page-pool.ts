@@ -1,4 +1,4 @@
-import { PrefixTree, type Scope } from './prefix-tree.js';
+import { type PrefixObserver, PrefixTree, type Scope } from './prefix-tree.js';
 
 /** Where all pages of a cache are. `free + used + stored = pages`. */
 export interface PageCounts {
@@ -29,11 +29,12 @@ export class PagePool {
   readonly #free: number[];
   /** In the order in which they were given back. */
   readonly #stored = new Set<number>();
-  readonly #prefixes = new PrefixTree();
+  readonly #prefixes: PrefixTree;
   #shared = 0;
 
-  constructor(pages: number) {
+  constructor(pages: number, observer?: PrefixObserver) {
     this.pages = pages;
+    this.#prefixes = new PrefixTree(observer);
     this.#holders = new Int32Array(pages);
     this.#free = Array.from({ length: pages }, (_, n) => pages - 1 - n);
   }

@@ -13,6 +13,17 @@ interface Entry {
 /** What prefixes are apart by, beside their tokens. */
 export type Scope = string | undefined;
 
+/** Hears of the pages of a {@link KvCache} that prompts may find: in the order of the changes. */
+export interface PrefixObserver {
+  /**
+   * A page is findable from now on: by its `tokens` behind page `before`, or at the beginning of
+   * a text of its scope.
+   */
+  stored(page: number, prefix: { scope: Scope; before?: number; tokens: ArrayLike<number> }): void;
+  /** It is not any more. Those that followed it were told before. */
+  forgotten(page: number): void;
+}
+
 /**
  * Pages by their tokens and by all tokens before them: an index, which holds nothing. Keys are the
  * token ids themselves, so that what is found is equal and not only of an equal hash.
@@ -21,6 +32,11 @@ export class PrefixTree {
   /** The first pages of each scope. No string is the scope of those who name none. */
   readonly #first = new Map<Scope, Map<string, Entry>>();
   readonly #entries = new Map<number, Entry>();
+  readonly #observer: PrefixObserver | undefined;
+
+  constructor(observer?: PrefixObserver) {
+    this.#observer = observer;
+  }
 
   has(page: number): boolean {
     return this.#entries.has(page);
@@ -49,6 +65,7 @@ export class PrefixTree {
     };
     among.set(key, entry);
     this.#entries.set(page, entry);
+    this.#observer?.stored(page, { scope, before, tokens: ids });
   }
 
   /** The pages that follow one. */
@@ -63,6 +80,7 @@ export class PrefixTree {
     among.delete(key);
     this.#entries.delete(page);
     if (before === undefined && among.size === 0) this.#first.delete(scope);
+    this.#observer?.forgotten(page);
   }
 
   #among(scope: Scope, before: number | undefined): Map<string, Entry> | undefined {

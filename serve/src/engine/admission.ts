@@ -37,6 +37,9 @@ export function checkGroup(requests: readonly GenerationRequest[], info: ModelIn
     throw invalid('prompt', 'one token at least', first.prompt?.length);
   }
   checkTokens('prompt', first.prompt, info);
+  if (others.length > 0 && requests.some(({ generated }) => generated !== undefined)) {
+    throw new EngineError('invalid_request', 'Expected generated in a request of its own alone.');
+  }
   for (const other of others) {
     const alike =
       other.user === first.user &&
@@ -78,6 +81,14 @@ function checkFields(request: GenerationRequest, info: ModelInfo): void {
   const finite = (name: string, value: number) => within(name, value, -limit, limit);
 
   integer('maxTokens', request.maxTokens, 1);
+  const { prompt, generated } = request;
+  if (generated !== undefined) {
+    const most = Math.min(request.maxTokens, info.contextLength - prompt.length);
+    if (!(generated instanceof Int32Array) || generated.length > most) {
+      throw invalid('generated', `an Int32Array of at most ${most} tokens`, generated?.length);
+    }
+    checkTokens('generated', generated, info);
+  }
   integer('minTokens', request.minTokens, 0);
   checkTokens('stopTokenIds', request.stopTokenIds, info);
   if (request.topLogprobs !== undefined) integer('topLogprobs', request.topLogprobs, 0);

@@ -52,6 +52,14 @@ export interface ForwardEmbedding {
   dispose(): void;
 }
 
+/** Stored prefixes that came and went, by the hashes of their pages (prefix-hash.ts). */
+export interface PrefixChange {
+  readonly added: readonly number[];
+  readonly removed: readonly number[];
+  /** All that were there before are gone. */
+  readonly reset?: boolean;
+}
+
 /** Pages of the cache. */
 export interface CacheCounts {
   readonly pages: number;
@@ -85,6 +93,8 @@ export interface Forward {
   /** Begins an embedding of a text of so many tokens, of a model whose hidden states are known. */
   createEmbedding?(total: number): ForwardEmbedding;
   counts(): CacheCounts;
+  /** What changed of the stored prefixes since the last call; undefined: nothing. */
+  prefixChange?(): PrefixChange | undefined;
   close(): Promise<void>;
 }
 
@@ -119,6 +129,12 @@ export type ResponseFormat =
 /** One answer to be made. */
 export interface GenerationRequest {
   readonly prompt: Int32Array;
+  /**
+   * The answer's first tokens, when another engine made them: it goes on behind them as that one
+   * would have, with the same draws, penalties and grammar. Only its further tokens are told. Its
+   * group is itself alone.
+   */
+  readonly generated?: Int32Array;
   /** At least 1; prompt and answer together never exceed contextLength: then 'length'. */
   readonly maxTokens: number;
   /** Before this many tokens nothing that ends the answer can be drawn. */
@@ -223,6 +239,8 @@ export interface Engine {
   generateGroup(requests: readonly GenerationRequest[]): Generation[];
   embed(tokens: Int32Array): Promise<Float32Array>;
   stats(): Promise<EngineStats>;
+  /** Hears of the stored prefixes from now on, when the engine was started with `prefixChanges`. */
+  watchPrefixes?(listener: (change: PrefixChange) => void): void;
   /** False while the worker is being started again after it died or hung. */
   readonly healthy: boolean;
   /** The worker hangs and has not ended yet; one that does not end takes a new process. */
@@ -248,6 +266,8 @@ export interface EngineOptions {
   readonly maxRunning: number;
   readonly maxQueued: number;
   readonly prefixCache: boolean;
+  /** Stored prefixes are told, see {@link Engine.watchPrefixes}. */
+  readonly prefixChanges?: boolean;
   /** Seconds after which a step is taken to hang. Default 120. */
   readonly stepTimeout?: number;
 }

@@ -12,6 +12,7 @@ import type {
   Generation,
   GenerationRequest,
   ModelInfo,
+  PrefixChange,
 } from './contract.js';
 import { Deliveries } from './deliveries.js';
 import { EngineError } from './errors.js';
@@ -119,6 +120,7 @@ class ThreadedEngine implements Engine {
   );
   /** Settle with the texts that are being embedded. */
   readonly #embeddings = new Set<Promise<void>>();
+  #onPrefixChange: (change: PrefixChange) => void = () => {};
   readonly #rate = new FinishRate();
   readonly #finished: Record<FinishReason, number> = { stop: 0, length: 0, abort: 0, error: 0 };
 
@@ -217,8 +219,9 @@ class ThreadedEngine implements Engine {
     this.#send({ type: 'generate', answers });
     return answers.map(({ id, request }) => {
       const generation = new LiveGeneration(() => this.#send({ type: 'cancel', id }));
-      const promptTokens = request.prompt.length;
-      this.#live.set(id, { generation, promptTokens, completionTokens: 0 });
+      const { prompt, generated } = request;
+      const completionTokens = generated?.length ?? 0;
+      this.#live.set(id, { generation, promptTokens: prompt.length, completionTokens });
       return generation;
     });
   }
@@ -256,6 +259,10 @@ class ThreadedEngine implements Engine {
     const stats = await this.#call<SchedulerStats>((id) => ({ type: 'stats', id }));
     // What died with a thread has finished as well: it is counted here.
     return { ...stats, finished: { ...this.#finished } };
+  }
+
+  watchPrefixes(listener: (change: PrefixChange) => void): void {
+    this.#onPrefixChange = listener;
   }
 
   close(deadline = closeMilliseconds): Promise<void> {
@@ -310,6 +317,10 @@ class ThreadedEngine implements Engine {
       this.#deliveries.add(message.events);
       return;
     }
+    if (message.type === 'prefixes') {
+      this.#onPrefixChange(message.change);
+      return;
+    }
     const call = this.#calls.get(message.id);
     this.#calls.delete(message.id);
     if (message.type === 'result') call?.resolve(message.value as never);
@@ -341,6 +352,7 @@ class ThreadedEngine implements Engine {
   /** All that ran there ends with an error, and another thread is started. */
   #died(cause: Error): void {
     this.#deliveries.flush();
+    this.#onPrefixChange({ added: [], removed: [], reset: true });
     const error = this.#unavailable(cause);
     for (const { reject } of this.#calls.values()) reject(error);
     this.#calls.clear();

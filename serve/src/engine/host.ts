@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { MessagePort } from 'node:worker_threads';
 import { Embeddings } from '../scheduler/embeddings.js';
 import { Scheduler, type SchedulerOptions } from '../scheduler/scheduler.js';
-import type { EngineOptions } from './contract.js';
+import type { EngineOptions, Forward } from './contract.js';
 import {
   type AnswerEvent,
   errorData,
@@ -52,6 +52,7 @@ const longestIdleBeat = 1000;
 class Host {
   readonly #post: (message: FromWorker) => void;
   readonly #heartbeat: Heartbeat;
+  readonly #forward: Forward;
   readonly #scheduler: Scheduler;
   readonly #embeddings: Embeddings;
   readonly #budget: number;
@@ -69,6 +70,7 @@ class Host {
   ) {
     this.#post = post;
     this.#heartbeat = heartbeat;
+    this.#forward = parts.forward;
     this.#budget = limits.maxBatchTokens;
     // A few within the limit.
     this.#idleBeat = Math.min(longestIdleBeat, (limits.stepTimeout ?? Infinity) * 250);
@@ -137,6 +139,8 @@ class Host {
   }
 
   #tell(): void {
+    const change = this.#forward.prefixChange?.();
+    if (change) this.#post({ type: 'prefixes', change });
     if (this.#events.length === 0) return;
     this.#post({ type: 'events', events: this.#events });
     this.#events = [];

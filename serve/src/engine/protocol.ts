@@ -6,6 +6,7 @@ import type {
   Finish,
   GenerationRequest,
   ModelInfo,
+  PrefixChange,
   TokenEvent,
 } from './contract.js';
 import { asEngineError, EngineError } from './errors.js';
@@ -34,6 +35,7 @@ export type FromWorker =
   | { readonly type: 'ready'; readonly info: ModelInfo; readonly cache: CacheCounts }
   | { readonly type: 'failed'; readonly error: ErrorData }
   | { readonly type: 'events'; readonly events: readonly AnswerEvent[] }
+  | { readonly type: 'prefixes'; readonly change: PrefixChange }
   | { readonly type: 'result'; readonly id: number; readonly value: SchedulerStats | Float32Array }
   | { readonly type: 'rejection'; readonly id: number; readonly error: ErrorData };
 

@@ -8,11 +8,14 @@ import type {
   ForwardEntry,
   ForwardSequence,
   ModelInfo,
+  PrefixChange,
 } from '../engine/contract.js';
+import { prefixScope } from '../engine/prefix-hash.js';
 import { type DecoderModel, loadDecoder } from '../model/decoder-model.js';
 import { CachedSequence } from './cached-sequence.js';
 import { CutDecoder } from './cut-decoder.js';
 import { Embedding } from './embedding.js';
+import { PrefixLog } from './prefix-log.js';
 import { PartSession, type Tensors } from './part-session.js';
 
 /** What of the engine's options concerns the model and its cache. */
@@ -20,7 +23,7 @@ export type ForwardOptions = Pick<
   EngineOptions,
   'folder' | 'maxTokensInCache' | 'pageSize' | 'kvDtype' | 'device'
 > &
-  Partial<Pick<EngineOptions, 'modelName' | 'threads' | 'prefixCache'>> & {
+  Partial<Pick<EngineOptions, 'modelName' | 'threads' | 'prefixCache' | 'prefixChanges'>> & {
     /** One of several graphs in the folder. */
     readonly graph?: string;
   };
@@ -34,6 +37,7 @@ export class OnnxForward implements Forward {
   readonly #options: ForwardOptions;
   readonly #decoder: CutDecoder;
   readonly #cache: KvCache;
+  readonly #prefixes: PrefixLog | undefined;
   /** Loaded when somebody asks for an embedding. */
   #hidden: Promise<PartSession> | undefined;
   #running = false;
@@ -43,11 +47,13 @@ export class OnnxForward implements Forward {
     options: ForwardOptions,
     decoder: CutDecoder,
     cache: KvCache,
+    prefixes: PrefixLog | undefined,
   ) {
     this.info = info;
     this.#options = options;
     this.#decoder = decoder;
     this.#cache = cache;
+    this.#prefixes = prefixes;
   }
 
   /**
@@ -60,14 +66,16 @@ export class OnnxForward implements Forward {
     const { layers, kvHeads, headDim, contextLength } = model.info;
     const { pageSize, kvDtype } = options;
     const device = options.device as DeviceName;
+    const prefixes = options.prefixChanges ? new PrefixLog() : undefined;
     const cache = new KvCache({
       ...{ layers, kvHeads, headDim, pageSize, device, maxSeqlen: contextLength },
       numPages: Math.ceil(options.maxTokensInCache / pageSize),
       dtype: kvDtype as KvCacheOptions['dtype'],
+      prefixObserver: prefixes,
     });
     try {
       const decoder = await CutDecoder.load(model, { device, threads: threadsOf(options) });
-      return new OnnxForward(model.info, options, decoder, cache);
+      return new OnnxForward(model.info, options, decoder, cache, prefixes);
     } catch (error) {
       cache.dispose();
       throw error;
@@ -78,10 +86,11 @@ export class OnnxForward implements Forward {
     tokens: Int32Array,
     { scope, longRope }: { scope: string; longRope: boolean },
   ): ForwardSequence {
-    // Keys that other tables turned are other keys.
-    const apart = `${longRope ? 'long' : 'short'}:${scope}`;
     const known = this.#options.prefixCache !== false && tokens.length > 0;
-    const found = this.#cache.createSequence({ scope: apart, ...(known ? { tokens } : {}) });
+    const found = this.#cache.createSequence({
+      scope: prefixScope(scope, longRope),
+      ...(known ? { tokens } : {}),
+    });
     return new CachedSequence(found, longRope);
   }
 
@@ -123,6 +132,10 @@ export class OnnxForward implements Forward {
   counts(): CacheCounts {
     const { pages, free, used, stored } = this.#cache.stats();
     return { pages, free, used, stored, pageSize: this.#options.pageSize };
+  }
+
+  prefixChange(): PrefixChange | undefined {
+    return this.#prefixes?.take();
   }
 
   async close(): Promise<void> {

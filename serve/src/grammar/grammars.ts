@@ -39,7 +39,10 @@ export class Grammars {
    * @returns once what may come first is known.
    * @throws {@link EngineError} `invalid_request` when the schema can't be used.
    */
-  constrain = async (format: ResponseFormat): Promise<Constraint> => {
+  constrain = async (
+    format: ResponseFormat,
+    generated: Iterable<number> = [],
+  ): Promise<Constraint> => {
     if (format.type === 'json_schema') checkSchema(format.schema);
     const id = this.#ids++;
     const constraint = new ThreadedConstraint(format, {
@@ -49,8 +52,9 @@ export class Grammars {
         this.#worker?.postMessage({ type: 'close', id } satisfies ToGrammar);
       },
     });
+    constraint.tokens.push(...generated);
     this.#open.set(id, constraint);
-    this.#ask({ type: 'open', id, format, tokens: [] });
+    this.#ask({ type: 'open', id, format, tokens: [...constraint.tokens] });
     await constraint.settled();
     if (constraint.failure) throw constraint.failure;
     return constraint;

@@ -54,9 +54,14 @@ export class Sampler {
     const random = () => uniform(this.#seed, this.#drawn);
     const adjusted = this.#adjusted(logits, allowed);
     const token = choose(adjusted, sampling, random, this.#memory.candidates);
+    this.accept(token);
+    return topLogprobs === undefined ? { token } : withLogprobs(logits, token, topLogprobs);
+  }
+
+  /** A token is part of the answer as if it had been drawn here. */
+  accept(token: number): void {
     this.#drawn++;
     this.#penalties.accept(token);
-    return topLogprobs === undefined ? { token } : withLogprobs(logits, token, topLogprobs);
   }
 
   #adjusted(logits: Float32Array, { forbidden, mask }: Allowed): Float32Array {

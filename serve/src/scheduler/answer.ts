@@ -48,6 +48,10 @@ export class Answer {
     this.#most = Math.min(request.prompt.length + request.maxTokens, info.contextLength);
     this.longRope = info.longRopeFrom !== undefined && this.#most > info.longRopeFrom;
     this.#sampler = sampler;
+    for (const token of request.generated ?? []) {
+      sampler.accept(token);
+      this.tokens.push(token);
+    }
   }
 
   get completionTokens(): number {
@@ -71,6 +75,12 @@ export class Answer {
     this.tokens.push(event.token);
     this.constraint?.accept(event.token);
     return event;
+  }
+
+  /** How an answer that was begun elsewhere has ended there. */
+  get endBefore(): Pick<Finish, 'reason' | 'stopToken'> | undefined {
+    const last = this.request.generated?.at(-1);
+    return last === undefined ? undefined : this.endBy(last);
   }
 
   /** How the answer ends with its latest token; undefined: it goes on. */

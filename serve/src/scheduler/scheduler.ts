@@ -28,8 +28,8 @@ export interface SchedulerOptions {
   readonly forward: Forward;
   readonly limits: SchedulerLimits;
   readonly output: SchedulerOutput;
-  /** A grammar of the format; rejects when the format is none. */
-  readonly constrain: (format: ResponseFormat) => Promise<Constraint>;
+  /** A grammar of the format, behind these tokens; rejects when the format is none. */
+  readonly constrain: (format: ResponseFormat, generated?: Int32Array) => Promise<Constraint>;
   /** Of an answer whose request has none. */
   readonly newSeed: () => number;
   /** Gives pages back that no answer holds; false: there were none. They go before any answer's. */
@@ -105,6 +105,7 @@ export class Scheduler {
       this.#queue.enter(request.user);
       return answer;
     });
+    for (const answer of answers) if (answer.endBefore) this.#finish(answer, answer.endBefore);
     if (answers[0].request.responseFormat.type === 'text') this.#enqueue(answers);
     else void this.#addConstraints(answers);
   }
@@ -121,7 +122,8 @@ export class Scheduler {
     await Promise.all(
       answers.map(async (answer) => {
         try {
-          const constraint = await this.#constrain(answer.request.responseFormat);
+          const { responseFormat, generated } = answer.request;
+          const constraint = await this.#constrain(responseFormat, generated);
           if (answer.ended) constraint.dispose();
           else answer.constraint = constraint;
         } catch (error) {
@@ -250,7 +252,7 @@ export class Scheduler {
     }
     this.#queue.remove(answer);
     if (answer.cachedTokens === undefined) {
-      answer.cachedTokens = answer.sequence.length;
+      answer.cachedTokens = Math.min(answer.sequence.length, request.prompt.length);
       this.#counters.promptTokens += request.prompt.length;
       this.#counters.prefixQueries += request.prompt.length;
       this.#counters.prefixHits += answer.cachedTokens;

@@ -192,3 +192,23 @@ test('a tokenizer that is not known: formats are refused, with the reason', asyn
   });
   await broken.close();
 });
+
+test('a grammar goes on behind tokens that another engine has drawn', async () => {
+  const text = [...new TextEncoder().encode('{"a": [1, {"b')];
+  const ids = text.map((byte) => {
+    for (let id = 0; id < vocabSize; id++) {
+      const bytes = vocabulary.bytes(id);
+      if (bytes.length === 1 && bytes[0] === byte) return id;
+    }
+    throw new Error(`no token is the byte ${byte}`);
+  });
+  const whole = await grammars.constrain(json);
+  for (const id of ids) {
+    whole.accept(id);
+    await whole.settled();
+  }
+  const later = await grammars.constrain(json, Int32Array.from(ids));
+  expect(allowed(later)).toEqual(allowed(whole));
+  expect(allowed(later).length).toBeGreaterThan(0);
+  for (const constraint of [whole, later]) constraint.dispose();
+});
