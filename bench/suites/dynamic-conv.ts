@@ -127,8 +127,15 @@ async function step(context: Context, seqlen: number): Promise<Row[]> {
   return rows;
 }
 
-const lengthsOf = ({ seqlens, quick }: Context['choice']): readonly number[] =>
-  seqlens ?? (quick ? [256, 1024] : [512, 1024, 2048, 4096, 8192]);
+/** The tokens that are compared, and those before them that they see. */
+const shortest = checked + Math.max(...kernelSizes) - 1;
+
+function lengthsOf({ seqlens, quick }: Context['choice']): readonly number[] {
+  const short = seqlens?.find((seqlen) => seqlen < shortest);
+  if (short !== undefined)
+    throw new Error(`dynamic-conv takes --seqlens of at least ${shortest}, not ${short}`);
+  return seqlens ?? (quick ? [256, 1024] : [512, 1024, 2048, 4096, 8192]);
+}
 
 export const suite: Suite = {
   name: 'dynamic-conv',

@@ -1,5 +1,8 @@
 // What a trace is, and as what it is written. Knows nothing of the addon: the visualiser reads it.
 
+import { fail } from './errors.js';
+import { show } from './show.js';
+
 /** One work item: what one thread did without a break. */
 export interface TraceEvent {
   /**
@@ -64,8 +67,12 @@ export type ChromeTraceEvent =
 /**
  * A trace in Chrome's trace format: the name of each thread, then an event of the phase `X` for
  * each item. As JSON it opens in chrome://tracing, in Perfetto, and in `flash-attention viz`.
+ *
+ * @throws FlashAttentionError ERR_TYPE for what is no trace
  */
 export function chromeTrace(trace: CpuTrace): ChromeTraceEvent[] {
+  if (!Array.isArray(trace?.threads) || !Array.isArray(trace.events))
+    fail('ERR_TYPE', 'trace', 'what stopped traceCpu returns', show(trace));
   const place = { pid: 1 } as const;
   return [
     ...trace.threads.map((name, tid) => {

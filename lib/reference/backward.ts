@@ -1,4 +1,4 @@
-import { checkOut, checkProblem } from './check.js';
+import { checkOut, checkProblem } from './check-problem.js';
 import { type Head, headsOf } from './heads.js';
 import { gather, range, scatterAdd } from './layout.js';
 import type { Matrix } from './matrix.js';

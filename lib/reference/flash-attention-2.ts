@@ -1,4 +1,4 @@
-import { checkTile } from './check.js';
+import { checkTile, checkObject } from './check.js';
 import { isVisible, mapHeads, scoreTile, tileAt } from './heads.js';
 import { Machine, type MachineOptions } from './machine.js';
 import { addScaled, copyRows, scaleBy, zeros } from './matrix.js';
@@ -38,6 +38,7 @@ export function flashAttention2(
   problem: ReferenceProblem,
   options: TileOptions = {},
 ): ReferenceResult {
+  checkObject('options', options);
   const { blockQ = 64, blockK = 64 } = options;
   checkTile('blockQ', blockQ);
   checkTile('blockK', blockK);

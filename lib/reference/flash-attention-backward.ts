@@ -1,5 +1,6 @@
 import { mapHeadsBackward } from './backward.js';
-import { checkLse, checkOut, checkProblem, checkTile } from './check.js';
+import { checkObject, checkTile } from './check.js';
+import { checkLse, checkOut, checkProblem } from './check-problem.js';
 import type { TileOptions } from './flash-attention-2.js';
 import { isVisible, tileAt } from './heads.js';
 import { gather } from './layout.js';
@@ -48,15 +49,18 @@ export interface BackwardInputs {
  */
 export function flashAttentionBackward(
   problem: ReferenceProblem,
-  { dOut, out, lse }: BackwardInputs,
+  inputs: BackwardInputs,
   options: TileOptions = {},
 ): ReferenceGradients {
+  checkObject('options', options);
   const { blockQ = 64, blockK = 64 } = options;
   checkTile('blockQ', blockQ);
   checkTile('blockK', blockK);
   const machine = new Machine(options);
 
   checkProblem(problem);
+  checkObject('inputs', inputs);
+  const { dOut, out, lse } = inputs;
   checkOut('out', out, problem);
   checkLse('lse', lse, problem);
 

@@ -10,6 +10,8 @@
  * | e4m3     | 1, 4, 3 (OCP FP8; no infinity) | 2^-6            | 448              |
  */
 
+import { checkList } from './check.js';
+
 interface Format {
   readonly fractionBits: number;
   /**
@@ -142,20 +144,24 @@ export function e4m3FromBits(bits: number): number {
 
 /** Stores values as float16, in the Uint16Array a float16 tensor takes. */
 export function toFloat16Array(values: ArrayLike<number>): Uint16Array {
+  checkList('values', values);
   return Uint16Array.from(values, float16Bits);
 }
 
 /** Stores values as bfloat16, in the Uint16Array a bfloat16 tensor takes. */
 export function toBfloat16Array(values: ArrayLike<number>): Uint16Array {
+  checkList('values', values);
   return Uint16Array.from(values, bfloat16Bits);
 }
 
 /** Reads stored float16 values. Every one of them is a float32, so nothing is lost. */
 export function fromFloat16Array(bits: ArrayLike<number>): Float32Array {
+  checkList('bits', bits);
   return Float32Array.from(bits, float16FromBits);
 }
 
 /** Reads stored bfloat16 values. Every one of them is a float32, so nothing is lost. */
 export function fromBfloat16Array(bits: ArrayLike<number>): Float32Array {
+  checkList('bits', bits);
   return Float32Array.from(bits, bfloat16FromBits);
 }

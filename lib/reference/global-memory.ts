@@ -1,6 +1,7 @@
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
-import { checkInteger, checkNumbers, checkProblem, checkTile } from './check.js';
+import { checkInteger, checkLength, checkNumbers, checkObject, checkTile } from './check.js';
+import { checkProblem } from './check-problem.js';
 import { flashAttention2 } from './flash-attention-2.js';
 import { gather, range, scatterAdd } from './layout.js';
 import { zeros } from './matrix.js';
@@ -30,8 +31,7 @@ export interface GlobalMemory {
 export type BlockProblem = Pick<ReferenceProblem, 'shape' | 'q' | 'k' | 'v' | 'scale' | 'causal'>;
 
 function check({ shape }: BlockProblem, memory: GlobalMemory): void {
-  if (typeof memory !== 'object' || memory === null)
-    fail('ERR_TYPE', 'memory', 'an object', show(memory));
+  checkObject('memory', memory);
   const { batch, seqlenQ, seqlenK, kvHeads, headDim, headDimV } = completeShape(shape);
   if (seqlenQ !== seqlenK) {
     fail('ERR_SHAPE', 'shape.seqlenK', `seqlenQ, ${seqlenQ},`, String(seqlenK));
@@ -76,10 +76,9 @@ function stateOf(
  *
  * @throws FlashAttentionError ERR_TYPE, ERR_SHAPE, ERR_DTYPE or ERR_OPTION, naming the field
  */
-export function globalMemoryAttention(
-  { shape, q, k, v, scale, causal }: BlockProblem,
-  memory: GlobalMemory,
-): ReferenceResult {
+export function globalMemoryAttention(blocks: BlockProblem, memory: GlobalMemory): ReferenceResult {
+  checkObject('problem', blocks);
+  const { shape, q, k, v, scale, causal } = blocks;
   const problem = { shape, q, k, v, scale, causal };
   checkProblem(problem);
   check(problem, memory);
@@ -122,9 +121,11 @@ export function globalMemoryAttention(
  */
 export function blockMeans(
   x: Numbers,
-  [batch, seqlen, heads, dim]: readonly [number, number, number, number],
+  shape: readonly [number, number, number, number],
   blockSize: number,
 ): Float64Array {
+  checkLength('shape', shape, [4], '[batch, seqlen, heads, dim]');
+  const [batch, seqlen, heads, dim] = shape;
   checkTile('blockSize', blockSize);
   checkNumbers('x', x, batch * seqlen * heads * dim, '[batch, seqlen, heads, dim]');
   const blocks = Math.ceil(seqlen / blockSize);

@@ -1,4 +1,4 @@
-import { checkProblem } from './check.js';
+import { checkProblem } from './check-problem.js';
 import { gather, range, scatterAdd } from './layout.js';
 import type { Range, Tile } from './machine.js';
 import { dot, type Matrix, zeros } from './matrix.js';

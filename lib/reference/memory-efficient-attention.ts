@@ -1,4 +1,4 @@
-import { checkTile } from './check.js';
+import { checkTile, checkObject } from './check.js';
 import { type Head, mapHeads, scoreTile, tileAt } from './heads.js';
 import { Machine, type MachineOptions } from './machine.js';
 import { addScaled, copyRows, type Matrix, scaleBy, zeros } from './matrix.js';
@@ -73,6 +73,7 @@ export function memoryEfficientAttention(
   problem: ReferenceProblem,
   options: MemoryEfficientAttentionOptions = {},
 ): ReferenceResult {
+  checkObject('options', options);
   const { queryChunkSize = 1024 } = options;
   checkTile('queryChunkSize', queryChunkSize);
   if (options.keyChunkSize !== undefined) checkTile('keyChunkSize', options.keyChunkSize);

@@ -1,3 +1,4 @@
+import { checkLength, checkObject } from './check.js';
 import type { Matrix } from './matrix.js';
 
 /**
@@ -19,8 +20,12 @@ export interface AttentionState {
  * denominator, and both just add up. Associative and commutative, up to rounding. Section 2.2 of Ye
  * et al., "FlashInfer", 2025, arXiv 2501.01005; the same identity combines the blocks of Rabe and
  * Staats, arXiv 2112.05682.
+ *
+ * @throws FlashAttentionError ERR_TYPE or ERR_SHAPE, naming the field
  */
 export function mergeStates(a: AttentionState, b: AttentionState): AttentionState {
+  checkState('a', a, a?.lse?.length);
+  checkState('b', b, a.lse.length);
   const lse = new Float64Array(a.lse.length);
   const out = a.out.map((rowA, i) => {
     const m = Math.max(a.lse[i], b.lse[i]);
@@ -31,4 +36,10 @@ export function mergeStates(a: AttentionState, b: AttentionState): AttentionStat
     return rowA.map((x, c) => weightA * x + weightB * b.out[i][c]);
   });
   return { out, lse };
+}
+
+function checkState(argument: string, state: AttentionState, rows: number): void {
+  checkObject(argument, state);
+  checkLength(`${argument}.lse`, state.lse, [rows], '[rows]');
+  checkLength(`${argument}.out`, state.out, [rows], '[rows]');
 }

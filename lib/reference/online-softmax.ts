@@ -1,3 +1,4 @@
+import { checkList, checkObject } from './check.js';
 import type { SoftmaxResult } from './safe-softmax.js';
 
 /**
@@ -22,8 +23,12 @@ export const EMPTY_SOFTMAX: SoftmaxState = { m: -Infinity, l: 0 };
  * Equation 4 of Milakov and Gimelshein (arXiv 1805.02867). It is associative and commutative, so
  * inputs may come in any order, in tiles, or be reduced as a tree over threads: everything
  * FlashAttention does rests on this.
+ *
+ * @throws FlashAttentionError ERR_TYPE, naming the state
  */
 export function mergeSoftmax(a: SoftmaxState, b: SoftmaxState): SoftmaxState {
+  checkObject('a', a);
+  checkObject('b', b);
   const m = Math.max(a.m, b.m);
   if (m === -Infinity) return EMPTY_SOFTMAX; // e^(-inf - -inf) would be NaN
   return { m, l: a.l * Math.exp(a.m - m) + b.l * Math.exp(b.m - m) };
@@ -39,8 +44,10 @@ export function mergeSoftmax(a: SoftmaxState, b: SoftmaxState): SoftmaxState {
  *
  * @param x any length, also 0; -Infinity takes no part
  * @param sink a logit that takes part in the denominator only; -Infinity = none
+ * @throws FlashAttentionError ERR_TYPE, naming the argument
  */
 export function onlineSoftmax(x: ArrayLike<number>, sink = -Infinity): SoftmaxResult {
+  checkList('x', x);
   const n = x.length;
   const p = new Float64Array(n);
 

@@ -1,6 +1,6 @@
 import { fail } from '../native/errors.js';
 import { showShape } from '../native/show.js';
-import { checkLength, checkNumbers } from './check.js';
+import { checkLength, checkList, checkNumbers, checkObject } from './check.js';
 import type { Numbers, ReferenceOptions, ReferenceResult, ReferenceShape } from './problem.js';
 import { type StandardAttentionOptions, standardAttention } from './standard-attention.js';
 import { treeMask } from './tree-mask.js';
@@ -54,10 +54,11 @@ export function pagedAttention(
   problem: PagedProblem,
   options: StandardAttentionOptions = {},
 ): ReferenceResult {
+  checkObject('options', options);
+  const total = checkPaged(problem);
   const { shape, q, kPages, vPages, cuSeqlensQ, pageTable, seqlensK, trees } = problem;
   const { heads, kvHeads = heads, headDim, headDimV = headDim, pageSize } = shape;
   const batch = cuSeqlensQ.length - 1;
-  const total = checkPaged(problem);
   const out = new Float64Array(total * heads * headDimV);
   const lse = new Float64Array(heads * total).fill(-Infinity);
   for (let b = 0; b < batch; b++) {
@@ -146,6 +147,10 @@ function treeOptions(
 
 /** The number of queries, once everything is as it must be. */
 function checkPaged(problem: PagedProblem): number {
+  checkObject('problem', problem);
+  checkObject('shape', problem.shape);
+  checkList('q', problem.q);
+  checkList('cuSeqlensQ', problem.cuSeqlensQ);
   const { shape, q, kPages, vPages, cuSeqlensQ, pageTable, seqlensK, trees } = problem;
   const { heads, kvHeads = heads, headDim, headDimV = headDim, pageSize } = shape;
   const batch = cuSeqlensQ.length - 1;

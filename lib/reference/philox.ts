@@ -7,6 +7,10 @@
  * mask of the forward pass, in another order and with other tiles, and no mask is ever stored.
  */
 
+import { fail } from '../native/errors.js';
+import { show } from '../native/show.js';
+import { checkLength, checkUint64, codeOf } from './check.js';
+
 const MULTIPLIER_0 = 0xd2511f53;
 const MULTIPLIER_1 = 0xcd9e8d57;
 /** Key increments per round: the golden ratio and sqrt(3) - 1, as fractions of 2^32. */
@@ -34,11 +38,14 @@ function multiplyHigh(a: number, b: number): number {
  * @param counter four unsigned 32-bit words, least significant first
  * @param key two unsigned 32-bit words, least significant first
  * @returns four unsigned 32-bit words
+ * @throws FlashAttentionError ERR_TYPE or ERR_SHAPE, naming the argument
  */
 export function philox4x32(
   counter: readonly [number, number, number, number],
   key: readonly [number, number],
 ): [number, number, number, number] {
+  checkLength('counter', counter, [4], 'words');
+  checkLength('key', key, [2], 'words');
   let [c0, c1, c2, c3] = counter;
   let [k0, k1] = key;
   for (let round = 0; round < ROUNDS; round++) {
@@ -78,8 +85,10 @@ export interface Dropout {
  * mask depends on the position in the sequence only, not on tiles, threads or the device.
  *
  * @param plane batch * heads + head, with the query head
+ * @throws FlashAttentionError ERR_TYPE or ERR_OPTION, naming the argument
  */
 export function dropoutFactor(dropout: Dropout, plane: number): (i: number, j: number) => number {
+  checkDropout(dropout);
   const { p, seed, offset = 0n } = dropout;
   const low = (x: bigint) => Number(BigInt.asUintN(32, x));
   const high = (x: bigint) => Number(BigInt.asUintN(32, x >> 32n));
@@ -101,4 +110,17 @@ export function dropoutFactor(dropout: Dropout, plane: number): (i: number, j: n
     }
     return words[j & 3] >= threshold ? kept : 0;
   };
+}
+
+export function checkDropout(dropout: unknown): void {
+  if (typeof dropout !== 'object' || dropout === null) {
+    fail('ERR_TYPE', 'dropout', 'an object { p, seed, offset? }', show(dropout));
+  }
+  const { p, seed, offset = 0n } = dropout as Record<string, unknown>;
+  if (typeof p !== 'number' || !(p >= 0 && p < 1)) {
+    const code = codeOf(p, 'number', 'ERR_OPTION');
+    fail(code, 'dropout.p', 'a number from 0 to less than 1', show(p));
+  }
+  checkUint64('dropout.seed', seed);
+  checkUint64('dropout.offset', offset);
 }

@@ -1,4 +1,5 @@
-import { checkBoolean, checkProblem, checkTile } from './check.js';
+import { checkBoolean, checkTile, checkObject } from './check.js';
+import { checkProblem } from './check-problem.js';
 import type { QuantizeE4m3Options } from './e4m3-tensor.js';
 import { roundToE4m3 } from './float.js';
 import { mapHeads, scoreTile } from './heads.js';
@@ -35,6 +36,7 @@ export function quantizedAttention(
   problem: ReferenceProblem,
   options: QuantizedAttentionOptions = {},
 ): ReferenceResult {
+  checkObject('options', options);
   const { per = 'block', hadamard, blockK = 128, quantizeP = true } = options;
   checkTile('blockK', blockK);
   checkBoolean('quantizeP', quantizeP);

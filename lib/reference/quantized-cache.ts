@@ -1,5 +1,5 @@
 import { fail } from '../native/errors.js';
-import { checkInteger, checkNumbers } from './check.js';
+import { checkInteger, checkNumbers, checkObject } from './check.js';
 import { checkOneOf } from './check-quantize.js';
 import { e4m3Bits, e4m3FromBits } from './float.js';
 import type { Numbers } from './problem.js';
@@ -71,7 +71,9 @@ export function quantizedCache(rows: Numbers, dim: number, dtype: CodeDType): Qu
  * @returns [rows, dim]
  * @throws FlashAttentionError ERR_TYPE, ERR_SHAPE, ERR_DTYPE or ERR_OPTION, naming the field
  */
-export function dequantizedCache({ dim, dtype, codes, scales }: QuantizedRows): Float64Array {
+export function dequantizedCache(rows: QuantizedRows): Float64Array {
+  checkObject('rows', rows);
+  const { dim, dtype, codes, scales } = rows;
   checkRows('scales', scales, 1, dtype);
   checkInteger('dim', dim, 1, 'ERR_SHAPE');
   if (codes.length !== scales.length * dim) {

@@ -1,6 +1,6 @@
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
-import { checkBoolean, checkInteger, checkLength, checkNumbers } from './check.js';
+import { checkBoolean, checkInteger, checkLength, checkNumbers, checkObject } from './check.js';
 import type { Numbers } from './problem.js';
 
 /** The sizes of what is rotated. */
@@ -38,6 +38,8 @@ export interface RotaryOptions {
  * @throws FlashAttentionError ERR_SHAPE, ERR_DTYPE or ERR_OPTION, naming the argument
  */
 export function rotary(x: Numbers, shape: RotaryShape, options: RotaryOptions): Float64Array {
+  checkObject('shape', shape);
+  checkObject('options', options);
   const { tokens, heads, headDim } = shape;
   const { cos, sin, positions, rotaryDim = headDim, interleaved = false } = options;
   const pairs = checkRotary(x, shape, options);

@@ -1,3 +1,5 @@
+import { checkList } from './check.js';
+
 /** A softmax and what its denominator was. */
 export interface SoftmaxResult {
   /** Probabilities; they sum to 1 (to less, by the sink's share, where there is a sink). */
@@ -21,8 +23,10 @@ export interface SoftmaxResult {
  *
  * @param x any length, also 0
  * @param sink a logit that takes part in m and l only; -Infinity = none
+ * @throws FlashAttentionError ERR_TYPE, naming the argument
  */
 export function safeSoftmax(x: ArrayLike<number>, sink = -Infinity): SoftmaxResult {
+  checkList('x', x);
   const n = x.length;
   const p = new Float64Array(n);
 

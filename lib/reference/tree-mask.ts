@@ -1,5 +1,6 @@
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
+import { checkList } from './check.js';
 
 /**
  * The draft tokens of one sequence as speculative decoding proposes them: several continuations.
@@ -24,9 +25,10 @@ export interface TreeMask {
  * treeMask([-1, 0, 0, 1]).depths; // [0, 1, 1, 2]
  * treeMask([-1, 0, 0, 1]).sees[3]; // [true, true, false, true]
  *
- * @throws FlashAttentionError ERR_OPTION, naming the parent
+ * @throws FlashAttentionError ERR_TYPE or ERR_OPTION, naming the parent
  */
 export function treeMask(parents: ArrayLike<number>): TreeMask {
+  checkList('parents', parents);
   const depths: number[] = [];
   const sees: boolean[][] = [];
   for (let i = 0; i < parents.length; i++) {

@@ -1,4 +1,6 @@
+import * as library from '../../lib/index.js';
 import { FlashAttentionError } from '../../lib/native/errors.js';
+import * as reference from '../../lib/reference/index.js';
 import {
   dequantizeE4m3,
   flashAttention1,
@@ -201,3 +203,25 @@ it('names what hadamardRotate is given', () => {
     expect(errorOf(run)).toMatchObject({ argument, code });
   }
 });
+
+/** Takes any number, or no argument at all. */
+const takesAnything = (name: string) => /Bits$|^roundTo/.test(name);
+
+const functionsOf = (exported: object) =>
+  Object.entries(exported).filter(
+    (entry): entry is [string, (...args: unknown[]) => unknown] =>
+      typeof entry[1] === 'function' && /^[a-z]/.test(entry[0]) && !takesAnything(entry[0]),
+  );
+
+it.each([...functionsOf(reference), ...functionsOf(library)])(
+  '%s explains arguments that are missing or of the wrong type',
+  async (_, run) => {
+    for (const args of [[], [undefined], [null], [1], [{}], ['x'], [null, null, null]]) {
+      try {
+        await run(...args);
+      } catch (error) {
+        expect(error).toBeInstanceOf(FlashAttentionError);
+      }
+    }
+  },
+);

@@ -1,5 +1,5 @@
 import type { Head } from '../heads.js';
-import { checkInteger } from '../check.js';
+import { checkInteger, checkList } from '../check.js';
 import { addScaled, dot, type Matrix, scaleBy, zeros } from '../matrix.js';
 import {
   type ApproximationProblem,
@@ -41,11 +41,14 @@ function logFeatures(x: Float64Array, directions: Matrix): Float64Array {
  * Choromanski et al., "Rethinking Attention with Performers", 2020, arXiv 2009.14794.
  *
  * @param directions m x d, one w_r a row
+ * @throws FlashAttentionError ERR_TYPE, naming the argument
  */
 export function positiveFeatures(
   x: Float64Array,
   directions: readonly Float64Array[],
 ): Float64Array {
+  checkList('x', x);
+  checkList('directions', directions);
   const m = directions.length;
   return logFeatures(x, [...directions]).map((l) => Math.exp(l) / Math.sqrt(m));
 }

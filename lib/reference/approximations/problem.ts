@@ -1,6 +1,7 @@
 import { fail } from '../../native/errors.js';
 import { show } from '../../native/show.js';
-import { checkInteger, checkProblem, checkUint64 } from '../check.js';
+import { checkInteger, checkUint64 } from '../check.js';
+import { checkProblem } from '../check-problem.js';
 import { type Head, mapHeads } from '../heads.js';
 import { type Matrix, zeros } from '../matrix.js';
 import type { ReferenceProblem } from '../problem.js';
