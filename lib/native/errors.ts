@@ -7,6 +7,9 @@ const errorCodes = [
   'ERR_DISPOSED',
   'ERR_STATE',
   'ERR_CACHE_FULL',
+  'ERR_PART_MISSING',
+  'ERR_PART_TIMEOUT',
+  'ERR_CUT_MISMATCH',
   'ERR_OUT_OF_MEMORY',
   'ERR_DEVICE_UNAVAILABLE',
   'ERR_CUDA',
@@ -29,6 +32,10 @@ const errorCodes = [
  * - `ERR_STATE`: not now: a step is open, has ended, or lacks a layer; a trace runs already
  * - `ERR_CACHE_FULL`: a cache has too few pages left; `missingPages` says how many more it takes,
  *   and nothing has changed
+ * - `ERR_PART_MISSING`: the worker of a part of a context-parallel sequence cannot be reached, or
+ *   does not have its tokens (any more); `part` says which
+ * - `ERR_PART_TIMEOUT`: the worker of a part did not answer in time; `part` says which
+ * - `ERR_CUT_MISMATCH`: a worker holds another part, or one of another cut, than the caller asks for
  * - `ERR_OUT_OF_MEMORY`: the device has no room; everything still works afterwards
  * - `ERR_DEVICE_UNAVAILABLE`: the device cannot be used here; the message says why
  * - `ERR_CUDA`: a call of the CUDA runtime, or the work on a CUDA device, failed; the message has
@@ -66,6 +73,8 @@ export class FlashAttentionError extends Error {
   declare readonly argument?: string;
   /** With `ERR_CACHE_FULL`: pages that have to come free first. */
   declare readonly missingPages?: number;
+  /** Of a context-parallel sequence: the part whose worker failed. */
+  declare readonly part?: number;
 
   static {
     FlashAttentionError.prototype.name = 'FlashAttentionError';
@@ -77,12 +86,13 @@ export class FlashAttentionError extends Error {
   constructor(
     code: ErrorCode,
     message: string,
-    details?: { argument?: string; cause?: unknown; missingPages?: number },
+    details?: { argument?: string; cause?: unknown; missingPages?: number; part?: number },
   ) {
     super(message, details?.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
     if (details?.argument) this.argument = details.argument;
     if (details?.missingPages) this.missingPages = details.missingPages;
+    if (details?.part !== undefined) this.part = details.part;
   }
 
   static override [Symbol.hasInstance](value: unknown): boolean {
@@ -103,6 +113,11 @@ export function fail(
 }
 
 const knownCodes: ReadonlySet<unknown> = new Set(errorCodes);
+
+/** A code that came from the native side, or from another process. */
+export function codeOf(value: unknown): ErrorCode {
+  return knownCodes.has(value) ? (value as ErrorCode) : 'ERR_INTERNAL';
+}
 
 /** Names that the caller wrote inside `options`, as the native side has them. */
 const optionNames: Readonly<Record<string, string>> = {
@@ -182,7 +197,7 @@ export function fromNative(error: unknown, names: ArgumentNames = {}): FlashAtte
     .replace(/`([\w.[\]]+)`/g, (_, name: string) => publicName(name, names));
   const given = place(argument, native, names);
   return new FlashAttentionError(
-    knownCodes.has(code) ? (code as ErrorCode) : 'ERR_INTERNAL',
+    codeOf(code),
     text.startsWith('Expected ') && !text.endsWith('.') ? `${text}.` : text,
     { argument: given === undefined ? undefined : publicName(given, names), cause: error },
   );

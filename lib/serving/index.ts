@@ -20,9 +20,25 @@ export {
   type StepEntry,
 } from './kv-cache.js';
 export type { CacheDType } from './page-memory.js';
+export {
+  ContextParallel,
+  type ContextParallelOptions,
+  type ContextStepEntry,
+} from './context/context-parallel.js';
+export type { ContextCut, CutPart } from './context/cut.js';
+export type { PartState } from './context/merge-parts.js';
+export { ContextPart } from './context/part.js';
+export type { ContextAttentionOptions } from './context/options.js';
+export type { ContextSequence } from './context/sequence.js';
+export type { ContextStep } from './context/step.js';
+export {
+  type ContextTransport,
+  inProcessTransport,
+  type PartRequest,
+} from './context/transport.js';
 export type { PageCounts } from './page-pool.js';
 export type { PrefixObserver } from './prefix-tree.js';
-export type { Sequence } from './sequence.js';
+export type { SaveOptions, Sequence } from './sequence.js';
 export type { CommitOptions, Step } from './step.js';
 export type { LayerRows, SyncResult } from './step-attention.js';
 export type { StepAttentionOptions, Sync } from './step-options.js';

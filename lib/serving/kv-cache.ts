@@ -78,6 +78,16 @@ export interface KvCacheStats extends PageCounts {
   readonly bytes: number;
 }
 
+/** What is behind a cache, for this package alone. */
+export interface CacheInside {
+  readonly pool: PagePool;
+  readonly memory: PageMemory;
+  readonly maxSeqlen: number;
+}
+
+/** What is behind a cache; undefined for anything else. */
+export let insideOf: (value: unknown) => CacheInside | undefined;
+
 const cacheKeys: ReadonlySet<string> = new Set([
   'layers',
   'numPages',
@@ -115,6 +125,13 @@ export class KvCache {
   readonly #memory: PageMemory;
   readonly #pool: PagePool;
   readonly #maxSeqlen: number;
+
+  static {
+    insideOf = (value) =>
+      typeof value === 'object' && value !== null && #memory in value
+        ? { pool: value.#pool, memory: value.#memory, maxSeqlen: value.#maxSeqlen }
+        : undefined;
+  }
 
   /**
    * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_OPTION`, `ERR_DTYPE`, `ERR_DEVICE`,

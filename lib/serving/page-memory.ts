@@ -6,6 +6,7 @@ import { dtypeSize } from '../tensor/dtype.js';
 import { empty } from '../tensor/make.js';
 import { type Tensor, view } from '../tensor/tensor.js';
 import { type AppendedPages, appendKv } from './append.js';
+import { slotIn } from './reservation.js';
 import { StepOptionsMemo } from './step-options.js';
 
 /** What keys and values may be kept in. Those of 8 bits have a scale per token and head. */
@@ -97,15 +98,15 @@ export class PageMemory {
   }
 
   /**
-   * Copies of the first tokens of a sequence in a layer, `[length, kvHeads, dim]` each: k, v, and
-   * their scales, of dim 1, where pages have some.
+   * Copies of tokens `begin` to `end` of a sequence in a layer, `[end - begin, kvHeads, dim]` each:
+   * k, v, and their scales, of dim 1, where pages have some.
    */
-  read(layer: number, pages: ArrayLike<number>, length: number): Tensor[] {
+  read(layer: number, pages: ArrayLike<number>, begin: number, end: number): Tensor[] {
     const { pageSize } = this.shape;
     const runs: Run[] = [];
-    for (let begin = 0, i = 0; begin < length; begin += pageSize, i++) {
-      const slot = pages[i] * pageSize;
-      const rows = Math.min(pageSize, length - begin);
+    for (let at = begin, rows = 0; at < end; at += rows) {
+      const slot = slotIn(pages, at, pageSize);
+      rows = Math.min(pageSize - (at % pageSize), end - at);
       const last = runs.at(-1);
       if (last && last.slot + last.rows === slot) last.rows += rows;
       else runs.push({ slot, rows });

@@ -130,11 +130,15 @@ function reserved({ request, fresh: count, partial, copies }: Plan): Reserved {
   return { state, tokens, ids, parents, tail, fresh, copy };
 }
 
+/** The slot of a token that stands at `index` in pages. */
+export function slotIn(pages: ArrayLike<number>, index: number, pageSize: number): number {
+  return pages[Math.floor(index / pageSize)] * pageSize + (index % pageSize);
+}
+
 /** The slot of a new token. */
 export function slotOf({ state, tail }: Reserved, index: number): number {
-  const { length, fullPages, pageSize } = state;
-  const position = length + index;
-  return tail[Math.floor(position / pageSize) - fullPages] * pageSize + (position % pageSize);
+  const { length, pageSize } = state;
+  return slotIn(tail, (length % pageSize) + index, pageSize);
 }
 
 /** The error of who needs more pages than there are. */

@@ -2,7 +2,7 @@
 // `keys.<layer>` and `values.<layer>`, [length, kvHeads, dim] without padding; of a cache in 8 bits
 // also `key_scales.<layer>` and `value_scales.<layer>`, [length, kvHeads, 1].
 import { FlashAttentionError, fail } from '../native/errors.js';
-import { show, showShape } from '../native/show.js';
+import { showShape } from '../native/show.js';
 import type { TypedArray } from '../tensor/dtype.js';
 import { elementsOf, type HostTensor } from '../tensor/host-tensor.js';
 import { tensor } from '../tensor/make.js';
@@ -11,13 +11,13 @@ import {
   entryOf,
   type FileDType,
   type Header,
-  headerBytes,
-  parseHeader,
+  metadataOf,
+  openSafetensors,
   type Refuse,
-  safetensorsParts,
+  safetensorsBytes,
   tensorNames,
 } from '../tensor/safetensors.js';
-import { checkAttached } from '../tensor/tensor-data.js';
+import { checkBytes } from '../tensor/tensor-data.js';
 import {
   type CacheDType,
   cacheDTypes,
@@ -25,7 +25,7 @@ import {
   type PageMemory,
   type PageShape,
 } from './page-memory.js';
-import { cacheFull } from './reservation.js';
+import { cacheFull, slotIn } from './reservation.js';
 import type { SequenceState } from './sequence-state.js';
 
 const metadata = { format: 'flash-attention.sequence', version: '1' };
@@ -52,18 +52,26 @@ function partsOf({ headDim, headDimV, dtype }: PageShape, layer: number): Part[]
   ];
 }
 
+/** Consecutive tokens of a sequence. */
+export interface TokenRange {
+  readonly begin: number;
+  readonly end: number;
+}
+
 export async function saveSequence(
   state: SequenceState,
   memory: PageMemory,
+  { begin, end }: TokenRange = { begin: 0, end: state.length },
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const { length, ids } = state;
+  const ids = Int32Array.from(state.ids.slice(begin, end));
+  const length = end - begin;
   const { layers, kvHeads } = memory.shape;
   const tensors: Record<string, HostTensor<FileDType>> = {
-    tokens: { dtype: 'int32', shape: [ids.length], data: Int32Array.from(ids) },
+    tokens: { dtype: 'int32', shape: [ids.length], data: ids },
   };
   // Everything is enqueued before the first wait: what comes after may write to these pages.
   const reads = Array.from({ length: length === 0 ? 0 : layers }, (_, layer) => {
-    return Promise.all(memory.read(layer, state.pages, length).map((each) => each.take()));
+    return Promise.all(memory.read(layer, state.pages, begin, end).map((each) => each.take()));
   });
   const rows = await Promise.all(reads);
   for (let layer = 0; layer < layers; layer++) {
@@ -72,17 +80,7 @@ export async function saveSequence(
       tensors[name] = { dtype, shape: [length, kvHeads, dim], data } as HostTensor<FileDType>;
     });
   }
-  return joined(safetensorsParts(tensors, metadata));
-}
-
-function joined(parts: readonly ArrayBufferView[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
-  let offset = 0;
-  for (const part of parts) {
-    bytes.set(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), offset);
-    offset += part.byteLength;
-  }
-  return bytes;
+  return safetensorsBytes(tensors, metadata);
 }
 
 /** Fills a new sequence with what was saved. When it throws, nothing has changed. */
@@ -102,7 +100,8 @@ export function loadSequence(
   if (needed > pool.available) throw cacheFull('bytes', needed, pool.available);
   const pages = Array.from({ length: needed }, () => pool.take());
   try {
-    if (saved.length > 0) write(saved, pages, memory);
+    const slots = Int32Array.from({ length: saved.length }, (_, i) => slotIn(pages, i, pageSize));
+    if (saved.length > 0) writeSaved(saved, slots, memory);
   } catch (error) {
     pool.release(pages);
     throw error;
@@ -110,12 +109,9 @@ export function loadSequence(
   state.grow(pages, saved.length, saved.ids);
 }
 
-function write(saved: Saved, pages: readonly number[], memory: PageMemory): void {
-  const { layers, pageSize, kvHeads, device } = memory.shape;
-  const slots = Int32Array.from(
-    { length: saved.length },
-    (_, i) => pages[Math.floor(i / pageSize)] * pageSize + (i % pageSize),
-  );
+/** Writes what was saved to slots of all layers. */
+export function writeSaved(saved: Saved, slots: Int32Array, memory: PageMemory): void {
+  const { layers, kvHeads, device } = memory.shape;
   for (let layer = 0; layer < layers; layer++) {
     const rows: Tensor[] = [];
     try {
@@ -131,20 +127,16 @@ function write(saved: Saved, pages: readonly number[], memory: PageMemory): void
 }
 
 /** A saved sequence in which everything is as it must be. */
-interface Saved {
+export interface Saved {
   readonly length: number;
   readonly ids: Int32Array;
   elements(part: Part): TypedArray<FileDType>;
 }
 
-function readSaved(value: unknown, shape: PageShape): Saved {
-  const bytes = checkBytes(value);
-  const first = bytes.byteLength < 8 ? undefined : new DataView(bytes.buffer, bytes.byteOffset, 8);
-  const dataOffset = 8 + headerBytes(first, bytes.byteLength, refuse);
-  const header = parseHeader(bytes.subarray(8, dataOffset), refuse);
+export function readSaved(value: unknown, shape: PageShape): Saved {
+  const { header, data } = openSafetensors(checkBytes(value, 'bytes'), refuse);
   checkFormat(header, shape);
   const length = lengthOf(header);
-  const data = bytes.subarray(dataOffset);
   const read = <D extends FileDType>(name: string, dtype: D) => {
     const { begin, end } = entryOf(header, name, data.length, [dtype], refuse);
     return elementsOf(data.slice(begin, end).buffer, dtype);
@@ -181,19 +173,8 @@ const refuse: Refuse = (what) => {
   );
 };
 
-function checkBytes(value: unknown): Uint8Array<ArrayBuffer> {
-  const tag = (value as { [Symbol.toStringTag]?: string } | null)?.[Symbol.toStringTag];
-  if (!ArrayBuffer.isView(value) || tag !== 'Uint8Array') {
-    fail('ERR_TYPE', 'bytes', 'a Uint8Array', show(value));
-  }
-  checkAttached(value, 'bytes');
-  // A Buffer's slice() would be a view.
-  return new Uint8Array(value.buffer as ArrayBuffer, value.byteOffset, value.byteLength);
-}
-
 function checkFormat(header: Header, { layers }: PageShape): void {
-  // biome-ignore lint/complexity/useLiteralKeys: not a name like the others
-  const found = (header['__metadata__'] ?? {}) as Record<string, unknown>;
+  const found = metadataOf(header);
   if (found.format !== metadata.format || found.version !== metadata.version) {
     refuse(`is not of format ${metadata.format}, version ${metadata.version}`);
   }
@@ -204,4 +185,9 @@ function checkFormat(header: Header, { layers }: PageShape): void {
 function lengthOf(header: Header): number {
   const { shape } = (header['keys.0'] ?? {}) as { shape?: readonly unknown[] };
   return typeof shape?.[0] === 'number' ? shape[0] : 0;
+}
+
+/** How many tokens were saved. */
+export function savedTokens(bytes: Uint8Array<ArrayBuffer>): number {
+  return lengthOf(openSafetensors(bytes, refuse).header);
 }

@@ -1,10 +1,20 @@
 import '../tensor/symbol-dispose.js';
 
 import { fail } from '../native/errors.js';
-import { checkInteger } from '../tensor/check.js';
+import { checkInteger, checkOptions } from '../tensor/check.js';
 import type { PageMemory } from './page-memory.js';
 import { saveSequence } from './saved-sequence.js';
 import type { SequenceState } from './sequence-state.js';
+
+/** Options of {@link Sequence.save}. */
+export interface SaveOptions {
+  /** The first token that is saved. Default 0. */
+  begin?: number;
+  /** The token after the last one. Default: the length of the sequence. */
+  end?: number;
+}
+
+const saveKeys: ReadonlySet<string> = new Set(['begin', 'end']);
 
 /** The constructor, for this package alone; others use {@link KvCache.createSequence}. */
 export let newSequence: (state: SequenceState, memory: PageMemory) => Sequence;
@@ -80,14 +90,19 @@ export class Sequence {
 
   /**
    * Its committed tokens as bytes in the safetensors format, in the dtype of the cache: for {@link
-   * KvCache.load}, here, in another process or after it. They are those of the moment of the call,
-   * whatever is done to the sequence afterwards.
+   * KvCache.load} or {@link ContextSequence.append}, here, in another process or after it. They are
+   * those of the moment of the call, whatever is done to the sequence afterwards.
    *
-   * @throws {@link FlashAttentionError} as a rejection: `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`, or
-   * whatever went wrong in the work that should have filled its pages.
+   * @param options See {@link SaveOptions}.
+   * @throws {@link FlashAttentionError} as a rejection: `ERR_TYPE`, `ERR_OPTION`, `ERR_DISPOSED`,
+   * `ERR_OUT_OF_MEMORY`, or whatever went wrong in the work that should have filled its pages.
    */
-  async save(): Promise<Uint8Array<ArrayBuffer>> {
-    return saveSequence(this.#live(), this.#memory);
+  async save(options?: SaveOptions): Promise<Uint8Array<ArrayBuffer>> {
+    const state = this.#live();
+    const given = checkOptions(options, saveKeys);
+    const end = checkInteger(given?.end ?? state.length, 0, state.length, 'options.end');
+    const begin = checkInteger(given?.begin ?? 0, 0, end, 'options.begin');
+    return saveSequence(state, this.#memory, { begin, end });
   }
 
   /**

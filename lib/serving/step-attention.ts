@@ -7,7 +7,7 @@ import { show } from '../native/show.js';
 import { checkTensor } from '../tensor/check.js';
 import type { DType } from '../tensor/dtype.js';
 import { isTensor, liveHandle, newTensor, type Tensor } from '../tensor/tensor.js';
-import { checkAttached } from '../tensor/tensor-data.js';
+import { checkAttached, isFloat32Array } from '../tensor/tensor-data.js';
 import type { PageMemory } from './page-memory.js';
 import type { PreparedStep } from './prepared-step.js';
 import { type StepAttentionOptions, type Sync, stepNames } from './step-options.js';
@@ -104,12 +104,4 @@ function checkRows(value: unknown, argument: string, device: string): NativeTens
     fail('ERR_DEVICE', argument, `on ${device}, like the cache,`, tensor.device);
   }
   return liveHandle(tensor);
-}
-
-/** By the tag: it may come from another realm. */
-function isFloat32Array(value: unknown): value is Float32Array {
-  return (
-    ArrayBuffer.isView(value) &&
-    (value as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] === 'Float32Array'
-  );
 }

@@ -59,6 +59,22 @@ export function parseHeader(bytes: Uint8Array, refuse: Refuse): Header {
   return header as Header;
 }
 
+/** The header of a file in memory, and the bytes after it. */
+export function openSafetensors(
+  bytes: Uint8Array<ArrayBuffer>,
+  refuse: Refuse,
+): { readonly header: Header; readonly data: Uint8Array<ArrayBuffer> } {
+  const first = bytes.byteLength < 8 ? undefined : new DataView(bytes.buffer, bytes.byteOffset, 8);
+  const begin = 8 + headerBytes(first, bytes.byteLength, refuse);
+  return { header: parseHeader(bytes.subarray(8, begin), refuse), data: bytes.subarray(begin) };
+}
+
+/** What `__metadata__` of a header holds. */
+export function metadataOf(header: Header): Readonly<Record<string, unknown>> {
+  // biome-ignore lint/complexity/useLiteralKeys: not a name like the others
+  return (header['__metadata__'] ?? {}) as Record<string, unknown>;
+}
+
 /** The names of all tensors. */
 export function tensorNames(header: Header): string[] {
   return Object.keys(header).filter((key) => key !== '__metadata__');
@@ -129,4 +145,19 @@ export function safetensorsParts(
   head.writeBigUInt64LE(BigInt(head.length - 8));
   head.set(text, 8);
   return [head, ...parts];
+}
+
+/** A safetensors file in memory. */
+export function safetensorsBytes(
+  tensors: Readonly<Record<string, HostTensor<FileDType>>>,
+  metadata?: Readonly<Record<string, string>>,
+): Uint8Array<ArrayBuffer> {
+  const parts = safetensorsParts(tensors, metadata);
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
+  let offset = 0;
+  for (const part of parts) {
+    bytes.set(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), offset);
+    offset += part.byteLength;
+  }
+  return bytes;
 }

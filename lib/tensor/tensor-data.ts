@@ -148,6 +148,24 @@ export function checkAttached(view: ArrayBufferView, argument = 'data'): void {
   }
 }
 
+/** What a typed array is, by its tag: it may come from another realm. */
+const tagOf = (value: unknown) =>
+  ArrayBuffer.isView(value)
+    ? (value as { [Symbol.toStringTag]?: string })[Symbol.toStringTag]
+    : undefined;
+
+export function isFloat32Array(value: unknown): value is Float32Array {
+  return tagOf(value) === 'Float32Array';
+}
+
+export function checkBytes(value: unknown, argument: string): Uint8Array<ArrayBuffer> {
+  if (tagOf(value) !== 'Uint8Array') fail('ERR_TYPE', argument, 'a Uint8Array', show(value));
+  const { buffer, byteOffset, byteLength } = value as Uint8Array<ArrayBuffer>;
+  checkAttached(value as Uint8Array, argument);
+  // A Buffer's slice() would be a view.
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
 /** 16-bit floats of class `Float16Array`, which Node-API does not know, as raw bits. */
 function bits16(view: ArrayBufferView, arrayDType: 'float16', dtype: DType): HostData {
   if (!isFloating(dtype)) {
