@@ -55,7 +55,6 @@ export const tableKeys: ReadonlySet<string> = new Set([
   'positions',
 ]);
 const rotaryKeys: ReadonlySet<string> = new Set([...tableKeys, ...callKeys]);
-const names = rotaryNames('options');
 
 /**
  * Rotary position embedding (RoFormer, Su et al. 2021): each pair of elements of a row turns by the
@@ -74,12 +73,22 @@ const names = rotaryNames('options');
 export function applyRotary<D extends DType>(x: Tensor<D>, options: RotaryOptions): Tensor<D> {
   const { device, shape } = checkTensor(x, 'x');
   const given = requireOptions(checkOptions(options, rotaryKeys), 'cos and sin');
+  return rotate(x, given, checkPositions(given.positions, shape, device), 'options');
+}
+
+/** The same at checked positions; `path` is what the caller calls what holds the tables. */
+export function rotate<D extends DType>(
+  x: Tensor<D>,
+  given: RotaryTables & CallOptions,
+  positions: IntData,
+  path: string,
+): Tensor<D> {
+  const { device } = x;
   const temporaries: Tensor[] = [];
   try {
-    const positions = checkPositions(given.positions, shape, device);
-    const rotary = rotaryArgs(given, positions, 'options', { device, temporaries, options: given });
+    const rotary = rotaryArgs(given, positions, path, { device, temporaries, options: given });
     const handle = handleOn(device, x, 'x');
-    const run = () => call(() => native().rotate(handle, rotary), names);
+    const run = () => call(() => native().rotate(handle, rotary), rotaryNames(path));
     return resultTensor<D>(enqueued(given, run), device);
   } finally {
     release(temporaries);

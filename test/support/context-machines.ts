@@ -121,7 +121,9 @@ export class ContextMachines {
     options: ContextAttentionOptions,
     accept?: readonly number[],
   ): Promise<PartState[]> {
-    using step = this.context.step(feeds.map(({ apart: sequence, tokens }) => ({ sequence, tokens })));
+    using step = this.context.step(
+      feeds.map(({ apart: sequence, tokens }) => ({ sequence, tokens })),
+    );
     const states: PartState[] = [];
     for (const [layer, of] of rows.entries()) {
       states.push(await step.attention(layer, ...of, { ...options, returnLse: true }));
@@ -183,7 +185,10 @@ export function furthest(a: Float32Array, b: Float32Array): number {
 }
 
 /** NaN into every slot. */
-function flood(cache: KvCache, { layers, heads, kvHeads, headDim, headDimV, pageSize }: MachineShape) {
+function flood(
+  cache: KvCache,
+  { layers, heads, kvHeads, headDim, headDimV, pageSize }: MachineShape,
+) {
   const tokens = Math.min(cache.stats().free * pageSize, 4096);
   using sequence = cache.createSequence();
   using step = cache.step([{ sequence, tokens }]);

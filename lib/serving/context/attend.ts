@@ -50,7 +50,9 @@ export async function attend(
   let pending: Promise<State>[];
   try {
     const options = { ...request.options, sinkTokens };
-    pending = groups.map((group) => attendGroup(memory, group, q, pages ?? memory.layer(layer), options));
+    pending = groups.map((group) =>
+      attendGroup(memory, group, q, pages ?? memory.layer(layer), options),
+    );
   } finally {
     for (const each of Object.values(pages ?? {}) as Tensor[]) each.dispose();
   }
@@ -90,7 +92,10 @@ function append(
   const { kvHeads, headDim, headDimV, device } = memory.shape;
   const made: Tensor[] = [];
   try {
-    for (const [name, dim] of [['k', headDim], ['v', headDimV]] as const) {
+    for (const [name, dim] of [
+      ['k', headDim],
+      ['v', headDimV],
+    ] as const) {
       const { data, shape } = message.rows(name, [slots.length, kvHeads, dim]);
       made.push(tensor(data, shape, { dtype: 'float32', device }));
     }
@@ -102,7 +107,10 @@ function append(
 }
 
 /** Rows that see something, by their windows. */
-function groupsOf({ cut, entries, reach }: AttendRequest, states: readonly SequenceState[]): Group[] {
+function groupsOf(
+  { cut, entries, reach }: AttendRequest,
+  states: readonly SequenceState[],
+): Group[] {
   const groups = new Map<string, Group>();
   let first = 0;
   entries.forEach(({ length, tokens }, i) => {
@@ -140,7 +148,8 @@ function attendGroup(
   const cuSeqlensQ = [0];
   for (const run of runs) {
     const end = cuSeqlensQ[cuSeqlensQ.length - 1];
-    if (data !== q.data) data.set(q.data.subarray(run.row * row, (run.row + run.rows) * row), end * row);
+    if (data !== q.data)
+      data.set(q.data.subarray(run.row * row, (run.row + run.rows) * row), end * row);
     cuSeqlensQ.push(end + run.rows);
   }
   const columns = runs.reduce((most, { keys }) => Math.max(most, Math.ceil(keys / pageSize)), 0);
@@ -171,7 +180,11 @@ function attendGroup(
 function joined(
   groups: readonly Group[],
   states: readonly State[],
-  { rows, heads, headDimV }: { readonly rows: number; readonly heads: number; readonly headDimV: number },
+  {
+    rows,
+    heads,
+    headDimV,
+  }: { readonly rows: number; readonly heads: number; readonly headDimV: number },
 ): State {
   const row = heads * headDimV;
   const out = new Float32Array(rows * row);

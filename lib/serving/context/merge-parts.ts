@@ -37,7 +37,10 @@ export function stateOfReply(
   const lse = reply.rows('lse', [heads, rows]).data;
   if (rows === total) return { out, lse };
   const row = heads * headDimV;
-  const all = { out: new Float32Array(total * row), lse: new Float32Array(heads * total).fill(-Infinity) };
+  const all = {
+    out: new Float32Array(total * row),
+    lse: new Float32Array(heads * total).fill(-Infinity),
+  };
   let from = 0;
   for (const { begin, end } of stretches) {
     const count = end - begin;

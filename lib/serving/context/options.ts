@@ -13,7 +13,7 @@ import {
 } from '../../tensor/check.js';
 import { tensor } from '../../tensor/make.js';
 import { checkAttached, isFloat32Array } from '../../tensor/tensor-data.js';
-import { applyRotary, type RotaryTables } from '../rotary.js';
+import { type RotaryTables, rotate } from '../rotary.js';
 import type { PartOptions } from './request.js';
 import type { GrowingState } from './sequence.js';
 import type { Reach } from './visible-keys.js';
@@ -40,6 +40,8 @@ const optionKeys: ReadonlySet<string> = new Set([
   'signal',
 ]);
 
+const rotaryKeys: ReadonlySet<string> = new Set(['cos', 'sin', 'interleaved', 'rotaryDim']);
+
 interface CheckedOptions {
   readonly reach: Reach;
   readonly options: PartOptions;
@@ -58,7 +60,8 @@ export function checkContextOptions(
   if (checked.returnLse !== undefined) checkBoolean(checked.returnLse, 'options.returnLse');
   const numbers = { scale, softcap, numSplits: numSplits === 'auto' ? undefined : numSplits };
   for (const [name, value] of Object.entries(numbers)) {
-    if (value !== undefined) checkNumber(value, `options.${name}`);
+    if (value === undefined || Number.isFinite(checkNumber(value, `options.${name}`))) continue;
+    fail('ERR_OPTION', `options.${name}`, 'a finite number', show(value));
   }
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     fail('ERR_TYPE', 'options.signal', 'an AbortSignal', show(signal));
@@ -121,16 +124,19 @@ export async function rotated(
   entries: readonly GrowingState[],
   { total, headDim, device }: { total: number; headDim: number; device: DeviceName },
 ): Promise<Float32Array[]> {
-  const positions = entries.flatMap(({ state, tokens }) =>
+  const path = 'options.rotary';
+  checkOptions(rotary, rotaryKeys, path);
+  const all = entries.flatMap(({ state, tokens }) =>
     Array.from({ length: tokens }, (_, i) => state.length + i),
   );
+  const positions = { data: Int32Array.from(all), shape: [total] };
   const values = v.slice();
   const turned = await Promise.all(
     [q, k].map((data) => {
       const heads = data.length / (total * headDim);
       const x = tensor(data, [total, heads, headDim], { dtype: 'float32', device });
       try {
-        return applyRotary(x, { ...rotary, positions }).take();
+        return rotate(x, rotary, positions, path).take();
       } finally {
         x.dispose();
       }

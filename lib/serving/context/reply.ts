@@ -5,7 +5,10 @@ import { decodeMessage, encodeMessage, type Message } from './message.js';
 export function encodeError(error: unknown): Uint8Array<ArrayBuffer> {
   const { code, message, argument, missingPages } = (error ?? {}) as Partial<FlashAttentionError>;
   const text = message ?? String(error);
-  return encodeMessage({ error: { code: codeOf(code), message: text, argument, missingPages } }, {});
+  return encodeMessage(
+    { error: { code: codeOf(code), message: text, argument, missingPages } },
+    {},
+  );
 }
 
 /** A reply, or the worker's error as one of this call. */

@@ -74,7 +74,8 @@ export function readRequest({ body }: Message, own: CutPart): Request {
       { argument: 'request.cut' },
     );
   }
-  if (typeof body.owner !== 'string') fail('ERR_TYPE', 'request.owner', 'a string', show(body.owner));
+  if (typeof body.owner !== 'string')
+    fail('ERR_TYPE', 'request.owner', 'a string', show(body.owner));
   const addressed = { cut, owner: body.owner };
   const number = (name: string) => checkInteger(body[name], 0, most, `request.${name}`);
   switch (body.kind) {

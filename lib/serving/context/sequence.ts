@@ -74,8 +74,14 @@ export class ContextSequence {
     const body = { kind: 'fork', sequence: number, length, to: fork.number };
     const parts = this.#parts(length);
     for (const part of parts) fork.touched.add(part);
-    await this.#alone(() => link.ask(parts.map((part) => ({ part, body }))));
-    return newContextSequence(fork);
+    const made = newContextSequence(fork);
+    try {
+      await this.#alone(() => link.ask(parts.map((part) => ({ part, body }))));
+    } catch (error) {
+      await made.dispose().catch(() => {}); // parts that can't be told hold nothing, or are released
+      throw error;
+    }
+    return made;
   }
 
   /**

@@ -82,7 +82,9 @@ describe.each(cuts)('$parts parts, runs of $tokensPerRun', (cut) => {
     machines.truncate(fork, 21);
     await machines.feed([fork, third].map((twin) => ({ twin, tokens: 2 })));
     await machines.end(parent, fork, third);
-    expect(machines.parts.map((part) => part.sequences)).toEqual(cut.parts === 1 ? [0] : expect.arrayContaining([0]));
+    expect(machines.parts.map((part) => part.sequences)).toEqual(
+      cut.parts === 1 ? [0] : expect.arrayContaining([0]),
+    );
     expect(machines.caches.map((cache) => cache.stats().free)).toEqual(free);
   });
 });
@@ -113,7 +115,11 @@ test('whatever is done to sequences, in any order', async () => {
         const feeds = twins.slice(0, 3).map((each) => {
           return { twin: each, tokens: each === twin ? amount + 1 : 1 };
         });
-        await machines.feed(feeds, options, feeds.map(({ tokens }) => Math.ceil(tokens / 2)));
+        await machines.feed(
+          feeds,
+          options,
+          feeds.map(({ tokens }) => Math.ceil(tokens / 2)),
+        );
       }
     }
     await machines.end(...twins);
