@@ -46,6 +46,7 @@ const guides = [
   'decoding',
   'embedding-server',
   'training',
+  'context-parallel',
   'eight-bits',
   'cuda',
   'reading-a-plan',

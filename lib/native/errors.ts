@@ -35,7 +35,8 @@ const errorCodes = [
  * - `ERR_PART_MISSING`: the worker of a part of a context-parallel sequence cannot be reached, or
  *   does not have its tokens (any more); `part` says which
  * - `ERR_PART_TIMEOUT`: the worker of a part did not answer in time; `part` says which
- * - `ERR_CUT_MISMATCH`: a worker holds another part, or one of another cut, than the caller asks for
+ * - `ERR_CUT_MISMATCH`: a worker holds another part, or one of another cut, than the caller asks
+ *   for
  * - `ERR_OUT_OF_MEMORY`: the device has no room; everything still works afterwards
  * - `ERR_DEVICE_UNAVAILABLE`: the device cannot be used here; the message says why
  * - `ERR_CUDA`: a call of the CUDA runtime, or the work on a CUDA device, failed; the message has

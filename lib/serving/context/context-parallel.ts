@@ -59,9 +59,9 @@ const maxInt32 = 2 ** 31 - 1;
 
 /**
  * Sequences whose pages lie on several workers, each a {@link ContextPart}: context-parallel
- * decoding. A layer of a step is one scatter, of the query rows to all parts that they see something
- * of and of the new keys and values to the part that they belong to, and one gather of (out, lse),
- * which are merged exactly. One process owns a sequence.
+ * decoding. A layer of a step is one scatter, of the query rows to all parts that they see
+ * something of and of the new keys and values to the part that they belong to, and one gather of
+ * (out, lse), which are merged exactly. One process owns a sequence.
  *
  * @example
  * const cut = { parts: 3, tokensPerRun: 1024 };

@@ -2,9 +2,9 @@
 import { checkInteger, checkOptions } from '../../tensor/check.js';
 
 /**
- * How the tokens of every sequence are cut into parts, one per worker (context parallelism). Runs of
- * tokens are dealt to the parts in turn: token t lies on part `floor(t / tokensPerRun) % parts`. It
- * is a function of t alone, so no token ever moves.
+ * How the tokens of every sequence are cut into parts, one per worker (context parallelism). Runs
+ * of tokens are dealt to the parts in turn: token t lies on part `floor(t / tokensPerRun) % parts`.
+ * It is a function of t alone, so no token ever moves.
  */
 export interface ContextCut {
   /** Workers that pages lie on, 1 to 1024. */

@@ -45,7 +45,8 @@ export function decodeMessage(value: unknown, argument: string): Message {
   const refuse: Refuse = (what) => {
     throw new FlashAttentionError(
       'ERR_TYPE',
-      `Expected ${argument} to be a message of format ${format}, version ${version}, but received one that ${what}.`,
+      `Expected ${argument} to be a message of format ${format}, version ${version}, but ` +
+        `received one that ${what}.`,
       { argument },
     );
   };

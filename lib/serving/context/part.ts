@@ -117,8 +117,8 @@ export class ContextPart {
   }
 
   /**
-   * The states of sequences that have slots for their new tokens. A step says so in each layer; what
-   * an earlier one wrote beyond `length` was never committed.
+   * The states of sequences that have slots for their new tokens. A step says so in each layer;
+   * what an earlier one wrote beyond `length` was never committed.
    */
   #grown(
     { owner, step }: { readonly owner: string; readonly step: number },

@@ -63,10 +63,11 @@ export class ContextSequence {
   }
 
   /**
-   * Another sequence of the same tokens; on each part pages are shared, as by {@link Sequence.fork}.
+   * Another sequence of the same tokens; on each part pages are shared, as by {@link
+   * Sequence.fork}.
    *
-   * @throws {@link FlashAttentionError} as a rejection: `ERR_STATE` while it is part of an open step
-   * or another call runs, `ERR_DISPOSED`, `ERR_PART_MISSING`, `ERR_PART_TIMEOUT`.
+   * @throws {@link FlashAttentionError} as a rejection: `ERR_STATE` while it is part of an open
+   * step or another call runs, `ERR_DISPOSED`, `ERR_PART_MISSING`, `ERR_PART_TIMEOUT`.
    */
   async fork(): Promise<ContextSequence> {
     const { link, number, length } = this.#settled('fork');
@@ -78,7 +79,7 @@ export class ContextSequence {
     try {
       await this.#alone(() => link.ask(parts.map((part) => ({ part, body }))));
     } catch (error) {
-      await made.dispose().catch(() => {}); // parts that can't be told hold nothing, or are released
+      await made.dispose().catch(() => {}); // what can't be told has nothing, or is released
       throw error;
     }
     return made;
@@ -102,8 +103,8 @@ export class ContextSequence {
    * step would have written, and of the dtype of that part's cache.
    *
    * @param bytes Of tokens that lie on one part: a run, or a piece of one that begins at `length`.
-   * @throws {@link FlashAttentionError} as a rejection: `ERR_SHAPE` for tokens of two runs; as {@link
-   * KvCache.load} and {@link ContextSequence.fork}. Nothing has changed then.
+   * @throws {@link FlashAttentionError} as a rejection: `ERR_SHAPE` for tokens of two runs; as
+   * {@link KvCache.load} and {@link ContextSequence.fork}. Nothing has changed then.
    */
   async append(bytes: Uint8Array): Promise<void> {
     const state = this.#settled('append');
@@ -124,9 +125,9 @@ export class ContextSequence {
   /**
    * Gives its pages back on all parts. Idempotent.
    *
-   * @throws {@link FlashAttentionError} as a rejection: `ERR_STATE` while it is part of an open step
-   * or another call runs; `ERR_PART_MISSING` and `ERR_PART_TIMEOUT` of parts that could not be told.
-   * It is disposed then too, and {@link ContextPart.release} gives back what is left.
+   * @throws {@link FlashAttentionError} as a rejection: `ERR_STATE` while it is part of an open
+   * step or another call runs; `ERR_PART_MISSING` and `ERR_PART_TIMEOUT` of parts that could not be
+   * told. It is disposed then too, and {@link ContextPart.release} gives back what is left.
    */
   async dispose(): Promise<void> {
     if (this.#state.disposed) return;

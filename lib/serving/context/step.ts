@@ -55,8 +55,8 @@ export class ContextStep {
   }
 
   /**
-   * Appends k and v to the sequences in one layer, then attends, as {@link Step.attention}: row i of
-   * a sequence's new tokens sees its committed tokens and its new ones up to i.
+   * Appends k and v to the sequences in one layer, then attends, as {@link Step.attention}: row i
+   * of a sequence's new tokens sees its committed tokens and its new ones up to i.
    *
    * A call that rejects may be made again. Once a part is missing its tokens are lost: dispose the
    * sequence, and compute it again.
@@ -71,9 +71,9 @@ export class ContextStep {
    * `[heads, totalTokens]`. With a fixed `numSplits` the bits depend on the sequence and the cut
    * alone.
    * @throws {@link FlashAttentionError} as a rejection: `ERR_PART_MISSING`, `ERR_PART_TIMEOUT`,
-   * `ERR_CUT_MISMATCH`, `ERR_CACHE_FULL` of a part, `ERR_STATE` when the step has ended or the layer
-   * was attended already, `ERR_TYPE`, `ERR_SHAPE`, `ERR_OPTION`, `ERR_ABORTED`, `ERR_OUT_OF_MEMORY`.
-   * What a worker said has `part`.
+   * `ERR_CUT_MISMATCH`, `ERR_CACHE_FULL` of a part, `ERR_STATE` when the step has ended or the
+   * layer was attended already, `ERR_TYPE`, `ERR_SHAPE`, `ERR_OPTION`, `ERR_ABORTED`,
+   * `ERR_OUT_OF_MEMORY`. What a worker said has `part`.
    */
   attention(
     layer: number,
@@ -143,8 +143,8 @@ export class ContextStep {
    *
    * @param options `accept`: how many of each sequence's new tokens are kept, the first ones.
    * Default: all.
-   * @throws {@link FlashAttentionError} `ERR_STATE` when the step has ended, or when a layer was not
-   * attended; `ERR_TYPE`, `ERR_SHAPE`, `ERR_OPTION`. The step is still open then.
+   * @throws {@link FlashAttentionError} `ERR_STATE` when the step has ended, or when a layer was
+   * not attended; `ERR_TYPE`, `ERR_SHAPE`, `ERR_OPTION`. The step is still open then.
    */
   commit({ accept }: { readonly accept?: readonly number[] } = {}): void {
     this.#open();

@@ -14,9 +14,9 @@ export interface PartRequest {
  * - Requests to one part arrive in the order of the calls of `scatter`, each once or not at all.
  * - `scatter` returns without waiting. It does not keep the bytes of a request from being sent to
  *   other parts: a slow part delays no other.
- * - `gather` gives a promise per request of that `scatter`, in their order. Replies may arrive in any
- *   order. One that can't come any more rejects as soon as that is known; one that might still come
- *   stays pending, and the caller's timeout ends it.
+ * - `gather` gives a promise per request of that `scatter`, in their order. Replies may arrive in
+ *   any order. One that can't come any more rejects as soon as that is known; one that might still
+ *   come stays pending, and the caller's timeout ends it.
  * - Nobody writes to bytes that were handed over.
  *
  * @typeParam Sent What `gather` finds the replies of a `scatter` by.
