@@ -179,9 +179,10 @@ describe('numSplits', () => {
     expect(plan.workItems % plan.numSplits).toBe(0);
     expect(plan.workItems).toBeGreaterThanOrEqual(threads);
     expect(auto(many, many).numSplits).toBe(1);
-    // Too few keys to be worth a merge.
+    // Too few keys to be worth a merge, or a second thread.
     const few = many.slice(null, [0, 100]);
     expect(auto(token, few).numSplits).toBe(1);
+    expect(auto(token, few).threads).toBe(1);
     few.dispose();
   });
 

@@ -189,11 +189,11 @@ void attention_forward(const AttentionProblem& p, Cancel cancel) {
     else
       table.forward(args, scratch.reserve(table.forward_scratch(args)));
   };
-  parallel_for(plan.work_items, std::ref(run_item), cancel, "attention");
+  parallel_for(plan.work_items, std::ref(run_item), cancel, "attention", plan.threads);
 
   if (plan.split_rows == 0) return;
   const auto merge = [&](int64_t index) { merge_splits(p, work, index); };
-  parallel_for(plan.split_rows, std::ref(merge), cancel, "merge splits");
+  parallel_for(plan.split_rows, std::ref(merge), cancel, "merge splits", plan.threads);
 }
 
 }  // namespace fa::cpu

@@ -21,6 +21,8 @@ constexpr int64_t kWideHeadDim = 256;
 constexpr int64_t kItemRows = 768;  // rows that share a packed tile: packing is a small part then
 constexpr int64_t kPanelBytes = 2048 * 1024;  // of Q and O, read once per tile
 constexpr int64_t kItemsPerThread = 4;        // enough for the last items to even out
+// What one thread does in the 50 us that it takes to wake another and to wait for it.
+constexpr double kAloneMultiplyAdds = 1 << 20;
 constexpr int64_t kMinSplitKeys = 512;  // below this a split's merge costs more than it spreads
 constexpr int64_t kMaxAutoSplits = 64;
 // A shared prefix takes the kernel of many rows. That one packs keys and values first, which takes
@@ -34,6 +36,15 @@ bool can_decode(const AttentionProblem& p, const KernelTable& kernels) {
   return p.head_dim() % kernels.lanes == 0 && p.head_dim_v() % kernels.lanes == 0 &&
          p.k.strides[3] == 1 && p.v.strides[3] == 1 && p.k.dtype != DType::kFloat8E4M3 &&
          !p.block_mask.present() && p.dropout.p == 0;
+}
+
+/** Threads that are worth waking. */
+int choose_threads(const AttentionProblem& p, const ForwardPlan& plan) {
+  double scores = 0;
+  for (const SequencePlan& s : plan.sequences)
+    scores += static_cast<double>(s.rows.seqlen_q) * static_cast<double>(s.rows.seqlen_k);
+  const auto each = static_cast<double>(p.heads() * (p.head_dim() + p.head_dim_v()));
+  return scores * each <= kAloneMultiplyAdds ? 1 : num_threads();
 }
 
 /** Work items of a sequence without splits. */
@@ -128,7 +139,6 @@ void share(const AttentionProblem& p, ForwardPlan& plan, const SharedPrefix& sha
 
 void plan_forward(const AttentionProblem& p, ForwardPlan& plan) {
   plan.kernels = &kernels();
-  plan.threads = num_threads();
   plan.tile_k = std::max(p.head_dim(), p.head_dim_v()) > kWideHeadDim ? kTileKeysWide : kTileKeys;
   // Heads that lie side by side are read together: see kernels/decode.h.
   plan.heads_per_decode = p.k.strides[2] < p.k.strides[1] ? p.kv_heads() : 1;
@@ -142,6 +152,7 @@ void plan_forward(const AttentionProblem& p, ForwardPlan& plan) {
     s.decode = decodes && s.rows.seqlen_q * p.group() <= plan.kernels->decode_rows;
     plan.sequences.push_back(s);
   }
+  plan.threads = choose_threads(p, plan);
   plan.prefix_rows = 0;
   if (p.shared_prefixes && may_share_prefixes(p))
     for (const SharedPrefix& shared : *p.shared_prefixes) share(p, plan, shared);

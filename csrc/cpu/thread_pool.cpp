@@ -115,13 +115,16 @@ class Pool {
 
   void run(Loop& loop) {
     publish(loop);
+    run_alone(loop);
+    withdraw(loop);
+  }
+
+  void run_alone(Loop& loop) {
     loop.run();
     while (loop.has_work()) {
       step_aside();
       loop.run();
     }
-    withdraw(loop);
-    loop.rethrow();
   }
 
  private:
@@ -243,15 +246,16 @@ LoopPreference::LoopPreference(bool preferred) : before_(prefers) { prefers = pr
 LoopPreference::~LoopPreference() { prefers = before_; }
 
 void parallel_for(int64_t count, const std::function<void(int64_t item)>& body,
-                  const Cancel& cancel, const char* kind) {
+                  const Cancel& cancel, const char* kind, int threads) {
   if (count <= 0) return;
   Loop loop(count, body, cancel, kind);
-  if (count == 1) {
+  if (count == 1)
     loop.run();
-    loop.rethrow();
-  } else {
+  else if (threads == 1)
+    pool().run_alone(loop);
+  else
     pool().run(loop);
-  }
+  loop.rethrow();
 }
 
 }  // namespace fa::cpu

@@ -15,15 +15,17 @@ namespace fa::cpu {
  */
 int num_threads();
 
+constexpr int kAllThreads = 1 << 20;
+
 /**
  * Runs body(item) for every item in [0, count), handed out in ascending order, on this thread and
  * the pool's. Returns when all have finished. When `cancel` is requested no further item starts,
  * and its failure is thrown after the running ones have ended. An exception of a body stops the
  * loop likewise and is rethrown here. Several threads may call it at once. Traces know the items
- * by `kind`, a literal.
+ * by `kind`, a literal. `threads` of 1: on this thread alone, without waking any.
  */
 void parallel_for(int64_t count, const std::function<void(int64_t item)>& body,
-                  const Cancel& cancel = {}, const char* kind = "other");
+                  const Cancel& cancel = {}, const char* kind = "other", int threads = kAllThreads);
 
 /**
  * While one of `preferred` lives, the loops that its thread starts come before those of other

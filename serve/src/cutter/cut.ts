@@ -8,8 +8,9 @@ import { UnsupportedModelError } from './refusal.js';
 import { type RotaryTables, readRotaryTables } from './rotary-tables.js';
 
 /** An attention between two parts. */
-export interface CutLayer extends Projections {
+export interface CutLayer {
   readonly attention: AttentionNode;
+  readonly projections: Projections;
   /** `[heads]` */
   readonly sinks?: Float32Array;
   /** Index into {@link CutModel.tables}. */
@@ -44,7 +45,7 @@ export function cutModel(model: OnnxModel, folder: string, headDim?: number): Cu
   checkEnds(model.graph);
   const graph = new ModelGraph(model.graph, folder);
   const tables: { key: string; tables: RotaryTables }[] = [];
-  const layers = graph.attentions.map((node, layer): Omit<CutLayer, keyof Projections> => {
+  const layers = graph.attentions.map((node, layer): Omit<CutLayer, 'projections'> => {
     if (graph.levelOf(node.output[0]) !== layer + 1) {
       throw UnsupportedModelError.at(node, 'is not the one attention behind the one before');
     }
@@ -59,7 +60,7 @@ export function cutModel(model: OnnxModel, folder: string, headDim?: number): Cu
   });
   checkAlike(layers.map(({ attention }) => attention));
   const parts: Part[] = [];
-  const made: Projections[] = [];
+  const projections: Projections[] = [];
   // From the last one: each says what those before have to carry to it.
   const carried = new Set<string>();
   for (let level = layers.length; level >= 0; level--) {
@@ -68,10 +69,7 @@ export function cutModel(model: OnnxModel, folder: string, headDim?: number): Cu
       part.need(logits);
       part.output(logits);
     } else {
-      const { attention, table: index } = layers[level];
-      const table = index === undefined ? undefined : tables[index].tables.short;
-      const rotary = table && index !== undefined ? { index, pairs: table.pairs } : undefined;
-      made[level] = addProjections(part, attention, rotary);
+      projections[level] = addProjections(part, layers[level].attention);
     }
     for (const name of carried) {
       if (graph.levelOf(name) !== level) continue;
@@ -82,7 +80,7 @@ export function cutModel(model: OnnxModel, folder: string, headDim?: number): Cu
     for (const name of part.carried) carried.add(name);
   }
   return {
-    layers: layers.map((layer, i) => ({ ...layer, ...made[i] })),
+    layers: layers.map((layer, i) => ({ ...layer, projections: projections[i] })),
     parts,
     tables: tables.map((each) => each.tables),
     ...hiddenPart(graph, model),

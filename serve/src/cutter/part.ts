@@ -14,20 +14,13 @@ import { UnsupportedModelError } from './refusal.js';
 export interface Part {
   /** An ONNX model of a few kB, with the external data of the whole one. */
   readonly bytes: Uint8Array;
-  /** The model's own inputs, tensors of parts before, results of attentions, and {@link rotaryInputs}. */
+  /** The model's own inputs, tensors of parts before and results of attentions. */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly nodes: number;
   /** Of its weights. */
   readonly initializers: readonly OnnxTensor[];
 }
-
-/** Inputs that the cutter adds: rows of rotary tables and their numbers, int64 `[total, 1]`. */
-export const rotaryInputs = {
-  rows: 'cut.rows',
-  cos: (table: number) => `cut.cos.${table}`,
-  sin: (table: number) => `cut.sin.${table}`,
-} as const;
 
 /** Collects what a part needs. */
 export class PartBuilder {
@@ -80,11 +73,6 @@ export class PartBuilder {
     return node.output[0];
   }
 
-  input(name: string): string {
-    this.#inputs.add(name);
-    return name;
-  }
-
   output(name: string): void {
     this.#outputs.add(name);
   }
@@ -111,13 +99,10 @@ export class PartBuilder {
   }
 
   #typeOf(name: string): number {
-    if (name === rotaryInputs.rows) return elementType.int64;
     return name.startsWith('cut.') ? elementType.float32 : this.#graph.typeOf(name);
   }
 
   #dimsOf(name: string): string[] {
-    if (name === rotaryInputs.rows) return ['tokens', ''];
-    if (name.startsWith('cut.cos') || name.startsWith('cut.sin')) return ['rows', ''];
     if (name.startsWith('cut.')) return ['tokens', '', ''];
     const dependence = this.#graph.dependenceOf(name);
     const rank = dependence.kind === 'tokens' ? dependence.rank : 0;

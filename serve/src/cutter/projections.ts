@@ -2,72 +2,44 @@ import { attribute } from '../onnx/attributes.js';
 import { makeNode } from '../onnx/format.js';
 import { makeTensor } from '../onnx/tensors.js';
 import type { AttentionNode } from './attention-node.js';
-import { type PartBuilder, rotaryInputs } from './part.js';
+import type { PartBuilder } from './part.js';
 
-/** Names of an attention's inputs among a part's outputs. */
-export interface Projections {
-  readonly q: string;
-  readonly k: string;
-  readonly v: string;
-}
+/**
+ * Names of an attention's inputs among a part's outputs, in heads of headDim: q `[total, 1, heads]`,
+ * k and v `[total, 1, kvHeads]`, or one tensor with those of a token side by side.
+ */
+export type Projections = readonly [qkv: string] | readonly [q: string, k: string, v: string];
 
 const ints = (name: string, ...values: number[]) =>
   makeTensor(name, BigInt64Array.from(values, BigInt), [values.length]);
 
 /**
- * Ends a part with q `[total, 1, heads * headDim]`, k and v `[total, 1, kvHeads * headDim]`, as
- * attention takes them: split, normed and rotated, all of which the attention node did itself.
- *
- * @param table its rotary table's number, and the pairs of elements that turn.
+ * Ends a part with what attention takes: normed, where the attention node did that itself. Rotation
+ * is left to attention.
  */
-export function addProjections(
-  part: PartBuilder,
-  attention: AttentionNode,
-  table: { readonly index: number; readonly pairs: number } | undefined,
-): Projections {
-  const { node, heads, kvHeads, headDim, norms, rotary } = attention;
+export function addProjections(part: PartBuilder, attention: AttentionNode): Projections {
+  const { node, heads, kvHeads, headDim, norms } = attention;
   const [query, key = '', value = ''] = node.input;
-  part.need(query);
-  let { q, k, v } = { q: query, k: key, v: value };
+  for (const name of [query, key, value]) if (name !== '') part.need(name);
+  // A part's output has to be made in it, and may be made by a part before (keys of other layers).
+  const output = (x: string, name: string): string => {
+    part.add(makeNode('Identity', `cut.${name}.Identity`, [[x], [`cut.${name}`]]));
+    part.output(`cut.${name}`);
+    return `cut.${name}`;
+  };
+  if (key === '' && !norms) return [output(query, 'qkv')];
+  let [q, k, v] = [query, key, value];
   if (key === '') {
     const sizes = ints('cut.split.sizes', ...[heads, kvHeads, kvHeads].map((n) => n * headDim));
-    const output = ['cut.split.q', 'cut.split.k', 'cut.split.v'];
+    [q, k, v] = ['cut.split.q', 'cut.split.k', 'cut.split.v'];
     const axis = attribute.int(-1);
-    part.add(makeNode('Split', 'cut.split', [[query, sizes.name], output], { axis }), [sizes]);
-    [q, k, v] = output;
-  } else {
-    part.need(key);
-    part.need(value);
+    part.add(makeNode('Split', 'cut.split', [[query, sizes.name], [q, k, v]], { axis }), [sizes]);
   }
-  const rotate = (x: string, name: 'q' | 'k', count: number) => {
-    const normed = norms ? norm(part, name, [x, norms[name]], [count, headDim, norms.epsilon]) : x;
-    if (!rotary || table === undefined) return normed;
-    const { index, pairs } = table;
-    const inputs = [rotaryInputs.rows, rotaryInputs.cos(index), rotaryInputs.sin(index)];
-    const attributes = {
-      interleaved: attribute.int(rotary.interleaved ? 1 : 0),
-      num_heads: attribute.int(count),
-      rotary_embedding_dim: attribute.int(2 * pairs < headDim ? 2 * pairs : 0),
-    };
-    const rotated = makeNode(
-      'RotaryEmbedding',
-      `cut.rotary.${name}`,
-      [[normed, ...inputs.map((input) => part.input(input))], [`cut.rotated.${name}`]],
-      attributes,
-      'com.microsoft',
-    );
-    return part.add(rotated);
-  };
-  // A part's output has to be made in it, and may be made by a part before (keys of other layers).
-  const own = (x: string, name: string) =>
-    part.add(makeNode('Identity', `cut.${name}.Identity`, [[x], [`cut.${name}`]]));
-  const made = {
-    q: own(rotate(q, 'q', heads), 'q'),
-    k: own(rotate(k, 'k', kvHeads), 'k'),
-    v: own(v, 'v'),
-  };
-  for (const name of Object.values(made)) part.output(name);
-  return made;
+  if (norms) {
+    q = norm(part, 'q', [q, norms.q], [heads, headDim, norms.epsilon]);
+    k = norm(part, 'k', [k, norms.k], [kvHeads, headDim, norms.epsilon]);
+  }
+  return [output(q, 'q'), output(k, 'k'), output(v, 'v')];
 }
 
 /** RMS norm of each head. */

@@ -43,6 +43,9 @@ export function readRotaryTables(
     };
     return table(graph, choice, [pick(cos), pick(sin)]);
   });
+  if (then.pairs !== otherwise.pairs) {
+    throw UnsupportedModelError.at(choice, 'chooses among rotary tables of different widths');
+  }
   return { short: otherwise, long: then };
 }
 

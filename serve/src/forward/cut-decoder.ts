@@ -2,37 +2,32 @@ import type { DeviceName } from 'flash-attention';
 import type { Step } from 'flash-attention/serving';
 import { Tensor } from 'onnxruntime-node';
 import type { CutLayer } from '../cutter/cut.js';
-import type { RotaryTables } from '../cutter/rotary-tables.js';
 import type { DecoderModel } from '../model/decoder-model.js';
-import { type Attend, attentionOn } from './attend.js';
+import { Attention } from './attention.js';
 import { gatherTokens, type NewTokens, packTokens } from './packed-tokens.js';
 import { PartSession, type Tensors } from './part-session.js';
 
 /** What is kept of a layer: the model's graph, which may have its weights in it, is not. */
-type Layer = Pick<CutLayer, 'q' | 'k' | 'v' | 'output'> & { readonly width: number };
+type Layer = Pick<CutLayer, 'projections' | 'output'> & {
+  readonly width: number;
+  /** Tensors that parts behind it take. */
+  readonly needed: readonly string[];
+};
 
 /** A decoder in parts, with attention of a step between them. */
 export class CutDecoder {
   readonly #layers: readonly Layer[];
-  readonly #tables: readonly RotaryTables[];
   readonly #parts: readonly PartSession[];
-  readonly #attend: Attend;
-  /** By layer: tensors that parts behind it take. */
-  readonly #needed: readonly ReadonlySet<string>[];
+  readonly #attention: Attention;
 
-  private constructor(
-    { cut }: DecoderModel,
-    parts: readonly PartSession[],
-    device: DeviceName,
-    needed: ReadonlySet<string>[],
-  ) {
-    this.#layers = cut.layers.map(({ q, k, v, output, attention }) => {
-      return { q, k, v, output, width: attention.heads * attention.headDim };
-    });
-    this.#tables = cut.tables;
+  private constructor({ cut }: DecoderModel, parts: readonly PartSession[], device: DeviceName) {
+    const ends = [...cut.parts, ...(cut.hidden ? [cut.hidden] : [])];
+    this.#layers = cut.layers.map(({ projections, output, attention }, layer) => ({
+      ...{ projections, output, width: attention.heads * attention.headDim },
+      needed: [...new Set(ends.slice(layer + 1).flatMap(({ inputs }) => inputs))],
+    }));
     this.#parts = parts;
-    this.#attend = attentionOn(device, cut.layers);
-    this.#needed = needed;
+    this.#attention = new Attention(device, cut);
   }
 
   /** @throws what onnxruntime throws. */
@@ -44,28 +39,32 @@ export class CutDecoder {
     const parts: PartSession[] = [];
     try {
       for (const part of cut.parts) parts.push(await PartSession.load(part, graphFolder, threads));
+      return new CutDecoder(model, parts, device);
     } catch (error) {
       for (const part of parts) await part.release();
       throw error;
     }
-    const ends = [...cut.parts, ...(cut.hidden ? [cut.hidden] : [])];
-    const needed = cut.layers.map(
-      (_, layer) => new Set(ends.slice(layer + 1).flatMap(({ inputs }) => inputs)),
-    );
-    return new CutDecoder(model, parts, device, needed);
   }
 
-  /** All parts but the last, with attention behind each: what a last one may take. */
+  /**
+   * All parts but the last, with attention behind each: what a last one may take.
+   *
+   * @throws RangeError when a sequence gets longer than its rotary table.
+   */
   async throughLayers(step: Step, entries: readonly NewTokens[]): Promise<Tensors> {
-    let tensors = packTokens(entries, this.#tables);
-    for (const [layer, { q, k, v, output, width }] of this.#layers.entries()) {
+    const attend = this.#attention.of(step, entries);
+    let tensors = packTokens(entries);
+    for (const [layer, { projections, output, width, needed }] of this.#layers.entries()) {
       const made = await this.#parts[layer].run(tensors);
-      const rows = { q: dataOf(made[q]), k: dataOf(made[k]), v: dataOf(made[v]) };
-      const attended = await this.#attend(step, layer, rows);
-      const dims = [step.totalTokens, 1, width];
-      const all = { ...tensors, ...made, [output]: new Tensor('float32', attended, dims) };
-      const needed = Object.entries(all).filter(([name]) => this.#needed[layer].has(name));
-      tensors = Object.fromEntries(needed);
+      const rows = projections.map((name) => dataOf(made[name]));
+      const attended = await attend(layer, rows);
+      const out = new Tensor('float32', attended, [step.totalTokens, 1, width]);
+      const kept: Record<string, Tensor> = {};
+      for (const name of needed) {
+        const tensor = name === output ? out : (made[name] ?? tensors[name]);
+        if (tensor !== undefined) kept[name] = tensor;
+      }
+      tensors = kept;
     }
     return tensors;
   }
@@ -84,6 +83,7 @@ export class CutDecoder {
   }
 
   async release(): Promise<void> {
+    this.#attention.dispose();
     await Promise.all(this.#parts.map((part) => part.release()));
   }
 }

@@ -29,8 +29,10 @@ export class PartSession {
       extra: {
         session: {
           model_external_initializers_file_folder_path: folder,
-          // Sessions take turns: a pool that spins takes the cores from the others.
-          intra_op: { allow_spinning: '0' },
+          // A thread that sleeps between two operators takes longer to wake than they take. Sessions
+          // take turns, and others need the cores, too: none looks for work for long, or after a run.
+          intra_op: { allow_spinning: '1', spin_duration_us: '20' },
+          force_spinning_stop: '1',
         },
       },
     });
