@@ -9,6 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
 import { writeTestModel } from '../../test/models/index.js';
+import type { Spread } from './holds.js';
 import type { EventLoopReport } from './probe.js';
 
 const positive = (text: string) => {
@@ -70,6 +71,7 @@ await load(seconds * 1000);
 server.send('end');
 const [report] = (await once(server, 'message')) as [EventLoopReport];
 server.kill('SIGTERM');
+await once(server, 'exit');
 print(report);
 
 async function start(folder: string): Promise<{ server: ChildProcess; url: string }> {
@@ -90,15 +92,19 @@ async function start(folder: string): Promise<{ server: ChildProcess; url: strin
   throw new Error('the server did not start');
 }
 
-function print({ held, utilization, functions }: EventLoopReport): void {
+function print({ held, computed, waited, collected, utilization, functions }: EventLoopReport) {
   const ms = (value: number) => `${value.toFixed(1)} ms`;
+  const spread = ({ p50, p99, max }: Spread) => `p50 ${ms(p50)}, p99 ${ms(p99)}, most ${ms(max)}`;
   console.log(
     `${cpus()[0].model}, ${availableParallelism()} cores, load ${loadavg()[0].toFixed(1)}`,
   );
   console.log(
     `${users} chats for ${seconds} s: ${answers} answers, ${(bytes / 2 ** 20).toFixed(1)} MiB`,
   );
-  console.log(`event loop held: p50 ${ms(held.p50)}, p99 ${ms(held.p99)}, most ${ms(held.max)}`);
+  console.log(`event loop held, by the clock: ${spread(held)}`);
+  if (waited !== undefined) console.log(`  of the most ${ms(waited)} others had the processors`);
+  if (computed) console.log(`computed by its thread at a stretch: ${spread(computed)}`);
+  console.log(`garbage collections: ${ms(collected.sum)}, the longest ${ms(collected.max)}`);
   console.log(`busy ${(100 * utilization).toFixed(0)} % of the time, the most by`);
   for (const { name, milliseconds } of functions) {
     console.log(`${ms(milliseconds).padStart(12)}  ${name}`);

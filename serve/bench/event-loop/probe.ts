@@ -1,18 +1,17 @@
 // Loaded into the server's process before it: tells what its event loop was doing, when asked.
 import { Session } from 'node:inspector/promises';
-import { type EventLoopUtilization, monitorEventLoopDelay, performance } from 'node:perf_hooks';
+import { type EventLoopUtilization, performance } from 'node:perf_hooks';
+import { HoldMonitor, type Holds } from './holds.js';
 
 /** What the server's process says of a stretch of time. */
-export interface EventLoopReport {
-  /** Milliseconds that a timer of 1 ms came late. */
-  readonly held: { readonly p50: number; readonly p99: number; readonly max: number };
+export interface EventLoopReport extends Holds {
   /** The share of the time in which it was not idle. */
   readonly utilization: number;
   /** Milliseconds of the server's thread by function, its own work alone; the most first. */
   readonly functions: readonly { readonly name: string; readonly milliseconds: number }[];
 }
 
-const delay = monitorEventLoopDelay({ resolution: 1 });
+const monitor = new HoldMonitor();
 const session = new Session();
 session.connect();
 let before: EventLoopUtilization;
@@ -23,19 +22,13 @@ process.on('message', async (message) => {
     await session.post('Profiler.setSamplingInterval', { interval: 500 });
     await session.post('Profiler.start');
     before = performance.eventLoopUtilization();
-    delay.reset();
-    delay.enable();
+    monitor.start();
   } else if (message === 'end') {
-    delay.disable();
+    const holds = monitor.stop();
     const { utilization } = performance.eventLoopUtilization(before);
-    const [p50, p99, max] = [delay.percentile(50), delay.percentile(99), delay.max];
-    const milliseconds = (nanoseconds: number) => Math.max(0, nanoseconds / 1e6 - 1);
-    const report: EventLoopReport = {
-      held: { p50: milliseconds(p50), p99: milliseconds(p99), max: milliseconds(max) },
-      utilization,
-      functions: await functionTimes(),
-    };
-    process.send?.(report);
+    const report: EventLoopReport = { ...holds, utilization, functions: await functionTimes() };
+    // The channel would keep the server alive.
+    process.send?.(report, () => process.disconnect());
   }
 });
 

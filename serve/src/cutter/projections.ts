@@ -33,7 +33,18 @@ export function addProjections(part: PartBuilder, attention: AttentionNode): Pro
     const sizes = ints('cut.split.sizes', ...[heads, kvHeads, kvHeads].map((n) => n * headDim));
     [q, k, v] = ['cut.split.q', 'cut.split.k', 'cut.split.v'];
     const axis = attribute.int(-1);
-    part.add(makeNode('Split', 'cut.split', [[query, sizes.name], [q, k, v]], { axis }), [sizes]);
+    part.add(
+      makeNode(
+        'Split',
+        'cut.split',
+        [
+          [query, sizes.name],
+          [q, k, v],
+        ],
+        { axis },
+      ),
+      [sizes],
+    );
   }
   if (norms) {
     q = norm(part, 'q', [q, norms.q], [heads, headDim, norms.epsilon]);

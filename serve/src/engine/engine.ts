@@ -297,6 +297,7 @@ class ThreadedEngine implements Engine {
     void worker.terminate();
     await Promise.race([exited, late(closeMilliseconds)]);
     timer.abort();
+    if (this.#worker !== undefined) this.#stuck = exited;
   }
 
   #send(message: ToWorker): void {

@@ -20,10 +20,19 @@ export interface Command {
 
 /** Runs `flash-attention-serve` as it is built. */
 export function start(...args: readonly string[]): Command {
-  const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  return started([main, ...args], ['ignore', 'pipe', 'pipe']);
+}
+
+/** The same with a channel to its process, which keeps it alive, and code that listens there. */
+export function startWithChannel(listener: string, ...args: readonly string[]): Command {
+  return started(['--import', listener, main, ...args], ['ignore', 'pipe', 'pipe', 'ipc']);
+}
+
+function started(args: readonly string[], stdio: ('ignore' | 'pipe' | 'ipc')[]): Command {
+  const child = spawn(process.execPath, args, { stdio });
   const heard = { stdout: '', stderr: '' };
   for (const stream of ['stdout', 'stderr'] as const) {
-    child[stream].on('data', (data) => {
+    child[stream]?.on('data', (data) => {
       heard[stream] += data;
     });
   }
@@ -36,7 +45,7 @@ export function start(...args: readonly string[]): Command {
         const found = heard.stdout.match(pattern);
         if (found) resolve(found);
       };
-      child.stdout.on('data', look);
+      child.stdout?.on('data', look);
       ended.then(({ stderr }) => reject(new Error(stderr)));
       look();
     });

@@ -2,10 +2,10 @@ import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
-import { modelsFolder } from '../models/index.js';
+import { modelsFolder, variants } from '../models/index.js';
 import { clientOf } from '../support/openai-client.js';
-import { jsonOf } from '../support/serving.js';
-import { run, start } from './command.js';
+import { jsonOf, until } from '../support/serving.js';
+import { run, start, startWithChannel } from './command.js';
 
 const model = modelsFolder();
 
@@ -49,6 +49,39 @@ describe('a server from the command line', () => {
     server.process.kill('SIGTERM');
     const text = await response.text();
     expect(text).toContain('"error"');
+    expect((await server.ended).code).toBe(0);
+  });
+});
+
+describe('SIGTERM under load ends the process within the grace', () => {
+  /** As many chats as there are places, and as many that wait, all without an end of their own. */
+  const chats = 16;
+  const body = (user: number) => ({
+    messages: [{ role: 'user', content: `I am ${user}` }],
+    ...{ stream: user % 2 === 0, ignore_eos: true },
+  });
+  const ask = async (url: string, user: number): Promise<string> => {
+    const response = await fetch(`${url}/v1/chat/completions`, {
+      ...{ method: 'POST', body: JSON.stringify(body(user)) },
+      headers: { 'content-type': 'application/json' },
+    });
+    return response.text();
+  };
+  const listener = 'data:text/javascript,process.on("message",()=>{})';
+
+  test.each([
+    ['alone', start],
+    ['with a channel to its parent', (...args: string[]) => startWithChannel(listener, ...args)],
+  ])('%s', async (_, begin) => {
+    const folder = model({ ...variants.llama, context: 20_000 }, {}, 'loaded');
+    const options = ['--port', '0', '--threads', '1', '--max-running', `${chats / 2}`];
+    const server = begin(folder, ...options, '--drain', '1');
+    const [, url] = await server.says(/^loaded at (http:\S+)$/m);
+    const answers = Array.from({ length: chats }, (_, user) => ask(url, user));
+    await until(async () => (await jsonOf(fetch(`${url}/stats`))).running === chats / 2);
+    server.process.kill('SIGTERM');
+    const texts = await Promise.all(answers);
+    for (const text of texts) expect(text).toContain('"error"');
     expect((await server.ended).code).toBe(0);
   });
 });

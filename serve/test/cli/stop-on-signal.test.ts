@@ -15,6 +15,9 @@ beforeEach(() => {
 });
 afterEach(() => logged.mockRestore());
 
+beforeEach(() => jest.useFakeTimers({ doNotFake: ['setImmediate'] }));
+afterEach(() => jest.useRealTimers());
+
 /** The signals have come, and the server has closed where `closes` says so. */
 async function afterSignals(signals: string[], stuck: boolean, closes: boolean) {
   const source = new Source();
@@ -33,6 +36,22 @@ test('a signal closes the server and leaves the rest to the event loop', async (
   expect(logged).toHaveBeenCalledWith('SIGTERM: answers have 5 s to end');
   expect(source.exit).not.toHaveBeenCalled();
   expect(source.kill).not.toHaveBeenCalled();
+});
+
+test('a process that something else keeps alive is ended once the server has closed', async () => {
+  const { source } = await afterSignals(['SIGTERM'], false, true);
+  expect(jest.getTimerCount()).toBe(1);
+  jest.advanceTimersByTime(1000);
+  expect(source.exit.mock.calls).toEqual([[0]]);
+});
+
+test.each([false, true])('a server that does not close is left (stuck: %s)', async (stuck) => {
+  const { source } = await afterSignals(['SIGTERM'], stuck, false);
+  jest.advanceTimersByTime(29_999);
+  expect(source.exit).not.toHaveBeenCalled();
+  jest.advanceTimersByTime(1);
+  expect(source.exit.mock.calls).toEqual(stuck ? [] : [[1]]);
+  expect(source.kill.mock.calls).toEqual(stuck ? [[42, 'SIGKILL']] : []);
 });
 
 test('a second signal does not wait', async () => {

@@ -80,8 +80,8 @@ export async function eventsOf(response: Response): Promise<Json[]> {
 }
 
 /** Waits until the condition holds. */
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 2));
 }
 
 /** Every field of OpenAI's error body, and no other. */
