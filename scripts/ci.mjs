@@ -30,7 +30,7 @@ const steps = [
   // Builds it, and follows every link of it.
   { name: 'docs site', command: npm('test:site', '--', '--install', '--ci'), jest: true },
   { name: 'server types', command: npm('test:serve', '--', '--types') },
-  { name: 'server', command: npm('test:serve', '--', '--ci'), jest: true },
+  { name: 'server', command: npm('test:serve', '--', '--install', '--ci'), jest: true },
   { name: 'package', command: npm('check:package') },
   { name: 'pack test', command: npm('test:pack', '--', '--ci'), jest: true, env: ptxOnly },
   { name: 'binary', command: ['node', 'scripts/check-binary.mjs'] },

@@ -6,6 +6,7 @@ export class CliError extends Error {
 /** Failures of the rooms below that say what is wrong with a folder, an option or a machine. */
 const clear: ReadonlySet<string> = new Set([
   'CliError',
+  'ClusterError',
   'EngineError',
   'FlashAttentionError',
   'ModelError',

@@ -5,7 +5,15 @@ import { Command } from 'commander';
 import { messageOf } from './cli-error.js';
 import { printInspection } from './inspect.js';
 import { serve } from './serve.js';
-import { addServeOptions } from './serve-options.js';
+import { runFrontend, runWorker } from './cluster.js';
+import {
+  addClusterOptions,
+  addDrainOption,
+  addEngineOptions,
+  addHttpOptions,
+  addServeOptions,
+  natsToJoin,
+} from './serve-options.js';
 
 const { version } = JSON.parse(
   readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
@@ -22,6 +30,25 @@ addServeOptions(
     .description('serve the model of a folder on HTTP; the word serve may be left out')
     .argument('<folder>', "the model's folder"),
 ).action((folder, options) => serve(folder, options));
+
+addClusterOptions(
+  addHttpOptions(
+    program.command('frontend').description('answer HTTP for the workers of a cluster'),
+  ),
+  natsToJoin(),
+).action((options) => runFrontend(options));
+
+addClusterOptions(
+  addDrainOption(
+    addEngineOptions(
+      program
+        .command('worker')
+        .description('compute for the frontends of a cluster')
+        .argument('<folder>', "the model's folder"),
+    ),
+  ),
+  natsToJoin(),
+).action((folder, options) => runWorker(folder, options));
 
 program
   .command('inspect')

@@ -1,10 +1,21 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { EngineOptions } from '../engine/contract.js';
 
-/** What the command line of `serve` says, after parsing. */
-export interface ServeOptions {
+/** Where a process listens, and to whom. */
+export interface HttpOptions {
   readonly host: string;
   readonly port: number;
+  readonly defaultMaxTokens: number;
+  readonly apiKeyFile?: string;
+  readonly allowedHost: readonly string[];
+  readonly maxBody: number;
+  readonly keepAlive: number;
+  readonly drain: number;
+  readonly logLevel: string;
+}
+
+/** How a process computes. */
+export interface EngineCliOptions {
   readonly servedModelName?: string;
   readonly device: string;
   readonly threads?: number;
@@ -17,13 +28,40 @@ export interface ServeOptions {
   readonly maxBatchTokens: number;
   readonly prefillChunk: number;
   readonly stepTimeout: number;
-  readonly defaultMaxTokens: number;
-  readonly apiKeyFile?: string;
-  readonly allowedHost: readonly string[];
-  readonly maxBody: number;
-  readonly keepAlive: number;
-  readonly drain: number;
-  readonly logLevel: string;
+}
+
+/** How a process finds its cluster. */
+export interface ClusterOptions {
+  /** true: without an address. */
+  readonly nats?: string | true;
+  readonly natsCredentials?: string;
+  readonly cluster: string;
+}
+
+/** What the command line of `serve` says, after parsing. */
+export type ServeOptions = HttpOptions &
+  EngineCliOptions &
+  ClusterOptions & { readonly workers: number };
+
+/** The options of {@link addEngineOptions}. */
+export const engineOptionNames = [
+  ...(['servedModelName', 'device', 'threads', 'maxTokensInCache', 'kvDtype'] as const),
+  ...(['pageSize', 'prefixCache', 'maxRunning', 'maxQueued', 'maxBatchTokens'] as const),
+  ...(['prefillChunk', 'stepTimeout'] as const),
+] as const;
+
+/** Options as they are written, for another process that takes these and those of a cluster. */
+export function argumentsOf(
+  options: ServeOptions & { readonly nats: string },
+  names: readonly (keyof ServeOptions)[],
+): string[] {
+  const clusterNames = ['nats', 'natsCredentials', 'cluster'] as const;
+  return [...clusterNames, ...names].flatMap((name) => {
+    const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    const value = options[name];
+    if (value === undefined || value === true) return [];
+    return value === false ? [`--no-${flag}`] : [`--${flag}`, `${value}`];
+  });
 }
 
 /** A whole number from `min` to `max`, for options of commander. */
@@ -40,11 +78,36 @@ function integer(min: number, max: number): (text: string) => number {
 const many = 2 ** 31 - 1;
 const list = (text: string, before: readonly string[]): string[] => [...before, text];
 
-/** Adds the options of `serve` to a command. */
-export function addServeOptions(command: Command): Command {
-  return command
+/** Options of all processes that answer HTTP. */
+export function addHttpOptions(command: Command): Command {
+  return addDrainOption(command)
     .option('--host <address>', 'where to listen; 0.0.0.0 for every network', '127.0.0.1')
     .option('--port <number>', '0 takes a free one', integer(0, 65_535), 8080)
+    .option(
+      '--default-max-tokens <n>',
+      'longest answer where a chat sets no limit',
+      integer(1, many),
+      4096,
+    )
+    .option('--api-key-file <file>', 'keys that clients need, one in each line')
+    .option(
+      '--allowed-host <name>',
+      'a name to answer under without keys; may be repeated',
+      list,
+      [],
+    )
+    .option('--max-body <MiB>', 'longest request', integer(1, 1024), 16)
+    .option('--keep-alive <seconds>', 'for idle connections', integer(1, 86_400), 75)
+    .addOption(
+      new Option('--log-level <level>', 'what is logged, in lines of JSON on stderr')
+        .choices(['fatal', 'error', 'warn', 'info', 'debug', 'silent'])
+        .default('info'),
+    );
+}
+
+/** Options of all processes that compute. */
+export function addEngineOptions(command: Command): Command {
+  return command
     .option(
       '--served-model-name <name>',
       "what clients call the model (default: the folder's name)",
@@ -73,26 +136,45 @@ export function addServeOptions(command: Command): Command {
       "after so long a step of the model hangs: the engine's thread is started anew",
       integer(1, 86_400),
       120,
-    )
-    .option(
-      '--default-max-tokens <n>',
-      'longest answer where a chat sets no limit',
-      integer(1, many),
-      4096,
-    )
-    .option('--api-key-file <file>', 'keys that clients need, one in each line')
-    .option(
-      '--allowed-host <name>',
-      'a name to answer under without keys; may be repeated',
-      list,
-      [],
-    )
-    .option('--max-body <MiB>', 'longest request', integer(1, 1024), 16)
-    .option('--keep-alive <seconds>', 'for idle connections', integer(1, 86_400), 75)
-    .option('--drain <seconds>', 'for answers to end after SIGTERM', integer(0, 86_400), 30)
-    .addOption(
-      new Option('--log-level <level>', 'what is logged, in lines of JSON on stderr')
-        .choices(['fatal', 'error', 'warn', 'info', 'debug', 'silent'])
-        .default('info'),
     );
+}
+
+/** For what runs to end. */
+export function addDrainOption(command: Command): Command {
+  return command.option(
+    '--drain <seconds>',
+    'for answers to end after SIGTERM',
+    integer(0, 86_400),
+    30,
+  );
+}
+
+/** Options of the processes of a cluster. */
+export function addClusterOptions(command: Command, nats: Option): Command {
+  return command
+    .addOption(nats)
+    .option('--nats-credentials <file>', 'credentials for NATS')
+    .option('--cluster <name>', 'which of the clusters on this NATS', 'default');
+}
+
+/** Of a process that joins a cluster. */
+export const natsToJoin = (): Option =>
+  new Option('--nats <url>', 'where NATS is').default('nats://127.0.0.1:4222');
+
+/** Of a process that may be a cluster on its own. */
+export const natsOrOwn = (): Option =>
+  new Option(
+    '--nats [url]',
+    'serve as a cluster of processes; without an address, or with "embedded", on a NATS of its own',
+  );
+
+/** Adds the options of `serve` to a command. */
+export function addServeOptions(command: Command): Command {
+  const all = addEngineOptions(addHttpOptions(command));
+  return addClusterOptions(all, natsOrOwn()).option(
+    '--workers <n>',
+    'with --nats: processes that compute',
+    integer(1, 256),
+    1,
+  );
 }

@@ -1,0 +1,45 @@
+import type { EngineError } from '../../engine/errors.js';
+import type { WorkEvent } from '../messages.js';
+import type { Run } from '../run-message.js';
+import type { RoutedWork } from './router.js';
+import type { WorkerView } from './worker-view.js';
+
+/** What a frontend has workers do for it: an answer, or an embedding. */
+export interface Work extends RoutedWork {
+  /** Tokens of an answer that came. */
+  readonly received: number;
+  /** Nobody waits for it any more. */
+  readonly cancelled: boolean;
+  /** What a worker is asked for now. */
+  run(): Pick<Run, 'request' | 'tokens'>;
+  /** @returns false: something is missing before this; the work has to be done from there again. */
+  receive(event: WorkEvent): boolean;
+  /** It ends here, without its worker. */
+  end(error: EngineError | undefined): void;
+}
+
+/** Some work, and who does it. Each try has an id of its own: what a former one says is old. */
+export class Assignment {
+  readonly work: Work;
+  id = '';
+  worker: WorkerView | undefined;
+  accepted = false;
+  /** When it was sent or cancelled, by the clock of the connection. */
+  since = 0;
+  /** Since when no worker has it; undefined: one has. */
+  homeless: number | undefined;
+  /** Workers that failed it lately. */
+  readonly avoided = new Set<string>();
+  /** Tries without a new token. */
+  tries = 0;
+  /** Not to be tried before, by the clock of the connection. */
+  notBefore = 0;
+  /** What had come before the latest try. */
+  before = 0;
+  /** Why the latest try failed. */
+  failure: EngineError | undefined;
+
+  constructor(work: Work) {
+    this.work = work;
+  }
+}

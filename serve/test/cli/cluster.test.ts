@@ -1,0 +1,47 @@
+import { modelsFolder } from '../models/index.js';
+import { describeWithNats } from '../support/cluster.js';
+import { clientOf } from '../support/openai-client.js';
+import { run, start } from './command.js';
+
+const model = modelsFolder();
+
+describeWithNats('a cluster on one machine', () => {
+  test('is started by one command, and ended by one signal', async () => {
+    const folder = model('llama');
+    const server = start(
+      ...[folder, '--nats', '--workers', '2', '--port', '0', '--served-model-name', 'tiny'],
+      ...['--max-tokens-in-cache', '2048', '--threads', '1'],
+    );
+    const [, url] = await server.says(/^tiny at (http:\S+)$/m);
+    const client = clientOf({ url });
+    const ask = (content: string) =>
+      client.chat.completions.create({
+        ...{ model: 'tiny', messages: [{ role: 'user', content }], max_tokens: 20, temperature: 0 },
+      });
+    const [first, second] = [await ask('Where?'), await ask('Where?')];
+    expect(second.choices[0].message).toEqual(first.choices[0].message);
+    server.process.kill('SIGTERM');
+    const { code, stderr } = await server.ended;
+    expect(code).toBe(0);
+    expect(stderr).not.toContain('Where?');
+  });
+});
+
+describe('what is wrong with a cluster is said in one line, with exit code 1', () => {
+  test.each<[string, string[], RegExp]>([
+    [
+      'no NATS',
+      ['worker', 'x', '--nats', 'nats://127.0.0.1:1'],
+      /--nats nats:.*: connection refused/,
+    ],
+    ['no address', ['frontend', '--nats', 'x'], /--nats x: expected an address such as nats:/],
+    ['no cluster', ['frontend', '--cluster', ''], /--cluster : expected letters/],
+    ['no folder', ['/nowhere', '--nats'], /the folder of the model does not exist/],
+    ['options of another role', ['frontend', '--kv-dtype', 'int8'], /unknown option '--kv-dtype'/],
+  ])('%s', async (_, args, message) => {
+    const { code, stdout, stderr } = await run(...args);
+    expect([code, stdout]).toEqual([1, '']);
+    expect(stderr).toMatch(message);
+    expect(stderr).not.toContain('    at ');
+  });
+});
