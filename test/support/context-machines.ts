@@ -16,6 +16,7 @@ import {
   type PartState,
   type Sequence,
 } from '../../lib/serving/index.js';
+import { sized } from './device.js';
 import { uniform } from './random.js';
 
 const { abs, max } = Math; // once: see random.ts
@@ -72,7 +73,7 @@ export class ContextMachines {
   readonly #random = uniform(17);
 
   constructor(cut: ContextCut, options: MachineOptions = {}) {
-    const { shape = smallShape, dtype = 'float32', numPages = 64, timeoutMs } = options;
+    const { shape = smallShape, dtype = 'float32', numPages = sized(64, 24), timeoutMs } = options;
     const { heads: _, ...cached } = shape;
     const cache = (of: KvCacheDetails) => new KvCache({ ...cached, dtype, ...of });
     this.shape = shape;

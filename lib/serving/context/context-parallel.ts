@@ -132,7 +132,11 @@ export class ContextParallel {
       }
       states.add(state);
       const most = maxInt32 - state.length;
-      return { state, tokens: checkInteger(given.tokens, 1, most, `${path}.tokens`) };
+      return {
+        sequence: given.sequence,
+        state,
+        tokens: checkInteger(given.tokens, 1, most, `${path}.tokens`),
+      };
     });
     return newContextStep(this.#link, this.#shape, checked);
   }

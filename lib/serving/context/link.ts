@@ -64,7 +64,9 @@ export class ContextLink {
       signal?.addEventListener('abort', stop, { once: true });
       const replies = this.#send(requests, round.signal).map(async (pending, i) => {
         const { part } = asks[i];
-        const bytes = await pending.catch((cause) => Promise.reject(missing(part, cause)));
+        const bytes = await pending.catch((cause) => {
+          throw missing(part, cause);
+        });
         waiting.delete(part);
         return decodeReply(bytes, part);
       });

@@ -1,15 +1,15 @@
 import '../../tensor/symbol-dispose.js';
 
-import { FlashAttentionError, fail } from '../../native/errors.js';
+import { fail } from '../../native/errors.js';
 import { show } from '../../native/show.js';
 import { insideOf, type KvCache } from '../kv-cache.js';
 import type { PageMemory } from '../page-memory.js';
 import { Reservation } from '../reservation.js';
 import { readSaved, writeSaved } from '../saved-sequence.js';
-import { type Sequence, stateOf } from '../sequence.js';
 import type { SequenceState } from '../sequence-state.js';
 import { attend, slotsOf } from './attend.js';
 import { type CutPart, checkCutPart, tokensOn } from './cut.js';
+import { HeldSequences } from './held-sequences.js';
 import { decodeMessage, encodeMessage } from './message.js';
 import { encodeError } from './reply.js';
 import {
@@ -20,26 +20,16 @@ import {
   readRequest,
 } from './request.js';
 
-/** This part of a sequence. */
-interface Held {
-  readonly sequence: Sequence;
-  readonly state: SequenceState;
-  /** The step that it was last made longer in. */
-  step: number | undefined;
-}
-
 /**
  * A worker's part of context-parallel sequences, in pages of a {@link KvCache}, which may have
  * sequences of its own beside them. It holds no truth but pages: how long a sequence is, and which
  * of its tokens count, every request of the {@link ContextParallel} says.
  */
 export class ContextPart {
-  readonly #cache: KvCache;
   readonly #memory: PageMemory;
   readonly #maxSeqlen: number;
   readonly #cut: CutPart;
-  /** By owner, and its numbers. */
-  readonly #held = new Map<string, Map<number, Held>>();
+  readonly #held: HeldSequences;
 
   /**
    * @param cut Which part of which cut; `tokensPerRun` is a multiple of the cache's page size.
@@ -49,7 +39,6 @@ export class ContextPart {
     const inside = insideOf(cache);
     if (inside === undefined) fail('ERR_TYPE', 'cache', 'a KvCache', show(cache));
     if (cache.disposed) fail('ERR_DISPOSED', 'cache', 'a live KvCache', 'one that was disposed');
-    this.#cache = cache;
     this.#memory = inside.memory;
     this.#maxSeqlen = inside.maxSeqlen;
     this.#cut = checkCutPart(cut, 'cut');
@@ -58,13 +47,17 @@ export class ContextPart {
       const expected = `a multiple of the page size, ${pageSize},`;
       fail('ERR_OPTION', 'cut.tokensPerRun', expected, `${this.#cut.tokensPerRun}`);
     }
+    this.#held = new HeldSequences(cache, this.#cut);
+  }
+
+  /** Which part of which cut it is. */
+  get cut(): CutPart {
+    return { ...this.#cut };
   }
 
   /** Sequences that it holds pages of. */
   get sequences(): number {
-    let count = 0;
-    for (const held of this.#held.values()) count += held.size;
-    return count;
+    return this.#held.count;
   }
 
   /**
@@ -82,13 +75,12 @@ export class ContextPart {
 
   /** Gives all pages of an owner's sequences back: of one that is gone. */
   release(owner: string): void {
-    for (const { sequence } of this.#held.get(owner)?.values() ?? []) sequence.dispose();
-    this.#held.delete(owner);
+    this.#held.release(owner);
   }
 
   /** Gives the pages of all sequences back. Idempotent. */
   dispose(): void {
-    for (const owner of [...this.#held.keys()]) this.release(owner);
+    for (const owner of this.#held.owners) this.release(owner);
   }
 
   /** `using part = new ContextPart(…)` disposes it at the end of its block. */
@@ -111,7 +103,7 @@ export class ContextPart {
         this.#fork(request);
         break;
       case 'drop':
-        this.#drop(request.owner, request.sequence);
+        this.#held.drop(request.owner, request.sequence);
     }
     return encodeMessage({}, {});
   }
@@ -124,14 +116,17 @@ export class ContextPart {
     { owner, step }: { readonly owner: string; readonly step: number },
     entries: readonly EntryRequest[],
   ): SequenceState[] {
-    const held = entries.map((entry) => this.#find(owner, entry));
+    const held = entries.map((entry) => this.#held.find(owner, entry));
     if (held.some((one) => (one.step ?? 0) > step)) {
       fail('ERR_STATE', 'request.step', 'of the latest step', `one before it, ${step}`);
     }
     const begin = entries.flatMap(({ length, tokens }, i) => {
-      if (held[i].step === step) return [];
       const before = tokensOn(this.#cut, length);
       const after = tokensOn(this.#cut, length + tokens);
+      if (held[i].step === step) {
+        if (held[i].state.length === after) return [];
+        fail('ERR_STATE', 'request.entries', 'those of all layers of the step', 'other ones');
+      }
       if (after > this.#maxSeqlen) {
         const expected = `at most ${this.#maxSeqlen} tokens of a sequence, maxSeqlen of the cache,`;
         fail('ERR_SHAPE', 'request.entries', expected, `${after}`);
@@ -180,39 +175,10 @@ export class ContextPart {
   }
 
   #fork({ owner, sequence, length, to }: ForkRequest): void {
-    const parent = this.#find(owner, { sequence, length, tokens: 0 });
-    this.#drop(owner, to); // of a request that comes again
+    const parent = this.#held.find(owner, { sequence, length });
+    this.#held.drop(owner, to); // of a request that comes again
     const fork = parent.sequence.fork();
     fork.truncate(tokensOn(this.#cut, length));
-    this.#hold(owner, to, fork);
-  }
-
-  #drop(owner: string, number: number): void {
-    const sequences = this.#held.get(owner);
-    sequences?.get(number)?.sequence.dispose();
-    sequences?.delete(number);
-    if (sequences?.size === 0) this.#held.delete(owner);
-  }
-
-  /** What is held of a sequence; one that has nothing here yet begins. */
-  #find(owner: string, { sequence, length }: EntryRequest): Held {
-    const held = this.#held.get(owner)?.get(sequence);
-    const before = tokensOn(this.#cut, length);
-    if (held !== undefined && held.state.length >= before) return held;
-    if (before === 0) return this.#hold(owner, sequence, this.#cache.createSequence());
-    throw new FlashAttentionError(
-      'ERR_PART_MISSING',
-      `Expected part ${this.#cut.part} to hold ${before} tokens of the sequence but received a ` +
-        `request to a worker that holds ${held?.state.length ?? 0}.`,
-      { argument: 'sequence' },
-    );
-  }
-
-  #hold(owner: string, number: number, sequence: Sequence): Held {
-    const sequences = this.#held.get(owner) ?? new Map<number, Held>();
-    this.#held.set(owner, sequences);
-    const held: Held = { sequence, state: stateOf(sequence) as SequenceState, step: undefined };
-    sequences.set(number, held);
-    return held;
+    this.#held.hold(owner, to, fork);
   }
 }

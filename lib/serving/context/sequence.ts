@@ -22,10 +22,20 @@ export class ContextState {
     this.number = link.next();
     this.length = length;
   }
+
+  /** Tells the parts that it is gone. */
+  async dispose(): Promise<void> {
+    if (this.disposed) return;
+    this.disposed = true;
+    const body = { kind: 'drop', sequence: this.number };
+    await this.link.ask([...this.touched].map((part) => ({ part, body })));
+  }
 }
 
 /** A sequence, and how many new tokens a step has for it. */
 export interface GrowingState {
+  /** Kept from being collected while the step is open. */
+  readonly sequence: ContextSequence;
   readonly state: ContextState;
   readonly tokens: number;
 }
@@ -35,6 +45,11 @@ export let newContextSequence: (state: ContextState) => ContextSequence;
 
 /** What is behind a sequence; undefined for anything else. */
 export let contextStateOf: (value: unknown) => ContextState | undefined;
+
+/** Pages of sequences that were dropped and not disposed come back too, where parts can be told. */
+const dropped = new FinalizationRegistry<ContextState>((state) => {
+  state.dispose().catch(() => {});
+});
 
 /**
  * The committed tokens of one text whose pages lie on several workers, made by {@link
@@ -51,6 +66,7 @@ export class ContextSequence {
 
   private constructor(state: ContextState) {
     this.#state = state;
+    dropped.register(this, state);
   }
 
   /** Committed tokens, on all parts. */
@@ -131,11 +147,7 @@ export class ContextSequence {
    */
   async dispose(): Promise<void> {
     if (this.#state.disposed) return;
-    const state = this.#settled('dispose');
-    state.disposed = true;
-    const body = { kind: 'drop', sequence: state.number };
-    const asks = [...state.touched].map((part) => ({ part, body }));
-    await state.link.ask(asks);
+    await this.#settled('dispose').dispose();
   }
 
   /** Parts that tokens lie on. */

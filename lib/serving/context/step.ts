@@ -27,6 +27,13 @@ export let newContextStep: (
   entries: readonly GrowingState[],
 ) => ContextStep;
 
+/** Sequences of steps that were dropped and neither committed nor disposed may go on too. */
+const dropped = new FinalizationRegistry<readonly GrowingState[]>(close);
+
+function close(entries: readonly GrowingState[]): void {
+  for (const { state } of entries) state.open = false;
+}
+
 /**
  * One pass of a model over new tokens of several sequences, made by {@link ContextParallel.step}:
  * what {@link Step} is for one machine. Until {@link ContextStep.commit} nothing has happened.
@@ -52,6 +59,7 @@ export class ContextStep {
     this.#number = link.next();
     this.totalTokens = entries.reduce((sum, { tokens }) => sum + tokens, 0);
     for (const { state } of entries) state.open = true;
+    dropped.register(this, entries, this);
   }
 
   /**
@@ -178,7 +186,8 @@ export class ContextStep {
   dispose(): void {
     if (this.#ended) return;
     this.#ended = true;
-    for (const { state } of this.#entries) state.open = false;
+    dropped.unregister(this);
+    close(this.#entries);
   }
 
   /** `using step = context.step(…)` disposes it at the end of its block. */

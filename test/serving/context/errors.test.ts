@@ -9,6 +9,7 @@ import { decodeReply } from '../../../lib/serving/context/reply.js';
 import { encodeMessage } from '../../../lib/serving/context/message.js';
 import { ContextMachines } from '../../support/context-machines.js';
 import { errorOf, thrownBy, wrong } from '../../support/expect-error.js';
+import { settledMemory } from '../../support/gc.js';
 import { uniform } from '../../support/random.js';
 
 const cut = { parts: 3, tokensPerRun: 8 };
@@ -45,6 +46,26 @@ test('what an owner leaves behind is released by its name', async () => {
     part.release(machines.context.owner);
   }
   expect(machines.caches.map((cache) => cache.stats().free)).toEqual(free);
+});
+
+test('what is dropped comes back: sequences and steps', async () => {
+  const machines = new ContextMachines(cut);
+  const { apart } = machines.create();
+  const drop = async () => {
+    const sequence = machines.context.createSequence();
+    const step = machines.context.step([
+      { sequence, tokens: 9 },
+      { sequence: apart, tokens: 1 },
+    ]);
+    await step.attention(0, ...machines.rows(10));
+  };
+  await drop();
+  const held = () => machines.parts.map((part) => part.sequences).join();
+  expect(held()).toBe('2,1,0');
+  for (let i = 0; i < 100 && held() !== '1,0,0'; i++) await settledMemory();
+  expect(held()).toBe('1,0,0');
+  machines.context.step([{ sequence: apart, tokens: 1 }]).dispose(); // it is in no step
+  await apart.dispose();
 });
 
 test.each([
@@ -265,6 +286,10 @@ describe('what a worker may be sent', () => {
     ).toBe('ERR_TYPE');
     decodeReply(await part.answer(encodeMessage(attend, rows)), 0);
     expect(await refused({ ...attend, step: 4 })).toBe('ERR_STATE');
+    const longer = { ...attend, entries: [{ sequence: 1, length: 0, tokens: 2 }] };
+    expect(await refused(longer, { q: numbers(2), k: numbers(2), v: numbers(2) })).toBe(
+      'ERR_STATE',
+    );
   });
 
   test('bytes with errors in them: a reply each time', async () => {

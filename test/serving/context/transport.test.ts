@@ -9,6 +9,7 @@ import {
   type PartState,
 } from '../../../lib/serving/index.js';
 import { ContextMachines, smallShape } from '../../support/context-machines.js';
+import { sized } from '../../support/device.js';
 import { errorOf } from '../../support/expect-error.js';
 import { uniform } from '../../support/random.js';
 
@@ -107,9 +108,10 @@ test('bits do not depend on the order of arrival, nor on the batch', async () =>
 
 test('a part that is lost in mid-gather: the layer, or the step, may be done again', async () => {
   const interference = new Interference();
+  const timeoutMs = sized(2000, 10_000); // more than an answer takes, on a busy machine too
   const machines = new ContextMachines(cut, {
     transport: interference.transport,
-    timeoutMs: 200,
+    timeoutMs,
   });
   const twin = machines.create();
   await machines.feed([{ twin, tokens: 30 }]);
@@ -120,7 +122,9 @@ test('a part that is lost in mid-gather: the layer, or the step, may be done aga
   interference.reply = (part, bytes) => (part === 1 ? never() : bytes);
   const error = await errorOf(() => step.attention(1, q, k, v));
   expect(error).toMatchObject({ code: 'ERR_PART_TIMEOUT', part: 1 });
-  expect(error.message).toBe('Expected part 1 to answer within 200 ms but received nothing.');
+  expect(error.message).toBe(
+    `Expected part 1 to answer within ${timeoutMs} ms but received nothing.`,
+  );
   expect(interference.aborted).toBe(error);
   await expect(errorOf(() => step.commit())).resolves.toMatchObject({ code: 'ERR_STATE' });
   interference.reply = (_, bytes) => bytes;
