@@ -30,6 +30,8 @@ export class Attention {
   readonly #device: DeviceName;
   readonly #layers: readonly Layer[];
   readonly #tables: readonly Rotary[];
+  /** By layer, where positions say which rows of a table tokens turn by. */
+  readonly #options: readonly StepAttentionOptions[];
 
   constructor(device: DeviceName, { layers, tables }: CutModel) {
     this.#device = device;
@@ -47,6 +49,7 @@ export class Attention {
       if (!rotary || table === undefined) return layer;
       return { ...layer, rotary: { table, interleaved: rotary.interleaved } };
     });
+    this.#options = this.#layers.map((layer) => this.#optionsOf(layer, []));
   }
 
   /**
@@ -57,20 +60,15 @@ export class Attention {
   of(step: Step, entries: readonly NewTokens[]): Attend {
     const { totalTokens } = step;
     const positions = this.#tables.map((table) => table.rowsOf(entries));
-    const optionsOf = ({ options, rotary }: Layer): StepAttentionOptions => {
-      if (rotary === undefined) return options;
-      const { cos, sin } = this.#tables[rotary.table];
-      const { interleaved } = rotary;
-      const own = positions[rotary.table];
-      const where = own === undefined ? {} : { positions: own };
-      return { ...options, rotary: { cos, sin, interleaved, ...where } };
-    };
+    const options = positions.every((own) => own === undefined)
+      ? this.#options
+      : this.#layers.map((layer) => this.#optionsOf(layer, positions));
     if (this.#device === 'cpu') {
       // This thread is the engine's own: it computes, and copies nothing.
       return (index, projections) => {
         const layer = this.#layers[index];
         const [q, k, v] = separate(projections, layer, totalTokens);
-        return step.attention(index, q, k, v, { ...optionsOf(layer), sync: true });
+        return step.attention(index, q, k, v, { ...options[index], sync: true });
       };
     }
     return async (index, projections) => {
@@ -83,11 +81,25 @@ export class Attention {
       });
       try {
         const [q, k, v] = tensors;
-        const out = step.attention(index, q, k, v, optionsOf(layer));
+        const out = step.attention(index, q, k, v, options[index]);
         return (await out.take()) as Float32Array;
       } finally {
         for (const each of tensors) each.dispose();
       }
+    };
+  }
+
+  #optionsOf(
+    { options, rotary }: Layer,
+    positions: readonly (Int32Array | undefined)[],
+  ): StepAttentionOptions {
+    if (rotary === undefined) return options;
+    const { cos, sin } = this.#tables[rotary.table];
+    const { interleaved } = rotary;
+    const own = positions[rotary.table];
+    return {
+      ...options,
+      rotary: { cos, sin, interleaved, ...(own === undefined ? {} : { positions: own }) },
     };
   }
 

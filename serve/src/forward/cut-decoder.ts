@@ -31,17 +31,17 @@ export class CutDecoder {
   }
 
   /** @throws what onnxruntime throws. */
-  static async load(
+  static load(
     model: DecoderModel,
     { device, threads }: { device: DeviceName; threads: number },
-  ): Promise<CutDecoder> {
+  ): CutDecoder {
     const { cut, graphFolder } = model;
     const parts: PartSession[] = [];
     try {
-      for (const part of cut.parts) parts.push(await PartSession.load(part, graphFolder, threads));
+      for (const part of cut.parts) parts.push(new PartSession(part, graphFolder, threads));
       return new CutDecoder(model, parts, device);
     } catch (error) {
-      for (const part of parts) await part.release();
+      for (const part of parts) part.release();
       throw error;
     }
   }
@@ -55,7 +55,7 @@ export class CutDecoder {
     const attend = this.#attention.of(step, entries);
     let tensors = packTokens(entries);
     for (const [layer, { projections, output, width, needed }] of this.#layers.entries()) {
-      const made = await this.#parts[layer].run(tensors);
+      const made = this.#parts[layer].run(tensors);
       const rows = projections.map((name) => dataOf(made[name]));
       const attended = await attend(layer, rows);
       const out = new Tensor('float32', attended, [step.totalTokens, 1, width]);
@@ -76,15 +76,15 @@ export class CutDecoder {
    * @param rows tokens whose logits are wanted; the others aren't computed.
    * @returns `[rows, vocabSize]`
    */
-  async logits(tensors: Tensors, total: number, rows: readonly number[]): Promise<Float32Array> {
+  logits(tensors: Tensors, total: number, rows: readonly number[]): Float32Array {
     const last = this.#parts[this.#parts.length - 1];
     const wanted = rows.length < total ? gatherTokens(tensors, total, rows) : tensors;
-    return dataOf((await last.run(wanted)).logits);
+    return dataOf(last.run(wanted).logits);
   }
 
-  async release(): Promise<void> {
+  release(): void {
     this.#attention.dispose();
-    await Promise.all(this.#parts.map((part) => part.release()));
+    for (const part of this.#parts) part.release();
   }
 }
 

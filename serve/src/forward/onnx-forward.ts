@@ -39,7 +39,7 @@ export class OnnxForward implements Forward {
   readonly #cache: KvCache;
   readonly #prefixes: PrefixLog | undefined;
   /** Loaded when somebody asks for an embedding. */
-  #hidden: Promise<PartSession> | undefined;
+  #hidden: PartSession | undefined;
   #running = false;
 
   private constructor(
@@ -74,7 +74,7 @@ export class OnnxForward implements Forward {
       prefixObserver: prefixes,
     });
     try {
-      const decoder = await CutDecoder.load(model, { device, threads: threadsOf(options) });
+      const decoder = CutDecoder.load(model, { device, threads: threadsOf(options) });
       return new OnnxForward(model.info, options, decoder, cache, prefixes);
     } catch (error) {
       cache.dispose();
@@ -102,7 +102,7 @@ export class OnnxForward implements Forward {
       total += tokens.length;
     }
     const known = this.#options.prefixCache !== false;
-    const logits = await this.#pass(entries, known, async (tensors) =>
+    const logits = await this.#pass(entries, known, (tensors) =>
       wanted.length > 0 ? this.#decoder.logits(tensors, total, wanted) : new Float32Array(),
     );
     const { vocabSize } = this.info;
@@ -113,20 +113,13 @@ export class OnnxForward implements Forward {
     const longRope = total > (this.info.longRopeFrom ?? Infinity);
     const sequence = this.createSequence(new Int32Array(), { scope: 'embeddings', longRope });
     return new Embedding(sequence, async (tokens) => {
-      const hidden = await this.#loadHidden();
+      this.#hidden ??= loadHidden(this.#options);
+      const hidden = this.#hidden;
       const entries = [{ sequence, tokens, logitsOf: [] }];
       const made = await this.#pass(entries, false, (tensors) => hidden.run(tensors));
       const [states] = Object.values(made);
       return states.data as Float32Array;
     });
-  }
-
-  #loadHidden(): Promise<PartSession> {
-    this.#hidden ??= loadHidden(this.#options).catch((error) => {
-      this.#hidden = undefined; // it may be tried again
-      throw error;
-    });
-    return this.#hidden;
   }
 
   counts(): CacheCounts {
@@ -140,8 +133,8 @@ export class OnnxForward implements Forward {
 
   async close(): Promise<void> {
     this.#cache.dispose();
-    const hidden = await this.#hidden?.catch(() => undefined);
-    await Promise.all([this.#decoder.release(), hidden?.release()]);
+    this.#decoder.release();
+    this.#hidden?.release();
   }
 
   /**
@@ -153,7 +146,7 @@ export class OnnxForward implements Forward {
   async #pass<T>(
     entries: readonly ForwardEntry[],
     known: boolean,
-    end: (tensors: Tensors) => Promise<T>,
+    end: (tensors: Tensors) => T,
   ): Promise<T> {
     if (this.#running) throw new Error('a pass is running already');
     const given = entries.map(({ sequence, tokens }) => {
@@ -170,7 +163,7 @@ export class OnnxForward implements Forward {
         })),
       );
       try {
-        const result = await end(await this.#decoder.throughLayers(step, given));
+        const result = end(await this.#decoder.throughLayers(step, given));
         step.commit();
         return result;
       } finally {
@@ -189,10 +182,10 @@ function decoderOf({ folder, modelName, graph }: ForwardOptions): DecoderModel {
   });
 }
 
-async function loadHidden(options: ForwardOptions): Promise<PartSession> {
+function loadHidden(options: ForwardOptions): PartSession {
   const { cut, graphFolder } = decoderOf(options);
   if (!cut.hidden) throw new Error('the hidden states of this model are not known');
-  return PartSession.load(cut.hidden, graphFolder, threadsOf(options));
+  return new PartSession(cut.hidden, graphFolder, threadsOf(options));
 }
 
 function threadsOf({ threads }: ForwardOptions): number {

@@ -1,25 +1,53 @@
-import { InferenceSession, type Tensor } from 'onnxruntime-node';
+import { createRequire } from 'node:module';
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Part } from '../cutter/part.js';
 
 /** Tensors by name. */
 export type Tensors = Readonly<Record<string, Tensor>>;
 
+/** What onnxruntime-node wraps in promises. */
+interface Binding {
+  readonly initOrt: () => void;
+  readonly binding: { readonly InferenceSession: new () => NativeSession };
+}
+
+interface NativeSession {
+  loadModel(
+    buffer: ArrayBufferLike,
+    offset: number,
+    length: number,
+    options: InferenceSession.SessionOptions,
+  ): void;
+  run(feeds: Tensors, fetches: Readonly<Record<string, null>>, options: object): Tensors;
+  dispose(): void;
+}
+
+/**
+ * The addon beneath onnxruntime-node, whose version is pinned. Its own promises do not make a run
+ * asynchronous, they put it off to another turn of the event loop: of a token's dozens of runs
+ * that takes more time than some of them.
+ */
+const { initOrt, binding }: Binding = createRequire(import.meta.url)(
+  'onnxruntime-node/dist/binding.js',
+);
+
 /** A part of a model that onnxruntime has loaded. */
 export class PartSession {
-  readonly inputs: readonly string[];
-  readonly #session: InferenceSession;
-
-  private constructor({ inputs }: Part, session: InferenceSession) {
-    this.inputs = inputs;
-    this.#session = session;
-  }
+  readonly #inputs: readonly string[];
+  readonly #fetches: Readonly<Record<string, null>>;
+  readonly #session: NativeSession;
 
   /**
    * @param folder absolute: where external data are.
    * @param threads that one run may take.
+   * @throws what onnxruntime throws.
    */
-  static async load(part: Part, folder: string, threads: number): Promise<PartSession> {
-    const session = await InferenceSession.create(part.bytes, {
+  constructor({ inputs, outputs, bytes }: Part, folder: string, threads: number) {
+    this.#inputs = inputs;
+    this.#fetches = Object.fromEntries(outputs.map((name) => [name, null]));
+    initOrt();
+    this.#session = new binding.InferenceSession();
+    this.#session.loadModel(bytes.buffer, bytes.byteOffset, bytes.byteLength, {
       intraOpNumThreads: threads,
       executionMode: 'sequential',
       logSeverityLevel: 4, // errors are thrown
@@ -36,16 +64,21 @@ export class PartSession {
         },
       },
     });
-    return new PartSession(part, session);
   }
 
-  /** @param feeds at least its inputs. */
-  async run(feeds: Tensors): Promise<Tensors> {
-    const own = this.inputs.map((name) => [name, feeds[name]] as const);
-    return this.#session.run(Object.fromEntries(own));
+  /**
+   * Computes its outputs, on this thread and those of its pool.
+   *
+   * @param feeds at least its inputs.
+   * @throws what onnxruntime throws.
+   */
+  run(feeds: Tensors): Tensors {
+    const own: Record<string, Tensor> = {};
+    for (const name of this.#inputs) own[name] = feeds[name];
+    return this.#session.run(own, this.#fetches, {});
   }
 
-  async release(): Promise<void> {
-    await this.#session.release();
+  release(): void {
+    this.#session.dispose();
   }
 }

@@ -63,7 +63,7 @@ test.each([1, 2, 3, 4])('a pass that fails in part %i changes no sequence', asyn
   const sequence = forward.createSequence(tokens, options);
   const { run } = PartSession.prototype;
   let runs = 0;
-  const spy = jest.spyOn(PartSession.prototype, 'run').mockImplementation(async function (
+  const spy = jest.spyOn(PartSession.prototype, 'run').mockImplementation(function (
     this: PartSession,
     feeds: Tensors,
   ) {
