@@ -1,3 +1,4 @@
+import { PerformanceObserver } from 'node:perf_hooks';
 import { type ThreadTime, threadTime } from './thread-time.js';
 
 /** Of all looks, in milliseconds. */
@@ -11,16 +12,22 @@ export interface Spread {
 export interface Holds {
   /** By the clock: how late a timer of 1 ms came, whatever had the processors. */
   readonly held: Spread;
-  /** By the thread itself: what it computed from one timer to the next. */
-  readonly computed: Spread | undefined;
   /** Of the latest timer: how long the thread waited for a processor that others had. */
   readonly waited: number | undefined;
+  /** By the thread itself: what it computed from one timer to the next. */
+  readonly computed: Spread | undefined;
   /** Milliseconds of garbage collections, and the longest. */
   readonly collected: { readonly sum: number; readonly max: number };
 }
 
-interface Look extends Partial<ThreadTime> {
-  readonly late: number;
+/** A stretch of time, in microseconds of the monotonic clock. */
+export interface Stretch {
+  readonly begin: number;
+  readonly end: number;
+}
+
+interface Look extends Stretch {
+  readonly times: ThreadTime | undefined;
 }
 
 const period = 1;
@@ -38,43 +45,50 @@ export class HoldMonitor {
     this.#observer.observe({ entryTypes: ['gc'] });
     const next = (begin: number, before: ThreadTime | undefined) => {
       this.#timer = setTimeout(() => {
-        const [now, times] = [performance.now(), threadTime()];
-        this.#looks.push({
-          late: now - begin - period,
-          ...(before && times
-            ? {
-                computing: times.computing - before.computing,
-                waiting: times.waiting - before.waiting,
-              }
-            : {}),
-        });
-        next(now, times);
+        const [end, after] = [microseconds(), threadTime()];
+        const times = before &&
+          after && {
+            computing: after.computing - before.computing,
+            waiting: after.waiting - before.waiting,
+          };
+        this.#looks.push({ begin, end, times });
+        next(end, after);
       }, period);
     };
-    next(performance.now(), threadTime());
+    next(microseconds(), threadTime());
   }
 
   stop(): Holds {
     clearTimeout(this.#timer);
     this.#observer.disconnect();
-    const looks = this.#looks;
-    const known = looks.flatMap(({ computing }) => computing ?? []);
-    const latest = looks.reduce((a, b) => (b.late > a.late ? b : a));
+    const known = this.#looks.flatMap(({ times }) => times?.computing ?? []);
     return {
-      held: spreadOf(looks.map(({ late }) => Math.max(0, late))),
+      held: spreadOf(this.#looks.map(lateness)),
+      waited: greatest(this.#looks, lateness).times?.waiting,
       computed: known.length > 0 ? spreadOf(known) : undefined,
-      waited: latest.waiting,
       collected: {
         sum: this.#collections.reduce((sum, each) => sum + each, 0),
         max: Math.max(0, ...this.#collections),
       },
     };
   }
+
+  /** From one timer to the next: in which the thread computed the most, or else the latest. */
+  get longest(): Stretch {
+    return greatest(this.#looks, (look) => look.times?.computing ?? lateness(look));
+  }
+}
+
+const microseconds = () => Number(process.hrtime.bigint() / 1000n);
+
+const lateness = ({ begin, end }: Stretch) => Math.max(0, (end - begin) / 1000 - period);
+
+function greatest<T>(items: readonly T[], by: (item: T) => number): T {
+  return items.reduce((a, b) => (by(b) > by(a) ? b : a));
 }
 
 function spreadOf(values: number[]): Spread {
   const sorted = values.sort((a, b) => a - b);
-  const at = (part: number) =>
-    sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))];
-  return { p50: at(0.5), p99: at(0.99), max: sorted[sorted.length - 1] };
+  const at = (part: number) => sorted[Math.floor(part * (sorted.length - 1))];
+  return { p50: at(0.5), p99: at(0.99), max: at(1) };
 }

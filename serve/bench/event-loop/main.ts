@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
 import { writeTestModel } from '../../test/models/index.js';
 import type { Spread } from './holds.js';
-import type { EventLoopReport } from './probe.js';
+import type { EventLoopReport, FunctionTime } from './probe.js';
 
 const positive = (text: string) => {
   if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError(`${text} is no positive integer.`);
@@ -92,7 +92,15 @@ async function start(folder: string): Promise<{ server: ChildProcess; url: strin
   throw new Error('the server did not start');
 }
 
-function print({ held, computed, waited, collected, utilization, functions }: EventLoopReport) {
+function print({
+  held,
+  computed,
+  waited,
+  collected,
+  utilization,
+  functions,
+  longest,
+}: EventLoopReport) {
   const ms = (value: number) => `${value.toFixed(1)} ms`;
   const spread = ({ p50, p99, max }: Spread) => `p50 ${ms(p50)}, p99 ${ms(p99)}, most ${ms(max)}`;
   console.log(
@@ -106,7 +114,11 @@ function print({ held, computed, waited, collected, utilization, functions }: Ev
   if (computed) console.log(`computed by its thread at a stretch: ${spread(computed)}`);
   console.log(`garbage collections: ${ms(collected.sum)}, the longest ${ms(collected.max)}`);
   console.log(`busy ${(100 * utilization).toFixed(0)} % of the time, the most by`);
-  for (const { name, milliseconds } of functions) {
-    console.log(`${ms(milliseconds).padStart(12)}  ${name}`);
-  }
+  const list = (times: readonly FunctionTime[]) => {
+    for (const { name, milliseconds } of times)
+      console.log(`${ms(milliseconds).padStart(12)}  ${name}`);
+  };
+  list(functions);
+  console.log('in the longest stretch of it');
+  list(longest);
 }

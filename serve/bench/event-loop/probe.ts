@@ -1,14 +1,22 @@
 // Loaded into the server's process before it: tells what its event loop was doing, when asked.
-import { Session } from 'node:inspector/promises';
+import { type Profiler, Session } from 'node:inspector/promises';
 import { type EventLoopUtilization, performance } from 'node:perf_hooks';
-import { HoldMonitor, type Holds } from './holds.js';
+import { HoldMonitor, type Holds, type Stretch } from './holds.js';
+
+/** Milliseconds of a function's own work. */
+export interface FunctionTime {
+  readonly name: string;
+  readonly milliseconds: number;
+}
 
 /** What the server's process says of a stretch of time. */
 export interface EventLoopReport extends Holds {
   /** The share of the time in which it was not idle. */
   readonly utilization: number;
-  /** Milliseconds of the server's thread by function, its own work alone; the most first. */
-  readonly functions: readonly { readonly name: string; readonly milliseconds: number }[];
+  /** Of the server's thread, the most first. */
+  readonly functions: readonly FunctionTime[];
+  /** Likewise, where it computed the longest at a stretch. */
+  readonly longest: readonly FunctionTime[];
 }
 
 const monitor = new HoldMonitor();
@@ -26,14 +34,16 @@ process.on('message', async (message) => {
   } else if (message === 'end') {
     const holds = monitor.stop();
     const { utilization } = performance.eventLoopUtilization(before);
-    const report: EventLoopReport = { ...holds, utilization, functions: await functionTimes() };
+    const { profile } = await session.post('Profiler.stop');
+    const functions = functionTimes(profile).slice(0, 12);
+    const longest = functionTimes(profile, monitor.longest).slice(0, 5);
+    const report: EventLoopReport = { ...holds, utilization, functions, longest };
     // The channel would keep the server alive.
     process.send?.(report, () => process.disconnect());
   }
 });
 
-async function functionTimes(): Promise<EventLoopReport['functions']> {
-  const { profile } = await session.post('Profiler.stop');
+function functionTimes(profile: Profiler.Profile, stretch?: Stretch): FunctionTime[] {
   const names = new Map(
     profile.nodes.map(({ id, callFrame: { functionName, url, lineNumber } }) => {
       const file = url.split('/').slice(-2).join('/');
@@ -41,12 +51,15 @@ async function functionTimes(): Promise<EventLoopReport['functions']> {
     }),
   );
   const times = new Map<string, number>();
+  let now = profile.startTime;
   (profile.samples ?? []).forEach((id, i) => {
     const name = names.get(id) ?? '';
-    const microseconds = profile.timeDeltas?.[i] ?? 0;
-    if (name !== '(idle)') times.set(name, (times.get(name) ?? 0) + microseconds / 1000);
+    const passed = profile.timeDeltas?.[i] ?? 0;
+    now += passed;
+    if (stretch && (now < stretch.begin || now - passed > stretch.end)) return;
+    if (name !== '(idle)') times.set(name, (times.get(name) ?? 0) + passed / 1000);
   });
-  return Array.from(times, ([name, milliseconds]) => ({ name, milliseconds }))
-    .sort((a, b) => b.milliseconds - a.milliseconds)
-    .slice(0, 12);
+  return Array.from(times, ([name, milliseconds]) => ({ name, milliseconds })).sort(
+    (a, b) => b.milliseconds - a.milliseconds,
+  );
 }

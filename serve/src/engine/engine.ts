@@ -38,8 +38,8 @@ export interface EngineThread {
 const longestRestart = 30_000;
 /** What a thread may take to release what it holds, and then to be ended. */
 const closeMilliseconds = 10_000;
-/** Tokens and ends of answers in a turn of the event loop: a few milliseconds of writing. */
-const deliveriesPerTurn = 64;
+/** Tokens and ends of answers in a turn of the event loop: a millisecond or two of writing. */
+const deliveriesPerTurn = 16;
 /** Seconds. */
 const defaultStepTimeout = 120;
 const longestTimeout = 86_400;
