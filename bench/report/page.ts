@@ -37,6 +37,7 @@ export function pageOf(page: Page, style: string): string {
     {},
     h('meta', { charset: 'utf-8' }),
     h('meta', { name: 'viewport', content: 'width=device-width, initial-scale=1' }),
+    h('link', { rel: 'icon', href: 'data:,' }), // browsers ask for one otherwise
     h('title', {}, title),
     h('style', {}, style),
   );

@@ -1,6 +1,6 @@
 // `npm run release:dry`: everything of a release but publishing it. Leaves in release/ what the
-// workflow publishes: the tarball, its SHA-256 sum, the bill of materials and the notes; and in
-// release/serve the tarball of the server.
+// workflow publishes: the tarball, the bill of materials and the notes, in release/serve the tarball
+// of the server, and the SHA-256 sums of both tarballs.
 //
 //   --tests      runs the tests too
 //   --complete   a platform's binary that is missing is a failure, and none is built here
@@ -8,7 +8,7 @@
 // One line per finding; exit status 1 if one is bad.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { architectures, gpuCode } from '../binary/gpu-code.mjs';
@@ -116,12 +116,17 @@ function pack() {
   const [{ filename, size, unpackedSize, entryCount }] = JSON.parse(text);
   const tarball = path.join(out, filename);
   passes('package', 'node', 'scripts/check-package.mjs', tarball);
-  const sum = createHash('sha256').update(readFileSync(tarball)).digest('hex');
-  writeFileSync(path.join(out, 'SHA256SUMS'), `${sum}  ${filename}\n`);
-  report('ok', 'checksum', sum);
+  addChecksum(tarball);
   const sizes = `${mib(size)}, unpacked ${mib(unpackedSize)}, ${entryCount} files`;
   const fits = size <= mostPacked && unpackedSize <= mostUnpacked;
   check(fits, 'tarball', `release/${filename}: ${sizes}`);
+}
+
+/** By the name alone: a release's files lie side by side. */
+function addChecksum(tarball) {
+  const sum = createHash('sha256').update(readFileSync(tarball)).digest('hex');
+  appendFileSync(path.join(out, 'SHA256SUMS'), `${sum}  ${path.basename(tarball)}\n`);
+  report('ok', 'checksum', sum);
 }
 
 /** The server, which follows the package's version. */
@@ -136,6 +141,7 @@ function packServer() {
   const text = packServe((cwd) => output('server', command, { cwd }));
   if (text === undefined) return;
   const [{ filename, size, entryCount }] = JSON.parse(text);
+  addChecksum(path.join(to, filename));
   report('ok', 'server', `release/serve/${filename}: ${mib(size)}, ${entryCount} files`);
 }
 

@@ -14,10 +14,9 @@ async function serve(main: string, folder: string, port: number): Promise<Served
   const server = spawn(
     process.execPath,
     [main, folder, '--port', `${port}`, '--log-level', 'warn'],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
+    { stdio: ['ignore', 'pipe', 'pipe'] },
   );
+  server.stderr.pipe(process.stderr);
   const exited = once(server, 'exit');
   for await (const line of createInterface({ input: server.stdout })) {
     const [url] = /http:\S+$/.exec(line) ?? [];
@@ -25,6 +24,7 @@ async function serve(main: string, folder: string, port: number): Promise<Served
     return {
       url,
       stop: async () => {
+        server.stderr.unpipe().resume(); // that it stops now is no news
         server.kill('SIGTERM');
         await exited;
       },

@@ -34,7 +34,7 @@ export function timelineSection(timeline: Timeline, available: number): HTMLElem
         return [
           name,
           count(items.length),
-          `${((100 * busy) / duration).toFixed(0)} %`,
+          `${duration > 0 ? ((100 * busy) / duration).toFixed(0) : 0} %`,
           microseconds(longest),
           microseconds(items[0].begin),
           microseconds(items[items.length - 1].end),

@@ -28,6 +28,7 @@ export interface EngineCliOptions {
   readonly maxBatchTokens: number;
   readonly prefillChunk: number;
   readonly stepTimeout: number;
+  readonly loadTimeout: number;
 }
 
 /** How a process finds its cluster. */
@@ -47,7 +48,7 @@ export type ServeOptions = HttpOptions &
 export const engineOptionNames = [
   ...(['servedModelName', 'device', 'threads', 'maxTokensInCache', 'kvDtype'] as const),
   ...(['pageSize', 'prefixCache', 'maxRunning', 'maxQueued', 'maxBatchTokens'] as const),
-  ...(['prefillChunk', 'stepTimeout'] as const),
+  ...(['prefillChunk', 'stepTimeout', 'loadTimeout'] as const),
 ] as const;
 
 /** Options as they are written, for another process that takes these and those of a cluster. */
@@ -136,6 +137,12 @@ export function addEngineOptions(command: Command): Command {
       "after so long a step of the model hangs: the engine's thread is started anew",
       integer(1, 86_400),
       120,
+    )
+    .option(
+      '--load-timeout <seconds>',
+      'so long loading the model may take',
+      integer(1, 86_400),
+      600,
     );
 }
 

@@ -237,7 +237,8 @@ export interface Engine {
    * @throws {@link EngineErrorShape}
    */
   generateGroup(requests: readonly GenerationRequest[]): Generation[];
-  embed(tokens: Int32Array): Promise<Float32Array>;
+  /** @param signal cancels it: it rejects with the signal's reason, and nothing more is computed. */
+  embed(tokens: Int32Array, signal?: AbortSignal): Promise<Float32Array>;
   stats(): Promise<EngineStats>;
   /** Hears of the stored prefixes from now on, when the engine was started with `prefixChanges`. */
   watchPrefixes?(listener: (change: PrefixChange) => void): void;
@@ -270,4 +271,6 @@ export interface EngineOptions {
   readonly prefixChanges?: boolean;
   /** Seconds after which a step is taken to hang. Default 120. */
   readonly stepTimeout?: number;
+  /** Seconds after which loading the model is. Default 600. */
+  readonly loadTimeout?: number;
 }

@@ -42,6 +42,7 @@ const closeMilliseconds = 10_000;
 const deliveriesPerTurn = 16;
 /** Seconds. */
 const defaultStepTimeout = 120;
+const defaultLoadTimeout = 600;
 const longestTimeout = 86_400;
 
 /**
@@ -71,6 +72,7 @@ function checkOptions({
   maxQueued,
   prefillChunk,
   stepTimeout = defaultStepTimeout,
+  loadTimeout = defaultLoadTimeout,
 }: EngineOptions): void {
   const integer = (name: string, value: number, least: number) => {
     if (Number.isSafeInteger(value) && value >= least) return;
@@ -81,9 +83,10 @@ function checkOptions({
   integer('maxQueued', maxQueued, 0);
   integer('prefillChunk', prefillChunk, 1);
   integer('maxBatchTokens', maxBatchTokens, maxRunning); // one token each
-  if (!(stepTimeout > 0 && stepTimeout <= longestTimeout)) {
-    const expected = `Expected stepTimeout to be a number of seconds up to ${longestTimeout}`;
-    throw new EngineError('invalid_request', `${expected}, not ${stepTimeout}.`);
+  for (const [name, value] of Object.entries({ stepTimeout, loadTimeout })) {
+    if (value > 0 && value <= longestTimeout) continue;
+    const expected = `Expected ${name} to be a number of seconds up to ${longestTimeout}`;
+    throw new EngineError('invalid_request', `${expected}, not ${value}.`);
   }
 }
 
@@ -95,7 +98,7 @@ interface Live {
 
 interface Call {
   readonly resolve: (value: never) => void;
-  readonly reject: (error: EngineError) => void;
+  readonly reject: (reason: unknown) => void;
 }
 
 class ThreadedEngine implements Engine {
@@ -149,14 +152,21 @@ class ThreadedEngine implements Engine {
     const worker = new Worker(this.#thread.module, { workerData });
     this.#worker = worker;
     let failure: Error | undefined;
-    let stopWatching = () => {};
+    const { loadTimeout = defaultLoadTimeout } = this.#options;
     await new Promise<void>((resolve, reject) => {
+      const tooLate = setTimeout(() => {
+        const message = `The model was not loaded within ${loadTimeout} s.`;
+        this.#abandon(worker);
+        reject(new EngineError('engine_unavailable', message));
+      }, loadTimeout * 1000);
+      let stopWatching = () => clearTimeout(tooLate);
       worker.on('message', (message: FromWorker) => {
         if (message.type === 'failed') failure = errorFrom(message.error);
         else if (message.type === 'ready') {
           this.#info = message.info;
           this.#cache = message.cache;
           this.#ready = true;
+          stopWatching();
           stopWatching = this.#watch(worker, heartbeat);
           resolve();
         } else this.#receive(message);
@@ -185,16 +195,21 @@ class ThreadedEngine implements Engine {
       isBusy: () => this.#live.size > 0 || this.#calls.size > 0,
       onHang: () => {
         this.#ready = false;
-        this.#stuck = new Promise((resolve) => {
-          worker.once('exit', () => {
-            this.#stuck = undefined;
-            resolve();
-          });
-        });
-        void worker.terminate();
+        this.#abandon(worker);
         this.#died(new Error(`a step has taken more than ${stepTimeout} s`));
       },
     });
+  }
+
+  /** Ends a thread that hangs; until it has ended it is stuck. */
+  #abandon(worker: Worker): void {
+    this.#stuck = new Promise((resolve) => {
+      worker.once('exit', () => {
+        this.#stuck = undefined;
+        resolve();
+      });
+    });
+    void worker.terminate();
   }
 
   generate(request: GenerationRequest): Generation {
@@ -226,7 +241,7 @@ class ThreadedEngine implements Engine {
     });
   }
 
-  embed(tokens: Int32Array): Promise<Float32Array> {
+  embed(tokens: Int32Array, signal?: AbortSignal): Promise<Float32Array> {
     const { contextLength, vocabSize } = this.info;
     if (tokens.length === 0 || tokens.some((token) => !(token >= 0 && token < vocabSize))) {
       const message = `Expected one token id at least, all below ${vocabSize}.`;
@@ -245,7 +260,7 @@ class ThreadedEngine implements Engine {
       const message = `${this.#calls.size} texts are waiting, which is all that is allowed.`;
       return Promise.reject(new EngineError('queue_full', message, { retryAfter: 1 }));
     }
-    const embedding = this.#call<Float32Array>((id) => ({ type: 'embed', id, tokens }));
+    const embedding = this.#call<Float32Array>((id) => ({ type: 'embed', id, tokens }), signal);
     const ended = embedding.then(
       () => {},
       () => {},
@@ -304,17 +319,31 @@ class ThreadedEngine implements Engine {
     this.#worker?.postMessage(message);
   }
 
-  #call<Result>(message: (id: number) => ToWorker): Promise<Result> {
+  /** @param signal cancels it: it rejects with the reason. */
+  #call<Result>(message: (id: number) => ToWorker, signal?: AbortSignal): Promise<Result> {
     if (!this.healthy) return Promise.reject(this.#unavailable());
+    if (signal?.aborted) return Promise.reject(signal.reason);
     const id = this.#ids++;
-    return new Promise((resolve, reject) => {
+    const cancel = () => {
+      const call = this.#calls.get(id);
+      this.#calls.delete(id);
+      this.#send({ type: 'cancel', id });
+      call?.reject(signal?.reason);
+    };
+    signal?.addEventListener('abort', cancel);
+    const result = new Promise<Result>((resolve, reject) => {
       this.#calls.set(id, { resolve, reject });
       this.#send(message(id));
     });
+    return result.finally(() => signal?.removeEventListener('abort', cancel));
   }
 
   #receive(message: Exclude<FromWorker, { type: 'ready' | 'failed' }>): void {
     if (message.type === 'events') {
+      // At once: what `stats` says next is of a later moment.
+      for (const event of message.events) {
+        if ('finish' in event) this.#finished[event.finish.reason]++;
+      }
       this.#deliveries.add(message.events);
       return;
     }
@@ -342,7 +371,6 @@ class ThreadedEngine implements Engine {
 
   #end(id: number, { generation }: Live, finish: Finish): void {
     this.#live.delete(id);
-    this.#finished[finish.reason]++;
     if (finish.reason === 'stop' || finish.reason === 'length') {
       this.#rate.count();
       this.#restarts = 0;
@@ -363,6 +391,7 @@ class ThreadedEngine implements Engine {
       const end = live.generation.cancelled
         ? { reason: 'abort' as const }
         : { reason: 'error' as const, error };
+      this.#finished[end.reason]++;
       this.#end(id, live, { ...end, ...counts });
     }
     if (!this.#closing) void this.#restart();

@@ -96,8 +96,10 @@ class Host {
 
   receive(message: ToWorker): void {
     if (message.type === 'generate') this.#scheduler.add(message.answers);
-    else if (message.type === 'cancel') this.#scheduler.cancel(message.id);
-    else if (message.type === 'embed') this.#embeddings.add(message.id, message.tokens);
+    else if (message.type === 'cancel') {
+      this.#scheduler.cancel(message.id);
+      this.#embeddings.cancel(message.id);
+    } else if (message.type === 'embed') this.#embeddings.add(message.id, message.tokens);
     else if (message.type === 'close') this.#closing = true;
     else this.#post({ type: 'result', id: message.id, value: this.#scheduler.stats() });
     this.#wake();

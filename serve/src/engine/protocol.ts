@@ -24,6 +24,7 @@ export type ToWorker =
       readonly type: 'generate';
       readonly answers: readonly { id: number; request: GenerationRequest }[];
     }
+  /** An answer or a text. */
   | { readonly type: 'cancel'; readonly id: number }
   | { readonly type: 'embed'; readonly id: number; readonly tokens: Int32Array }
   | { readonly type: 'stats'; readonly id: number }

@@ -18,14 +18,16 @@ interface Text {
 }
 
 /**
- * Texts to be embedded, one after the other, in pieces that leave room for all answers to decode.
- * Pieces are cut alike, whoever else is served.
+ * Texts to be embedded, one after the other, in pieces that leave room for all answers to decode,
+ * but for one where there is no more. Pieces are cut alike, whoever else is served.
  */
 export class Embeddings {
   readonly #pieceLength: number;
   readonly #forward: Forward;
   readonly #output: EmbeddingOutput;
   readonly #texts: Text[] = [];
+  /** One that is cancelled meanwhile is no longer among the others. */
+  #computing: Text | undefined;
 
   constructor(
     forward: Forward,
@@ -45,11 +47,21 @@ export class Embeddings {
     this.#texts.push({ id, tokens, done: 0 });
   }
 
+  /** Its text is told nothing, and gives back what it holds once its piece is computed. */
+  cancel(id: number): void {
+    const at = this.#texts.findIndex((text) => text.id === id);
+    if (at < 0) return;
+    const [text] = this.#texts.splice(at, 1);
+    if (text !== this.#computing) text.embedding?.dispose();
+  }
+
   /** Computes the next piece. @returns its tokens; 0 when nothing waits. */
   async step(): Promise<number> {
     const [text] = this.#texts;
     if (text === undefined) return 0;
     const piece = text.tokens.subarray(text.done, text.done + this.#pieceLength);
+    const isWanted = () => this.#texts[0] === text;
+    this.#computing = text;
     try {
       if (this.#forward.createEmbedding === undefined) {
         throw new EngineError('invalid_request', 'The model gives no hidden states to embed with.');
@@ -57,12 +69,15 @@ export class Embeddings {
       text.embedding ??= this.#forward.createEmbedding(text.tokens.length);
       await text.embedding.advance(piece);
       text.done += piece.length;
-      if (text.done === text.tokens.length) {
+      if (isWanted() && text.done === text.tokens.length) {
         this.#output.embedded(text.id, text.embedding.mean());
         this.#leave();
       }
     } catch (error) {
-      this.#refuse(error);
+      if (isWanted()) this.#refuse(error);
+    } finally {
+      this.#computing = undefined;
+      if (!isWanted()) text.embedding?.dispose();
     }
     return piece.length;
   }

@@ -30,7 +30,7 @@ export function planStep(
   withDrafts: boolean,
 ): PlannedEntry[] {
   const ready = running.filter(({ constraint }) => constraint === undefined || constraint.mask);
-  const decoding = ready.filter((answer) => answer.missingTokens === 1);
+  const decoding = ready.filter(({ missingTokens }) => missingTokens === 1).slice(0, limits.budget);
   let budget = limits.budget - decoding.length;
 
   const prompts: PlannedEntry[] = [];

@@ -147,6 +147,29 @@ test('a budget that answers need whole: a text gets on one token at a time', asy
   expect(await host.end(10)).toEqual(Float32Array.of(5, 7));
   const pieces = host.passes.filter(({ embeds }) => embeds);
   expect(pieces.map(({ tokens }) => tokens)).toEqual(new Array(5).fill([1]));
+  // The least important answer waits for it.
+  const behind = host.passes.filter((_, at) => host.passes[at - 1]?.embeds);
+  for (const { tokens } of behind) expect(sum(tokens)).toBeLessThanOrEqual(3);
+  await host.close();
+});
+
+test('a text that nobody waits for is computed no further, and its pages return', async () => {
+  const host = new Host({ contextLength: 500, pages: 500 }, {});
+  host.answer(0, [1], 400);
+  await until(() => host.passes.length > 2);
+  host.embed(10, 400);
+  host.embed(11, 400);
+  host.embed(12, 16);
+  await until(() => host.passes.some(({ embeds }) => embeds));
+  host.send({ type: 'cancel', id: 11 }); // it waits
+  host.send({ type: 'cancel', id: 10 }); // it is computed
+  expect(await host.end(12)).toEqual(Float32Array.of(16, 7));
+  const pieces = host.passes.filter(({ embeds }) => embeds);
+  expect(pieces.length).toBeLessThan(20); // 52 of a whole one
+  expect(host.told.some((message) => 'id' in message && [10, 11].includes(message.id))).toBe(false);
+  host.send({ type: 'cancel', id: 0 });
+  await host.end(0);
+  expect(host.forward.counts().used).toBe(0);
   await host.close();
 });
 

@@ -17,7 +17,7 @@ export const deadly = [30, 30, 30];
 /** Prompts at which a step never ends, by what the thread does meanwhile. */
 export const hanging = { waits: [29, 29, 29], spins: [29, 29, 28] } as const;
 
-/** A prompt at which the thread is in a call of the operating system for 1.5 seconds. */
+/** A prompt at which the thread is in a call of the operating system for 5 seconds. */
 export const stuck = [29, 29, 27];
 
 /** An engine whose thread runs a ScriptedForward. */

@@ -21,14 +21,18 @@ const fates = {
   '29,29,28': () => {
     for (;;);
   },
-  // Nothing ends a thread within a call of the operating system.
+  // Nothing ends a thread within a call of the operating system. It takes longer than a limit.
   '29,29,27': () => {
-    spawnSync(process.execPath, ['-e', 'setTimeout(() => {}, 1500)']);
+    spawnSync(process.execPath, ['-e', 'setTimeout(() => {}, 5000)']);
   },
 };
 
+/** What is broken where the model is never loaded. */
+const hangs = 'hangs';
+
 async function open({ folder }) {
   const { model, stepMilliseconds = 0, broken = '', grammars } = JSON.parse(folder);
+  if (broken === hangs) await new Promise(() => setInterval(() => {}, 1000));
   if (broken) throw new Error(broken);
   const forward = new ScriptedForward(model);
   forward.onRun = async (entries) => {

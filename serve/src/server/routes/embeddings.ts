@@ -24,7 +24,7 @@ export function embeddingRoute(app: FastifyInstance, context: ServerContext): vo
     for (const [index, input] of listOf(body.input, 'input').entries()) {
       const ids = await encodeOrCheck(context, input, 'input', gone);
       gone.throwIfAborted();
-      const vector = await engine.embed(ids);
+      const vector = await engine.embed(ids, gone);
       const embedding = body.encoding_format === 'base64' ? base64(vector) : Array.from(vector);
       data.push({ object: 'embedding', index, embedding });
       tokens += ids.length;
