@@ -1,6 +1,6 @@
 // `npm run release:dry`: everything of a release but publishing it. Leaves in release/ what the
-// workflow publishes: the tarball, the bill of materials and the notes, in release/serve the tarball
-// of the server, and the SHA-256 sums of both tarballs.
+// workflow publishes: the tarball, the bill of materials and the notes, in release/serve the
+// tarball of the server, and the SHA-256 sums of both tarballs.
 //
 //   --tests      runs the tests too
 //   --complete   a platform's binary that is missing is a failure, and none is built here
