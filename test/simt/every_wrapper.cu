@@ -52,6 +52,8 @@ __global__ void __launch_bounds__(128) every_wrapper(const __grid_constant__ Par
   d[0] += ptx::exp2_approx(d[1]) + ptx::log2_approx(d[2]) + ptx::rcp_approx(d[3]);
   d[0] += ptx::tanh_approx(d[1]) + ptx::float_from_bits(a[1]);
 
+  d[1] += float(ptx::add2_f16(a[0], ptx::multiply2_f16(a[0], a[1])));
+
   d[1] += ptx::ldg_stream(p.floats) + float(ptx::ldg_stream(reinterpret_cast<uint2*>(p.wide)).x);
   d[1] += float(ptx::ldg_stream(p.wide).w);
   ptx::prefetch_l2(p.floats);

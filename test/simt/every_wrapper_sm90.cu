@@ -81,6 +81,7 @@ __global__ void __launch_bounds__(384, 1) every_wrapper_sm90(const __grid_consta
   const uint32_t packed = ptx::pack4_e4m3(1, 2, 3, float(threadIdx.x));
   uint32_t r[4] = {ptx::unpack2_e4m3(uint16_t(packed)),
                    ptx::permute_bytes(packed, p.words[0], 0x5410), packed, packed};
+  ptx::unpack4_e4m3(reinterpret_cast<uint32_t(&)[2]>(r[2]), packed);
   ptx::stmatrix_x4(shared + 16 * (threadIdx.x % 32), r);
   ptx::stmatrix_x4_trans(shared + 512 + 16 * (threadIdx.x % 32), r);
   ptx::fence_proxy_async();

@@ -5,6 +5,8 @@
 #include <random>
 
 #include "core/dtype.h"
+#include "core/float8.h"
+#include "cuda/device/codes.h"
 #include "cuda/ptx/ptx.h"
 #include "device_array.h"
 
@@ -91,6 +93,53 @@ void check_scalars() {
     CHECK(close(a[at + in.size()], log, 4e-7f) || std::fabs(a[at + in.size()] - log) < 4e-7f);
     CHECK(close(a[at + 2 * in.size()], 1.0f / in[at], 4e-7f));
     CHECK(close(a[at + 3 * in.size()], std::tanh(in[at]), 1.0f / 1024));
+  }
+}
+
+// ── Codes ────────────────────────────────────────────────────────────────────────────────────────
+
+struct CodeParams {
+  uint32_t* pairs;  // [word][int8, e4m3][neighbours, alternate][2]
+  uint32_t* finite;
+};
+
+/** A code, those 1 and 2 further on, and its complement. */
+PTX_FN uint32_t word_of_codes(uint32_t code) {
+  return code | (code + 1 & 255) << 8 | (code + 2 & 255) << 16 | (code ^ 255) << 24;
+}
+
+__global__ void widen_codes(const __grid_constant__ CodeParams p) {
+  const uint32_t word = word_of_codes(threadIdx.x);
+  uint32_t pair[4][2];
+  fa::cuda::widen<false, fa::cuda::CodePairs::kNeighbours>(pair[0], word);
+  fa::cuda::widen<false, fa::cuda::CodePairs::kAlternate>(pair[1], word);
+  fa::cuda::widen<true, fa::cuda::CodePairs::kNeighbours>(pair[2], word);
+  fa::cuda::widen<true, fa::cuda::CodePairs::kAlternate>(pair[3], word);
+  for (uint32_t i = 0; i < 8; ++i) ptx::stg(p.pairs + 8 * threadIdx.x + i, pair[i / 2][i % 2]);
+  ptx::stg(p.finite + threadIdx.x, fa::cuda::finite_e4m3(word));
+}
+
+/** Exactly what the codes stand for, NaN too; and NaN alone become zeros. */
+void check_codes() {
+  DeviceArray<uint32_t> pairs(256 * 8), finite(256);
+  run(widen_codes, 1, 256, 0, CodeParams{pairs.device(), finite.device()});
+  const auto value = [](bool e4m3, uint32_t code) {
+    const auto bits = static_cast<uint8_t>(code);
+    return e4m3 ? fa::e4m3_to_float(bits) : static_cast<float>(static_cast<int8_t>(bits));
+  };
+  for (uint32_t code = 0; code < 256; ++code) {
+    const uint32_t word = word_of_codes(code);
+    const auto byte = [&](uint32_t n) { return word >> 8 * n & 255; };
+    for (uint32_t i = 0; i < 16; ++i) {  // the halves of this word's pairs
+      const bool alternate = i / 4 % 2 != 0;
+      const uint32_t n = alternate ? i / 2 % 2 + i % 2 * 2 : i % 4;
+      const float expected = value(i >= 8, byte(n));
+      const uint32_t pair = pairs.read()[8 * code + i / 2];
+      const float actual = fa::float16_to_float(static_cast<uint16_t>(pair >> 16 * (i % 2)));
+      CHECK(std::isnan(expected) ? std::isnan(actual) : actual == expected);
+    }
+    for (uint32_t n = 0; n < 4; ++n)
+      CHECK((finite.read()[code] >> 8 * n & 255) == ((byte(n) & 0x7f) == 0x7f ? 0 : byte(n)));
   }
 }
 
@@ -443,6 +492,7 @@ int main() {
   for (int repeat = 0; repeat < kRepeats; ++repeat) {
     check_scalars<ptx::f16>();
     check_scalars<ptx::bf16>();
+    check_codes();
     check_loads_and_stores<uint8_t>();
     check_loads_and_stores<uint16_t>();
     check_loads_and_stores<uint32_t>();

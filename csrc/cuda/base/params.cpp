@@ -111,6 +111,7 @@ AttentionParams attention_params(const AttentionProblem& p) {
                p.page_table.strides[1], static_cast<int>(p.k.shape[0]), FastDivide(p.k.shape[1])};
   }
   a.converted = p.k.dtype != p.q.dtype;
+  a.query_dtype = static_cast<int>(p.q.dtype);
   a.key_dtype = static_cast<int>(p.k.dtype);
   if (p.quantized_pages()) {
     a.k_scales = row_scales(p.k_scale);

@@ -98,7 +98,8 @@ struct AttentionParams {
   Pages pages;
   // Pages of another dtype than q's: 8 bits, or 16 under float32. Featured kernels alone read them.
   bool converted;
-  int key_dtype;  // a DType: of k and v
+  int query_dtype;  // a DType: of q, and of out unless that is wider
+  int key_dtype;    // a DType: of k and v
   RowScales k_scales, v_scales;
   // All rows of q and out, and of k and v unless they are converted, are multiples of 16 bytes at
   // multiples of 16 bytes.

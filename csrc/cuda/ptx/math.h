@@ -68,6 +68,18 @@ PTX_FN T from_float(float value) {
   }
 }
 
+/** Sums and products of two pairs of f16, rounded to nearest even. */
+PTX_FN uint32_t add2_f16(uint32_t a, uint32_t b) {
+  uint32_t sum;
+  asm("add.rn.f16x2 %0, %1, %2;" : "=r"(sum) : "r"(a), "r"(b));
+  return sum;
+}
+PTX_FN uint32_t multiply2_f16(uint32_t a, uint32_t b) {
+  uint32_t product;
+  asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(product) : "r"(a), "r"(b));
+  return product;
+}
+
 /** Rounded to the 10-bit mantissa of a tf32 operand, ties away from zero. */
 PTX_FN uint32_t to_tf32(float value) {
   uint32_t rounded;
@@ -134,6 +146,16 @@ inline float to_float(T value) {
 template <class T>
 inline uint32_t pack2(float low, float high) {
   return from_float<T>(low).bits | uint32_t{from_float<T>(high).bits} << 16;
+}
+
+// Rounded twice, with the result of once: float32 has 2 * 11 + 2 bits (Figueroa 1995).
+inline uint32_t add2_f16(uint32_t a, uint32_t b) {
+  const auto half = [](uint32_t word) { return to_float(f16{static_cast<uint16_t>(word)}); };
+  return pack2<f16>(half(a) + half(b), half(a >> 16) + half(b >> 16));
+}
+inline uint32_t multiply2_f16(uint32_t a, uint32_t b) {
+  const auto half = [](uint32_t word) { return to_float(f16{static_cast<uint16_t>(word)}); };
+  return pack2<f16>(half(a) * half(b), half(a >> 16) * half(b >> 16));
 }
 
 inline uint32_t to_tf32(float value) {

@@ -27,8 +27,9 @@ void launch_on_sm80(const AttentionProblem& p, const ForwardLaunch& with,
                     : p.q.dtype == DType::kBFloat16
                         ? (decode ? sm80::decode_bf16 : sm80::forward_bf16)
                         : sm80::forward_f32;
-  launch(find(with.featured, with.width), with.blocks, with.threads,
-         static_cast<size_t>(with.shared_bytes), queue, params);
+  const auto kernel = decode && p.quantized_pages() ? sm80::decode_codes(with.width)
+                                                    : find(with.featured, with.width);
+  launch(kernel, with.blocks, with.threads, static_cast<size_t>(with.shared_bytes), queue, params);
 }
 
 /** Rows that see nothing: all, or those of packed tensors that no sequence has. */

@@ -98,27 +98,40 @@ ForwardLaunch launch_on_sm80(const AttentionProblem& p, bool few_rows, QueryCoun
   return launch;
 }
 
+sm80::DecodeTile decode_tile(const AttentionProblem& p) {
+  return sm80::decode_tile(p.quantized_pages(), padded_from(p));
+}
+
+/** Whether all rows of a head lie within 2^32 chunks: sm80/decode_copies.h. */
+bool within_reach(const View& view) {
+  const int64_t chunk = 16 / static_cast<int64_t>(dtype_size(view.dtype));
+  int64_t last = 0;
+  for (int axis = 0; axis < 2; ++axis)
+    if (view.shape[axis] > 1) last += (view.shape[axis] - 1) * (view.strides[axis] / chunk);
+  return last <= std::numeric_limits<uint32_t>::max();
+}
+
 /** Queries of the longest sequences that the decode kernel takes; 0: it does not take the call. */
 int64_t most_decoded(const AttentionProblem& p) {
-  const bool taken = p.q.dtype != DType::kFloat32 && p.k.dtype == p.q.dtype && !p.float8() &&
-                     aligned(p) && !p.mask.present() && !p.block_mask.present() &&
-                     !p.tree_mask.present() && p.dropout.p == 0 && packs_heads(p) &&
-                     sm80::decode_tile(padded_from(p)).width > 0;
+  const bool taken = p.q.dtype != DType::kFloat32 && !p.float8() && aligned(p) &&
+                     aligned_rows(p.k) && aligned_rows(p.v) && !p.mask.present() &&
+                     !p.block_mask.present() && !p.tree_mask.present() && p.dropout.p == 0 &&
+                     packs_heads(p) && within_reach(p.k) && within_reach(p.v) && decode_tile(p).width > 0;
   return taken ? sm80::kDecodeRows / p.group() : 0;
 }
 
 ForwardLaunch launch_decode(const AttentionProblem& p, QueryCounts queries) {
-  const sm80::DecodeTile tile = sm80::decode_tile(padded_from(p));
+  const sm80::DecodeTile tile = decode_tile(p);
   ForwardLaunch launch{};
   launch.family = ForwardKernelFamily::kSm80Decode;
-  launch.featured = needs_featured_forward(p);
+  launch.featured = !p.quantized_pages() && needs_featured_forward(p);
   launch.width = launch.width_v = tile.width;
   launch.rows = launch.rows_together = sm80::kDecodeRows;
   launch.keys = tile.keys;
   launch.keys_at_once = tile.keys * sm80::kDecodeWarps;
   launch.stages = 1;
   launch.threads = sm80::kDecodeWarps * 32;
-  launch.shared_bytes = sm80::decode_shared_bytes(tile);
+  launch.shared_bytes = sm80::decode_shared_bytes(p.quantized_pages(), tile);
   launch.blocks_per_sm = tile.blocks;
   launch.pack = heads_packed(p);
   launch.count_tiles(p, queries);

@@ -63,8 +63,9 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
   const ForwardLaunch& longest = forward.launches[0];
   const bool sm90 = longest.family == ForwardKernelFamily::kSm90;
   plan.isa = sm90 ? "sm_90a" : "sm_80";
-  plan.kernel = std::string(sm90 ? "sm90" : "sm80") +
-                (longest.family == ForwardKernelFamily::kSm80Decode ? ".decode" : ".forward");
+  const bool decode = longest.family == ForwardKernelFamily::kSm80Decode;
+  plan.kernel = std::string(sm90 ? "sm90" : "sm80") + (decode ? ".decode" : ".forward");
+  if (decode && p.quantized_pages()) plan.kernel += ".8bit";
   if (longest.featured) plan.kernel += ".featured";
   if (p.float8()) plan.kernel += ".float8";
   if (!p.paged() && !p.float8()) {

@@ -18,16 +18,24 @@ constexpr DecodeTile kDecodeTiles[] = {
     {32, 32, 3}, {64, 32, 3}, {96, 32, 3}, {128, 32, 3}, {192, 16, 2}, {256, 16, 2},
 };
 
+// Keys and values in 8 bits: as many keys as lanes, each of which has a key's scales in its care.
+constexpr DecodeTile kDecodeCodeTiles[] = {{64, 32, 3}, {128, 32, 3}, {256, 32, 2}};
+
 /** The narrowest tile that holds `head_dim`; its width is 0 when there is none. */
-constexpr DecodeTile decode_tile(int head_dim) {
-  for (const DecodeTile& tile : kDecodeTiles)
-    if (head_dim <= tile.width) return tile;
+constexpr DecodeTile decode_tile(bool codes, int head_dim) {
+  const DecodeTile* tiles = codes ? kDecodeCodeTiles : kDecodeTiles;
+  const int count = codes ? 3 : 6;
+  for (int i = 0; i < count; ++i)
+    if (head_dim <= tiles[i].width) return tiles[i];
   return {};
 }
 
-/** Dynamic shared memory of a block: Q, and every warp's K and V. Elements have two bytes. */
-constexpr int decode_shared_bytes(const DecodeTile& t) {
-  return (kDecodeRows + 2 * kDecodeWarps * t.keys) * t.width * 2;
+/** Dynamic shared memory of a block: Q, and every warp's K and V; with codes, scales of all. */
+constexpr int decode_shared_bytes(bool codes, const DecodeTile& t) {
+  constexpr int kScaleBytes = 4;
+  const int queries = kDecodeRows * t.width * 2, keys = 2 * kDecodeWarps * t.keys;
+  return queries + keys * t.width * (codes ? 1 : 2) +
+         (codes ? (keys + kDecodeRows) * kScaleBytes : 0);
 }
 
 }  // namespace fa::cuda::sm80

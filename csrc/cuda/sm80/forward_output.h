@@ -2,6 +2,7 @@
 // shared memory, or as float32 partial results of a split.
 #pragma once
 
+#include "cuda/device/codes.h"
 #include "cuda/device/natural_row.h"
 #include "cuda/device/poison.h"
 #include "cuda/sm80/forward_block.h"
@@ -176,7 +177,19 @@ PTX_COLD void restore_poison(const ForwardParams& p, int warp_row) {
   const int row0 = block.row0 + warp_row;
   const PackedRows& rows = block.rows;
   const Window window = window_or_tree_of<kFeatured>(a, block.sequence);
-  const KeyRows<T, Traits::kPaged> values(a, a.v, block.sequence, block.batch, block.kv_head);
+  const auto poison_of = [&](int row, int column) {
+    const auto visible = [&](const auto& values) {
+      return visible_poison<kFeatured>(a, window, rows, block.batch, values, row, column);
+    };
+    if constexpr (Traits::kConverts) {
+      using Element = std::conditional_t<kIsCode<T>, float, T>;
+      if (kIsCode<T> || a.converted)
+        return visible(ConvertedRows<Element>{a, a.v, a.v_scales, block.batch, block.kv_head});
+    }
+    if constexpr (!kIsCode<T>)
+      return visible(
+          KeyRows<T, Traits::kPaged>(a, a.v, block.sequence, block.batch, block.kv_head));
+  };
   const auto add = [&](auto* out, int column, float x) {
     using Element = std::remove_pointer_t<decltype(out)>;
     out += column * a.out.dim;
@@ -188,17 +201,14 @@ PTX_COLD void restore_poison(const ForwardParams& p, int warp_row) {
        at += 32) {
     const int row = row0 + at / a.head_dim_v, column = at % a.head_dim_v;
     if (row >= rows.count) break;
-    const float x =
-        Traits::kConverts && a.converted
-            ? visible_poison<kFeatured>(
-                  a, window, rows, block.batch,
-                  ConvertedRows<T>{a, a.v, a.v_scales, block.batch, block.kv_head}, row, column)
-            : visible_poison<kFeatured>(a, window, rows, block.batch, values, row, column);
+    const float x = poison_of(row, column);
     if (x == 0) continue;
     if (sizeof(T) == 4 || p.splits.divisor > 1)
       add(packed_row<float>(a.out, block, row) + block.split * p.out_split, column, x);
+    else if (kIsCode<T> && a.query_dtype == static_cast<int>(DType::kBFloat16))
+      add(packed_row<ptx::bf16>(a.out, block, row), column, x);
     else
-      add(packed_row<T>(a.out, block, row), column, x);
+      add(packed_row<std::conditional_t<kIsCode<T>, ptx::f16, T>>(a.out, block, row), column, x);
   }
 }
 

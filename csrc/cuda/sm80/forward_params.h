@@ -29,5 +29,7 @@ ForwardKernel forward_f32(bool featured, int width);
 /** The same of few rows (decode_tiles.h). */
 ForwardKernel decode_f16(bool featured, int width);
 ForwardKernel decode_bf16(bool featured, int width);
+/** Over keys and values in 8 bits, for q of either dtype, with every option. */
+ForwardKernel decode_codes(int width);
 
 }  // namespace fa::cuda::sm80

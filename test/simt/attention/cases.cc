@@ -184,6 +184,50 @@ std::vector<Spec> forward_cases() {
     s.causal = s.extreme_scores = true;
     s.num_splits = 2;
   });
+  add("decode, pages of int8, split", [](Spec& s) {
+    s.batch = 2;
+    s.heads = 4;
+    s.kv_heads = 2;
+    s.seqlen_q = 5;
+    s.seqlen_k = 300;
+    s.head_dim_v = 48;
+    s.page_size = 16;
+    s.int8_pages = s.causal = true;
+    s.num_splits = 2;
+  });
+  add("decode, pages of float8", [](Spec& s) {
+    s.dtype = DType::kBFloat16;
+    s.head_dim = 112;
+    s.head_dim_v = 80;
+    s.heads = 4;
+    s.kv_heads = 1;
+    s.seqlen_q = 3;
+    s.seqlen_k = 210;
+    s.window_left = 100;
+    s.page_size = 8;
+    s.float8_pages = s.causal = true;
+  });
+  add("decode, pages of int8, softcap, ALiBi, sinks", [](Spec& s) {
+    s.heads = s.kv_heads = 2;
+    s.seqlen_q = 9;
+    s.seqlen_k = 170;
+    s.softcap = 8;
+    s.page_size = 1;
+    s.alibi = s.sinks = s.int8_pages = s.causal = true;
+  });
+  for (const bool float8 : {false, true}) {
+    add("decode, codes and scales that are not finite", [&](Spec& s) {
+      s.dtype = float8 ? DType::kFloat16 : DType::kBFloat16;
+      s.heads = s.kv_heads = 1;
+      s.seqlen_q = 9;
+      s.seqlen_k = 210;
+      s.page_size = 16;
+      s.int8_pages = !float8;
+      s.float8_pages = float8;
+      s.causal = s.poison_codes = true;
+      s.num_splits = float8 ? 1 : 2;
+    });
+  }
   add("varlen of few and of many queries", [](Spec& s) {
     s.varlen = s.causal = true;
     s.batch = 3;

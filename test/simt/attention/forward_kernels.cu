@@ -38,4 +38,9 @@ ForwardKernel decode_bf16(bool featured, int width) {
   return featured ? decode<ptx::bf16, 128, true> : decode<ptx::bf16, 128, false>;
 }
 
+ForwardKernel decode_codes(int width) {
+  if (width == 64) return decode<Code, 64, true>;
+  return width == 128 ? decode<Code, 128, true> : nullptr;
+}
+
 }  // namespace fa::cuda::sm80

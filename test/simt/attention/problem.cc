@@ -6,6 +6,7 @@
 #include <random>
 
 #include "core/dtype.h"
+#include "core/float8.h"
 #include "core/philox.h"
 #include "simt/global_memory.h"
 
@@ -51,6 +52,7 @@ void write_element(const View& view, int64_t index, double value) {
     case DType::kInt32: *reinterpret_cast<int32_t*>(at) = static_cast<int32_t>(value); break;
     case DType::kBool: *reinterpret_cast<uint8_t*>(at) = value != 0; break;
     case DType::kInt8: *reinterpret_cast<int8_t*>(at) = static_cast<int8_t>(value); break;
+    case DType::kFloat8E4M3: *reinterpret_cast<uint8_t*>(at) = fa::float_to_e4m3(narrow); break;
     default: *reinterpret_cast<float*>(at) = narrow; break;
   }
 }
@@ -95,7 +97,7 @@ void Problem::make_inputs(uint64_t seed) {
       if (static_cast<int>(i % static_cast<size_t>(s.head_dim)) < s.equal_columns)
         sequence.k[i] = -0.5;
     std::generate(sequence.v.begin(), sequence.v.end(), value);
-    if (s.int8_pages) {
+    if (s.int8_pages || s.float8_pages) {
       const size_t row = static_cast<size_t>(s.kv_heads * s.head_dim_v);
       for (size_t i = 0; i < sequence.v.size(); ++i)
         sequence.v[i] = std::ldexp(sequence.v[i], static_cast<int>(i / row * 5 % 13) - 6);
@@ -190,7 +192,9 @@ void Problem::make_inputs(uint64_t seed) {
     p.page_table = table;
   }
   p.q = allocate(s.dtype, {batch, rows_q, heads, dim});
-  const DType key_dtype = s.int8_pages ? DType::kInt8 : s.dtype;
+  const DType key_dtype = s.int8_pages     ? DType::kInt8
+                          : s.float8_pages ? DType::kFloat8E4M3
+                                           : s.dtype;
   p.k = allocate(key_dtype, {batch_k, rows_k, kv_heads, dim});
   p.v = allocate(key_dtype, {batch_k, rows_k, kv_heads, dim_v});
   p.out = allocate(s.dtype, {batch, rows_q, heads, dim_v});
@@ -201,7 +205,7 @@ void Problem::make_inputs(uint64_t seed) {
   gradients.dv = allocate(s.dtype, {batch_k, rows_k, kv_heads, dim_v});
   p.deterministic = s.deterministic;
   place_rows(p.q, false, &HostSequence::q);
-  if (s.int8_pages) {
+  if (s.int8_pages || s.float8_pages) {
     p.k_scale = allocate(DType::kFloat32, {batch_k, rows_k, kv_heads});
     p.v_scale = allocate(DType::kFloat32, {batch_k, rows_k, kv_heads});
     place_codes(p.k, p.k_scale, &HostSequence::k);
@@ -300,18 +304,29 @@ void Problem::place_rows(const View& view, bool keys, std::vector<double> HostSe
 void Problem::place_codes(const View& codes, const View& scales,
                           std::vector<double> HostSequence::*rows) {
   const size_t dims = static_cast<size_t>(codes.shape[3]);
+  const bool int8 = codes.dtype == DType::kInt8;
   for (int b = 0; b < spec_.batch; ++b) {
     std::vector<double>& values = sequences[static_cast<size_t>(b)].*rows;
     for (size_t begin = 0; begin < values.size(); begin += dims) {
       double largest = 0;
       for (size_t d = 0; d < dims; ++d) largest = std::max(largest, std::fabs(values[begin + d]));
-      const double scale = static_cast<float>(largest / 127);
+      double scale = static_cast<float>(largest / (int8 ? 127 : 448));
       const int head = static_cast<int>(begin / dims) % spec_.kv_heads;
       const int row = static_cast<int>(begin / dims) / spec_.kv_heads;
+      // Scales of two values, a code of a third.
+      const bool poisoned = spec_.poison_codes && rows == &HostSequence::v;
+      const int where = poisoned ? row - sequences[static_cast<size_t>(b)].seqlen_k : 0;
       for (size_t d = 0; d < dims; ++d) {
-        const double code = std::nearbyint(values[begin + d] / scale);
+        double code = values[begin + d] / scale;
+        if (!int8 && where == -3 && d == 5) code = NAN;
+        const float narrow = static_cast<float>(code);
+        code = int8 ? std::nearbyint(code) : fa::e4m3_to_float(fa::float_to_e4m3(narrow));
         write_element(codes, element(codes, b, true, row, head, static_cast<int>(d)), code);
         values[begin + d] = code * scale;
+      }
+      if (poisoned && (where == -40 || where == -6)) {
+        scale = where == -6 ? NAN : INFINITY;
+        for (size_t d = 0; d < dims; ++d) values[begin + d] = NAN;
       }
       const int64_t at = element(codes, b, true, row, head, 0) / codes.shape[3];
       write_element(scales, at, scale);

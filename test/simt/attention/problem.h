@@ -27,8 +27,10 @@ struct Spec {
   bool seqlens_k = false;   // as many keys as a tensor says
   int page_size = 0;        // 0: not paged
   bool int8_pages = false;  // values of rows between 2^-6 and 2^6
+  bool float8_pages = false;
   int num_splits = 1;
   bool poison_v = false, poison_dout = false;  // infinities and NaN among the values
+  bool poison_codes = false;                   // NaN among the codes of values, and their scales
   bool poison_key = false;                     // NaN in one key
   bool poison_query = false;                   // NaN in one query, and infinity in a row of dOut
   bool poison_last = false;                    // the last sequence of the batch is all NaN

@@ -1,0 +1,312 @@
+// Decoding over keys and values in 8 bits. Codes go to shared memory as they are and become float16
+// in registers, as operands of products in float16, whatever q is. Scales of keys multiply scores,
+// those of values weights. ldmatrix moves pairs of bytes as if they were 16-bit elements, so dims
+// arrive in another order than those of 16 bits:
+//   K: lane (g, t) gets dims 4t .. 4t + 3 of key g, of 16. They stand for columns 2t, 2t + 1, 2t + 8
+//      and 2t + 9 of the product; those of Q are put in the same order.
+//   V, transposed: dims 2g and 2g + 1 of keys 2t and 2t + 1. Even dims are column g of one
+//      accumulator tile, odd dims of the next one. A lane's results are dims 4t .. 4t + 3.
+#pragma once
+
+#include "cuda/device/fragment.h"
+#include "cuda/device/softmax.h"
+#include "cuda/sm80/decode_copies.h"
+#include "cuda/sm80/decode_traits.h"
+#include "cuda/sm80/forward_output.h"
+
+namespace fa::cuda {
+
+/** Zeros in place of NaN (poison.h); of e4m3, for int8 has none. */
+template <>
+PTX_FN uint32_t finite_part<Code>(uint32_t word) {
+  return finite_e4m3(word);
+}
+
+}  // namespace fa::cuda
+
+namespace fa::cuda::sm80 {
+
+constexpr int kScaleBytes = sizeof(float);
+
+/** Where a key's, or a row's, lies. */
+PTX_FN uint32_t scale_at(uint32_t scales, int index) {
+  return scales + static_cast<uint32_t>(index * kScaleBytes);
+}
+
+/** The power of two that a normal x > 0 begins with. */
+PTX_FN float power_of_two(float x) {
+  return ptx::float_from_bits(ptx::float_bits(x) & 0x7f800000u);
+}
+/** 2^exponent / x of a power of two x; all of them normal. */
+PTX_FN float divide_power(int exponent, float x) {
+  return ptx::float_from_bits(static_cast<uint32_t>((254 + exponent) << 23) - ptx::float_bits(x));
+}
+
+PTX_FN float warp_max(float x) {
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) x = fmaxf(x, ptx::shfl_xor(x, step));
+  return x;
+}
+
+/**
+ * The block's rows of q, float16 or bfloat16, as float16 for K's codes: times a power of two that
+ * brings the greatest element of a row to 2^8 or more, below 2^9. `factors` gets its inverse, 16
+ * float32. Exact for elements down to 2^-22 (bfloat16: 2^-25) of the greatest; what is less is
+ * rounded to 2^-33 of it.
+ */
+template <class Traits>
+PTX_FN void load_queries(const ForwardParams& p, const ForwardBlock& block, uint32_t q_tile,
+                         uint32_t factors) {
+  using RowTile = typename Traits::RowTile;
+  constexpr int kElements = RowTile::kChunkElements, kGreatest = 8;
+  constexpr float kLeast = 0x1p-118f;  // smaller ones have no such factor, nor need one
+  const bool bfloat16 = p.attention.query_dtype == static_cast<int>(DType::kBFloat16);
+  const int warp = this_thread() / 32, chunk = this_thread() % 32;
+#pragma unroll 1
+  for (int row = warp; row < kDecodeRows; row += kDecodeWarps) {
+    uint4 words = {};
+    if (row < block.rows.count && chunk * kElements < p.attention.head_dim)
+      words = ptx::ldg(reinterpret_cast<const uint4*>(
+          packed_row<ptx::f16>(p.attention.q, block, row) + chunk * kElements));
+    float2 pair[4];
+    float top = kLeast;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const uint32_t word = i == 0 ? words.x : i == 1 ? words.y : i == 2 ? words.z : words.w;
+      pair[i] = bfloat16 ? ptx::unpack2<ptx::bf16>(word) : ptx::unpack2<ptx::f16>(word);
+      if (!not_finite(pair[i].x)) top = fmaxf(top, fabsf(pair[i].x));
+      if (!not_finite(pair[i].y)) top = fmaxf(top, fabsf(pair[i].y));
+    }
+    const float unit = power_of_two(warp_max(top));
+    const float factor = divide_power(kGreatest, unit);
+    if (chunk == 0) ptx::sts<float>(scale_at(factors, row), divide_power(0, factor));
+    if (chunk >= RowTile::kChunks) continue;
+    uint32_t word[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      word[i] = ptx::pack2<ptx::f16>(pair[i].x * factor, pair[i].y * factor);
+    // Half a chunk each of two; which one first depends on the panel, for banks not to meet.
+    const int swap = chunk / 8 % 2;
+    const uint32_t half = chunk % 2 == 0 ? 0 : kChunkBytes / 2;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int upper = i ^ swap;
+      ptx::sts<uint2>(q_tile + RowTile::offset(row, chunk / 2 * 2 + upper) + half,
+                      {upper ? word[1] : word[0], upper ? word[3] : word[2]});
+    }
+  }
+}
+
+/** s = Q K^T, K in codes. */
+template <bool kE4M3, class Traits>
+PTX_FN void multiply_queries(typename Traits::Scores& s, uint32_t q, uint32_t k) {
+  using RowTile = typename Traits::RowTile;
+  using KeyTile = typename Traits::KeyTile;
+  const int lane = this_thread() % 32;
+  q += RowTile::offset(lane % 16, lane / 16);
+  k += KeyTile::offset(lane % 8 + lane / 16 * 8, lane / 8 % 2);
+#pragma unroll
+  for (int n = 0; n < Traits::kKeyTiles; ++n)
+#pragma unroll
+    for (int c = 0; c < 4; ++c) s[0][n][c] = 0;
+#pragma unroll
+  for (int chunk = 0; chunk < KeyTile::kChunks; chunk += 2) {
+    FragmentA<ptx::f16> a[2];  // of two chunks of K: a step each
+#pragma unroll
+    for (int i = 0; i < 2; ++i) ptx::ldmatrix_x4(a[i].value, RowTile::step(q, 0, 2 * (chunk + i)));
+#pragma unroll
+    for (int n = 0; n < Traits::kKeyTiles; n += 2) {
+      uint32_t raw[4];  // two chunks of the keys of two accumulator tiles
+      ptx::ldmatrix_x4(raw, KeyTile::step(k, 8 * n, chunk));
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        FragmentB<ptx::f16> b;
+        widen<kE4M3, CodePairs::kNeighbours>(b.value, raw[i]);
+        multiply_add<ptx::f16>(s[0][n + i / 2], a[i % 2], b);
+      }
+    }
+  }
+}
+
+template <class Traits>
+PTX_FN void multiply_queries_codes(typename Traits::Scores& s, uint32_t q, uint32_t k, bool e4m3) {
+  if (e4m3)
+    multiply_queries<true, Traits>(s, q, k);
+  else
+    multiply_queries<false, Traits>(s, q, k);
+}
+
+/** o += P V, V in codes. */
+template <bool kE4M3, class Traits>
+PTX_FN void multiply_weights(typename Traits::Output& o,
+                             const Weights<ptx::f16, 1, Traits::kKeyTiles>& weights, uint32_t v) {
+  using KeyTile = typename Traits::KeyTile;
+  const int lane = this_thread() % 32;
+  v += KeyTile::offset(lane % 16, lane / 16);
+#pragma unroll
+  for (int n = 0; n < Traits::kKeyTiles; n += 2) {
+    const FragmentA<ptx::f16> a = weights.step(0, n);
+#pragma unroll
+    for (int chunk = 0; chunk < KeyTile::kChunks; chunk += 2) {
+      uint32_t raw[4];  // keys 0 .. 7 and 8 .. 15 of two chunks
+      ptx::ldmatrix_x4_trans(raw, KeyTile::step(v, 8 * n, chunk));
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        uint32_t first[2], second[2];
+        widen<kE4M3, CodePairs::kAlternate>(first, raw[2 * i]);
+        widen<kE4M3, CodePairs::kAlternate>(second, raw[2 * i + 1]);
+        const int d = 2 * (chunk + i);
+        multiply_add<ptx::f16>(o[0][d], a, FragmentB<ptx::f16>{{first[0], second[0]}});
+        multiply_add<ptx::f16>(o[0][d + 1], a, FragmentB<ptx::f16>{{first[1], second[1]}});
+      }
+    }
+  }
+}
+
+template <class Traits>
+PTX_FN void multiply_weights_codes(typename Traits::Output& o, const typename Traits::Scores& s,
+                                   uint32_t v, bool e4m3) {
+  const Weights<ptx::f16, 1, Traits::kKeyTiles> weights(s);
+  if (e4m3)
+    multiply_weights<true, Traits>(o, weights, v);
+  else
+    multiply_weights<false, Traits>(o, weights, v);
+}
+
+/**
+ * Copies the scales of a warp's tile, one by each lane; those from `rows` on become zeros.
+ * Asynchronous.
+ */
+PTX_FN void load_scales(uint32_t to, const RowScales& scales, const KeyRow& at, int kv_head,
+                        int rows) {
+  const int lane = this_thread() % 32;
+  ptx::cp_async4(scale_at(to, lane),
+                 scales.data + at.first * scales.page + at.row * scales.row + kv_head * scales.head,
+                 lane < rows);
+}
+
+/** What the lanes of a row multiply its columns of accumulator tile n by. */
+PTX_FN float2 scales_of_tile(uint32_t scales, int n) {
+  return ptx::lds<float2>(scale_at(scales, 8 * n + 2 * LanePosition().t));
+}
+
+/**
+ * Scales of keys times that of all scores; NaN in place of those that are not finite, for scores to
+ * be. Each lane sees to the one that it has copied.
+ */
+PTX_FN void prepare_scales(uint32_t scales, float of_all) {
+  const uint32_t own = scale_at(scales, this_thread() % 32);
+  const float scale = ptx::lds<float>(own);
+  ptx::sts<float>(own, fmaf(scale, 0.f, scale * of_all));
+}
+
+/** Values whose scale is not finite are left to restore_poison. True if this lane's is one. */
+PTX_FN bool clear_scale(uint32_t scales) {
+  const uint32_t own = scale_at(scales, this_thread() % 32);
+  const bool poisoned = not_finite(ptx::lds<float>(own));
+  if (poisoned) ptx::sts<float>(own, 0.f);
+  return poisoned;
+}
+
+/** Products with codes become scores, but for the factor of their row. */
+template <int kKeyTiles>
+PTX_FN void scale_products(float (&s)[1][kKeyTiles][4], uint32_t scales) {
+#pragma unroll
+  for (int n = 0; n < kKeyTiles; ++n) {
+    const float2 scale = scales_of_tile(scales, n);
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      s[0][n][2 * h] *= scale.x;
+      s[0][n][2 * h + 1] *= scale.y;
+    }
+  }
+}
+
+/** That factor, a power of two: it is exact wherever it comes in. */
+template <int kKeyTiles>
+PTX_FN void multiply_rows(float (&s)[1][kKeyTiles][4], const float (&factor)[2]) {
+#pragma unroll
+  for (int n = 0; n < kKeyTiles; ++n) {
+#pragma unroll
+    for (int c = 0; c < 4; ++c) s[0][n][c] *= factor[c / 2];
+  }
+}
+
+/**
+ * Weights times the scales of their values, as float16 operands. float16 does not reach as far as
+ * scales do: a row's are in units of a power of two near the greatest of them so far, and its
+ * outputs with them. Greatest operands are 2^14 or more, below 2^15.
+ */
+struct WeightUnits {
+  static constexpr int kGreatest = 14;
+  static constexpr float kOperand = 1.f / (1 << kGreatest);
+  float unit[2] = {0x1p-100f, 0x1p-100f};
+
+  /** alpha: what outputs are to be multiplied by. True when that is not 1, for the whole warp. */
+  template <int kKeyTiles>
+  PTX_FN bool scale_weights(float (&weights)[1][kKeyTiles][4], uint32_t scales, float (&alpha)[2]) {
+    float top[2] = {unit[0], unit[1]};
+#pragma unroll
+    for (int n = 0; n < kKeyTiles; ++n) {
+      const float2 scale = scales_of_tile(scales, n);
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        float &x = weights[0][n][2 * h], &y = weights[0][n][2 * h + 1];
+        x *= scale.x;
+        y *= scale.y;
+        top[h] = fmaxf(top[h], fmaxf(fabsf(x), fabsf(y)));
+      }
+    }
+    float factor[2];
+    bool unchanged = true;
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      top[h] = power_of_two(quad_max(top[h]));
+      factor[h] = divide_power(kGreatest, top[h]);
+      alpha[h] *= unit[h] * factor[h] * kOperand;
+      unchanged &= top[h] == unit[h];
+      unit[h] = top[h];
+    }
+    multiply_rows(weights, factor);
+    return !ptx::vote_all(unchanged);
+  }
+
+  template <int kColumnTiles>
+  PTX_FN void finish(float (&o)[1][kColumnTiles][4]) const {
+    OnlineSoftmax<1>::rescale(o, {unit[0] * kOperand, unit[1] * kOperand});
+  }
+};
+
+/** Rows of q's dtype, or of float32 as partial results: a lane has four dims of every 16. */
+template <class Traits>
+PTX_FN void store_codes(const ForwardParams& p, const ForwardBlock& block,
+                        const typename Traits::Output& o) {
+  const AttentionParams& a = p.attention;
+  const LanePosition lane;
+  const bool split = p.splits.divisor > 1;
+  const bool bfloat16 = a.query_dtype == static_cast<int>(DType::kBFloat16);
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    const int row = 8 * h + lane.g;
+    if (row >= block.rows.count) continue;
+    float* const partial = packed_row<float>(a.out, block, row) + block.split * p.out_split;
+    ptx::f16* const out = packed_row<ptx::f16>(a.out, block, row);
+#pragma unroll
+    for (int d = 0; d < Traits::kColumnTiles; d += 2) {
+      const int column = 8 * d + 4 * lane.t;
+      if (column >= a.head_dim_v) continue;
+      const float4 x = {o[0][d][2 * h], o[0][d + 1][2 * h], o[0][d][2 * h + 1],
+                        o[0][d + 1][2 * h + 1]};
+      if (split)
+        ptx::stg<float4>(reinterpret_cast<float4*>(partial + column), x);
+      else if (bfloat16)
+        ptx::stg<uint2>(reinterpret_cast<uint2*>(out + column),
+                        {ptx::pack2<ptx::bf16>(x.x, x.y), ptx::pack2<ptx::bf16>(x.z, x.w)});
+      else
+        ptx::stg<uint2>(reinterpret_cast<uint2*>(out + column),
+                        {ptx::pack2<ptx::f16>(x.x, x.y), ptx::pack2<ptx::f16>(x.z, x.w)});
+    }
+  }
+}
+
+}  // namespace fa::cuda::sm80
