@@ -56,6 +56,7 @@ __global__ void __launch_bounds__(128) every_wrapper(const __grid_constant__ Par
 
   d[1] += ptx::ldg_stream(p.floats) + float(ptx::ldg_stream(reinterpret_cast<uint2*>(p.wide)).x);
   d[1] += float(ptx::ldg_stream(p.wide).w);
+  d[1] += float(*ptx::advance<16>(reinterpret_cast<const char*>(p.floats), a[0]));
   ptx::prefetch_l2(p.floats);
   ptx::sts<float>(fixed + 4 * (threadIdx.x % 32), d[1]);
 

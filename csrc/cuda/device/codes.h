@@ -28,10 +28,10 @@ PTX_FN void widen_int8(uint32_t (&pair)[2], uint32_t word) {
   constexpr uint32_t k1024 = 0x64646464u, kMinus1152 = 0xe480e480u;
   constexpr bool kNeighbours = kPairs == CodePairs::kNeighbours;
   const uint32_t biased = word ^ 0x80808080u;
-  pair[0] = ptx::add2_f16(ptx::permute_bytes(biased, k1024, kNeighbours ? 0x4140 : 0x4240),
-                          kMinus1152);
-  pair[1] = ptx::add2_f16(ptx::permute_bytes(biased, k1024, kNeighbours ? 0x4342 : 0x4341),
-                          kMinus1152);
+  pair[0] =
+      ptx::add2_f16(ptx::permute_bytes(biased, k1024, kNeighbours ? 0x4140 : 0x4240), kMinus1152);
+  pair[1] =
+      ptx::add2_f16(ptx::permute_bytes(biased, k1024, kNeighbours ? 0x4342 : 0x4341), kMinus1152);
 }
 
 /**

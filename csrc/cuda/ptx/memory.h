@@ -100,6 +100,16 @@ PTX_FN void sts(uint32_t address, no_deduce<T> value) {
   }
 }
 
+/** `from` and kBytes * count, by one instruction; compilers take two where kBytes is a power of 2. */
+template <int kBytes>
+PTX_FN const char* advance(const char* from, uint32_t count) {
+  uint64_t to;
+  asm("mad.wide.u32 %0, %1, %2, %3;"
+      : "=l"(to)
+      : "r"(count), "n"(kBytes), "l"(reinterpret_cast<uint64_t>(from)));
+  return reinterpret_cast<const char*>(to);
+}
+
 /** Loads a T from global memory. */
 template <class T>
 PTX_FN T ldg(const T* pointer) {
@@ -145,6 +155,11 @@ PTX_FN void prefetch_l2(const void* pointer) {
 }
 
 #else
+
+template <int kBytes>
+inline const char* advance(const char* from, uint32_t count) {
+  return from + uint64_t{count} * kBytes;
+}
 
 inline uint32_t dyn_smem() { return simt::dynamic_shared_memory(); }
 

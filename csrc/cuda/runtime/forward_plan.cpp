@@ -116,7 +116,8 @@ int64_t most_decoded(const AttentionProblem& p) {
   const bool taken = p.q.dtype != DType::kFloat32 && !p.float8() && aligned(p) &&
                      aligned_rows(p.k) && aligned_rows(p.v) && !p.mask.present() &&
                      !p.block_mask.present() && !p.tree_mask.present() && p.dropout.p == 0 &&
-                     packs_heads(p) && within_reach(p.k) && within_reach(p.v) && decode_tile(p).width > 0;
+                     packs_heads(p) && within_reach(p.k) && within_reach(p.v) &&
+                     decode_tile(p).width > 0;
   return taken ? sm80::kDecodeRows / p.group() : 0;
 }
 

@@ -6,7 +6,7 @@
 
 #include "cuda/device/fragment.h"
 #include "cuda/sm80/decode_codes.h"
-#include "cuda/sm80/decode_merge.h"
+#include "cuda/sm80/decode_output.h"
 #include "cuda/sm80/forward_output.h"
 #include "cuda/sm80/forward_products.h"
 
@@ -17,6 +17,7 @@ template <int kKeyTiles>
 PTX_FN void modify_few_rows(const AttentionParams& p, const Window& window, const PackedRows& rows,
                             int batch, int key0, float (&s)[1][kKeyTiles][4]) {
   const LanePosition lane;
+  const float softcap_reciprocal = 1 / p.softcap;
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     const ScoreRow<false> row(p, window, rows, batch, 8 * h + lane.g);
@@ -26,7 +27,7 @@ PTX_FN void modify_few_rows(const AttentionParams& p, const Window& window, cons
       for (int c = 2 * h; c < 2 * h + 2; ++c) {
         const int j = key0 + 8 * n + 2 * lane.t + c % 2;
         float score = s[0][n][c] * p.scale;
-        if (p.softcap > 0) score = p.softcap * tanhf(score / p.softcap);
+        if (p.softcap > 0) score = p.softcap * ptx::tanh_approx(score * softcap_reciprocal);
         if (p.alibi_slopes != nullptr)
           score -= row.slope * fabsf(static_cast<float>(row.position - j));
         s[0][n][c] = row.in_window(window, j) ? score : -kInfinity;
@@ -34,6 +35,9 @@ PTX_FN void modify_few_rows(const AttentionParams& p, const Window& window, cons
     }
   }
 }
+
+/** A number that is one for all lanes, in a way that the compiler sees: branches on it are cheap. */
+PTX_FN int warp_uniform(int value) { return ptx::shfl_idx(value, 0); }
 
 /** Whether scores are more than products times a scale, within a window. */
 PTX_FN bool has_options(const AttentionParams& a) {
@@ -60,7 +64,7 @@ __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
   const PackedRows& rows = block.rows;
   if (rows.count == 0) return;
 
-  const int warp = this_thread() / 32;
+  const int warp = warp_uniform(this_thread() / 32);
   const uint32_t q_tile = ptx::dyn_smem();
   const uint32_t tiles = q_tile + RowTile::kBytes;
   const uint32_t k_tile = tiles + static_cast<uint32_t>(2 * warp * KeyTile::kBytes);
@@ -73,7 +77,8 @@ __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
   const bool options = kFeatured && (!kCodes || has_options(a));
   const Window window = window_of(a, block.sequence);
   const int i0 = rows.query_begin(0), i1 = rows.query_end(kDecodeRows);
-  const TileRange n_blocks = n_blocks_of<Traits>(p, block, window);
+  const TileRange visible = n_blocks_of<Traits>(p, block, window);
+  const TileRange n_blocks = {warp_uniform(visible.begin), warp_uniform(visible.end)};
 
   // A warp's tiles are every fourth one. Between the sink tokens and the window is nothing to see.
   const int window_block = kFeatured ? window.begin(i0) / kKeys : 0;
@@ -104,9 +109,10 @@ __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
     load(a.v, v_tile, a.head_dim_v, a.v_scales, v_scales, n_block, at);
   };
   if constexpr (!kCodes) {
-    if (warp == 0 && n_blocks.begin < n_blocks.end)
-      load_tile<RowTile, T, 32, false>(q_tile, rows.count, a.head_dim, true, 1,
-                                       [&](int row) { return packed_row<T>(a.q, block, row); });
+    if (n_blocks.begin < n_blocks.end)
+      load_tile<RowTile, T, Traits::kThreads, false>(
+          q_tile, rows.count, a.head_dim, true, 1,
+          [&](int row) { return packed_row<T>(a.q, block, row); });
     ptx::cp_async_commit();
   }
   int n_block = from(n_blocks.begin + warp);
@@ -139,7 +145,7 @@ __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
 
     typename Traits::Scores s;
     ptx::cp_async_wait<1>();
-    if constexpr (kCodes) prepare_scales(k_scales, options ? 1.f : a.scale);
+    if constexpr (kCodes) prepare_key_scales(k_scales, options ? 1.f : a.scale);
     ptx::sync_warp();  // K has arrived for all lanes
     if constexpr (kCodes) {
       multiply_queries_codes<Traits>(s, q_tile, k_tile, e4m3);
@@ -159,7 +165,7 @@ __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
     bool rescales = softmax.exponentiate(s, alpha, scale, to_base_2);
 
     ptx::cp_async_wait<1>();
-    if constexpr (kCodes) any_poison |= clear_scale(v_scales);
+    if constexpr (kCodes) any_poison |= prepare_value_scales(v_scales, partial);
     ptx::sync_warp();  // V has arrived for all lanes
     if constexpr (kCodes) rescales |= units.scale_weights(s, v_scales, alpha);
     if (rescales) softmax.rescale(o, alpha);
@@ -184,10 +190,8 @@ __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
   const uint32_t extreme = finish_rows<T, Traits, kFeatured>(p, block, 0, softmax, o);
   if constexpr (kCodes)
     store_codes<Traits>(p, block, o);
-  else if (p.splits.divisor > 1)
-    store_float32<Traits>(p, block, 0, true, o);
   else
-    store_rounded<T, Traits>(p, block, 0, 0, q_tile, true, o);
+    store_pairs<T, Traits>(p, block, o);
   if constexpr (!kFeatured) {
     if (extreme != 0) attend_naturally<T, Traits>(p, 0, extreme);
   }

@@ -190,21 +190,24 @@ PTX_FN float2 scales_of_tile(uint32_t scales, int n) {
   return ptx::lds<float2>(scale_at(scales, 8 * n + 2 * LanePosition().t));
 }
 
-/**
- * Scales of keys times that of all scores; NaN in place of those that are not finite, for scores to
- * be. Each lane sees to the one that it has copied.
- */
-PTX_FN void prepare_scales(uint32_t scales, float of_all) {
+/** A scale that is not finite becomes NaN, for all that comes of its row to be. */
+PTX_FN float finite_or_nan(float scale) { return fmaf(scale, 0.f, scale); }
+
+/** Scales of keys times that of all scores. Each lane sees to the one that it has copied. */
+PTX_FN void prepare_key_scales(uint32_t scales, float of_all) {
   const uint32_t own = scale_at(scales, this_thread() % 32);
-  const float scale = ptx::lds<float>(own);
-  ptx::sts<float>(own, fmaf(scale, 0.f, scale * of_all));
+  ptx::sts<float>(own, finite_or_nan(ptx::lds<float>(own)) * of_all);
 }
 
-/** Values whose scale is not finite are left to restore_poison. True if this lane's is one. */
-PTX_FN bool clear_scale(uint32_t scales) {
+/**
+ * Likewise those of values. In a tile with hidden pairs such a value gets weight 0, and is left to
+ * restore_poison: true if this lane's is one.
+ */
+PTX_FN bool prepare_value_scales(uint32_t scales, bool partial) {
   const uint32_t own = scale_at(scales, this_thread() % 32);
-  const bool poisoned = not_finite(ptx::lds<float>(own));
-  if (poisoned) ptx::sts<float>(own, 0.f);
+  const float scale = finite_or_nan(ptx::lds<float>(own));
+  const bool poisoned = partial && scale != scale;
+  ptx::sts<float>(own, poisoned ? 0.f : scale);
   return poisoned;
 }
 
@@ -283,29 +286,31 @@ PTX_FN void store_codes(const ForwardParams& p, const ForwardBlock& block,
                         const typename Traits::Output& o) {
   const AttentionParams& a = p.attention;
   const LanePosition lane;
-  const bool split = p.splits.divisor > 1;
   const bool bfloat16 = a.query_dtype == static_cast<int>(DType::kBFloat16);
+  const auto pack = [&](float x, float y) {
+    const uint32_t as_bfloat16 = ptx::pack2<ptx::bf16>(x, y);
+    return bfloat16 ? as_bfloat16 : ptx::pack2<ptx::f16>(x, y);
+  };
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     const int row = 8 * h + lane.g;
-    if (row >= block.rows.count) continue;
-    float* const partial = packed_row<float>(a.out, block, row) + block.split * p.out_split;
-    ptx::f16* const out = packed_row<ptx::f16>(a.out, block, row);
+    const auto store = [&](auto* to, auto four) {
 #pragma unroll
-    for (int d = 0; d < Traits::kColumnTiles; d += 2) {
-      const int column = 8 * d + 4 * lane.t;
-      if (column >= a.head_dim_v) continue;
-      const float4 x = {o[0][d][2 * h], o[0][d + 1][2 * h], o[0][d][2 * h + 1],
-                        o[0][d + 1][2 * h + 1]};
-      if (split)
-        ptx::stg<float4>(reinterpret_cast<float4*>(partial + column), x);
-      else if (bfloat16)
-        ptx::stg<uint2>(reinterpret_cast<uint2*>(out + column),
-                        {ptx::pack2<ptx::bf16>(x.x, x.y), ptx::pack2<ptx::bf16>(x.z, x.w)});
-      else
-        ptx::stg<uint2>(reinterpret_cast<uint2*>(out + column),
-                        {ptx::pack2<ptx::f16>(x.x, x.y), ptx::pack2<ptx::f16>(x.z, x.w)});
-    }
+      for (int d = 0; d < Traits::kColumnTiles; d += 2) {
+        const float4 x = {o[0][d][2 * h], o[0][d + 1][2 * h], o[0][d][2 * h + 1],
+                          o[0][d + 1][2 * h + 1]};
+        using Four = decltype(four(x));
+        if (row < block.rows.count && 8 * d + 4 * lane.t < a.head_dim_v)
+          ptx::stg<Four>(reinterpret_cast<Four*>(to + 8 * d + 4 * lane.t), four(x));
+      }
+    };
+    if (p.splits.divisor > 1)
+      store(packed_row<float>(a.out, block, row) + block.split * p.out_split,
+            [](const float4& x) { return x; });
+    else
+      store(packed_row<ptx::f16>(a.out, block, row), [&](const float4& x) {
+        return uint2{pack(x.x, x.y), pack(x.z, x.w)};
+      });
   }
 }
 

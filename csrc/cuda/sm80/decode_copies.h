@@ -17,9 +17,11 @@ struct KeyRow {
  */
 template <class T>
 PTX_FN uint32_t chunks_to(const KeyRow& at, const Tensor& tensor) {
-  constexpr int kElements = kChunkBytes / static_cast<int>(sizeof(T));
-  return static_cast<uint32_t>(at.first) * static_cast<uint32_t>(tensor.batch / kElements) +
-         static_cast<uint32_t>(at.row) * static_cast<uint32_t>(tensor.row / kElements);
+  const auto chunks = [](int64_t elements) {
+    return static_cast<uint32_t>(static_cast<uint64_t>(elements) * sizeof(T) / kChunkBytes);
+  };
+  return static_cast<uint32_t>(at.first) * chunks(tensor.batch) +
+         static_cast<uint32_t>(at.row) * chunks(tensor.row);
 }
 
 /** Where a key lies; the last one in place of those that are not there. */
@@ -47,7 +49,7 @@ PTX_FN void load_rows(uint32_t tile, const T* head, uint32_t chunks, int rows, i
     to[i] = tile + Tile::offset(first + i * kRowsAtOnce, chunk);
 #pragma unroll
   for (int r = 0; r < Tile::kRows; r += kRowsAtOnce) {
-    const char* const row = from + uint64_t{ptx::shfl_idx(chunks, first + r)} * kChunkBytes;
+    const char* const row = ptx::advance<kChunkBytes>(from, ptx::shfl_idx(chunks, first + r));
 #pragma unroll
     for (int c = 0; c < Tile::kChunks; c += Tile::kPanelChunks)
       ptx::cp_async16(Tile::step(to[r % 8 / kRowsAtOnce], r / 8 * 8, c), row + c * kChunkBytes,

@@ -1,9 +1,9 @@
-// The end of a decode block's loop over keys.
+// The end of a decode block: its warps' results come together, and rows are stored.
 #pragma once
 
-#include "cuda/device/shared_tile.h"
 #include "cuda/device/softmax.h"
 #include "cuda/sm80/decode_tiles.h"
+#include "cuda/sm80/forward_block.h"
 
 namespace fa::cuda::sm80 {
 
@@ -52,6 +52,36 @@ PTX_FN void merge_warps(OnlineSoftmax<1>& softmax, typename Traits::Output& o, u
       o[0][d][2] = o[0][d][2] * own[1] + x.z * theirs[1];
       o[0][d][3] = o[0][d][3] * own[1] + x.w * theirs[1];
     }
+  }
+}
+
+/**
+ * o becomes rows of T, or of float32 as partial results, straight from the accumulators: a lane has
+ * two dims of every 8. They are aligned.
+ */
+template <class T, class Traits>
+PTX_FN void store_pairs(const ForwardParams& p, const ForwardBlock& block,
+                        const typename Traits::Output& o) {
+  const AttentionParams& a = p.attention;
+  const LanePosition lane;
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    const int row = 8 * h + lane.g;
+    const auto store = [&](auto* to, auto pair) {
+#pragma unroll
+      for (int d = 0; d < Traits::kColumnTiles; ++d) {
+        using Pair = decltype(pair(0.f, 0.f));
+        if (row < block.rows.count && 8 * d + 2 * lane.t < a.head_dim_v)
+          ptx::stg<Pair>(reinterpret_cast<Pair*>(to + 8 * d + 2 * lane.t),
+                         pair(o[0][d][2 * h], o[0][d][2 * h + 1]));
+      }
+    };
+    if (p.splits.divisor > 1)
+      store(packed_row<float>(a.out, block, row) + block.split * p.out_split, [](float x, float y) {
+        return float2{x, y};
+      });
+    else
+      store(packed_row<T>(a.out, block, row), [](float x, float y) { return ptx::pack2<T>(x, y); });
   }
 }
 
