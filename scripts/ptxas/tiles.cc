@@ -53,6 +53,9 @@ void print_sm90() {
 
 int main() {
   print_sm90();
+  for (const DecodeTile& tile : kDecodeCodeTiles)
+    std::printf("{\"kernel\":\"decode<fa::cuda::Code, %d, true>\",\"threads\":%d,\"shared\":%d}\n", tile.width,
+                32 * kDecodeWarps, decode_shared_bytes(true, tile));
   struct Type {
     const char* name;
     int bytes;
@@ -71,7 +74,7 @@ int main() {
       for (const DecodeTile& tile : kDecodeTiles) {
         if (float32) continue;
         std::printf("{\"kernel\":\"decode<%s, %d, %s>\",\"threads\":%d,\"shared\":%d}\n", type.name,
-                    tile.width, flag, 32 * kDecodeWarps, decode_shared_bytes(tile));
+                    tile.width, flag, 32 * kDecodeWarps, decode_shared_bytes(false, tile));
       }
       for (const Outer outer : {Outer::kKeys, Outer::kQueries}) {
         const BackwardTiles tiles = backward_tiles(float32, outer, featured);

@@ -7,6 +7,11 @@ import { forwardFp8, forwardSm90 } from './mutations_forward_sm90.mjs';
 const forward = 'cuda/sm80/forward.h';
 const products = 'cuda/sm80/forward_products.h';
 const decode = 'cuda/sm80/decode.h';
+const decodeCopies = 'cuda/sm80/decode_copies.h';
+const decodeCodes = 'cuda/sm80/decode_codes.h';
+const decodeScales = 'cuda/sm80/decode_scales.h';
+const decodeOutput = 'cuda/sm80/decode_output.h';
+const codes = 'cuda/device/codes.h';
 const forwardBlock = 'cuda/sm80/forward_block.h';
 const forwardOutput = 'cuda/sm80/forward_output.h';
 const backward = 'cuda/sm80/backward.h';
@@ -30,8 +35,11 @@ const of = (kernel, lines) =>
 const waitForKeys = 'ptx::cp_async_wait<kInFlight>();\n    ptx::sync_block();  // K has arrived';
 const waitForValues = 'ptx::cp_async_wait<kInFlight>();\n    // V has arrived';
 
-const waitForWarpKeys = 'ptx::cp_async_wait<1>();\n    ptx::sync_warp();  // K';
-const waitForWarpValues = 'ptx::cp_async_wait<1>();\n    ptx::sync_warp();  // V';
+const prepareKeys = 'if constexpr (kCodes) prepare_key_scales(k_scales, options ? 1.f : a.scale);';
+const prepareValues =
+  'if constexpr (kCodes) any_poison |= prepare_value_scales(v_scales, partial);';
+const waitForWarpKeys = `ptx::cp_async_wait<1>();\n    ${prepareKeys}`;
+const waitForWarpValues = `ptx::cp_async_wait<1>();\n    ${prepareValues}`;
 /** The same wait, which lets one group more be in flight. */
 const lax = (wait) => wait.replace('<1>', '<2>');
 
@@ -40,10 +48,10 @@ export const mutations = [
     // The decode kernel.
     ['decode: no wait for Q', decode, 'ptx::cp_async_wait<2>();', ''],
     ['decode: no barrier after the wait for Q', decode, 'ptx::sync_block();  // Q', '// Q'],
-    ['decode: no wait for K', decode, waitForWarpKeys, 'ptx::sync_warp();  // K'],
+    ['decode: no wait for K', decode, waitForWarpKeys, prepareKeys],
     ['decode: wait for K one group too lax', decode, waitForWarpKeys, lax(waitForWarpKeys)],
     ['decode: no sync_warp after the wait for K', decode, 'ptx::sync_warp();  // K', '// K'],
-    ['decode: no wait for V', decode, waitForWarpValues, 'ptx::sync_warp();  // V'],
+    ['decode: no wait for V', decode, waitForWarpValues, prepareValues],
     ['decode: wait for V one group too lax', decode, waitForWarpValues, lax(waitForWarpValues)],
     ['decode: no sync_warp after the wait for V', decode, 'ptx::sync_warp();  // V', '// V'],
     [
@@ -67,18 +75,23 @@ export const mutations = [
     ],
     [
       'decode: merged before the other warps have stored',
-      decode,
+      decodeOutput,
       'ptx::sync_block();\n  if (warp > 0) return;',
       'if (warp > 0) return;',
     ],
     [
       'decode: the last warp left out',
-      decode,
+      decodeOutput,
       'other = 1; other < kDecodeWarps',
       'other = 1; other < kDecodeWarps - 1',
     ],
-    ['decode: merged by the factor of the other row', decode, 'x.z * theirs[1]', 'x.z * theirs[0]'],
-    ['decode: sums merged without factor', decode, 'sum[r] * theirs[r]', 'sum[r]'],
+    [
+      'decode: merged by the factor of the other row',
+      decodeOutput,
+      'x.z * theirs[1]',
+      'x.z * theirs[0]',
+    ],
+    ['decode: sums merged without factor', decodeOutput, 'sum[r] * theirs[r]', 'sum[r]'],
     [
       'decode: a tile of every warp left out',
       decode,
@@ -92,23 +105,23 @@ export const mutations = [
       'window_block - n_block + kDecodeWarps',
     ],
     ['decode: tiles before the window visited', decode, 'n_block >= window_block ||', 'true ||'],
-    ['decode: rows of V where those of K lie', decode, 'n_block, next.v);', 'n_block, next.k);'],
+    ['decode: V in place of K', decode, 'load(a.k, k_tile', 'load(a.v, k_tile'],
     [
       'decode: a row from the wrong lane',
-      decode,
-      'from_lane(offset, first + r)',
-      'from_lane(offset, r)',
+      decodeCopies,
+      'shfl_idx(chunks, first + r)',
+      'shfl_idx(chunks, r)',
     ],
-    ['decode: rows loaded beyond the end', decode, 'first + r < rows && ', ''],
+    ['decode: rows loaded beyond the end', decodeCopies, 'first + r < rows && ', ''],
     [
       'decode: columns loaded beyond the head dim',
-      decode,
+      decodeCopies,
       ' && (chunk + c) * Tile::kChunkElements < columns',
       '',
     ],
     [
       'decode: K written with another swizzle than read',
-      decode,
+      decodeCopies,
       'first + i * kRowsAtOnce, chunk',
       'first, chunk',
     ],
@@ -116,6 +129,107 @@ export const mutations = [
     ['decode: ALiBi with the wrong sign', decode, 'score -= row.slope', 'score += row.slope'],
     ['decode: softcap left out', decode, 'if (p.softcap > 0) score =', 'if (false) score ='],
     ['decode: extreme rows not done again', decode, 'if (extreme != 0)', 'if (false)'],
+  ]),
+  ...of('forward', [
+    // The same over codes.
+    [
+      'decode 8-bit: no barrier after Q',
+      decode,
+      'ptx::sync_block();  // Q',
+      'if (!kCodes) ptx::sync_block();  // Q',
+    ],
+    [
+      'decode 8-bit: scales of keys that no lane waits for',
+      decode,
+      `${prepareKeys}\n    ptx::sync_warp();`,
+      `ptx::sync_warp();\n    ${prepareKeys}`,
+    ],
+    [
+      'decode 8-bit: scales of values that no lane waits for',
+      decode,
+      `${prepareValues}\n    ptx::sync_warp();`,
+      `ptx::sync_warp();\n    ${prepareValues}`,
+    ],
+    [
+      'decode 8-bit: next scales come too early',
+      decode,
+      'scale_products(s, k_scales);\n',
+      'load_scales(k_scales, a.k_scales, next, block.kv_head, 32);\n      scale_products(s, k_scales);\n',
+    ],
+    ['decode 8-bit: scales of the first head', decodeScales, ' + kv_head * scales.head', ''],
+    ['decode 8-bit: scales loaded beyond the end', decodeScales, 'lane < rows);', 'true);'],
+    [
+      'decode 8-bit: scale of the key beside it',
+      decodeScales,
+      '8 * n + 2 * LanePosition().t',
+      '8 * n',
+    ],
+    ['decode 8-bit: scales of keys left out', decode, 'scale_products(s, k_scales);', ''],
+    ['decode 8-bit: factors of rows left out', decode, 'if (!options) scale[h] = factor[h];', ''],
+    [
+      'decode 8-bit: factors left out beside options',
+      decode,
+      'if (kCodes && options) multiply_rows',
+      'if (false) multiply_rows',
+    ],
+    ['decode 8-bit: outputs without their unit', decode, 'units.finish(o);', ';'],
+    [
+      'decode 8-bit: outputs keep the unit before',
+      decodeScales,
+      'alpha[h] *= unit[h] * factor[h] * kOperand;',
+      '',
+    ],
+    [
+      'decode 8-bit: unit of one lane of four',
+      decodeScales,
+      'power_of_two(quad_max(top[h]))',
+      'power_of_two(top[h])',
+    ],
+    [
+      'decode 8-bit: outputs not rescaled with their unit',
+      decode,
+      'rescales |= units.scale',
+      'units.scale',
+    ],
+    [
+      'decode 8-bit: scale that is not finite kept',
+      decodeScales,
+      'poisoned ? 0.f : scale',
+      'scale',
+    ],
+    [
+      'decode 8-bit: infinite scale of a value kept',
+      decodeScales,
+      'fmaf(scale, 0.f, scale)',
+      'scale',
+    ],
+    ['decode 8-bit: NaN codes kept', decode, '(!kCodes || e4m3) &&', '!kCodes &&'],
+    [
+      'decode 8-bit: Q not in the order of K',
+      decodeCodes,
+      '{upper ? word[1] : word[0], upper ? word[3] : word[2]}',
+      '{upper ? word[2] : word[0], upper ? word[3] : word[1]}',
+    ],
+    [
+      'decode 8-bit: odd dims for even ones',
+      decodeCodes,
+      '{first[1], second[1]}',
+      '{first[0], second[0]}',
+    ],
+    ['decode 8-bit: keys 8 to 15 for 0 to 7', decodeCodes, 'a[i % 2], b', 'a[i / 2], b'],
+    [
+      "decode 8-bit: two dims stored in each other's place",
+      decodeCodes,
+      'o[0][d + 1][2 * h], o[0][d][2 * h + 1]',
+      'o[0][d][2 * h + 1], o[0][d + 1][2 * h]',
+    ],
+    [
+      'decode 8-bit: e4m3 for int8',
+      codes,
+      'if constexpr (kE4M3)\n    widen_e4m3',
+      'if constexpr (true)\n    widen_e4m3',
+    ],
+    ['decode 8-bit: NaN of e4m3 is 480', codes, 'magnitude | nan |', 'magnitude |'],
   ]),
   ...of('forward', [
     // Pages of int8.

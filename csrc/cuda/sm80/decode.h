@@ -109,8 +109,9 @@ __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
     load(a.v, v_tile, a.head_dim_v, a.v_scales, v_scales, n_block, at);
   };
   if constexpr (!kCodes) {
-    if (n_blocks.begin < n_blocks.end)
-      load_tile<RowTile, T, Traits::kThreads, false>(
+    constexpr int kLoaders = 2;  // warps: four have more rows at a time than there are
+    if (warp < kLoaders && n_blocks.begin < n_blocks.end)
+      load_tile<RowTile, T, kLoaders * 32, false>(
           q_tile, rows.count, a.head_dim, true, 1,
           [&](int row) { return packed_row<T>(a.q, block, row); });
     ptx::cp_async_commit();

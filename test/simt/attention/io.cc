@@ -35,10 +35,11 @@ cudaDeviceProp use_device(int device) {
 
 /**
  * What has been launched since keep_reports() against its plan, which knows of atomics where they
- * move results.
+ * move results, and not of index tensors, of which so many bytes are read.
  */
-void check_reports(const Spec& spec, const fa::AttentionPlan& plan, bool atomics) {
-  double bytes = 0, flops = 0;
+void check_reports(const Spec& spec, const fa::AttentionPlan& plan, bool atomics,
+                   double index_bytes = 0) {
+  double bytes = -index_bytes, flops = 0;
   for (const simt::Report& report : simt::take_reports()) {
     if (!report.ok()) std::fprintf(stderr, "%s\n", report.error.c_str());
     CHECK(report.ok());
@@ -71,6 +72,20 @@ void check(const Spec& spec, int device = kSm80) {
   simt::keep_reports();
   fa::cuda::attention_forward(problem.device, {properties, nullptr});
   check_reports(spec, plan, false);
+}
+
+/** Over pages: every warp looks a tile's 32 keys up, and each thread the sequence's length. */
+void check_pages(const Spec& spec) {
+  const Problem problem(spec, 1);
+  const cudaDeviceProp properties = use_device(kSm80);
+  const fa::AttentionPlan plan = fa::cuda::plan_attention(problem.device, properties);
+  CHECK(plan.kernel.find("sm80.decode") == 0 && plan.tile_k == 32);
+  simt::keep_reports();
+  fa::cuda::attention_forward(problem.device, {properties, nullptr});
+  const double tiles = static_cast<double>(plan.tiles_full + plan.tiles_partial) / spec.heads *
+                       spec.kv_heads;
+  const double threads = static_cast<double>(plan.work_items) * plan.threads;
+  check_reports(spec, plan, false, 4 * (32 * tiles + threads));
 }
 
 /** Of gradients on sm_90a. A multiple of 16 rows, as the blocks of elementwise/delta.cu have. */
@@ -132,6 +147,21 @@ int main() {
   spec.name = "decode, split";
   spec.seqlen_q = 4;
   check(spec);
+  for (const bool codes : {false, true}) {
+    Spec paged{codes ? "decode, int8 pages" : "decode, pages"};
+    paged.heads = 8;
+    paged.kv_heads = 2;
+    paged.seqlen_q = 3;
+    paged.seqlen_k = 500;
+    paged.head_dim_v = 48;
+    paged.page_size = 16;
+    paged.causal = true;
+    paged.int8_pages = codes;
+    for (const int splits : {1, 3}) {
+      paged.num_splits = splits;
+      check_pages(paged);
+    }
+  }
   spec.name = "window, more queries";
   spec.seqlen_q = 300;
   spec.seqlen_k = 200;
