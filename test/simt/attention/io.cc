@@ -82,8 +82,7 @@ void check_pages(const Spec& spec) {
   CHECK(plan.kernel.find("sm80.decode") == 0 && plan.tile_k == 32);
   simt::keep_reports();
   fa::cuda::attention_forward(problem.device, {properties, nullptr});
-  const double tiles = static_cast<double>(plan.tiles_full + plan.tiles_partial) / spec.heads *
-                       spec.kv_heads;
+  const double tiles = static_cast<double>(plan.tiles_full + plan.tiles_partial);
   const double threads = static_cast<double>(plan.work_items) * plan.threads;
   check_reports(spec, plan, false, 4 * (32 * tiles + threads));
 }
