@@ -54,8 +54,8 @@ void print_sm90() {
 int main() {
   print_sm90();
   for (const DecodeTile& tile : kDecodeCodeTiles)
-    std::printf("{\"kernel\":\"decode<fa::cuda::Code, %d, true>\",\"threads\":%d,\"shared\":%d}\n", tile.width,
-                32 * kDecodeWarps, decode_shared_bytes(true, tile));
+    std::printf("{\"kernel\":\"decode<fa::cuda::Code, %d, true>\",\"threads\":%d,\"shared\":%d}\n",
+                tile.width, 32 * kDecodeWarps, decode_shared_bytes(true, tile));
   struct Type {
     const char* name;
     int bytes;

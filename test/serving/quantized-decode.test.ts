@@ -85,7 +85,7 @@ describe.each(codeDTypes)('pages of %s', (codes) => {
     const vPages = Float32Array.from(problem.vPages, (x, n) =>
       n >= row && n < row + 128 ? x * 2 ** 60 : x,
     );
-    const attend = async (values: ArrayLike<number>) => {
+    const attend = async (values: typeof problem.vPages) => {
       const call = quantizedProblem({ ...problem, vPages: values }, codes, 'bfloat16');
       const options = { ...call.options, numSplits: 1 };
       const out = flashAttentionRagged(call.q, call.kPages, call.vPages, options);
@@ -111,7 +111,10 @@ describe.each(codeDTypes)('pages of %s', (codes) => {
         for (const bad of [Number.NaN, Infinity, -Infinity]) {
           const scales = await copies(call.options[where] as Tensor);
           scales[slot(key) * 2 + 1] = bad;
-          const options = { ...call.options, [where]: tensor(scales, call.options[where]?.shape) };
+          const options = {
+            ...call.options,
+            [where]: tensor(scales, (call.options[where] as Tensor).shape),
+          };
           for (const numSplits of [1, 2]) {
             const out = await flashAttentionRagged(call.q, call.kPages, call.vPages, {
               ...options,
