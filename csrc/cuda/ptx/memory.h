@@ -100,7 +100,10 @@ PTX_FN void sts(uint32_t address, no_deduce<T> value) {
   }
 }
 
-/** `from` and kBytes * count, by one instruction; compilers take two where kBytes is a power of 2. */
+/**
+ * kBytes * count behind `from`, in one instruction; compilers take two where kBytes is a power of
+ * two.
+ */
 template <int kBytes>
 PTX_FN const char* advance(const char* from, uint32_t count) {
   uint64_t to;

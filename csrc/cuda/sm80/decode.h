@@ -36,7 +36,7 @@ PTX_FN void modify_few_rows(const AttentionParams& p, const Window& window, cons
   }
 }
 
-/** A number that is one for all lanes, in a way that the compiler sees: branches on it are cheap. */
+/** A number that all lanes have, in a way that the compiler sees: branches on it are cheap. */
 PTX_FN int warp_uniform(int value) { return ptx::shfl_idx(value, 0); }
 
 /** Whether scores are more than products times a scale, within a window. */

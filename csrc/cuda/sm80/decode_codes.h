@@ -1,8 +1,8 @@
 // Decoding over keys and values in 8 bits. Codes go to shared memory as they are and become float16
-// in registers, as operands of products in float16, whatever q is. ldmatrix moves pairs of bytes as if they were 16-bit elements, so dims
-// arrive in another order than those of 16 bits:
-//   K: lane (g, t) gets dims 4t .. 4t + 3 of key g, of 16. They stand for columns 2t, 2t + 1, 2t + 8
-//      and 2t + 9 of the product; those of Q are put in the same order.
+// in registers, as operands of products in float16, whatever q is. ldmatrix moves pairs of bytes as
+// if they were 16-bit elements, so dims arrive in another order than those of 16 bits:
+//   K: lane (g, t) gets dims 4t .. 4t + 3 of key g, of 16. They stand for columns 2t, 2t + 1,
+//      2t + 8 and 2t + 9 of the product; those of Q are put in the same order.
 //   V, transposed: dims 2g and 2g + 1 of keys 2t and 2t + 1. Even dims are column g of one
 //      accumulator tile, odd dims of the next one. A lane's results are dims 4t .. 4t + 3.
 #pragma once

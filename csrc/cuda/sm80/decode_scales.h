@@ -1,4 +1,4 @@
-// Scales of keys and values in 8 bits, beside a warp's tiles of them in shared memory: those of keys
+// Scales of keys and values in 8 bits, beside a warp's tiles in shared memory: those of keys
 // multiply scores, those of values weights.
 #pragma once
 
