@@ -134,7 +134,7 @@ function isHigh(priority: unknown): boolean {
   return fail(code, 'options.priority', "'normal' or 'high'", show(priority));
 }
 
-function checkSignal(signal: unknown): void {
+export function checkSignal(signal: unknown): void {
   const is = typeof signal === 'object' && signal !== null && 'aborted' in signal;
   if (!is || !('addEventListener' in signal)) {
     fail('ERR_TYPE', 'options.signal', 'an AbortSignal', show(signal));

@@ -1,6 +1,6 @@
 // What callers say of a layer.
 import type { CommonAttentionOptions, ReturnLse } from '../../attention/options.js';
-import type { CallOptions } from '../../native/call-options.js';
+import { type CallOptions, checkSignal } from '../../native/call-options.js';
 import type { DeviceName } from '../../native/device.js';
 import { fail } from '../../native/errors.js';
 import { show } from '../../native/show.js';
@@ -63,9 +63,7 @@ export function checkContextOptions(
     if (value === undefined || Number.isFinite(checkNumber(value, `options.${name}`))) continue;
     fail('ERR_OPTION', `options.${name}`, 'a finite number', show(value));
   }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    fail('ERR_TYPE', 'options.signal', 'an AbortSignal', show(signal));
-  }
+  if (signal !== undefined) checkSignal(signal);
   const tokens = checkInteger(sinkTokens, 0, Number.MAX_SAFE_INTEGER, 'options.sinkTokens');
   return {
     reach: { ...checkWindow(window), sinkTokens: tokens },
