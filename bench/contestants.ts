@@ -17,29 +17,52 @@ export const dtypeSize: Readonly<Record<FloatDType, number>> = {
   bfloat16: 2,
 };
 
-/** flashAttention through the public API; owns `inputs`. */
-export function flashEntrant(
-  shape: AttentionShape,
-  inputs: Inputs,
+/** A call of the public API whose result is one tensor. */
+export interface FlashCall {
+  readonly dtype: FloatDType;
+  readonly layout: Layout;
+  attend(): Tensor;
+  /** What it computed, as the oracle expects it; default: as it is. */
+  result?(out: Tensor): Promise<Float32Array>;
+  dispose(): void;
+}
+
+/** `call` with the result in JavaScript if `read`. */
+export function callEntrant(
+  { dtype, layout, attend, result = (out) => out.toFloat32(), dispose }: FlashCall,
   work: Work,
   { read, note = '' }: { read: boolean; note?: string },
 ): Entrant {
-  const { q, k, v, layout } = inputs;
-  const start = (): Tensor => flashAttention(q, k, v, { causal: shape.causal, layout });
-  const dtype = q.dtype as FloatDType;
   return {
     name: `${ours} ${dtype}${note}`,
     dtype,
     layout,
     ...work,
     async call() {
-      const out = start();
+      const out = attend();
       await (read ? out.take() : synchronize('cpu'));
       out.dispose();
     },
-    result: () => start().toFloat32(),
+    result: () => result(attend()),
+    dispose,
+  };
+}
+
+/** flashAttention through the public API; owns `inputs`. */
+export function flashEntrant(
+  shape: AttentionShape,
+  inputs: Inputs,
+  work: Work,
+  how: { read: boolean; note?: string },
+): Entrant {
+  const { q, k, v, layout } = inputs;
+  const call: FlashCall = {
+    dtype: q.dtype as FloatDType,
+    layout,
+    attend: () => flashAttention(q, k, v, { causal: shape.causal, layout }),
     dispose: () => disposeInputs(inputs),
   };
+  return callEntrant(call, work, how);
 }
 
 /** An onnxruntime graph in float32. */

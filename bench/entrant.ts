@@ -2,7 +2,8 @@ import type { Layout } from '../lib/index.js';
 import type { Context, FloatDType } from './context.js';
 import { alternate, type Contestant, type Probe } from './measure.js';
 import type { Judge } from './oracle.js';
-import type { LimitKind, Row } from './row.js';
+import { isOurs, type LimitKind, ours, type Row } from './row.js';
+import { isSteady, type Spread } from './spread.js';
 
 /** A contestant together with what is needed to check it and to judge its time. */
 export interface Entrant<Result = Float32Array> extends Contestant {
@@ -74,9 +75,11 @@ export async function compete<Result>(
   try {
     const errors = await deviations({ group, x, oracle }, entrants);
     const measured = await alternate(entrants, probesOf(context, entrants), context.pace);
+    const own = entrants.find(({ name }) => name === `${ours} float32`);
     return entrants.map((entrant) => {
       const { name, flops, bytes, limit } = entrant;
-      const perSecond = measured.probes.get(probeName(entrant)) as number;
+      const { median: perSecond, min, max } = measured.probes.get(probeName(entrant)) as Spread;
+      const judged = limit.kind !== 'read' || isSteady(min, max);
       return {
         suite,
         group,
@@ -85,7 +88,8 @@ export async function compete<Result>(
         time: measured.times.get(name),
         flops,
         bytes,
-        limit: { kind: limit.kind, perSecond },
+        ...(judged && { limit: { kind: limit.kind, perSecond } }),
+        ...(own && !isOurs({ who: name }) && { toOurs: measured.ratio(name, own.name) }),
         error: errors.get(name),
         disturbance: measured.disturbances.get(name),
       };

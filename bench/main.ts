@@ -57,6 +57,8 @@ async function measure(
   // Ahead of everything else, for a peak that nothing has warmed or slowed yet.
   limits.fma();
   limits.bf16Dot();
+  const scaling = limits.scaling();
+  for (const doubt of limits.doubts(scaling)) console.log(doubt);
   const cases = suites.map((suite) => ({ suite, list: suite.cases(context) }));
   const progress = new ProgressBar(cases.reduce((sum, { list }) => sum + list.length, 0));
   const rows: Row[] = [];
@@ -68,21 +70,23 @@ async function measure(
         own.push(...(await item.run(context)));
         progress.done();
       }
-      limits.settle(own);
-      progress.pause(() => console.log(showSuite(suite, own)));
+      progress.pause(() => console.log(showSuite(suite, limits.settled(own))));
       rows.push(...own);
     }
   } finally {
     progress.stop();
   }
-  limits.settle(rows);
+  const doubts = limits.doubts(scaling);
+  for (const doubt of doubts) console.log(doubt);
   return {
     format: 1,
     date: begin.toISOString(),
     seconds: Math.round((Date.now() - begin.getTime()) / 1000),
     command,
     machine,
-    rows,
+    scaling,
+    doubts,
+    rows: limits.settled(rows),
   };
 }
 

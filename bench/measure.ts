@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DisturbanceMeter } from './disturbance.js';
-import { medianOf, type Spread, spreadOf } from './spread.js';
+import { type Interval, intervalOf, medianOf, type Spread, spreadOf } from './spread.js';
 
 /** Something to call again and again. */
 export interface Contestant {
@@ -31,6 +31,8 @@ export interface Pace {
 /** What the turns of one contestant or probe came to. */
 interface Collected {
   readonly values: number[];
+  /** Median of each turn. */
+  readonly turns: number[];
   /** Of each turn, where the system says. */
   readonly disturbances: number[];
 }
@@ -38,8 +40,13 @@ interface Collected {
 export interface Alternated {
   /** Seconds per call. */
   readonly times: Map<string, Spread>;
-  /** Per second, the median over the rounds. */
-  readonly probes: Map<string, number>;
+  /**
+   * How many times longer one took than another, from the pairs of turns that they had in the same
+   * rounds: what disturbs the machine for longer than a round meets both.
+   */
+  ratio(of: string, to: string): Interval;
+  /** Per second, over the rounds. */
+  readonly probes: Map<string, Spread>;
   /** Median share of the machine that others took during a contestant's turns. */
   readonly disturbances: Map<string, number | undefined>;
 }
@@ -61,9 +68,10 @@ export async function alternate(
   const patience = new Patience(pace.patienceSeconds);
   const collected = new Map<string, Collected>();
   const collect = async (name: string, turn: () => Promise<number[]>) => {
-    const into = collected.get(name) ?? { values: [], disturbances: [] };
+    const into = collected.get(name) ?? { values: [], turns: [], disturbances: [] };
     collected.set(name, into);
     const { values, disturbance } = await undisturbed(turn, patience);
+    into.turns.push(medianOf(values));
     for (const value of values) into.values.push(value);
     if (disturbance !== undefined) into.disturbances.push(disturbance);
   };
@@ -80,7 +88,15 @@ export async function alternate(
   const of = (name: string) => collected.get(name) as Collected;
   return {
     times: new Map(contestants.map(({ name }) => [name, spreadOf(of(name).values)])),
-    probes: new Map(probes.map(({ name }) => [name, medianOf(of(name).values)])),
+    ratio(one, other) {
+      const pairs = Math.min(of(one).turns.length, of(other).turns.length);
+      return intervalOf(
+        of(one)
+          .turns.slice(0, pairs)
+          .map((t, i) => t / of(other).turns[i]),
+      );
+    },
+    probes: new Map(probes.map(({ name }) => [name, spreadOf(of(name).values)])),
     disturbances: new Map(
       contestants.map(({ name }) => {
         const shares = of(name).disturbances;

@@ -53,12 +53,16 @@ export class Oracle implements Judge<Float32Array> {
   readonly #rows: readonly SampledRow[];
   readonly #rms: number;
 
-  constructor(shape: AttentionShape, numbers: Numbers) {
-    const { batch, heads, seqlenQ, headDim } = shape;
+  /** With `lengths`, of the batch, keys and queries from there on are padding. */
+  constructor(shape: AttentionShape, numbers: Numbers, lengths?: readonly number[]) {
+    const { batch, heads, seqlenQ, seqlenK, causal, headDim } = shape;
     this.#shape = shape;
     this.#rows = Array.from({ length: sampledRows }, (_, n) => {
-      const { row: query, ...place } = sampled(n, batch, heads, seqlenQ);
-      return { ...place, query, out: exactRow(shape, numbers, place.batch, place.head, query) };
+      const of = n % batch;
+      const { row: query, ...place } = sampled(n, batch, heads, lengths?.[of] ?? seqlenQ);
+      const keys = lengths?.[of] ?? (causal ? query + seqlenK - seqlenQ + 1 : seqlenK);
+      const out = exactRow(shape, numbers, place.batch, place.head, query, keys);
+      return { ...place, query, out };
     });
     const squares = this.#rows.flatMap(({ out }) => [...out]).reduce((sum, x) => sum + x * x, 0);
     this.#rms = Math.sqrt(squares / (sampledRows * headDim));
@@ -80,15 +84,15 @@ export class Oracle implements Judge<Float32Array> {
 }
 
 function exactRow(
-  { seqlenQ, seqlenK, heads, kvHeads, headDim, causal }: AttentionShape,
+  { seqlenQ, seqlenK, heads, kvHeads, headDim }: AttentionShape,
   { q, k, v, layout }: Numbers,
   batch: number,
   head: number,
   query: number,
+  keys: number,
 ): Float64Array {
   const kvHead = Math.floor(head / (heads / kvHeads));
   const qAt = rowOffset(layout, [seqlenQ, heads, headDim], batch, head, query);
-  const keys = causal ? query + seqlenK - seqlenQ + 1 : seqlenK;
   return attendExactly(q.subarray(qAt, qAt + headDim), keys, (j) => {
     const at = rowOffset(layout, [seqlenK, kvHeads, headDim], batch, kvHead, j);
     return [k.subarray(at, at + headDim), v.subarray(at, at + headDim)];

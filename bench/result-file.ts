@@ -12,6 +12,10 @@ export interface Result<R = Row> {
   /** The command line after `npm run bench --`, or after that of another benchmark. */
   readonly command: string;
   readonly machine: Machine;
+  /** What all threads together did of what one does times their number; 1: each has a core. */
+  readonly scaling?: number;
+  /** What was wrong with the machine's peaks, in sentences. */
+  readonly doubts?: readonly string[];
   readonly rows: readonly R[];
 }
 

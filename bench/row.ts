@@ -1,5 +1,5 @@
 // What a suite yields: one figure a row.
-import type { Spread } from './spread.js';
+import type { Interval, Spread } from './spread.js';
 
 /** Which limit of the machine bounds a figure. */
 export type LimitKind = 'fma' | 'bf16-dot' | 'read';
@@ -7,7 +7,7 @@ export type LimitKind = 'fma' | 'bf16-dot' | 'read';
 /** A limit of the machine, per second: operations or bytes. */
 export interface Limit {
   readonly kind: LimitKind;
-  perSecond: number;
+  readonly perSecond: number;
 }
 
 /**
@@ -29,7 +29,10 @@ export interface Row {
   readonly flops?: number;
   /** Of one call: what it must at least read and write. */
   readonly bytes?: number;
+  /** Absent also where the limit itself moved too much to judge by. */
   readonly limit?: Limit;
+  /** Of a peer: its time over that of our float32 beside it, from pairs of turns. */
+  readonly toOurs?: Interval;
   /**
    * Largest deviation from float64 over sampled rows, as a multiple of the results' root mean
    * square.

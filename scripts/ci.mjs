@@ -36,6 +36,7 @@ const steps = [
   { name: 'binary', command: ['node', 'scripts/check-binary.mjs'] },
   { name: 'address sanitizer', command: npm('test:asan') },
   { name: 'thread sanitizer', command: npm('test:tsan') },
+  { name: 'instructions of the CPU kernels', command: npm('report:instructions') },
   { name: 'aarch64', command: npm('test:aarch64', '--', '--install') },
   { name: 'SIMT executor', command: npm('test:simt-programs') },
   {

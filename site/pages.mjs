@@ -55,7 +55,7 @@ const guides = [
   'when-not-to-use-it',
 ].map((name) => `docs/guides/${name}.md`);
 
-const inside = ['architecture', 'kernels', 'kernel-resources', 'testing'].map(
+const inside = ['architecture', 'kernels', 'kernel-resources', 'cpu-instructions', 'testing'].map(
   (name) => `docs/${name}.md`,
 );
 

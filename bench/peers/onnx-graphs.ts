@@ -41,6 +41,37 @@ export function multiHeadAttention(shape: AttentionShape, { q, k, v }: Arrays): 
   return { graph, feeds: { q, k, v } };
 }
 
+/** The same with keys beyond `lengths`, of the batch, as padding. */
+export function paddedMultiHeadAttention(
+  shape: AttentionShape,
+  arrays: Arrays,
+  lengths: readonly number[],
+): OrtProblem {
+  const { graph, feeds } = multiHeadAttention(shape, arrays);
+  const [node] = graph.nodes;
+  return {
+    graph: {
+      ...graph,
+      inputs: [...graph.inputs, { name: 'lengths', type: 'int32', shape: [lengths.length] }],
+      // Before them: a bias of q, k and v.
+      nodes: [{ ...node, inputs: [...node.inputs, '', 'lengths'] }],
+    },
+    feeds: { ...feeds, lengths: Int32Array.from(lengths) },
+  };
+}
+
+/** A float mask [batch, 1, 1, seqlenK] of what is padding, as servers make it. */
+export function paddingMask(seqlenK: number, lengths: readonly number[]): Float32Array {
+  const mask = new Float32Array(lengths.length * seqlenK);
+  lengths.forEach((length, b) => {
+    mask.fill(lowest, b * seqlenK + length, (b + 1) * seqlenK);
+  });
+  return mask;
+}
+
+/** What models add to scores that are to be hidden. */
+const lowest = -3.4028234663852886e38;
+
 /** ONNX's own Attention (operator set 23), over [batch, seqlen, heads * headDim]. */
 export function onnxAttention(shape: AttentionShape, { q, k, v }: Arrays): OrtProblem {
   const { batch, heads, kvHeads, seqlenQ, seqlenK, headDim, causal } = shape;
@@ -201,28 +232,36 @@ function quantized(values: Float32Array): { codes: Int8Array; scale: Float32Arra
 
 /**
  * MatMul, Softmax, MatMul over [batch, kvHeads, group * seqlenQ, headDim]: standard attention, the
- * query heads of a group folded into rows. Not causal.
+ * query heads of a group folded into rows. Not causal. With `lengths` a float mask is added to the
+ * scores, which is what exported encoders do.
  */
-export function standardGraph(shape: AttentionShape, { q, k, v }: Arrays): OrtProblem {
+export function standardGraph(
+  shape: AttentionShape,
+  { q, k, v }: Arrays,
+  lengths?: readonly number[],
+): OrtProblem {
   const { batch, heads, kvHeads, seqlenQ, seqlenK, headDim } = shape;
   const rows = (heads / kvHeads) * seqlenQ;
   const queries = [batch, kvHeads, rows, headDim];
   const keys = [batch, kvHeads, seqlenK, headDim];
+  const mask = lengths && paddingMask(seqlenK, lengths);
   const graph: OnnxGraph = {
     inputs: [
       { name: 'q', type: 'float32', shape: queries },
       { name: 'k', type: 'float32', shape: keys },
       { name: 'v', type: 'float32', shape: keys },
+      ...(mask ? [{ name: 'mask', type: 'float32', shape: [batch, 1, 1, seqlenK] } as const] : []),
     ],
     outputs: [{ name: 'out', type: 'float32', shape: queries }],
     nodes: [
       { op: 'Transpose', inputs: ['k'], outputs: ['kt'], attributes: { perm: [0, 1, 3, 2] } },
       { op: 'Mul', inputs: ['q', 'scale'], outputs: ['scaled'] },
       { op: 'MatMul', inputs: ['scaled', 'kt'], outputs: ['s'] },
-      { op: 'Softmax', inputs: ['s'], outputs: ['p'], attributes: { axis: -1 } },
+      ...(mask ? [{ op: 'Add', inputs: ['s', 'mask'], outputs: ['masked'] }] : []),
+      { op: 'Softmax', inputs: [mask ? 'masked' : 's'], outputs: ['p'], attributes: { axis: -1 } },
       { op: 'MatMul', inputs: ['p', 'v'], outputs: ['out'] },
     ],
     scalars: { scale: 1 / Math.sqrt(headDim) },
   };
-  return { graph, feeds: { q, k, v } };
+  return { graph, feeds: { q, k, v, ...(mask && { mask }) } };
 }

@@ -23,8 +23,9 @@ function ownAt(rows: readonly Row[], { group, x }: Row): Row | undefined {
   return rows.find((row) => row.group === group && row.x === x && row.who === `${ours} float32`);
 }
 
-/** How many times longer `row` takes than our own row beside it. */
+/** How many times longer `row` takes than our own row beside it: from pairs, where there are. */
 export function slowdownOf(rows: readonly Row[], row: Row): number | undefined {
+  if (row.toOurs) return row.toOurs.median;
   const own = ownAt(rows, row);
   return own?.time && row.time && !isOurs(row) ? row.time.median / own.time.median : undefined;
 }

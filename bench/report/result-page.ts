@@ -14,7 +14,10 @@ export function resultPage(result: Result, suites: readonly Suite[]): Page {
     title: `flash-attention: benchmark of ${date}`,
     heading: `flash-attention on ${result.machine.cpu.replace(/ \(.*/, '')}`,
     words: `Exact attention in Node.js, measured on ${date} beside the limits of the machine and beside its peers.`,
-    facts: machineFacts(result.machine),
+    facts: [
+      ...machineFacts(result.machine),
+      ...(result.doubts ?? []).map((doubt): [string, string] => ['doubt', doubt]),
+    ],
     headlines: headlinesOf(result.rows),
     sections: suites.flatMap(({ name, section }) => {
       const rows = result.rows.filter(({ suite }) => suite === name);

@@ -25,6 +25,11 @@ const columns: readonly Column[] = [
   { title: 'rate', show: (row) => apply(rateOf(row), (r) => showRate(r.perSecond, r.unit)) },
   { title: 'of limit', show: (row) => apply(shareOf(row), showPercent) },
   { title: 'to ours', show: (row, rows) => apply(slowdownOf(rows, row), showFactor) },
+  {
+    title: '95 % within',
+    show: ({ toOurs }) =>
+      apply(toOurs, ({ low, high }) => `${showFactor(low)} to ${showFactor(high)}`),
+  },
   { title: 'error', show: ({ error }) => apply(error, (e) => e.toExponential(1)) },
   { title: 'others', show: ({ disturbance }) => apply(disturbance, showPercent) },
   { title: 'peak', show: ({ peakMemory }) => apply(peakMemory, showBytes) },
