@@ -1,5 +1,6 @@
 #include "binding/promises.h"
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -72,6 +73,15 @@ Napi::Value Promises::pend(const std::vector<Stream*>& streams, std::unique_ptr<
   pending_.emplace(pending, std::move(owned));
   try {
     enqueue();
+    const bool all_ran = std::all_of(streams.begin(), streams.end(), [](const Stream* stream) {
+      return stream->completed(stream->last_enqueued());
+    });
+    if (all_ran) {
+      const std::unique_ptr<Pending> ready = std::move(pending_.at(pending));
+      pending_.erase(pending);
+      fulfil(*ready);
+      return promise;
+    }
     const auto running = std::make_shared<std::atomic<size_t>>(streams.size());
     for (Stream* const stream : streams) {
       stream->notify([wake = wake_, pending, running] {
@@ -118,13 +128,17 @@ void Promises::settle(Pending* key) {
   const std::unique_ptr<Pending> pending = std::move(found->second);
   pending_.erase(found);
   if (pending_.empty()) napi_unref_threadsafe_function(env_, wake_);
+  fulfil(*pending);
+}
+
+void Promises::fulfil(const Pending& pending) {
   try {
     Napi::Value result = env_.Undefined();
-    const Failure failure = result_of(*pending, result);
+    const Failure failure = result_of(pending, result);
     if (failure) {
-      pending->functions.reject.Call({to_javascript(env_, *failure).Value()});
+      pending.functions.reject.Call({to_javascript(env_, *failure).Value()});
     } else {
-      pending->functions.resolve.Call({result});
+      pending.functions.resolve.Call({result});
     }
   } catch (const Napi::Error&) {
     // The environment is being terminated and takes no values any more.

@@ -64,6 +64,8 @@ class Promises {
                    const std::function<void()>& enqueue);
   static void settle(napi_env env, napi_value, void* context, void* data);
   void settle(Pending* pending);
+  /** Settles the promise; what it waited for has run. */
+  void fulfil(const Pending& pending);
   /** What a promise is resolved with; or the failure that it is rejected with. */
   Failure result_of(const Pending& pending, Napi::Value& result);
 

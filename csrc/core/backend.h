@@ -39,6 +39,12 @@ class Backend {
   /** After `finish`: ends threads of its own. */
   virtual void shutdown() {}
 
+  /**
+   * Whether an operation takes no longer than to wake a thread for it. A stream runs such a one at
+   * once, on the environment's thread, when nothing is queued.
+   */
+  virtual bool is_brief(const Operation&) const { return false; }
+
   // For the stream's thread; `run` of a backend that is not asynchronous also for that of the
   // environment, while the queue is empty.
 

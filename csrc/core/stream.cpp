@@ -1,12 +1,33 @@
 #include "core/stream.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "core/thread.h"
 
 namespace fa {
 
 void Stream::enqueue(std::unique_ptr<const Operation> operation, TaskStorages storages) {
-  push(new_task(std::move(operation), std::move(storages)));
+  Task task = new_task(std::move(operation), std::move(storages));
+  if (can_run_here(task) && backend_->is_brief(*task.operation))
+    run_here(std::move(task));
+  else
+    push(std::move(task));
+}
+
+/** Whether the task could run on this thread now, without waiting for any other. */
+bool Stream::can_run_here(const Task& task) const {
+  if (asynchronous() || !completed(task.sequence - 1)) return false;
+  return std::all_of(task.awaited.begin(), task.awaited.end(),
+                     [](const auto& other) { return other.first->completed(other.second); });
+}
+
+/** All tasks before this one have run: two tasks of a stream never run at once. */
+void Stream::run_here(Task task) {
+  const uint64_t sequence = task.sequence;
+  execute(task);
+  task = {};
+  complete(sequence);
 }
 
 void Stream::run(std::unique_ptr<const Operation> operation, TaskStorages storages) {
@@ -17,10 +38,8 @@ void Stream::run(std::unique_ptr<const Operation> operation, TaskStorages storag
     push(std::move(task));
     wait(sequence);
   } else {
-    await(sequence - 1);  // two tasks of a stream never run at once
-    execute(task);
-    task = {};
-    complete(sequence);
+    await(sequence - 1);
+    run_here(std::move(task));
   }
   for (const auto& result : results) {
     if (const Failure failure = result->failure()) throw Error(*failure);

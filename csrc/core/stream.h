@@ -53,7 +53,7 @@ class Stream final {
    * Enqueues a task. It waits for tasks of other streams that write what it reads, or read what it
    * writes to in place. It does nothing but fail its results when something it reads has failed,
    * when the flag of `stop_on` is set before it has finished, or when nobody else holds them any
-   * more.
+   * more. A brief one has run when this returns, if all before it have.
    */
   void enqueue(std::unique_ptr<const Operation> operation, TaskStorages storages);
   void enqueue(Operation operation, TaskStorages storages) {
@@ -116,6 +116,8 @@ class Stream final {
   static void await_other(Task& task, Stream* other, uint64_t sequence);
   void remember_read(Storage& storage, uint64_t sequence);
   void push(Task task);
+  bool can_run_here(const Task& task) const;
+  void run_here(Task task);
   void announce(uint64_t sequence);
   void await(uint64_t sequence);
   void dispatch();

@@ -167,20 +167,20 @@ void attention_forward(const AttentionProblem& p, Cancel cancel) {
     shared = prefix_problem(p, plan, work.prefix_queries.reserve(bytes));
   }
 
-  const auto run_item = [&](int64_t index) {
-    const WorkItem item = work_item(p, plan, index);
-    const SequencePlan& s = plan.sequences[static_cast<size_t>(item.sequence)];
-    ForwardArgs args = forward_args(s.is_prefix ? shared : p, s.rows, s.batch, item.kv_head,
+  const auto run_block = [&](int64_t index) {
+    const Block block = block_at(p, plan, index);
+    const SequencePlan& s = plan.sequences[static_cast<size_t>(block.sequence)];
+    ForwardArgs args = forward_args(s.is_prefix ? shared : p, s.rows, s.batch, block.kv_head,
                                     s.is_prefix ? nullptr : sinks);
-    args.kv_heads = static_cast<int>(plan.heads_per_item(s));
+    args.kv_heads = static_cast<int>(plan.heads_per_block(s));
     args.panels = s.decode ? 1 : plan.panels;
     args.tile_k = plan.tile_k;
-    args.row_begin = item.row_begin;
-    args.row_end = item.row_end;
-    set_split(args, s, item.split);
+    args.row_begin = block.row_begin;
+    args.row_end = block.row_end;
+    set_split(args, s, block.split);
     if (s.partial()) {
-      const size_t state = static_cast<size_t>(s.first_state + item.split);
-      redirect(args, work.states[state], item.kv_head * p.group());
+      const size_t state = static_cast<size_t>(s.first_state + block.split);
+      redirect(args, work.states[state], block.kv_head * p.group());
     }
     static thread_local Arena scratch;
     const KernelTable& table = *plan.kernels;
@@ -189,7 +189,12 @@ void attention_forward(const AttentionProblem& p, Cancel cancel) {
     else
       table.forward(args, scratch.reserve(table.forward_scratch(args)));
   };
-  parallel_for(plan.work_items, std::ref(run_item), cancel, "attention", plan.threads);
+  const auto run_item = [&](int64_t item) {
+    const int64_t begin = item * plan.blocks_per_item;
+    const int64_t end = std::min(begin + plan.blocks_per_item, plan.blocks);
+    for (int64_t index = begin; index < end; ++index) run_block(index);
+  };
+  parallel_for(plan.work_items(), std::ref(run_item), cancel, "attention", plan.threads);
 
   if (plan.split_rows == 0) return;
   const auto merge = [&](int64_t index) { merge_splits(p, work, index); };

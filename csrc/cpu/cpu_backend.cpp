@@ -1,5 +1,6 @@
 #include "cpu/cpu_backend.h"
 
+#include <algorithm>
 #include <variant>
 
 #include "core/error.h"
@@ -9,6 +10,35 @@
 #include "cpu/thread_pool.h"
 
 namespace fa::cpu {
+
+namespace {
+
+constexpr int64_t kBriefWork = int64_t{1} << 16;  // multiply-adds: a microsecond or two
+constexpr int64_t kBriefCopy = int64_t{4} << 10;  // elements
+
+bool takes_no_time(const ops::Attention& op) {
+  const AttentionProblem& p = op.problem;
+  const int64_t dims = p.heads() * (p.head_dim() + p.head_dim_v());
+  int64_t work = 1;
+  for (const int64_t factor : {p.batch(), p.max_seqlen_q, p.max_seqlen_k, dims}) {
+    if (factor > kBriefWork) return false;  // nor can the product overflow
+    work = std::min(work * factor, kBriefWork + 1);
+  }
+  return work <= kBriefWork;
+}
+
+bool takes_no_time(const ops::Download& op) { return op.source.size() <= kBriefCopy; }
+
+template <typename Other>
+bool takes_no_time(const Other&) {
+  return false;
+}
+
+}  // namespace
+
+bool CpuBackend::is_brief(const Operation& operation) const {
+  return std::visit([](const auto& op) { return takes_no_time(op); }, operation);
+}
 
 size_t CpuBackend::capacity() const { return usable_memory(); }
 

@@ -20,6 +20,7 @@ class CpuBackend final : public Backend {
   void check_supported(const Convolution&) const override {}
   bool shares_prefixes() const override { return true; }
   AttentionPlan plan(const AttentionProblem& problem) const override;
+  bool is_brief(const Operation& operation) const override;
 
   bool asynchronous() const override { return false; }
   void run(const Operation& operation, const TaskStorages& storages, Cancel cancel) override;

@@ -22,7 +22,7 @@ int tile_rows(const ForwardPlan& plan, const SequencePlan& sequence) {
 TileCounts tiles_of(const ForwardPlan& plan, const SequencePlan& sequence, const WindowMask& window,
                     const ForwardArgs& args) {
   const Tiling tiling{.packed_heads = args.group,
-                      .block_rows = plan.rows_per_item(sequence),
+                      .block_rows = plan.rows_per_block(sequence),
                       .tile_rows = tile_rows(plan, sequence),
                       .rows_together = tile_rows(plan, sequence),
                       .tile_keys = plan.tile_k,
@@ -73,7 +73,7 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
   plan.panels = longest.decode ? 1 : forward.panels;
   plan.packed_heads = static_cast<int>(p.group());
   plan.num_splits = forward.num_splits;
-  plan.work_items = forward.work_items;
+  plan.work_items = forward.work_items();
 
   Traffic traffic{.partial_bytes = 2 * static_cast<double>(forward.partial_bytes())};
   const auto count = [&](const TileCounts& tiles, int64_t times) {
@@ -113,7 +113,7 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
   args.head_dim_v = static_cast<int>(p.head_dim_v());
   args.panels = plan.panels;
   args.tile_k = forward.tile_k;
-  args.kv_heads = static_cast<int>(forward.heads_per_item(longest));
+  args.kv_heads = static_cast<int>(forward.heads_per_block(longest));
   const auto scratch =
       longest.decode ? forward.kernels->decode_scratch : forward.kernels->forward_scratch;
   plan.scratch_bytes = static_cast<int64_t>(scratch(args)) * forward.threads +

@@ -18,11 +18,16 @@ namespace {
 constexpr int kTileKeys = 128;
 constexpr int kTileKeysWide = 64;  // head dims above kWideHeadDim
 constexpr int64_t kWideHeadDim = 256;
-constexpr int64_t kItemRows = 768;  // rows that share a packed tile: packing is a small part then
+constexpr int64_t kBlockRows = 768;  // rows that share a packed tile: packing is a small part then
 constexpr int64_t kPanelBytes = 2048 * 1024;  // of Q and O, read once per tile
 constexpr int64_t kItemsPerThread = 4;        // enough for the last items to even out
 // What one thread does in the 50 us that it takes to wake another and to wait for it.
 constexpr double kAloneMultiplyAdds = 1 << 20;
+constexpr int64_t kEqualItemsPerThread = 2;  // where all blocks take equally long
+constexpr double kPackingPanels = 0.4;       // panels that take as long as to pack a tile: counted
+// Blocks of little work share an item: one alone would cost less than to hand it out and to wake a
+// thread for it.
+constexpr double kLeastMultiplyAdds = 1 << 18;  // of an item: a few microseconds
 constexpr int64_t kMinSplitKeys = 512;  // below this a split's merge costs more than it spreads
 constexpr int64_t kMaxAutoSplits = 64;
 // A shared prefix takes the kernel of many rows. That one packs keys and values first, which takes
@@ -38,40 +43,64 @@ bool can_decode(const AttentionProblem& p, const KernelTable& kernels) {
          !p.block_mask.present() && p.dropout.p == 0;
 }
 
-/** Threads that are worth waking. */
-int choose_threads(const AttentionProblem& p, const ForwardPlan& plan) {
+/** Multiply-adds of a call in which every query sees every key. */
+double multiply_adds(const AttentionProblem& p, const ForwardPlan& plan) {
   double scores = 0;
   for (const SequencePlan& s : plan.sequences)
     scores += static_cast<double>(s.rows.seqlen_q) * static_cast<double>(s.rows.seqlen_k);
-  const auto each = static_cast<double>(p.heads() * (p.head_dim() + p.head_dim_v()));
-  return scores * each <= kAloneMultiplyAdds ? 1 : num_threads();
+  return scores * static_cast<double>(p.heads() * (p.head_dim() + p.head_dim_v()));
 }
 
-/** Work items of a sequence without splits. */
-int64_t count_items(const AttentionProblem& p, const ForwardPlan& plan, const SequencePlan& s) {
-  return p.kv_heads() / plan.heads_per_item(s) *
-         ceil_div(s.rows.seqlen_q * p.group(), plan.rows_per_item(s));
+/** Threads that are worth waking. */
+int choose_threads(const AttentionProblem& p, const ForwardPlan& plan) {
+  return multiply_adds(p, plan) <= kAloneMultiplyAdds ? 1 : num_threads();
 }
 
-int64_t count_items(const AttentionProblem& p, const ForwardPlan& plan) {
-  int64_t items = 0;
-  for (const SequencePlan& s : plan.sequences) items += count_items(p, plan, s);
-  return items;
+/** Blocks of a sequence without splits. */
+int64_t count_blocks(const AttentionProblem& p, const ForwardPlan& plan, const SequencePlan& s) {
+  return p.kv_heads() / plan.heads_per_block(s) *
+         ceil_div(s.rows.seqlen_q * p.group(), plan.rows_per_block(s));
 }
 
-/** As many panels as share a pass over the keys and still leave every thread enough items. */
+int64_t count_blocks(const AttentionProblem& p, const ForwardPlan& plan) {
+  int64_t blocks = 0;
+  for (const SequencePlan& s : plan.sequences) blocks += count_blocks(p, plan, s);
+  return blocks;
+}
+
+/** Whether later rows see more keys than earlier ones. */
+bool blocks_differ(const AttentionProblem& p, int64_t seqlen) { return p.window_right < seqlen; }
+
+/**
+ * Panels that share a pass over the keys: few enough that every thread has items and none waits
+ * long for the last ones, many enough that packing their tiles is a small part.
+ */
 int choose_panels(const AttentionProblem& p, ForwardPlan& plan) {
   const int64_t panel_rows = plan.kernels->panel_rows;
   const int64_t fitting = kPanelBytes / ((p.head_dim() + p.head_dim_v()) * panel_rows * 4);
-  plan.panels =
-      static_cast<int>(std::clamp<int64_t>(std::min(fitting, kItemRows / panel_rows), 1, 64));
-  while (plan.panels > 1 && count_items(p, plan) < kItemsPerThread * plan.threads) --plan.panels;
-  // Items of one size: 512 rows are two times 256, not 384 and 128.
+  const auto most =
+      static_cast<int>(std::clamp<int64_t>(std::min(fitting, kBlockRows / panel_rows), 1, 64));
   int64_t longest = 0;
   for (const SequencePlan& s : plan.sequences) longest = std::max(longest, s.rows.seqlen_q);
   const int64_t row_panels = ceil_div(longest * p.group(), panel_rows);
-  if (row_panels == 0) return plan.panels;
-  return static_cast<int>(ceil_div(row_panels, ceil_div(row_panels, plan.panels)));
+  plan.panels = 1;
+  if (row_panels == 0) return 1;
+  const int64_t per_thread = blocks_differ(p, longest) ? kItemsPerThread : kEqualItemsPerThread;
+  const int64_t enough = std::min(per_thread * plan.threads, count_blocks(p, plan));
+  int best = 1;
+  double least = 0;
+  for (int64_t blocks = ceil_div(row_panels, most); blocks <= row_panels; ++blocks) {
+    // Blocks of one size: 512 rows are two times 256, not 384 and 128.
+    plan.panels = static_cast<int>(ceil_div(row_panels, blocks));
+    const int64_t items = count_blocks(p, plan);
+    if (items < enough) continue;
+    const double rounds = static_cast<double>(ceil_div(items, plan.threads));
+    const double time = rounds * (plan.panels + kPackingPanels);
+    if (least > 0 && time >= least) continue;
+    least = time;
+    best = plan.panels;
+  }
+  return best;
 }
 
 /**
@@ -83,7 +112,7 @@ int choose_splits(const AttentionProblem& p, const ForwardPlan& plan, const Sequ
   const int64_t keys = s.rows.seqlen_k - s.first_key, tile = plan.tile_k;
   if (p.num_splits > 0)
     return static_cast<int>(std::clamp<int64_t>(ceil_div(keys, tile), 1, p.num_splits));
-  const int64_t least = std::max(kMinSplitKeys / plan.heads_per_item(s), tile);
+  const int64_t least = std::max(kMinSplitKeys / plan.heads_per_block(s), tile);
   return static_cast<int>(std::clamp<int64_t>(std::min(wanted, keys / least), 1, kMaxAutoSplits));
 }
 
@@ -135,6 +164,33 @@ void share(const AttentionProblem& p, ForwardPlan& plan, const SharedPrefix& sha
   plan.prefix_rows += rows;
 }
 
+/** As many as make an item worth a thread, of blocks as large as the average one. */
+int64_t choose_blocks_per_item(const AttentionProblem& p, const ForwardPlan& plan) {
+  const double all = static_cast<double>(std::max<int64_t>(plan.blocks, 1));
+  const double enough = all * kLeastMultiplyAdds / std::max(multiply_adds(p, plan), 1.);
+  const auto least = static_cast<int64_t>(std::clamp(enough, 1., all));
+  // Up to twice as many, if the last items end together then.
+  const auto time = [&](int64_t blocks) {
+    return blocks * ceil_div(ceil_div(plan.blocks, blocks), plan.threads);
+  };
+  int64_t best = least;
+  for (int64_t blocks = least; least > 1 && blocks <= 2 * least; blocks += ceil_div(least, 16))
+    if (time(blocks) < time(best)) best = blocks;
+  return best;
+}
+
+/**
+ * Kv heads whose blocks take turns, the longest first. Under a causal mask a head ends with short
+ * blocks, and with so many together each thread has some of them at the end.
+ */
+int64_t heads_together(const AttentionProblem& p, const ForwardPlan& plan, const SequencePlan& s,
+                       int64_t parts) {
+  const int64_t heads = p.kv_heads() / plan.heads_per_block(s);
+  if (!blocks_differ(p, s.rows.seqlen_q)) return 1;
+  const int64_t wanted = ceil_div(kItemsPerThread * plan.threads, parts);
+  return ceil_div(heads, std::max<int64_t>(heads / wanted, 1));
+}
+
 }  // namespace
 
 void plan_forward(const AttentionProblem& p, ForwardPlan& plan) {
@@ -158,25 +214,26 @@ void plan_forward(const AttentionProblem& p, ForwardPlan& plan) {
     for (const SharedPrefix& shared : *p.shared_prefixes) share(p, plan, shared);
   plan.panels = choose_panels(p, plan);
 
-  const int64_t items = count_items(p, plan), enough = kItemsPerThread * plan.threads;
-  const bool idle = plan.threads > 1 && items > 0 && items < enough;
-  const int64_t wanted = idle ? ceil_div(enough, items) : 1;
+  const int64_t unsplit = count_blocks(p, plan), enough = kItemsPerThread * plan.threads;
+  const bool idle = plan.threads > 1 && unsplit > 0 && unsplit < enough;
+  const int64_t wanted = idle ? ceil_div(enough, unsplit) : 1;
   plan.num_splits = 1;
   for (SequencePlan& s : plan.sequences) {
     s.num_splits = choose_splits(p, plan, s, wanted);
     plan.num_splits = std::max(plan.num_splits, s.num_splits);
   }
-  plan.work_items = plan.split_rows = plan.states = plan.partial_floats = 0;
+  plan.blocks = plan.split_rows = plan.states = plan.partial_floats = 0;
   for (SequencePlan& s : plan.sequences) {
-    s.first_item = plan.work_items;
+    s.first_block = plan.blocks;
     s.first_split_row = plan.split_rows;
     s.first_state = plan.states;
-    plan.work_items += count_items(p, plan, s) * s.num_splits;
+    plan.blocks += count_blocks(p, plan, s) * s.num_splits;
     if (!s.partial()) continue;
     if (!s.is_prefix) plan.split_rows += s.rows.seqlen_q;
     plan.states += plan.states_of(s);
     plan.partial_floats += s.num_splits * s.rows.seqlen_q * p.heads() * (p.head_dim_v() + 2);
   }
+  plan.blocks_per_item = choose_blocks_per_item(p, plan);
 }
 
 int64_t ForwardPlan::states_of(const SequencePlan& s) const {
@@ -184,23 +241,28 @@ int64_t ForwardPlan::states_of(const SequencePlan& s) const {
   return s.num_splits + of_prefix;
 }
 
-WorkItem work_item(const AttentionProblem& p, const ForwardPlan& plan, int64_t index) {
+Block block_at(const AttentionProblem& p, const ForwardPlan& plan, int64_t index) {
   const auto after =
       std::upper_bound(plan.sequences.begin(), plan.sequences.end(), index,
-                       [](int64_t item, const SequencePlan& s) { return item < s.first_item; });
+                       [](int64_t block, const SequencePlan& s) { return block < s.first_block; });
   const SequencePlan& s = *(after - 1);
-  WorkItem item{};
-  item.sequence = after - 1 - plan.sequences.begin();
-  int64_t rest = index - s.first_item;
-  item.split = static_cast<int>(rest % s.num_splits);
+  Block block{};
+  block.sequence = after - 1 - plan.sequences.begin();
+  int64_t rest = index - s.first_block;
+  block.split = static_cast<int>(rest % s.num_splits);
   rest /= s.num_splits;
-  const int64_t rows = s.rows.seqlen_q * p.group(), rows_per_item = plan.rows_per_item(s);
-  const int64_t blocks = ceil_div(rows, rows_per_item);
-  const int64_t block = blocks - 1 - rest % blocks;
-  item.kv_head = rest / blocks * plan.heads_per_item(s);
-  item.row_begin = block * rows_per_item;
-  item.row_end = std::min(rows, item.row_begin + rows_per_item);
-  return item;
+  const int64_t rows = s.rows.seqlen_q * p.group(), rows_per_block = plan.rows_per_block(s);
+  const int64_t parts = ceil_div(rows, rows_per_block);
+  const int64_t heads = p.kv_heads() / plan.heads_per_block(s);
+  const int64_t together = heads_together(p, plan, s, parts);
+  const int64_t first_head = rest / (together * parts) * together;
+  const int64_t here = std::min(together, heads - first_head);
+  rest -= first_head * parts;
+  block.kv_head = (first_head + rest % here) * plan.heads_per_block(s);
+  const int64_t part = rest / here;
+  block.row_begin = (blocks_differ(p, s.rows.seqlen_q) ? parts - 1 - part : part) * rows_per_block;
+  block.row_end = std::min(rows, block.row_begin + rows_per_block);
+  return block;
 }
 
 ForwardArgs forward_args(const AttentionProblem& p, const Sequence& s, int64_t batch,

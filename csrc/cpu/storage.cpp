@@ -13,10 +13,13 @@ namespace {
 
 // Under AddressSanitizer all memory comes from its allocator, which puts red zones around it.
 #if defined(__SANITIZE_ADDRESS__)
-constexpr bool kMapsLarge = false;
+constexpr bool kKeeps = false;
 #else
-constexpr bool kMapsLarge = true;
+constexpr bool kKeeps = true;
 #endif
+
+/** From here on an allocator maps memory anew, and the system clears every page of it. */
+constexpr size_t kKeptFrom = size_t{64} << 10;
 
 constexpr std::align_val_t kAlignment{64};
 
@@ -39,9 +42,21 @@ class HeapStorage final : public Storage {
   void* data_;
 };
 
+/** `length` is a multiple of the page size. Null when there is no memory left. */
+void* allocate_block(size_t length) {
+  return length >= kHugePage ? map_pages(length) : ::operator new(length, kAlignment, std::nothrow);
+}
+
+void free_block(void* data, size_t length) {
+  if (length >= kHugePage)
+    unmap_pages(data, length);
+  else
+    ::operator delete(data, kAlignment);
+}
+
 /**
- * Mapped memory that was freed, the oldest first. A server's calls have the same few sizes again
- * and again.
+ * Memory that was freed, the oldest first. A server's calls have the same few sizes again and
+ * again.
  */
 class KeptBlocks {
  public:
@@ -66,14 +81,14 @@ class KeptBlocks {
 
   void give(void* data, size_t length) {
     if (length > kKeptBytes) {
-      unmap_pages(data, length);
+      free_block(data, length);
       return;
     }
     std::lock_guard<std::mutex> lock(mutex_);
     blocks_.push_back({data, length});
     bytes_ += length;
     for (; bytes_ > kKeptBytes; blocks_.pop_front()) {
-      unmap_pages(blocks_.front().data, blocks_.front().length);
+      free_block(blocks_.front().data, blocks_.front().length);
       bytes_ -= blocks_.front().length;
     }
   }
@@ -88,15 +103,15 @@ class KeptBlocks {
   size_t bytes_ = 0;
 };
 
-class MappedStorage final : public Storage {
+class KeptStorage final : public Storage {
  public:
-  MappedStorage(Stream* stream, size_t bytes) : Storage(stream, bytes) {
+  KeptStorage(Stream* stream, size_t bytes) : Storage(stream, bytes) {
     length_ = (bytes + page_size() - 1) / page_size() * page_size();
     data_ = KeptBlocks::of_process().take(length_);
-    if (data_ == nullptr) data_ = map_pages(length_);
+    if (data_ == nullptr) data_ = allocate_block(length_);
     if (data_ == nullptr) out_of_memory(bytes, "the system has no memory left");
   }
-  ~MappedStorage() override { KeptBlocks::of_process().give(data_, length_); }
+  ~KeptStorage() override { KeptBlocks::of_process().give(data_, length_); }
   void* data() const override { return data_; }
   const void* host_data() const override { return data_; }
 
@@ -116,7 +131,7 @@ void expect_possible(size_t bytes) {
 
 std::shared_ptr<Storage> allocate_storage(Stream* stream, size_t bytes) {
   expect_possible(bytes);
-  if (kMapsLarge && bytes >= kHugePage) return std::make_shared<MappedStorage>(stream, bytes);
+  if (kKeeps && bytes >= kKeptFrom) return std::make_shared<KeptStorage>(stream, bytes);
   return std::make_shared<HeapStorage>(stream, bytes);
 }
 

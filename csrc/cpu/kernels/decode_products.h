@@ -45,10 +45,7 @@ FA_ALWAYS_INLINE bool all_moderate(Vec x) {
   constexpr uint32_t kLeast = (127u - 60u) << 23, kMost = (127u + 60u) << 23;
   const VecU magnitude = (VecU)x & 0x7fffffffu;
   const VecI other = (VecI)(magnitude != 0) & (VecI)(magnitude - kLeast > kMost - kLeast);
-  for (int lane = 0; lane < kLanes; ++lane) {
-    if (other[lane] != 0) return false;
-  }
-  return true;
+  return !any(other);
 }
 
 /** Scales of a step's rows, for one head. */

@@ -131,10 +131,7 @@ struct Step {
     });
     VecI above = VecI{};
     for (int g = 0; g < panel.groups; ++g) above |= rows.top[g] > splat(kSlack);
-    for (int lane = 0; lane < kLanes; ++lane) {
-      if (above[lane] != 0) return false;
-    }
-    return true;
+    return !any(above);
   }
 
   /**

@@ -7,10 +7,13 @@
 namespace fa::cpu::FA_ISA {
 namespace {
 
-/** Reads rows as float32 where they lie, or else into one of the rows at `scratch`, scaled. */
+/**
+ * Reads rows as float32 where they lie, or else into one of the rows at `scratch`, scaled. What
+ * packs takes a copy: of a reader in memory every store might change the next row's place.
+ */
 struct RowReader {
   const ForwardArgs& a;
-  const Rows& rows;
+  Rows rows;
   int64_t page_stride;
   int dim;
   int64_t key;

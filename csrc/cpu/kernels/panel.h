@@ -93,6 +93,50 @@ FA_ALWAYS_INLINE void store_lse(const ForwardArgs& a, int64_t i, int64_t head, L
   if (a.lse_rest != nullptr) a.lse_rest[at] = x.rest;
 }
 
+/** The rows' places and what they see, for every lane in use. */
+FA_ALWAYS_INLINE void place_rows(const ForwardArgs& a, Panel& panel) {
+  const int lanes = panel.groups * kLanes;
+  for (int at = 0; at < lanes; ++at) {
+    const auto [i, head] = packed_row(a.group, smaller(panel.row_begin + at, panel.row_end - 1));
+    panel.query[at] = static_cast<int32_t>(i);
+    panel.head[at] = static_cast<int32_t>(head);
+  }
+  if (a.tree.bits != nullptr) {
+    for (int at = 0; at < lanes; ++at) {
+      const ExactWindow exact = exact_window(a, panel.query[at]);
+      panel.position[at] = static_cast<int32_t>(position_of_query(a, panel.query[at]));
+      panel.window_begin[at] = static_cast<int32_t>(smaller(exact.begin, a.seqlen_k));
+      panel.window_end[at] = static_cast<int32_t>(exact.end);
+    }
+    return;
+  }
+  // WindowMask's begin and end, for a vector of rows; bounds below kFar leave room in 32 bits.
+  const VecI first = splat(static_cast<int32_t>(a.first_position));
+  const VecI keys = splat(static_cast<int32_t>(a.seqlen_k));
+  for (int at = 0; at < lanes; at += kLanes) {
+    const VecI position = load<VecI>(panel.query + at) + first;
+    VecI begin = VecI{}, end = keys;
+    if (a.window_left < kFar) {
+      begin = position - splat(static_cast<int32_t>(a.window_left));
+      begin = begin < 0 ? VecI{} : begin;
+      begin = begin < keys ? begin : keys;
+    }
+    if (a.window_right < kFar) {
+      end = position + splat(static_cast<int32_t>(a.window_right)) + 1;
+      end = end < 0 ? VecI{} : end;
+      end = end < keys ? end : keys;
+    }
+    store(panel.position + at, position);
+    store(panel.window_begin + at, begin);
+    store(panel.window_end + at, end);
+  }
+}
+
+/** Whether whole vectors of a row of `dim` elements are floats where they lie. */
+FA_ALWAYS_INLINE bool is_plain(const Rows& rows, int dim) {
+  return rows.dtype == kFloat32 && rows.dim_stride == 1 && dim % kLanes == 0;
+}
+
 /**
  * Loads rows [row_begin, row_end) of Q, transposed. `rows` has room for kLanes rows of head_dim
  * rounded up to kLanes.
@@ -109,38 +153,42 @@ void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, const 
   panel.started = false;
   panel.key_begin = larger(a.key_begin, a.sink_tokens > 0 ? 0 : window.begin(panel.i_begin));
   panel.key_end = smaller(a.key_end, window.end(panel.i_end - 1));
+  place_rows(a, panel);
 
-  const int64_t size = element_size(a.q.dtype);
   const int padded = round_up(a.head_dim, kLanes);
+  const int64_t size = element_size(a.q.dtype);
+  const bool plain = is_plain(a.q, a.head_dim);
   const Vec scale = splat(a.scale * units.per_natural);
+  VecI lane_numbers;
+  for (int lane = 0; lane < kLanes; ++lane) lane_numbers[lane] = lane;
   for (int g = 0; g < kRowVectors; ++g) {
-    panel.group_end[g] = 0;
+    const int first = g * kLanes;
+    panel.due[g] = lane_numbers < splat(static_cast<int32_t>(row_end - row_begin) - first);
+    panel.max[g] = splat(kLowest);
+    panel.sum[g] = Vec{};
+    panel.group_end[g] = window.end(panel.i_end - 1);
+    if (g >= panel.groups) continue;
+    // The end of a window grows with its query.
+    panel.group_end[g] = larger(0, window.end(panel.query[first + kLanes - 1]));
+    const float* source[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) {
-      const int at = g * kLanes + lane;
-      const int64_t row = smaller(row_begin + at, row_end - 1);
-      const auto [i, head] = packed_row(a.group, row);
-      panel.query[at] = static_cast<int32_t>(i);
-      panel.head[at] = static_cast<int32_t>(head);
-      panel.position[at] = static_cast<int32_t>(position_of_query(a, i));
-      const ExactWindow exact = exact_window(a, i);
-      panel.window_begin[at] = static_cast<int32_t>(smaller(exact.begin, a.seqlen_k));
-      panel.window_end[at] = static_cast<int32_t>(exact.end);
-      panel.group_end[g] = larger(panel.group_end[g], window.end(i));
-      prefetch_packed_row(a.q, a.q_head_stride, a.head_dim, a.group, row + kRowsAhead, a.row_end);
-      if (g < panel.groups)
-        load_row(a.q.base + (i * a.q.row_stride + head * a.q_head_stride) * size, a.q.dtype,
-                 a.q.dim_stride, a.head_dim, rows + lane * padded);
-      panel.due[g][lane] = row_begin + at < row_end ? -1 : 0;
+      const int at = first + lane;
+      const int64_t i = panel.query[at], head = panel.head[at];
+      prefetch_packed_row(a.q, a.q_head_stride, a.head_dim, a.group, row_begin + at + kRowsAhead,
+                          a.row_end);
+      const char* const row = a.q.base + (i * a.q.row_stride + head * a.q_head_stride) * size;
+      source[lane] = plain ? reinterpret_cast<const float*>(row) : rows + lane * padded;
+      if (!plain) load_row(row, a.q.dtype, a.q.dim_stride, a.head_dim, rows + lane * padded);
+      if (a.sink_logits == nullptr) continue;
       float max, sum;
       begin_softmax(units, sink_of(a, head), max, sum);
       panel.max[g][lane] = max;
       panel.sum[g][lane] = sum;
     }
-    if (g >= panel.groups) continue;
     for (int d = 0; d < padded; d += kLanes) {
       Vec block[kLanes];
       FA_UNROLL
-      for (int lane = 0; lane < kLanes; ++lane) block[lane] = load<Vec>(rows + lane * padded + d);
+      for (int lane = 0; lane < kLanes; ++lane) block[lane] = load<Vec>(source[lane] + d);
       transpose(block);
       if (of == Element::kPair) {
         for (int c = 0; c < kLanes; c += 2) {
@@ -165,22 +213,29 @@ FA_ALWAYS_INLINE void store_rows(const ForwardArgs& a, const Panel& panel, const
                                  int64_t head_stride, int dim, float* rows, Column column) {
   const int64_t size = element_size(to.dtype);
   const int padded = round_up(dim, kLanes);
+  const bool plain = is_plain(to, dim);
   for (int g = 0; g < panel.groups; ++g) {
+    char* out[kLanes];
+    float* target[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const int at = g * kLanes + lane;
+      out[lane] = to.base + (panel.query[at] * to.row_stride + panel.head[at] * head_stride) * size;
+      const bool in_place = plain && panel.due[g][lane] != 0;
+      target[lane] = in_place ? reinterpret_cast<float*>(out[lane]) : rows + lane * padded;
+      prefetch_packed_row<true>(to, head_stride, dim, a.group, panel.row_begin + at + kRowsAhead,
+                                a.row_end);
+    }
     for (int d = 0; d < padded; d += kLanes) {
       Vec block[kLanes];
       FA_UNROLL
       for (int c = 0; c < kLanes; ++c) block[c] = column(g, d + c);
       transpose(block);
       FA_UNROLL
-      for (int lane = 0; lane < kLanes; ++lane) store(rows + lane * padded + d, block[lane]);
+      for (int lane = 0; lane < kLanes; ++lane) store(target[lane] + d, block[lane]);
     }
-    for (int lane = 0; lane < kLanes; ++lane) {
-      if (panel.due[g][lane] == 0) continue;
-      const int at = g * kLanes + lane;
-      prefetch_packed_row<true>(to, head_stride, dim, a.group, panel.row_begin + at + kRowsAhead,
-                                a.row_end);
-      const int64_t element = panel.query[at] * to.row_stride + panel.head[at] * head_stride;
-      store_row(to.base + element * size, to.dtype, to.dim_stride, dim, rows + lane * padded);
+    for (int lane = 0; !plain && lane < kLanes; ++lane) {
+      if (panel.due[g][lane] != 0)
+        store_row(out[lane], to.dtype, to.dim_stride, dim, rows + lane * padded);
     }
   }
 }
@@ -191,24 +246,24 @@ FA_ALWAYS_INLINE void store_rows(const ForwardArgs& a, const Panel& panel, const
  */
 bool store_panel(const ForwardArgs& a, float* rows, Panel& panel) {
   VecI again[kRowVectors] = {};
-  bool any = false;
   Vec inverse[kRowVectors];
   VecI empty[kRowVectors];
+  bool some_again = false;
+  const bool wants_lse = a.lse != nullptr || a.lse_rest != nullptr;
   for (int g = 0; g < panel.groups; ++g) {
     const Vec sum = panel.sum[g];
     empty[g] = sum == Vec{};
     inverse[g] = 1.f / sum;
-    for (int lane = 0; lane < kLanes; ++lane) {
+    if (!panel.units.natural()) {
+      again[g] = out_of_base_2(panel.max[g], sum) & panel.due[g];
+      panel.due[g] &= ~again[g];
+      some_again |= any(again[g]);
+    }
+    for (int lane = 0; wants_lse && lane < kLanes; ++lane) {
       if (panel.due[g][lane] == 0) continue;
       const int at = g * kLanes + lane;
-      if (!panel.units.natural() && out_of_base_2(panel.max[g][lane], sum[lane])) {
-        any = true;
-        again[g][lane] = -1;
-        panel.due[g][lane] = 0;
-      } else {
-        store_lse(a, panel.query[at], panel.head[at],
-                  log_sum_exp(panel.units, panel.max[g][lane], sum[lane]));
-      }
+      store_lse(a, panel.query[at], panel.head[at],
+                log_sum_exp(panel.units, panel.max[g][lane], sum[lane]));
     }
   }
   store_rows(a, panel, a.out, a.out_head_stride, a.head_dim_v, rows, [&](int g, int c) {
@@ -217,7 +272,7 @@ bool store_panel(const ForwardArgs& a, float* rows, Panel& panel) {
     return select(empty[g], Vec{}, o * inverse[g]);
   });
   for (int g = 0; g < kRowVectors; ++g) panel.due[g] = again[g];
-  return any;
+  return some_again;
 }
 
 }  // namespace

@@ -89,6 +89,21 @@ FA_ALWAYS_INLINE Vec max_or_second(Vec a, Vec b) {
 /** Bit pattern select: condition lanes are all ones or all zeros. */
 FA_ALWAYS_INLINE Vec select(VecI condition, Vec yes, Vec no) { return condition ? yes : no; }
 
+/** Whether some lane of `condition` is set. */
+FA_ALWAYS_INLINE bool any(VecI condition) {
+#if defined(FA_AVX512)
+  return _mm512_test_epi32_mask((__m512i)condition, (__m512i)condition) != 0;
+#elif defined(FA_AVX2)
+  return _mm256_testz_si256((__m256i)condition, (__m256i)condition) == 0;
+#elif defined(FA_SSE)
+  return _mm_testz_si128((__m128i)condition, (__m128i)condition) == 0;
+#else
+  int32_t bits = 0;
+  for (int lane = 0; lane < kLanes; ++lane) bits |= condition[lane];
+  return bits != 0;
+#endif
+}
+
 // ---- 16-bit floats ----
 
 FA_ALWAYS_INLINE Vec from_bfloat16(VecH h) {

@@ -19,9 +19,7 @@ bool all_finite(const float* rows, int64_t stride, int count, int dim) {
     for (; d < dim; ++d) {
       bad[0] |= -static_cast<int32_t>((float_bits(row[d]) & 0x7f800000u) == 0x7f800000u);
     }
-    for (int lane = 0; lane < kLanes; ++lane) {
-      if (bad[lane] != 0) return false;
-    }
+    if (any(bad)) return false;
   }
   return true;
 }

@@ -204,26 +204,29 @@ void drop_out(const ForwardArgs& a, const Panel& panel, int first_group, int64_t
  */
 template <int Groups, bool Masked>
 void exponentiate(int first, int keys, float* s, const Vec* reference, Vec to_base_2, Vec* sum) {
-  for (int g = first; g < first + Groups; ++g) {
-    int step = kStep<Groups>;
-    for (int j = 0; j < keys; j += step) {
-      if (j + step > keys) step = 1;
-      Vec partial = Vec{};
-      for (int r = j; r < j + step; ++r) {
-        float* at = s + (r * kRowVectors + g) * kLanes;
-        const Vec x = load<Vec>(at);
-        Vec p;
-        if constexpr (Masked) {
-          p = exp2_or_zero((x - reference[g]) * to_base_2);
-          store(at, select(x == splat(-kInfinity), splat(-0.f), p));
-        } else {
-          p = exp2_clamped(x - reference[g]);
-          store(at, p);
-        }
-        partial += p;
+  const auto weigh = [&](auto count, int j, int g) {
+    Vec partial = Vec{};
+    FA_UNROLL
+    for (int r = 0; r < count.value; ++r) {
+      float* const at = s + ((j + r) * kRowVectors + g) * kLanes;
+      const Vec x = load<Vec>(at);
+      Vec p;
+      if constexpr (Masked) {
+        p = exp2_or_zero((x - reference[g]) * to_base_2);
+        store(at, select(x == splat(-kInfinity), splat(-0.f), p));
+      } else {
+        p = exp2_clamped(x - reference[g]);
+        store(at, p);
       }
-      sum[g] += partial;
+      partial += p;
     }
+    sum[g] += partial;
+  };
+  constexpr int step = kStep<Groups>;
+  for (int g = first; g < first + Groups; ++g) {
+    int j = 0;
+    for (; j + step <= keys; j += step) weigh(Count<step>{}, j, g);
+    for (; j < keys; ++j) weigh(Count<1>{}, j, g);
   }
 }
 

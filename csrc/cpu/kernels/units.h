@@ -42,6 +42,9 @@ constexpr float kSafeScore = 0x1p10f;
 FA_ALWAYS_INLINE bool out_of_base_2(float max, float sum) {
   return sum != 0 && !(sum == sum && std::fabs(max) < kSafeScore);
 }
+FA_ALWAYS_INLINE VecI out_of_base_2(Vec max, Vec sum) {
+  return (VecI)(sum != Vec{}) & ~((VecI)(sum == sum) & (VecI)(absolute(max) < splat(kSafeScore)));
+}
 
 /** log(sum exp(score)), and what rounding it to float32 left out. */
 struct LogSumExp {
