@@ -68,12 +68,16 @@ describe('on a GPU', () => {
     expect(kernel(shape, shape, {}, 'float32')).toBe('sm80.forward.featured');
     expect(kernel([1, 300, 2, 60], [1, 300, 2, 60])).toBe('sm80.forward.featured'); // rows of 120 bytes
     expect(kernel([1, 16, 8, 64], [1, 300, 2, 64])).toBe('sm80.forward.featured'); // 64 packed rows
-    expect(kernel(shape, shape, { numSplits: 2 })).toMatch(/^sm80/);
   });
 
-  testOnGpu('few rows over many keys are split, and so left to sm_80', () => {
-    expect(kernel([1, 100, 1, 64], [1, 4000, 1, 64], {})).toMatch(/^sm80/);
-    expect(kernel([1, 100, 1, 64], [1, 4000, 1, 64], { numSplits: 1 })).toBe(`${family}.forward`);
+  testOnGpu('a chunk of a long prompt is split', () => {
+    const [q, k] = [make([1, 100, 1, 64]), make([1, 4000, 1, 64])];
+    expect(explain(q, k, k).kernel).toBe(`${family}.forward`);
+    expect(explain(q, k, k).numSplits).toBeGreaterThan(1);
+    expect(explain(q, k, k, { numSplits: 3 })).toMatchObject({
+      kernel: `${family}.forward`,
+      numSplits: 3,
+    });
   });
 
   testOnGpu('lengths of keys go with the plain kernel', () => {

@@ -14,7 +14,7 @@ const settled =
   'ptx::wgmma_wait<0>(o, weights);\n        arrive_warp(shared.operands().free(values));';
 const lastValues = 'ptx::wgmma_wait<0>(o);\n      arrive_warp(shared.operands().free(values));';
 const firstKeys = 'ptx::wgmma_wait<0>(s);\n      arrive_warp(shared.keys.free(at));';
-const staging = 'if (thread == 0) ptx::bulk_wait_read<0>();\n  sync_warpgroup(of);\n';
+const staging = 'if (thread == 0) ptx::bulk_wait_read<0>();\n    sync_warpgroup(of);\n';
 const storing = 'ptx::fence_proxy_async();\n  sync_warpgroup(of);\n';
 
 /** [fault, file, from, to]. */
@@ -214,8 +214,8 @@ export const forwardSm90 = [
   [
     'output staged without swizzle',
     output,
-    'OutputTile::offset(warp_row + lane % 16, d + lane / 16)',
-    '(warp_row + lane % 16) * 128 + (d + lane / 16) * 16',
+    'OutputTile::offset(line0 + lane % 16, d + lane / 16)',
+    '(line0 + lane % 16) * 128 + (d + lane / 16) * 16',
   ],
   [
     'output staged in the rows of another warp',
@@ -237,6 +237,23 @@ export const forwardSm90 = [
     ') continue;',
   ],
   ['lse stored beyond the rows', output, 'lane.t == 0 && row < work.rows.count', 'lane.t == 0'],
+  // Splits.
+  ['every split attends to all keys', work, 'if (splits > 1) range', 'if (false) range'],
+  ['the sink joins every split', output, 'work.split == 0', 'true'],
+  ['sums of the other split', output, 'work.split * p.splits.row +', '0 * p.splits.row +'],
+  ['partial results of the other split', output, 'work.split * p.splits.out', '0 * p.splits.out'],
+  [
+    'partial results stored beyond the rows',
+    output,
+    'if (rows.row0 + line >= rows.work.rows.count) continue;',
+    '',
+  ],
+  [
+    'extreme rows of a split attend to all keys',
+    output,
+    'clamp(window.begin(i), first, last), clamp(window.end(i), first, last)',
+    'window.begin(i), window.end(i)',
+  ],
   // Registers.
   [
     'more registers than an SM has',

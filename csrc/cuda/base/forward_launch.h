@@ -19,7 +19,7 @@ struct ForwardLaunch {
   int stages;
   int threads;          // of a block
   int shared_bytes;     // of a block
-  int blocks_per_sm;    // of sm_80: that registers allow
+  int blocks_per_sm;    // that registers allow
   int pack;             // query heads packed as rows of a tile
   QueryCounts queries;  // sequences of other lengths are left to the other launches
   int64_t m_blocks;     // tiles of rows of the longest of its sequences

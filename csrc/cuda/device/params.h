@@ -119,6 +119,16 @@ struct AttentionParams {
   DropoutParams dropout;
 };
 
+/**
+ * Ranges of keys that are attended to apart. With more than one, attention.out is the float32
+ * partial result of split 0, and attention.lse has the maxima of its rows, the sums `row_sums`
+ * elements further on. Those of split s lie s times `out` and `row` further on.
+ */
+struct SplitParams {
+  FastDivide count;
+  int64_t out, row, row_sums;
+};
+
 constexpr float kLog2E = 1.4426950408889634f;
 constexpr float kLn2 = 0.6931471805599453f;
 

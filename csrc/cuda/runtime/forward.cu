@@ -47,7 +47,9 @@ void launch_all(const AttentionProblem& p, const ForwardPlan& plan,
   for (int i = 0; i < plan.launch_count; ++i) {
     const ForwardLaunch& with = plan.launches[i];
     if (with.family == ForwardKernelFamily::kSm90)
-      sm90::launch_forward(p, with, queue);
+      sm90::launch_forward(p, with,
+                           {params.splits, params.out_split, params.row_split, params.row_sums},
+                           params.attention.out, params.attention.lse, queue);
     else
       launch_on_sm80(p, with, params, queue);
   }
@@ -75,7 +77,7 @@ void forward_in_splits(const AttentionProblem& p, const ForwardPlan& plan,
   params.attention.out = merge.partial_out;
   params.attention.lse = merge.partial_top;
   launch_all(p, plan, params, queue);
-  combine(merge, p.q.dtype, queue);
+  combine(merge, p.out.dtype, queue);
 }
 
 }  // namespace

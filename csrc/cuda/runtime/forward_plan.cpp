@@ -65,9 +65,36 @@ int64_t key_tiles(const AttentionProblem& p, const ForwardLaunch& launch) {
 }
 
 /** Splits that `problem` leaves to us: of the keys that a block works on at a time. */
-int automatic_splits(const AttentionProblem& p, const ForwardLaunch& launch, int64_t places) {
+int automatic_splits(const AttentionProblem& p, const ForwardLaunch& launch,
+                     const cudaDeviceProp& properties) {
+  const int64_t resident =
+      std::clamp<int64_t>(static_cast<int64_t>(properties.sharedMemPerMultiprocessor) /
+                              std::max(launch.shared_bytes, 1),
+                          1, launch.blocks_per_sm);
   return automatic_splits(launch.tiles, ceil_div(visible_keys(p, launch), launch.keys_at_once),
-                          places);
+                          resident * properties.multiProcessorCount);
+}
+
+/** Splits of all launches, asked for or for the longest sequences' rows to fill the device. */
+void choose_splits(ForwardPlan& plan, const AttentionProblem& p,
+                   const cudaDeviceProp& properties) {
+  if (p.num_splits > 0) {
+    // Never one where more were asked for: a neighbour with more keys would have splits merged.
+    int64_t tiles = 0;
+    for (int i = 0; i < plan.launch_count; ++i)
+      tiles = std::max(tiles, key_tiles(p, plan.launches[i]));
+    plan.num_splits =
+        static_cast<int>(std::clamp<int64_t>(tiles, std::min(2, p.num_splits), p.num_splits));
+  } else {
+    plan.num_splits = automatic_splits(p, plan.launches[0], properties);
+  }
+  for (int i = 0; i < plan.launch_count; ++i) {
+    ForwardLaunch& launch = plan.launches[i];
+    launch.tiles *= plan.num_splits;
+    launch.blocks = launch.family == ForwardKernelFamily::kSm90
+                        ? std::min<int64_t>(launch.tiles, properties.multiProcessorCount)
+                        : launch.tiles;
+  }
 }
 
 int padded_from(const AttentionProblem& p) {
@@ -164,28 +191,21 @@ void choose_launches(ForwardPlan& plan, const AttentionProblem& p,
   std::reverse(plan.launches, plan.launches + plan.launch_count);
 }
 
-/** Whether the kernels of sm_90a take the sequences of many rows; else `plan` is as it was. */
+/** Whether the kernels of sm_90a take the sequences of many rows; else `plan` stays as it was. */
 bool plan_sm90(ForwardPlan& plan, const AttentionProblem& p, const cudaDeviceProp& properties) {
   if (!runs_sm90a(properties) || !sm90::takes_forward(p)) return false;
   const int64_t few = sm90::kFewRows / p.group();
   if (p.max_seqlen_q <= few) return false;
-  ForwardPlan chosen{};
   choose_launches(
-      chosen, p,
+      plan, p,
       {{most_decoded(p), [&](QueryCounts queries) { return launch_decode(p, queries); }},
        {few, [&](QueryCounts queries) { return launch_on_sm80(p, true, queries); }},
        {kNoLimit,
         [&](QueryCounts queries) { return sm90::plan_forward(p, properties, queries); }}});
-  chosen.num_splits = 1;
-  if (p.num_splits == 0 &&
-      automatic_splits(p, chosen.launches[0], properties.multiProcessorCount) > 1)
-    return false;  // there are few rows, after all
-  plan = chosen;
   return true;
 }
 
-ForwardPlan plan_sm80(const AttentionProblem& p, const cudaDeviceProp& properties) {
-  ForwardPlan plan{};
+void plan_sm80(ForwardPlan& plan, const AttentionProblem& p, const cudaDeviceProp& properties) {
   const bool float32 = p.q.dtype == DType::kFloat32;
   const sm80::ForwardTile many_rows = sm80::forward_tile(float32, false, padded_from(p));
   const bool many_fit =
@@ -202,26 +222,6 @@ ForwardPlan plan_sm80(const AttentionProblem& p, const cudaDeviceProp& propertie
       {{most_decoded(p), [&](QueryCounts queries) { return launch_decode(p, queries); }},
        {few, [&](QueryCounts queries) { return launch_on_sm80(p, true, queries); }},
        {kNoLimit, [&](QueryCounts queries) { return launch_on_sm80(p, false, queries); }}});
-
-  const ForwardLaunch& longest = plan.launches[0];
-  if (p.num_splits > 0) {
-    // Never one where more were asked for: a neighbour with more keys would have splits merged.
-    int64_t tiles = 0;
-    for (int i = 0; i < plan.launch_count; ++i)
-      tiles = std::max(tiles, key_tiles(p, plan.launches[i]));
-    plan.num_splits =
-        static_cast<int>(std::clamp<int64_t>(tiles, std::min(2, p.num_splits), p.num_splits));
-  } else {
-    const int64_t resident = std::clamp<int64_t>(
-        static_cast<int64_t>(properties.sharedMemPerMultiprocessor) / longest.shared_bytes, 1,
-        longest.blocks_per_sm);
-    plan.num_splits = automatic_splits(p, longest, resident * properties.multiProcessorCount);
-  }
-  for (int i = 0; i < plan.launch_count; ++i) {
-    plan.launches[i].tiles *= plan.num_splits;
-    plan.launches[i].blocks = plan.launches[i].tiles;
-  }
-  return plan;
 }
 
 }  // namespace
@@ -254,10 +254,11 @@ ForwardPlan plan_forward(const AttentionProblem& p, const cudaDeviceProp& proper
   ForwardPlan plan{};
   if (p.float8()) {
     plan.launches[0] = sm90::plan_forward(p, properties, {0, kNoLimit});
-    plan.launch_count = plan.num_splits = 1;
+    plan.launch_count = 1;
   } else if (!plan_sm90(plan, p, properties)) {
-    plan = plan_sm80(p, properties);
+    plan_sm80(plan, p, properties);
   }
+  choose_splits(plan, p, properties);
   const ForwardLaunch& longest = plan.launches[0];
   if (longest.tiles > kMostTiles) {
     throw Error(ErrorCode::kShape, "q",

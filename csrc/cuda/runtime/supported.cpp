@@ -42,7 +42,6 @@ void check_float8(const AttentionProblem& p, const cudaDeviceProp& properties) {
   expect_absent(!p.sinks.present(), "sinks", kSome);
   expect_absent(p.sink_tokens == 0, "sinkTokens", number_text(static_cast<double>(p.sink_tokens)));
   expect_absent(p.dropout.p == 0, "dropout", "p = " + number_text(p.dropout.p));
-  expect_absent(p.num_splits <= 1, "numSplits", number_text(p.num_splits));
   if (p.scale <= 0)
     refuse_with_float8(ErrorCode::kOption, "scale", "positive", number_text(p.scale));
   expect_readable(p.q, "q");

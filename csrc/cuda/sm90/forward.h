@@ -219,7 +219,7 @@ struct Consumer {
 
   /** One tile of rows. True when values were poisoned. */
   PTX_FN bool attend(const ForwardWork& work, Softmax& softmax, typename Traits::Output& o) {
-    Walk walk(p.attention, work);
+    Walk walk(p, work);
     const uint32_t queries = shared.queries_of(consumer);
     ptx::mbar_wait(shared.queries_full(consumer), parity);
     parity ^= 1;
@@ -298,7 +298,7 @@ PTX_FN void consume(const ForwardParams& p, const SharedLayout<Traits>& shared, 
     const int row0 = done.row0 + kWarpgroupRows * of;
     if (row0 < done.rows.count) {
       const uint32_t extreme = finish_rows<Traits>(
-          p.attention, done, done.row0 + consumer.warp_row(), consumer.value_scale, softmax, o);
+          p, done, done.row0 + consumer.warp_row(), consumer.value_scale, softmax, o);
       store_output<Traits>(p, done, row0, of, shared.output_of(of), extreme, poisoned, o);
     }
     if constexpr (!Traits::kStagesApart) {

@@ -1,5 +1,6 @@
 // The way out of the forward pass: rows are divided by their sums, rounded, staged in shared memory
-// and stored by TMA, or by the threads where a tile ends inside a packed sequence.
+// and stored by TMA, or by the threads where a tile ends inside a packed sequence. Partial results of
+// a split go from the accumulators to global memory, as float32.
 #pragma once
 
 #include "cuda/device/natural_row.h"
@@ -21,22 +22,70 @@ PTX_FN float block_scale(const BlockScales& scales, int batch, int head, int row
                   scales.rows.quotient(row) * scales.block);
 }
 
-PTX_FN void store_lse(const AttentionParams& a, const ForwardWork& work, int row, float lse) {
-  if (a.lse.data != nullptr)
-    ptx::stg(a.lse.data + work.sequence.q_batch * a.lse.batch + work.rows.head(row) * a.lse.head +
-                 (work.sequence.q_begin + work.rows.query(row)) * a.lse.row,
-             lse);
+PTX_FN bool is_split(const ForwardParams& p) { return p.splits.count.divisor > 1; }
+
+/** lse of a row, or what the merge of splits needs to know of its softmax. */
+PTX_FN void store_softmax(const ForwardParams& p, const ForwardWork& work, int row, float top,
+                          float sum) {
+  const RowScalars& lse = p.attention.lse;
+  if (lse.data == nullptr) return;
+  float* const to = lse.data + work.split * p.splits.row + work.sequence.q_batch * lse.batch +
+                    work.rows.head(row) * lse.head +
+                    (work.sequence.q_begin + work.rows.query(row)) * lse.row;
+  if (is_split(p)) {
+    ptx::stg(to, top);
+    ptx::stg(to + p.splits.row_sums, sum);
+  } else {
+    ptx::stg(to, row_lse(top, sum));
+  }
 }
+
+/**
+ * Rows of a warpgroup from row0 on that are complete, but not yet gone: staged, or those of a split
+ * where they belong.
+ */
+template <class Traits>
+struct CompleteRows {
+  using Out = typename Traits::Out;
+  const ForwardParams& p;
+  const ForwardWork& work;
+  int row0;
+  uint32_t staged;
+
+  PTX_FN float* partial(int line) const {
+    const Tensor& out = p.attention.out;
+    const int row = row0 + line;
+    return static_cast<float*>(out.data) + work.split * p.splits.out +
+           work.sequence.q_batch * out.batch +
+           (work.sequence.q_begin + work.rows.query(row)) * out.row +
+           work.rows.head(row) * out.head;
+  }
+  PTX_FN uint32_t element(int line, int column) const {
+    return staged + Traits::OutputTile::offset(line, column / 8) +
+           static_cast<uint32_t>(column % 8 * 2);
+  }
+  PTX_FN float get(int line, int column) const {
+    return is_split(p) ? ptx::ldg(partial(line) + column)
+                       : ptx::to_float(ptx::lds<Out>(element(line, column)));
+  }
+  PTX_FN void put(int line, int column, float x) const {
+    if (is_split(p))
+      ptx::stg(partial(line) + column, x);
+    else
+      ptx::sts<Out>(element(line, column), ptx::from_float<Out>(x));
+  }
+};
 
 /**
  * Sums over the keys complete: o, times `value_scale`, becomes the output of the warp's rows, lse
  * is stored. Votes for the rows that have left base 2 (voted_for).
  */
 template <class Traits>
-PTX_FN uint32_t finish_rows(const AttentionParams& a, const ForwardWork& work, int row0,
+PTX_FN uint32_t finish_rows(const ForwardParams& p, const ForwardWork& work, int row0,
                             float value_scale, const OnlineSoftmax<1>& softmax,
                             typename Traits::Output& o) {
   constexpr bool kFeatured = Traits::kFeatured;
+  const AttentionParams& a = p.attention;
   const LanePosition lane;
   bool extreme = false;
 #pragma unroll
@@ -44,7 +93,7 @@ PTX_FN uint32_t finish_rows(const AttentionParams& a, const ForwardWork& work, i
     const int row = row0 + 8 * r + lane.g, inside = work.rows.inside(row);
     const int head = work.rows.head(inside);
     const RowResult result = row_result<kFeatured>(a, head, softmax.maximum[r] - Traits::kLift,
-                                                   quad_sum(softmax.sum[r]), true);
+                                                   quad_sum(softmax.sum[r]), work.split == 0);
     const float factor = result.factor * value_scale;
 #pragma unroll
     for (int d = 0; d < Traits::kWidthV / 8; ++d) {
@@ -58,28 +107,27 @@ PTX_FN uint32_t finish_rows(const AttentionParams& a, const ForwardWork& work, i
       extreme |= lane.t == r && left_base_2(softmax.maximum[r]) && window.begin(i) < window.end(i);
     }
     if (lane.t == 0 && row < work.rows.count)
-      store_lse(a, work, row, row_lse(result.top, result.sum));
+      store_softmax(p, work, row, result.top, result.sum);
   }
   return kFeatured ? 0u : ptx::vote_ballot(extreme);
 }
 
-/**
- * Does the `extreme` ones of a warp's rows again, over what is staged for them: rows from
- * row0 + line0 on, lines from line0 on.
- */
+/** Does the `extreme` ones of a warp's rows again, over what they are: lines from line0 on. */
 template <class Traits>
-PTX_FN void attend_naturally(const ForwardParams& p, const ForwardWork& work, int row0, int line0,
-                             uint32_t extreme, uint32_t staged) {
+PTX_FN void attend_naturally(const CompleteRows<Traits>& rows, int line0, uint32_t extreme) {
   using T = typename Traits::T;
-  using Out = typename Traits::Out;
+  const ForwardParams& p = rows.p;
+  const ForwardWork& work = rows.work;
   const AttentionParams& a = p.attention;
-  const Window window = window_of(a, work.sequence);
+  const typename Traits::Walk walk(p, work);
+  const Window& window = walk.mask.window;
+  const int first = walk.n_block_min * Traits::kKeys, last = (walk.n_block + 1) * Traits::kKeys;
   const int kv_head = a.group.quotient(work.rows.head0);
   const KeyRows<T, false> keys(a, a.k, work.sequence, work.batch, kv_head);
   const KeyRows<T, false> values(a, a.v, work.sequence, work.batch, kv_head);
 #pragma unroll 1
   for (int line = line0; line < line0 + 16; ++line) {
-    const int row = row0 + line;
+    const int row = rows.row0 + line;
     if (row >= work.rows.count) break;
     if (!voted_for(extreme, line - line0)) continue;
     const int i = work.rows.query(row), head = work.rows.head(row);
@@ -90,7 +138,7 @@ PTX_FN void attend_naturally(const ForwardParams& p, const ForwardWork& work, in
     if constexpr (Traits::kFp8) scale *= block_scale(p.q_scales, work.batch, head, i);
     NaturalRow<Traits::kWidthV> natural;
     natural.attend(
-        window.begin(i), window.end(i), a.head_dim_v,
+        clamp(window.begin(i), first, last), clamp(window.end(i), first, last), a.head_dim_v,
         [&](int key) {
           const float x = row_product(q, a.q.dim, keys.row(key), a.k.dim, a.head_dim);
           if constexpr (Traits::kFp8)
@@ -106,20 +154,18 @@ PTX_FN void attend_naturally(const ForwardParams& p, const ForwardWork& work, in
             return x;
         });
     natural.for_each_column(a.head_dim_v, [&](int c, int column) {
-      ptx::sts<Out>(staged + Traits::OutputTile::offset(line, column / 8) +
-                        static_cast<uint32_t>(column % 8 * 2),
-                    ptx::from_float<Out>(natural.out[c]));
+      rows.put(line, column, natural.out[c]);
     });
-    if (this_thread() % 32 == 0) store_lse(a, work, row, row_lse(natural.top, natural.sum));
+    if (this_thread() % 32 == 0) store_softmax(p, work, row, natural.top, natural.sum);
   }
 }
 
-/** Gives back to staged outputs what the producer took out of values with hidden pairs. */
+/** Gives back to the outputs what the producer took out of values with hidden pairs. */
 template <class Traits>
-PTX_FN void restore_poison(const AttentionParams& a, const ForwardWork& work, int row0,
-                           uint32_t staged) {
+PTX_FN void restore_poison(const CompleteRows<Traits>& rows) {
   using T = typename Traits::T;
-  using Out = typename Traits::Out;
+  const ForwardWork& work = rows.work;
+  const AttentionParams& a = rows.p.attention;
   const Window window = window_of(a, work.sequence);
   const KeyRows<T, false> values(a, a.v, work.sequence, work.batch,
                                  a.group.quotient(work.rows.head0));
@@ -127,13 +173,10 @@ PTX_FN void restore_poison(const AttentionParams& a, const ForwardWork& work, in
 #pragma unroll 1
   for (int at = thread; at < kWarpgroupRows * a.head_dim_v; at += kWarpgroupThreads) {
     const int line = at / a.head_dim_v, column = at % a.head_dim_v;
-    if (row0 + line >= work.rows.count) break;
+    if (rows.row0 + line >= work.rows.count) break;
     const float x = visible_poison<Traits::kFeatured>(a, window, work.rows, work.batch, values,
-                                                      row0 + line, column);
-    if (x == 0) continue;
-    const uint32_t element = staged + Traits::OutputTile::offset(line, column / 8) +
-                             static_cast<uint32_t>(column % 8 * 2);
-    ptx::sts<Out>(element, ptx::from_float<Out>(ptx::to_float(ptx::lds<Out>(element)) + x));
+                                                      rows.row0 + line, column);
+    if (x != 0) rows.put(line, column, rows.get(line, column) + x);
   }
 }
 
@@ -156,18 +199,11 @@ PTX_FN void store_rows(const AttentionParams& a, const ForwardWork& work, int ro
   }
 }
 
-/** Stores the rows of consumer `of`, from row0 on. */
+/** Stages the accumulators of a warp for its lines from line0 on, rounded. */
 template <class Traits>
-PTX_FN void store_output(const ForwardParams& p, const ForwardWork& work, int row0, int of,
-                         uint32_t staged, uint32_t extreme, bool poisoned,
-                         const typename Traits::Output& o) {
+PTX_FN void stage_rows(uint32_t staged, int line0, const typename Traits::Output& o) {
   using OutputTile = typename Traits::OutputTile;
-  const AttentionParams& a = p.attention;
-  const int thread = static_cast<int>(threadIdx.x) % kWarpgroupThreads;
-  const int lane = thread % 32, warp_row = thread / 32 * 16;
-  // The memory is done with: as the output before, or as queries.
-  if (thread == 0) ptx::bulk_wait_read<0>();
-  sync_warpgroup(of);
+  const int lane = this_thread() % 32;
   constexpr int kChunks = Traits::kWidthV / 8;
 #pragma unroll
   for (int d = 0; d < OutputTile::kPanels * 8; d += 2) {
@@ -179,18 +215,61 @@ PTX_FN void store_output(const ForwardParams& p, const ForwardWork& work, int ro
         words[i] = ptx::pack2<typename Traits::Out>(pair[i % 2 * 2], pair[i % 2 * 2 + 1]);
       }
     }
-    ptx::stmatrix_x4(staged + OutputTile::offset(warp_row + lane % 16, d + lane / 16), words);
+    ptx::stmatrix_x4(staged + OutputTile::offset(line0 + lane % 16, d + lane / 16), words);
+  }
+}
+
+/**
+ * Stores the accumulators of a warp, of its lines from line0 on: the four lanes of a row fill a
+ * sector of 32 bytes.
+ */
+template <class Traits>
+PTX_FN void store_partial(const CompleteRows<Traits>& rows, int line0,
+                          const typename Traits::Output& o) {
+  const LanePosition lane;
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int line = line0 + 8 * r + lane.g;
+    if (rows.row0 + line >= rows.work.rows.count) continue;
+    float* const to = rows.partial(line);
+#pragma unroll
+    for (int d = 0; d < Traits::kWidthV / 8; ++d) {
+      const int column = 8 * d + 2 * lane.t;
+      if (column < rows.p.attention.head_dim_v)
+        ptx::stg<float2>(reinterpret_cast<float2*>(to + column), {o[0][d][2 * r], o[0][d][2 * r + 1]});
+    }
+  }
+}
+
+/** Stores the rows of consumer `of`, from row0 on. */
+template <class Traits>
+PTX_FN void store_output(const ForwardParams& p, const ForwardWork& work, int row0, int of,
+                         uint32_t staged, uint32_t extreme, bool poisoned,
+                         const typename Traits::Output& o) {
+  using OutputTile = typename Traits::OutputTile;
+  const AttentionParams& a = p.attention;
+  const int thread = static_cast<int>(threadIdx.x) % kWarpgroupThreads;
+  const int warp_row = thread / 32 * 16;
+  const CompleteRows<Traits> rows{p, work, row0, staged};
+  if (is_split(p)) {
+    store_partial(rows, warp_row, o);
+  } else {
+    // The memory is done with: as the output before, or as queries.
+    if (thread == 0) ptx::bulk_wait_read<0>();
+    sync_warpgroup(of);
+    stage_rows<Traits>(staged, warp_row, o);
   }
   if constexpr (!Traits::kFeatured) {
     if (extreme != 0) {
       ptx::sync_warp();  // after all that the lanes have stored
-      attend_naturally<Traits>(p, work, row0, warp_row, extreme, staged);
+      attend_naturally(rows, warp_row, extreme);
     }
   }
   if (poisoned) {
     sync_warpgroup(of);
-    restore_poison<Traits>(a, work, row0, staged);
+    restore_poison(rows);
   }
+  if (is_split(p)) return;
   ptx::fence_proxy_async();
   sync_warpgroup(of);
   if (a.cu_seqlens_q.data == nullptr || row0 + kWarpgroupRows <= work.rows.count) {

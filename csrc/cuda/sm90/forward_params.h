@@ -21,6 +21,7 @@ struct ForwardParams {
   FastDivide pack;         // query heads packed as rows: 1, or the whole group; divides 64
   FastDivide head_blocks;  // heads / pack
   FastDivide m_blocks;     // tiles of rows of the longest sequence
+  SplitParams splits;
   QueryCounts queries;     // of the sequences that are worked on; others have no rows here
   FastDivide section;      // (batch, block of heads)s that are worked on at a time
   int tiles;               // all of them

@@ -16,7 +16,7 @@ PTX_FN void load_tiles(const ForwardParams& p, const SharedLayout<Traits>& share
   for (ForwardSchedule schedule; schedule.tile() < p.tiles; schedule.advance()) {
     const ForwardWork work(p, schedule.tile(), Traits::kRows);
     if (work.empty()) continue;
-    typename Traits::Walk walk(a, work);
+    typename Traits::Walk walk(p, work);
     const int kv_head = a.group.quotient(work.rows.head0);
     const auto load_keys = [&] {
       shared.keys.begin_fill(at);
@@ -142,7 +142,7 @@ PTX_FN void prepare_values(const ForwardParams& p, const SharedLayout<Traits>& s
   for (ForwardSchedule schedule; schedule.tile() < p.tiles; schedule.advance()) {
     const ForwardWork work(p, schedule.tile(), Traits::kRows);
     if (work.empty()) continue;
-    for (typename Traits::Walk walk(p.attention, work); walk.more(); walk.advance()) {
+    for (typename Traits::Walk walk(p, work); walk.more(); walk.advance()) {
       shared.values.wait(at);
       if constexpr (Traits::kFp8) shared.transposed.wait_free(at);
       const bool hides_pairs = walk.hides_pairs();

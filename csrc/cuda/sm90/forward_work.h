@@ -27,24 +27,26 @@ struct ForwardSchedule {
   }
 };
 
-/** A tile of rows of one block of heads. */
+/** A tile of rows of one block of heads, and one split of the keys that it sees. */
 struct ForwardWork {
-  int batch, head_block, row0;
+  int batch, head_block, row0, split;
   SequenceRows sequence;
   PackedRows rows;
 
   /**
    * The longest causal rows come first, those of a section's heads side by side so that their keys
-   * meet in L2.
+   * meet in L2, and the splits of a tile, which are equally long, beside one another.
    */
   PTX_FN ForwardWork(const ForwardParams& p, int index, int tile_rows) {
-    const int rest = p.section.quotient(index);
+    const int of_splits = p.splits.count.quotient(index);
+    split = p.splits.count.remainder(index);
+    const int rest = p.section.quotient(of_splits);
     const int section = p.m_blocks.quotient(rest);
     const int m_blocks = static_cast<int>(p.m_blocks.divisor);
     const int m_block = m_blocks - 1 - (rest - section * m_blocks);
     row0 = m_block * tile_rows;
     const int of_batches =
-        section * static_cast<int>(p.section.divisor) + p.section.remainder(index);
+        section * static_cast<int>(p.section.divisor) + p.section.remainder(of_splits);
     batch = p.head_blocks.quotient(of_batches);
     head_block = p.head_blocks.remainder(of_batches);
     sequence = locate_sequence(p.attention, batch);
@@ -66,11 +68,13 @@ struct KeyWalk {
   int i0, i1;  // queries
   int n_block_min, n_block;
 
-  PTX_FN KeyWalk(const AttentionParams& a, const ForwardWork& work)
-      : mask{window_of(a, work.sequence), &a, work.batch, work.rows.head0} {
+  PTX_FN KeyWalk(const ForwardParams& p, const ForwardWork& work)
+      : mask{window_of(p.attention, work.sequence), &p.attention, work.batch, work.rows.head0} {
     i0 = work.rows.query_begin(work.row0);
     i1 = work.rows.query_end(work.row0 + kRows);
-    const TileRange range = visible_tiles<kKeys>(mask.window, i0, i1);
+    TileRange range = visible_tiles<kKeys>(mask.window, i0, i1);
+    const int splits = static_cast<int>(p.splits.count.divisor);
+    if (splits > 1) range = range.split(work.split, splits);
     n_block_min = range.begin;
     n_block = range.end;
     advance();

@@ -143,6 +143,56 @@ std::vector<Spec> forward_sm90_cases() {
     s.seqlen_q = 70;
     s.seqlen_k = 250;
   });
+  add("split, more splits than tiles", [&](Spec& s) {
+    s.num_splits = 5;
+    s.seqlen_q = 70;
+    one_head(s);
+  });
+  add("automatic splits", [&](Spec& s) {
+    s.num_splits = 0;
+    s.seqlen_q = 80;
+    s.seqlen_k = 900;
+    one_head(s);
+  });
+  add("causal, grouped heads, split", [](Spec& s) {
+    s.causal = true;
+    s.heads = 4;
+    s.kv_heads = 2;
+    s.seqlen_q = 90;
+    s.num_splits = 2;
+  });
+  add("varlen, split, values that are not finite", [&](Spec& s) {
+    s.varlen = s.causal = s.poison_v = true;
+    s.batch = 2;
+    s.seqlen_q = 150;
+    s.seqlen_k = 330;
+    s.num_splits = 2;
+    one_head(s);
+  });
+  add("bfloat16, 128, scores beyond base 2, split", [&](Spec& s) {
+    s.dtype = DType::kBFloat16;
+    s.head_dim = s.head_dim_v = 128;
+    s.causal = s.extreme_scores = true;
+    s.num_splits = 2;
+    one_head(s);
+  });
+  add("192 and 128, window, split", [&](Spec& s) {
+    s.dtype = DType::kBFloat16;
+    s.head_dim = 192;
+    s.head_dim_v = 120;
+    s.window_left = 200;
+    s.num_splits = 2;
+    one_head(s);
+  });
+  add("sinks, softcap, split", [](Spec& s) {
+    s.sinks = s.seqlens_k = true;
+    s.softcap = 8;
+    s.batch = 2;
+    s.heads = 2;
+    s.kv_heads = 1;
+    s.seqlen_q = 70;
+    s.num_splits = 3;
+  });
   return cases;
 }
 

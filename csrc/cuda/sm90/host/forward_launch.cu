@@ -61,9 +61,13 @@ ForwardParams forward_params(const AttentionProblem& p, const ForwardLaunch& lau
   return params;
 }
 
-void launch_forward(const AttentionProblem& p, const ForwardLaunch& with, const Queue& queue) {
+void launch_forward(const AttentionProblem& p, const ForwardLaunch& with, const SplitParams& splits,
+                    const Tensor& out, const RowScalars& lse, const Queue& queue) {
   if (with.tiles == 0) return;
   ForwardParams params = forward_params(p, with);
+  params.splits = splits;
+  params.attention.out = out;
+  params.attention.lse = lse;
   if (p.float8()) {
     params.q_scales = block_scales(p.q_scale);
     params.k_scales = block_scales(p.k_scale);

@@ -9,13 +9,17 @@
 namespace fa::cuda::sm90 {
 
 /**
- * The parameters of `problem`, of a launch with tiles; scales are left to the caller. Throws
- * fa::Error.
+ * The parameters of `problem`, of a launch with tiles and one split; scales are left to the caller.
+ * Throws fa::Error.
  */
 ForwardParams forward_params(const AttentionProblem& problem, const ForwardLaunch& launch);
 
-/** Enqueues a launch of plan_forward() (forward_plan.h). Throws fa::Error. */
+/**
+ * Enqueues a launch of plan_forward() (forward_plan.h). `out` and `lse` are those of the problem, or
+ * where the partial results of `splits` go. Throws fa::Error.
+ */
 void launch_forward(const AttentionProblem& problem, const ForwardLaunch& launch,
+                    const SplitParams& splits, const Tensor& out, const RowScalars& lse,
                     const Queue& queue);
 
 }  // namespace fa::cuda::sm90

@@ -11,7 +11,10 @@ namespace {
 
 constexpr double kShareOfL2 = 0.6;  // that keys and values of one section may take
 
-/** What stays with the kernels of sm_80: also in docs/design/forward-hopper.md. */
+/**
+ * What stays with the kernels of sm_80: also in docs/design/forward-hopper.md. (So do sequences of
+ * few rows, which want tiles of few rows: see kFewRows.)
+ */
 constexpr bool (*kStaysOnSm80[])(const AttentionProblem& p) = {
     // wgmma has no product that is good to float32.
     [](const AttentionProblem& p) { return p.q.dtype == DType::kFloat32; },
@@ -21,9 +24,6 @@ constexpr bool (*kStaysOnSm80[])(const AttentionProblem& p) = {
       return !tma_addressable(p.q) || !tma_addressable(p.k) || !tma_addressable(p.v) ||
              !tma_addressable(p.out);
     },
-    // Few rows over many keys are bound by memory, and want splits and tiles of few rows.
-    // (Sequences of few rows: see kFewRows.)
-    [](const AttentionProblem& p) { return p.num_splits > 1; },
 };
 
 /** The greatest divisor of `count` up to `most`. */
@@ -61,7 +61,7 @@ ForwardLaunch plan_forward(const AttentionProblem& p, const cudaDeviceProp& prop
   launch.pack =
       packs_heads(p) && launch.rows_together % p.group() == 0 ? static_cast<int>(p.group()) : 1;
   launch.count_tiles(p, queries);
-  launch.blocks = std::min<int64_t>(launch.tiles, properties.multiProcessorCount);
+  launch.blocks_per_sm = 1;
 
   // Rows of all lengths: the longest of several heads first, as many as share L2. Else one head
   // after the other.
