@@ -15,6 +15,7 @@ struct ForwardLaunch {
   int width, width_v;  // head dims of the products: padded
   int rows, keys;      // of a tile
   int keys_at_once;    // of a block: one tile, or one of each warp
+  int box_keys;        // sm_90: that TMA copies at once, a tile or what pages share with one
   int rows_together;   // that leave out tiles of keys together: a warp's, or a warpgroup's
   int stages;
   int threads;          // of a block

@@ -2,6 +2,7 @@
 #include "cuda/runtime/plan.h"
 
 #include "core/cost.h"
+#include "core/divide.h"
 #include "core/tile_count.h"
 #include "cuda/runtime/backward_plan.h"
 #include "cuda/runtime/forward_plan.h"
@@ -14,8 +15,8 @@ namespace {
 constexpr double kTf32Products = 3;  // device/fragment.h
 
 /**
- * Rows that a sequence's tiles may read: those of the sequence, or of the whole tensor from its
- * first one on (TMA).
+ * Rows that a sequence's tiles may read: those of the sequence or, by TMA, of the whole tensor from
+ * its first one on, of pages whole boxes.
  */
 struct RowsThere {
   int64_t queries, keys;
@@ -23,7 +24,9 @@ struct RowsThere {
 
 RowsThere rows_there(const AttentionProblem& p, const ForwardLaunch& launch, const Sequence& s) {
   if (launch.family != ForwardKernelFamily::kSm90) return {s.seqlen_q, s.seqlen_k};
-  return {p.q.shape[1] - s.q_begin, p.k.shape[1] - s.k_begin};
+  const int64_t keys = p.paged() ? ceil_div(s.seqlen_k, launch.box_keys) * launch.box_keys
+                                 : p.k.shape[1] - s.k_begin;
+  return {p.q.shape[1] - s.q_begin, keys};
 }
 
 /** The tiles of one (batch, block of heads): see sm80/forward.h and sm90/forward.h. */

@@ -330,7 +330,7 @@ __global__ void __launch_bounds__(Traits::kThreads, 1)
     const int of_producer = warp % kWarpgroupWarps;
     if (of_producer > 0)
       prepare_values(p, shared, of_producer - 1);
-    else if (ptx::elect_one())
+    else
       load_tiles(p, shared);
   }
 }

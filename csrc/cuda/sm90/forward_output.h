@@ -123,8 +123,8 @@ PTX_FN void attend_naturally(const CompleteRows<Traits>& rows, int line0, uint32
   const Window& window = walk.mask.window;
   const int first = walk.n_block_min * Traits::kKeys, last = (walk.n_block + 1) * Traits::kKeys;
   const int kv_head = a.group.quotient(work.rows.head0);
-  const KeyRows<T, false> keys(a, a.k, work.sequence, work.batch, kv_head);
-  const KeyRows<T, false> values(a, a.v, work.sequence, work.batch, kv_head);
+  const KeyRows<T, true> keys(a, a.k, work.sequence, work.batch, kv_head);
+  const KeyRows<T, true> values(a, a.v, work.sequence, work.batch, kv_head);
 #pragma unroll 1
   for (int line = line0; line < line0 + 16; ++line) {
     const int row = rows.row0 + line;
@@ -166,8 +166,8 @@ PTX_FN void restore_poison(const CompleteRows<Traits>& rows) {
   using T = typename Traits::T;
   const ForwardWork& work = rows.work;
   const AttentionParams& a = rows.p.attention;
-  const Window window = window_of(a, work.sequence);
-  const KeyRows<T, false> values(a, a.v, work.sequence, work.batch,
+  const Window window = window_or_tree_of<Traits::kFeatured>(a, work.sequence);
+  const KeyRows<T, true> values(a, a.v, work.sequence, work.batch,
                                  a.group.quotient(work.rows.head0));
   const int thread = static_cast<int>(threadIdx.x) % kWarpgroupThreads;
 #pragma unroll 1

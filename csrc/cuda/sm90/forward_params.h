@@ -25,9 +25,10 @@ struct ForwardParams {
   QueryCounts queries;     // of the sequences that are worked on; others have no rows here
   FastDivide section;      // (batch, block of heads)s that are worked on at a time
   int tiles;               // all of them
+  int boxes, box_keys;     // of a tile of keys: one, or of pages what lies within each
 
   // Boxes of one panel. Dimensions of q and out: dim, head in the pack, query, block of heads,
-  // batch; of k and v: dim, key, kv head, batch.
+  // batch; of k and v: dim, key, kv head, batch, or dim, row of a page, kv head, page.
   ptx::tensor_map q, k, v, out;
 
   // float8 alone; blocks of keys and values are multiples of the tile's keys.

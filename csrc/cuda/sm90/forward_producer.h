@@ -7,28 +7,70 @@
 
 namespace fa::cuda::sm90 {
 
-/** One thread: keys run one tile ahead of the values, as the consumers use them. */
+/**
+ * How TMA finds the keys of a head: a tile is one box of the sequence's rows or, of pages, several
+ * boxes that each lie within one. Lane l of the warp knows where box l begins.
+ */
+struct KeyBoxes {
+  static constexpr int kNowhere = -1;  // a page that TMA fills up with zeros
+  const ForwardParams& p;
+  const ForwardWork& work;
+  int kv_head;
+
+  PTX_FN bool paged() const { return p.attention.pages.table != nullptr; }
+
+  /** The page of this lane's box of the tile at key0; dense: axis 0 of the tensor. */
+  PTX_FN int look_up(int key0) const {
+    if (!paged()) return work.sequence.k_batch;
+    const int lane = this_thread() % 32, key = key0 + lane * p.box_keys;
+    if (lane >= p.boxes || key >= work.sequence.seqlen_k) return kNowhere;
+    return KeyPlace(p.attention.pages, work.batch, key).page;
+  }
+
+  /** All lanes: asks for the tile at key0, whose boxes lie on the lanes' `page`s. */
+  template <class Tile>
+  PTX_FN void load(bool elected, const ptx::tensor_map& map, uint32_t tile, uint32_t full, int key0,
+                   int page) const {
+#pragma unroll 1
+    for (int box = 0; box < p.boxes; ++box) {
+      const int page_of_box = ptx::shfl_idx(page, box);
+      if (!elected) continue;
+      const int key = key0 + box * p.box_keys;
+      const int row =
+          paged() ? p.attention.pages.page_size.remainder(key) : work.sequence.k_begin + key;
+      const uint32_t to = tile + static_cast<uint32_t>(box * p.box_keys * kPanelRowBytes);
+#pragma unroll
+      for (int panel = 0; panel < Tile::kPanels; ++panel)
+        ptx::tma_load_4d(to + panel * Tile::kPanelBytes, &map, full, panel * Tile::kPanelColumns,
+                         row, kv_head, page_of_box);
+    }
+  }
+};
+
+/**
+ * A warp, of which one lane waits for memory and asks TMA. Keys run one tile ahead of the values, as
+ * the consumers use them; their pages are looked up before their memory is waited for.
+ */
 template <class Traits>
 PTX_FN void load_tiles(const ForwardParams& p, const SharedLayout<Traits>& shared) {
-  const AttentionParams& a = p.attention;
+  const bool elected = ptx::elect_one();
   typename Traits::Position at;
   int parity = 0;  // of the queries
   for (ForwardSchedule schedule; schedule.tile() < p.tiles; schedule.advance()) {
     const ForwardWork work(p, schedule.tile(), Traits::kRows);
     if (work.empty()) continue;
     typename Traits::Walk walk(p, work);
-    const int kv_head = a.group.quotient(work.rows.head0);
+    const KeyBoxes boxes{p, work, p.attention.group.quotient(work.rows.head0)};
+    int page = 0;  // of the keys that were asked for last
     const auto load_keys = [&] {
-      shared.keys.begin_fill(at);
-#pragma unroll
-      for (int panel = 0; panel < Traits::KeyTile::kPanels; ++panel)
-        ptx::tma_load_4d(shared.keys.tile(at) + panel * Traits::KeyTile::kPanelBytes, &p.k,
-                         shared.keys.full(at), panel * Traits::KeyTile::kPanelColumns,
-                         work.sequence.k_begin + walk.key0(), kv_head, work.sequence.k_batch);
+      page = boxes.look_up(walk.key0());
+      if (elected) shared.keys.begin_fill(at);
+      boxes.load<typename Traits::KeyTile>(elected, p.k, shared.keys.tile(at), shared.keys.full(at),
+                                           walk.key0(), page);
     };
     if (walk.more()) load_keys();
 #pragma unroll 1
-    for (int consumer = 0; consumer < Traits::kConsumers; ++consumer) {
+    for (int consumer = 0; elected && consumer < Traits::kConsumers; ++consumer) {
       const uint32_t full = shared.queries_full(consumer);
       ptx::mbar_wait(shared.queries_free(consumer), parity ^ 1);
       if (!walk.more()) {  // Rows that see nothing: the memory may still serve their output.
@@ -46,17 +88,14 @@ PTX_FN void load_tiles(const ForwardParams& p, const SharedLayout<Traits>& share
     }
     parity ^= 1;
     while (walk.more()) {
-      const int key = work.sequence.k_begin + walk.key0();
+      const int key0 = walk.key0(), page_of_values = page;
       const typename Traits::Position values = at;
       at.advance();
       walk.advance();
       if (walk.more()) load_keys();
-      shared.values.begin_fill(values);
-#pragma unroll
-      for (int panel = 0; panel < Traits::ValueTile::kPanels; ++panel)
-        ptx::tma_load_4d(shared.values.tile(values) + panel * Traits::ValueTile::kPanelBytes, &p.v,
-                         shared.values.full(values), panel * Traits::ValueTile::kPanelColumns, key,
-                         kv_head, work.sequence.k_batch);
+      if (elected) shared.values.begin_fill(values);
+      boxes.load<typename Traits::ValueTile>(elected, p.v, shared.values.tile(values),
+                                             shared.values.full(values), key0, page_of_values);
     }
   }
 }

@@ -193,6 +193,54 @@ std::vector<Spec> forward_sm90_cases() {
     s.seqlen_q = 70;
     s.num_splits = 3;
   });
+  for (const int page_size : {8, 16, 64, 256}) {
+    add("pages", [&](Spec& s) {
+      s.page_size = page_size;
+      s.batch = 2;
+      s.causal = true;
+      s.seqlen_q = 200;
+      one_head(s);
+    });
+  }
+  add("pages of 24, grouped heads, window", [](Spec& s) {
+    s.page_size = 24;
+    s.heads = 4;
+    s.kv_heads = 2;
+    s.seqlen_q = 90;
+    s.causal = true;
+    s.window_left = 150;
+  });
+  add("pages, varlen, split, values that are not finite", [&](Spec& s) {
+    s.page_size = 16;
+    s.varlen = s.causal = s.poison_v = true;
+    s.batch = 3;
+    s.num_splits = 2;
+    one_head(s);
+  });
+  add("pages, bfloat16, 128, scores beyond base 2", [&](Spec& s) {
+    s.dtype = DType::kBFloat16;
+    s.head_dim = s.head_dim_v = 128;
+    s.page_size = 128;
+    s.causal = s.extreme_scores = true;
+    one_head(s);
+  });
+  add("pages of 64, 256", [&](Spec& s) {
+    s.head_dim = s.head_dim_v = 256;
+    s.page_size = 64;
+    s.seqlen_q = 100;
+    s.seqlen_k = 250;
+    one_head(s);
+  });
+  add("pages of 64, softcap, sinks, split", [](Spec& s) {
+    s.page_size = 64;
+    s.softcap = 8;
+    s.sinks = s.causal = true;
+    s.batch = 2;
+    s.heads = 2;
+    s.kv_heads = 1;
+    s.seqlen_q = 70;
+    s.num_splits = 2;
+  });
   return cases;
 }
 

@@ -169,25 +169,29 @@ void Problem::make_inputs(uint64_t seed) {
       ends_q.push_back(ends_q.back() + sequence.seqlen_q);
       ends_k.push_back(ends_k.back() + sequence.seqlen_k);
     }
-    batch = batch_k = 1;
+    batch = 1;
     rows_q = ends_q.back();
-    rows_k = ends_k.back();
     p.cu_seqlens_q = indices(ends_q);
-    p.cu_seqlens_k = indices(ends_k);
-  } else if (s.seqlens_k || s.page_size) {
+    if (!s.page_size) {
+      batch_k = 1;
+      rows_k = ends_k.back();
+      p.cu_seqlens_k = indices(ends_k);
+    }
+  }
+  if (s.page_size || (s.seqlens_k && !s.varlen)) {
     std::vector<int32_t> lengths;
     for (const HostSequence& sequence : sequences) lengths.push_back(sequence.seqlen_k);
     p.seqlens_k = indices(lengths);
   }
   if (s.page_size) {
     const int64_t per_sequence = (s.seqlen_k + s.page_size - 1) / s.page_size;
-    batch_k = batch * per_sequence;
+    batch_k = s.batch * per_sequence;
     rows_k = s.page_size;
     p.max_seqlen_k = per_sequence * s.page_size;
     pages_.resize(static_cast<size_t>(batch_k));
     for (size_t i = 0; i < pages_.size(); ++i) pages_[i] = static_cast<int32_t>(i);
     std::shuffle(pages_.begin(), pages_.end(), random);
-    const View table = allocate(DType::kInt32, {batch, per_sequence});
+    const View table = allocate(DType::kInt32, {s.batch, per_sequence});
     std::copy(pages_.begin(), pages_.end(), static_cast<int32_t*>(table.data));
     p.page_table = table;
   }
@@ -274,7 +278,7 @@ void Problem::make_options(uint64_t seed) {
 
 int64_t Problem::element(const View& view, int batch, bool keys, int row, int head, int dim) const {
   int64_t outer = batch, inner = row;
-  if (spec_.varlen) {
+  if (spec_.varlen && !(keys && spec_.page_size)) {
     outer = 0;
     const View& ends = keys ? device.cu_seqlens_k : device.cu_seqlens_q;
     inner += static_cast<const int32_t*>(ends.data)[batch];

@@ -20,7 +20,7 @@ void set_query_map(ptx::tensor_map& map, const View& view, int pack) {
                      {view.shape[0], view.strides[0], 1}});
 }
 
-/** Boxes of k or v: one panel of a tile. */
+/** Boxes of k or v: one panel of `keys` keys. */
 void set_key_map(ptx::tensor_map& map, const View& view, int keys) {
   encode_tensor_map(map, view.dtype, view.data,
                     {{view.shape[3], 1, kPanelRowBytes / static_cast<int>(dtype_size(view.dtype))},
@@ -55,8 +55,10 @@ ForwardParams forward_params(const AttentionProblem& p, const ForwardLaunch& lau
   params.queries = launch.queries;
   params.tiles = static_cast<int>(launch.tiles);
   set_query_map(params.q, p.q, launch.pack);
-  set_key_map(params.k, p.k, launch.keys);
-  set_key_map(params.v, p.v, launch.keys);
+  params.box_keys = launch.box_keys;
+  params.boxes = launch.keys / launch.box_keys;
+  set_key_map(params.k, p.k, launch.box_keys);
+  set_key_map(params.v, p.v, launch.box_keys);
   set_query_map(params.out, p.out, launch.pack);
   return params;
 }

@@ -1,14 +1,17 @@
 #include "cuda/sm90/host/forward_plan.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "cuda/sm90/forward_tiles.h"
 #include "cuda/sm90/host/tma_addressable.h"
+#include "cuda/sm90/panels.h"
 
 namespace fa::cuda::sm90 {
 
 namespace {
 
+constexpr int64_t kSwizzleRows = kSwizzleBytes / kPanelRowBytes;
 constexpr double kShareOfL2 = 0.6;  // that keys and values of one section may take
 
 /**
@@ -18,8 +21,10 @@ constexpr double kShareOfL2 = 0.6;  // that keys and values of one section may t
 constexpr bool (*kStaysOnSm80[])(const AttentionProblem& p) = {
     // wgmma has no product that is good to float32.
     [](const AttentionProblem& p) { return p.q.dtype == DType::kFloat32; },
-    // Threads follow a page table key by key; TMA cannot.
-    [](const AttentionProblem& p) { return p.paged(); },
+    // TMA copies boxes of one page, and swizzles eight rows at a time.
+    [](const AttentionProblem& p) { return p.paged() && p.k.shape[1] % kSwizzleRows != 0; },
+    // Pages of another dtype are converted by threads.
+    [](const AttentionProblem& p) { return p.k.dtype != p.q.dtype; },
     [](const AttentionProblem& p) {
       return !tma_addressable(p.q) || !tma_addressable(p.k) || !tma_addressable(p.v) ||
              !tma_addressable(p.out);
@@ -54,6 +59,8 @@ ForwardLaunch plan_forward(const AttentionProblem& p, const cudaDeviceProp& prop
   launch.width_v = tile.width_v;
   launch.rows = tile.rows();
   launch.keys = launch.keys_at_once = tile.keys;
+  launch.box_keys =
+      p.paged() ? static_cast<int>(std::gcd<int64_t>(p.k.shape[1], tile.keys)) : tile.keys;
   launch.rows_together = launch.rows / tile.consumers;
   launch.stages = tile.stages;
   launch.threads = tile.threads();
