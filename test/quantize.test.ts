@@ -267,7 +267,7 @@ describe('attention on float8 tensors', () => {
   const rmse = (a: ArrayLike<number>, b: ArrayLike<number>) =>
     Math.sqrt(Array.from(a).reduce((sum, x, i) => sum + (x - b[i]) ** 2, 0) / a.length);
 
-  testKernel.each<[string, Partial<ReferenceShape>, object, QuantizeOptions]>([
+  testKernel.each<[string, Partial<ReferenceShape>, object, QuantizeOptions, number?]>([
     ['a scale per block', {}, {}, {}],
     ['a scale per head', {}, { causal: true }, { per: 'head' }],
     ['a scale per tensor', { headDim: 64 }, { window: [100, 20] }, { per: 'tensor' }],
@@ -280,7 +280,9 @@ describe('attention on float8 tensors', () => {
     ['padding', { batch: 2, headDim: 64 }, { seqlensK: [150, 31] }, {}],
     ['few rows', { seqlenQ: 1, heads: 2, headDim: 32, headDimV: 48 }, {}, {}],
     ['wide heads', { seqlenK: 140, headDim: 256 }, {}, {}],
-  ])('%s', async (_, given, options, quantization) => {
+    ['splits', { seqlenK: 500 }, { causal: true }, {}, 3],
+    ['splits, wide heads', { seqlenK: 200, headDim: 256 }, {}, {}, 2],
+  ])('%s', async (_, given, options, quantization, numSplits = 1) => {
     const sizes = { batch: 1, seqlenQ: 70, seqlenK: 200, heads: 1, headDim: 128, ...given };
     const { batch, seqlenQ, seqlenK, heads, headDim, kvHeads = heads, headDimV = headDim } = sizes;
     const shapes = [
@@ -299,6 +301,7 @@ describe('attention on float8 tensors', () => {
     const v8 = quantize(tensor(inputs[2], shapes[2]), dtype, { per });
     const { out, lse } = flashAttention(q8.values, k8.values, v8.values, {
       ...options,
+      numSplits,
       returnLse: true,
       scales: { q: q8.scales, k: k8.scales, v: v8.scales },
     });
@@ -355,7 +358,6 @@ describe('attention on float8 tensors', () => {
       [{ alibiSlopes: zeros([2]) }, 'alibiSlopes', /left out .* received one/],
       [{ sinkTokens: 4 }, 'sinkTokens', /left out .* received 4/],
       [{ dropout: { p: 0.5, seed: 1n } }, 'dropout', /left out .* received p = 0.5/],
-      [{ numSplits: 4 }, 'numSplits', /left out .* received 4/],
     ];
     for (const [given, name, message] of options) {
       expectThrow(make(32)(given), 'ERR_OPTION', `options.${name}`, message);

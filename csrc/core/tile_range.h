@@ -16,10 +16,12 @@ struct TileRange {
    * many splits a longer neighbour has use for: those beyond are empty.
    */
   FA_INLINE TileRange split(int index, int splits) const {
-    const int64_t count = end - begin, parts = splits < count ? splits : count;
+    const int count = end - begin, parts = splits < count ? splits : count;
     if (index >= parts) return {end, end};
-    return {begin + static_cast<int>(count * index / parts),
-            begin + static_cast<int>(count * (index + 1) / parts)};
+    // count * i / parts, of which the product could be too large, and a GPU divides 64 bits slowly.
+    const int length = count / parts, more = count % parts;
+    const auto first = [&](int i) { return begin + length * i + more * i / parts; };
+    return {first(index), first(index + 1)};
   }
 };
 

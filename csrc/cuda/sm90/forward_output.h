@@ -241,13 +241,33 @@ PTX_FN void store_partial(const CompleteRows<Traits>& rows, int line0,
   }
 }
 
+/** What the warpgroup has staged leaves. */
+template <class Traits>
+PTX_FN void store_staged(const ForwardParams& p, const ForwardWork& work, int row0,
+                         uint32_t staged) {
+  using OutputTile = typename Traits::OutputTile;
+  const AttentionParams& a = p.attention;
+  if (a.cu_seqlens_q.data == nullptr || row0 + kWarpgroupRows <= work.rows.count) {
+    // TMA leaves out what lies beyond the tensor.
+    if (threadIdx.x % kWarpgroupThreads == 0) {
+#pragma unroll
+      for (int panel = 0; panel < OutputTile::kPanels; ++panel)
+        ptx::tma_store_5d(
+            &p.out, staged + panel * OutputTile::kPanelBytes, panel * OutputTile::kPanelColumns, 0,
+            work.sequence.q_begin + work.rows.query(row0), work.head_block, work.sequence.q_batch);
+      ptx::bulk_commit();
+    }
+  } else {
+    store_rows<Traits>(a, work, row0, staged);
+    ptx::fence_proxy_async();  // before TMA writes there again
+  }
+}
+
 /** Stores the rows of consumer `of`, from row0 on. */
 template <class Traits>
 PTX_FN void store_output(const ForwardParams& p, const ForwardWork& work, int row0, int of,
                          uint32_t staged, uint32_t extreme, bool poisoned,
                          const typename Traits::Output& o) {
-  using OutputTile = typename Traits::OutputTile;
-  const AttentionParams& a = p.attention;
   const int thread = static_cast<int>(threadIdx.x) % kWarpgroupThreads;
   const int warp_row = thread / 32 * 16;
   const CompleteRows<Traits> rows{p, work, row0, staged};
@@ -269,23 +289,10 @@ PTX_FN void store_output(const ForwardParams& p, const ForwardWork& work, int ro
     sync_warpgroup(of);
     restore_poison(rows);
   }
-  if (is_split(p)) return;
+  // Also where nothing is staged: with these in the branch ptxas spills registers at width 64.
   ptx::fence_proxy_async();
   sync_warpgroup(of);
-  if (a.cu_seqlens_q.data == nullptr || row0 + kWarpgroupRows <= work.rows.count) {
-    // TMA leaves out what lies beyond the tensor.
-    if (thread == 0) {
-#pragma unroll
-      for (int panel = 0; panel < OutputTile::kPanels; ++panel)
-        ptx::tma_store_5d(
-            &p.out, staged + panel * OutputTile::kPanelBytes, panel * OutputTile::kPanelColumns, 0,
-            work.sequence.q_begin + work.rows.query(row0), work.head_block, work.sequence.q_batch);
-      ptx::bulk_commit();
-    }
-  } else {
-    store_rows<Traits>(a, work, row0, staged);
-    ptx::fence_proxy_async();  // before TMA writes there again
-  }
+  if (!is_split(p)) store_staged<Traits>(p, work, row0, staged);
 }
 
 }  // namespace fa::cuda::sm90

@@ -25,7 +25,7 @@ struct ForwardTraits {
   static_assert(kStagesApart || !kFp8, "an output of 16 bits has no room in queries of 8");
   // Of 64 K registers an SM, what the producer can do without goes to the consumers.
   // Masks that are looked up take some.
-  static constexpr int kProducerRegisters = kFeatured ? 56 : 24;
+  static constexpr int kProducerRegisters = kFeatured ? 56 : kConsumers == 3 ? 32 : 24;
   static constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : kFeatured ? 224 : 240;
   static_assert(kProducerRegisters + kConsumers * kConsumerRegisters <=
                 registers_at_launch(kThreads) * (kConsumers + 1));

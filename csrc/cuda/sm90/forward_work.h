@@ -13,18 +13,14 @@ namespace fa::cuda::sm90 {
  * global memory.
  */
 struct ForwardSchedule {
-  int round_begin = 0;
-  bool back = false;
+  int round = 0;
 
   /** From p.tiles on: there are no more. */
   PTX_FN int tile() const {
     const int blocks = static_cast<int>(gridDim.x), block = static_cast<int>(blockIdx.x);
-    return round_begin + (back ? blocks - 1 - block : block);
+    return round * blocks + (round % 2 != 0 ? blocks - 1 - block : block);
   }
-  PTX_FN void advance() {
-    round_begin += static_cast<int>(gridDim.x);
-    back = !back;
-  }
+  PTX_FN void advance() { ++round; }
 };
 
 /** A tile of rows of one block of heads, and one split of the keys that it sees. */

@@ -210,7 +210,7 @@ std::string run_forward_fp8(const Spec& s, uint64_t seed) {
       sm90::forward_tile(sm90::ForwardVariant::kFp8, s.head_dim, s.head_dim_v);
   fa::cuda::ForwardLaunch plan{};
   plan.pack = s.heads / s.kv_heads;
-  plan.keys = tile.keys;
+  plan.keys = plan.box_keys = tile.keys;
   plan.m_blocks = (s.seqlen_q * plan.pack + tile.rows() - 1) / tile.rows();
   plan.head_blocks = s.kv_heads;
   plan.tiles = plan.m_blocks * plan.head_blocks * s.batch;
