@@ -76,8 +76,7 @@ int automatic_splits(const AttentionProblem& p, const ForwardLaunch& launch,
 }
 
 /** Splits of all launches, asked for or for the longest sequences' rows to fill the device. */
-void choose_splits(ForwardPlan& plan, const AttentionProblem& p,
-                   const cudaDeviceProp& properties) {
+void choose_splits(ForwardPlan& plan, const AttentionProblem& p, const cudaDeviceProp& properties) {
   if (p.num_splits > 0) {
     // Never one where more were asked for: a neighbour with more keys would have splits merged.
     int64_t tiles = 0;

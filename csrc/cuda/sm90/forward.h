@@ -297,8 +297,8 @@ PTX_FN void consume(const ForwardParams& p, const SharedLayout<Traits>& shared, 
     const ForwardWork done(p, ptx::opaque(schedule.tile()), Traits::kRows);
     const int row0 = done.row0 + kWarpgroupRows * of;
     if (row0 < done.rows.count) {
-      const uint32_t extreme = finish_rows<Traits>(
-          p, done, done.row0 + consumer.warp_row(), consumer.value_scale, softmax, o);
+      const uint32_t extreme = finish_rows<Traits>(p, done, done.row0 + consumer.warp_row(),
+                                                   consumer.value_scale, softmax, o);
       store_output<Traits>(p, done, row0, of, shared.output_of(of), extreme, poisoned, o);
     }
     if constexpr (!Traits::kStagesApart) {

@@ -106,8 +106,7 @@ PTX_FN uint32_t finish_rows(const ForwardParams& p, const ForwardWork& work, int
       const int i = work.rows.query(inside);
       extreme |= lane.t == r && left_base_2(softmax.maximum[r]) && window.begin(i) < window.end(i);
     }
-    if (lane.t == 0 && row < work.rows.count)
-      store_softmax(p, work, row, result.top, result.sum);
+    if (lane.t == 0 && row < work.rows.count) store_softmax(p, work, row, result.top, result.sum);
   }
   return kFeatured ? 0u : ptx::vote_ballot(extreme);
 }
@@ -153,9 +152,8 @@ PTX_FN void attend_naturally(const CompleteRows<Traits>& rows, int line0, uint32
           else
             return x;
         });
-    natural.for_each_column(a.head_dim_v, [&](int c, int column) {
-      rows.put(line, column, natural.out[c]);
-    });
+    natural.for_each_column(a.head_dim_v,
+                            [&](int c, int column) { rows.put(line, column, natural.out[c]); });
     if (this_thread() % 32 == 0) store_softmax(p, work, row, natural.top, natural.sum);
   }
 }
@@ -168,7 +166,7 @@ PTX_FN void restore_poison(const CompleteRows<Traits>& rows) {
   const AttentionParams& a = rows.p.attention;
   const Window window = window_or_tree_of<Traits::kFeatured>(a, work.sequence);
   const KeyRows<T, true> values(a, a.v, work.sequence, work.batch,
-                                 a.group.quotient(work.rows.head0));
+                                a.group.quotient(work.rows.head0));
   const int thread = static_cast<int>(threadIdx.x) % kWarpgroupThreads;
 #pragma unroll 1
   for (int at = thread; at < kWarpgroupRows * a.head_dim_v; at += kWarpgroupThreads) {
@@ -236,7 +234,8 @@ PTX_FN void store_partial(const CompleteRows<Traits>& rows, int line0,
     for (int d = 0; d < Traits::kWidthV / 8; ++d) {
       const int column = 8 * d + 2 * lane.t;
       if (column < rows.p.attention.head_dim_v)
-        ptx::stg<float2>(reinterpret_cast<float2*>(to + column), {o[0][d][2 * r], o[0][d][2 * r + 1]});
+        ptx::stg<float2>(reinterpret_cast<float2*>(to + column),
+                         {o[0][d][2 * r], o[0][d][2 * r + 1]});
     }
   }
 }

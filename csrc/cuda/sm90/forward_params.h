@@ -22,10 +22,10 @@ struct ForwardParams {
   FastDivide head_blocks;  // heads / pack
   FastDivide m_blocks;     // tiles of rows of the longest sequence
   SplitParams splits;
-  QueryCounts queries;     // of the sequences that are worked on; others have no rows here
-  FastDivide section;      // (batch, block of heads)s that are worked on at a time
-  int tiles;               // all of them
-  int boxes, box_keys;     // of a tile of keys: one, or of pages what lies within each
+  QueryCounts queries;  // of the sequences that are worked on; others have no rows here
+  FastDivide section;   // (batch, block of heads)s that are worked on at a time
+  int tiles;            // all of them
+  int boxes, box_keys;  // of a tile of keys: one, or of pages what lies within each
 
   // Boxes of one panel. Dimensions of q and out: dim, head in the pack, query, block of heads,
   // batch; of k and v: dim, key, kv head, batch, or dim, row of a page, kv head, page.

@@ -65,7 +65,8 @@ struct KeyWalk {
   int n_block_min, n_block;
 
   PTX_FN KeyWalk(const ForwardParams& p, const ForwardWork& work)
-      : mask{window_or_tree_of<kFeatured>(p.attention, work.sequence), &p.attention, work.batch, work.rows.head0} {
+      : mask{window_or_tree_of<kFeatured>(p.attention, work.sequence), &p.attention, work.batch,
+             work.rows.head0} {
     i0 = work.rows.query_begin(work.row0);
     i1 = work.rows.query_end(work.row0 + kRows);
     TileRange range = visible_tiles<kKeys>(mask.window, i0, i1);
