@@ -13,15 +13,21 @@ struct TileRange {
 
   /**
    * The part of one split: near-equal runs of tiles. There are no more parts than tiles, however
-   * many splits a longer neighbour has use for: those beyond are empty.
+   * many splits a longer neighbour has use for: those beyond are empty. `quotient(n)` is
+   * n / splits, for whom divisions are dear.
    */
-  FA_INLINE TileRange split(int index, int splits) const {
-    const int count = end - begin, parts = splits < count ? splits : count;
-    if (index >= parts) return {end, end};
-    // count * i / parts, of which the product could be too large, and a GPU divides 64 bits slowly.
-    const int length = count / parts, more = count % parts;
-    const auto first = [&](int i) { return begin + length * i + more * i / parts; };
+  template <class Quotient>
+  FA_INLINE TileRange split(int index, int splits, Quotient quotient) const {
+    const int count = end - begin;
+    if (index >= count) return {end, end};
+    if (splits >= count) return {begin + index, begin + index + 1};
+    // Part i begins at count * i / splits, of which the product could be too large.
+    const int length = quotient(count), more = count - length * splits;
+    const auto first = [&](int i) { return begin + length * i + quotient(more * i); };
     return {first(index), first(index + 1)};
+  }
+  FA_INLINE TileRange split(int index, int splits) const {
+    return split(index, splits, [splits](int n) { return n / splits; });
   }
 };
 

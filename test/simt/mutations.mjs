@@ -536,12 +536,7 @@ export const mutations = [
     ['poison not cleared', forward, 'if (poisoned) {', 'if (false) {'],
     ['poison not restored', forward, 'if (any_poison) restore_poison', 'if (false) restore_poison'],
     // Splits.
-    [
-      'splits overlap by a tile',
-      'core/tile_range.h',
-      'static_cast<int>(count * (index + 1) / parts)',
-      'static_cast<int>(count * (index + 1) / parts) + 1',
-    ],
+    ['splits overlap by a tile', 'core/tile_range.h', 'first(index + 1)}', 'first(index + 1) + 1}'],
     [
       'partial results of the wrong split',
       forwardOutput,

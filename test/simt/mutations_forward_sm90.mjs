@@ -95,12 +95,7 @@ export const forwardSm90 = [
     'work.row0 + kWarpgroupRows * consumer)',
     'work.row0 + kWarpgroupRows * consumer + 1)',
   ],
-  [
-    'queries loaded for rows that see nothing',
-    producer,
-    'if (!walk.more()) {  // Rows',
-    'if (false) {  // Rows',
-  ],
+  ['queries loaded for rows that see nothing', producer, 'if (see_nothing) {', 'if (false) {'],
   // Keys and values.
   ['K freed before its product', forward, firstKeys, firstKeys.split('\n').reverse().join('\n')],
   [
@@ -142,13 +137,13 @@ export const forwardSm90 = [
     'multiply_weights_values<Traits>(o, weights, shared.operands().tile(values));\n        ptx',
     'multiply_weights_values<Traits>(o, weights, shared.operands().tile(at));\n        ptx',
   ],
-  ['keys of the query head', producer, 'a.group.quotient(work.rows.head0)', 'work.rows.head0'],
   [
-    'V loaded from the next key on',
+    'keys of the query head',
     producer,
-    'const int key = work.sequence.k_begin +',
-    'const int key = 1 + work.sequence.k_begin +',
+    'p.attention.group.quotient(work.rows.head0)',
+    'work.rows.head0',
   ],
+  ['V loaded from the next key on', producer, 'at.previous(), key0);', 'at.previous(), key0 + 1);'],
   // Turns at the tensor core.
   [
     'a turn too many is prepared',
@@ -237,6 +232,23 @@ export const forwardSm90 = [
     ') continue;',
   ],
   ['lse stored beyond the rows', output, 'lane.t == 0 && row < work.rows.count', 'lane.t == 0'],
+  // Pages.
+  ['pages: that of the first box for all', producer, 'shfl_idx(page, box)', 'shfl_idx(page, 0)'],
+  ['pages: every lane asks TMA', producer, 'if (!elected) continue;', ''],
+  [
+    'pages: looked up beyond the sequence',
+    producer,
+    ' || key >= sequence.seqlen_k) return',
+    ') return',
+  ],
+  ['pages: those of the first sequence', producer, 'sequence.k_batch, key)', '0, key)'],
+  [
+    'pages: their first rows for every box',
+    producer,
+    'page_size.remainder(key)',
+    'page_size.remainder(key) * 0',
+  ],
+  ['pages: boxes one over the other', producer, 'box * p.box_keys * kPanelRowBytes', '0'],
   // Splits.
   ['every split attends to all keys', work, 'if (splits > 1) range', 'if (false) range'],
   ['the sink joins every split', output, 'work.split == 0', 'true'],
@@ -271,12 +283,7 @@ export const forwardSm90 = [
     'walk.mask.window.end(work.rows.query_end(row0 + kWarpgroupRows) - 1)',
     'walk.mask.window.end(work.rows.query_begin(row0))',
   ],
-  [
-    'a round of tiles left out',
-    work,
-    'round_begin += static_cast<int>(gridDim.x);',
-    'round_begin += 2 * static_cast<int>(gridDim.x);',
-  ],
+  ['a round of tiles left out', work, '++round;', 'round += 2;'],
   [
     'dropout of the tile after',
     forward,

@@ -40,6 +40,14 @@ PTX_FN void store_softmax(const ForwardParams& p, const ForwardWork& work, int r
   }
 }
 
+/** Where a row of a split has its partial result. */
+PTX_FN float* partial_row(const ForwardParams& p, const ForwardWork& work, int row) {
+  const Tensor& out = p.attention.out;
+  return static_cast<float*>(out.data) + work.split * p.splits.out +
+         work.sequence.q_batch * out.batch +
+         (work.sequence.q_begin + work.rows.query(row)) * out.row + work.rows.head(row) * out.head;
+}
+
 /**
  * Rows of a warpgroup from row0 on that are complete, but not yet gone: staged, or those of a split
  * where they belong.
@@ -52,27 +60,28 @@ struct CompleteRows {
   int row0;
   uint32_t staged;
 
-  PTX_FN float* partial(int line) const {
-    const Tensor& out = p.attention.out;
-    const int row = row0 + line;
-    return static_cast<float*>(out.data) + work.split * p.splits.out +
-           work.sequence.q_batch * out.batch +
-           (work.sequence.q_begin + work.rows.query(row)) * out.row +
-           work.rows.head(row) * out.head;
-  }
-  PTX_FN uint32_t element(int line, int column) const {
-    return staged + Traits::OutputTile::offset(line, column / 8) +
-           static_cast<uint32_t>(column % 8 * 2);
-  }
-  PTX_FN float get(int line, int column) const {
-    return is_split(p) ? ptx::ldg(partial(line) + column)
-                       : ptx::to_float(ptx::lds<Out>(element(line, column)));
-  }
-  PTX_FN void put(int line, int column, float x) const {
-    if (is_split(p))
-      ptx::stg(partial(line) + column, x);
-    else
-      ptx::sts<Out>(element(line, column), ptx::from_float<Out>(x));
+  struct Row {
+    float* partial;  // null: staged
+    uint32_t staged;
+    int line;
+
+    PTX_FN uint32_t element(int column) const {
+      return staged + Traits::OutputTile::offset(line, column / 8) +
+             static_cast<uint32_t>(column % 8 * 2);
+    }
+    PTX_FN float get(int column) const {
+      return partial != nullptr ? ptx::ldg(partial + column)
+                                : ptx::to_float(ptx::lds<Out>(element(column)));
+    }
+    PTX_FN void put(int column, float x) const {
+      if (partial != nullptr)
+        ptx::stg(partial + column, x);
+      else
+        ptx::sts<Out>(element(column), ptx::from_float<Out>(x));
+    }
+  };
+  PTX_FN Row row(int line) const {
+    return {is_split(p) ? partial_row(p, work, row0 + line) : nullptr, staged, line};
   }
 };
 
@@ -136,9 +145,11 @@ PTX_FN void attend_naturally(const CompleteRows<Traits>& rows, int line0, uint32
     float scale = a.scale;
     if constexpr (Traits::kFp8) scale *= block_scale(p.q_scales, work.batch, head, i);
     NaturalRow<Traits::kWidthV> natural;
+    const T* value_row = nullptr;
     natural.attend(
         clamp(window.begin(i), first, last), clamp(window.end(i), first, last), a.head_dim_v,
         [&](int key) {
+          value_row = values.row(key);
           const float x = row_product(q, a.q.dim, keys.row(key), a.k.dim, a.head_dim);
           if constexpr (Traits::kFp8)
             return x * (scale * block_scale(p.k_scales, work.batch, kv_head, key));
@@ -146,14 +157,15 @@ PTX_FN void attend_naturally(const CompleteRows<Traits>& rows, int line0, uint32
             return x * scale;
         },
         [&](int key, int column) {
-          const float x = ptx::to_float(ptx::ldg(values.row(key) + column * a.v.dim));
+          const float x = ptx::to_float(ptx::ldg(value_row + column * a.v.dim));
           if constexpr (Traits::kFp8)
             return x * block_scale(p.v_scales, work.batch, kv_head, key);
           else
             return x;
         });
+    const auto to = rows.row(line);
     natural.for_each_column(a.head_dim_v,
-                            [&](int c, int column) { rows.put(line, column, natural.out[c]); });
+                            [&](int c, int column) { to.put(column, natural.out[c]); });
     if (this_thread() % 32 == 0) store_softmax(p, work, row, natural.top, natural.sum);
   }
 }
@@ -174,7 +186,9 @@ PTX_FN void restore_poison(const CompleteRows<Traits>& rows) {
     if (rows.row0 + line >= work.rows.count) break;
     const float x = visible_poison<Traits::kFeatured>(a, window, work.rows, work.batch, values,
                                                       rows.row0 + line, column);
-    if (x != 0) rows.put(line, column, rows.get(line, column) + x);
+    if (x == 0) continue;
+    const auto row = rows.row(line);
+    row.put(column, row.get(column) + x);
   }
 }
 
@@ -229,7 +243,7 @@ PTX_FN void store_partial(const CompleteRows<Traits>& rows, int line0,
   for (int r = 0; r < 2; ++r) {
     const int line = line0 + 8 * r + lane.g;
     if (rows.row0 + line >= rows.work.rows.count) continue;
-    float* const to = rows.partial(line);
+    float* const to = partial_row(rows.p, rows.work, rows.row0 + line);
 #pragma unroll
     for (int d = 0; d < Traits::kWidthV / 8; ++d) {
       const int column = 8 * d + 2 * lane.t;

@@ -71,7 +71,8 @@ struct KeyWalk {
     i1 = work.rows.query_end(work.row0 + kRows);
     TileRange range = visible_tiles<kKeys>(mask.window, i0, i1);
     const int splits = static_cast<int>(p.splits.count.divisor);
-    if (splits > 1) range = range.split(work.split, splits);
+    if (splits > 1)
+      range = range.split(work.split, splits, [&](int n) { return p.splits.count.quotient(n); });
     n_block_min = range.begin;
     n_block = range.end;
     advance();

@@ -87,6 +87,20 @@ void check_pages(const Spec& spec) {
   check_reports(spec, plan, false, 4 * (32 * tiles + threads));
 }
 
+/** On sm_90a, one full sequence of whole pages: each box of keys, and of values, is looked up. */
+void check_boxes(const Spec& spec, int box_keys) {
+  Problem problem(spec, 1);
+  problem.device.seqlens_k = {};
+  const cudaDeviceProp properties = use_device(kSm90);
+  const fa::AttentionPlan plan = fa::cuda::plan_attention(problem.device, properties);
+  CHECK(plan.isa == "sm_90a");
+  simt::keep_reports();
+  fa::cuda::attention_forward(problem.device, {properties, nullptr});
+  const int row_tiles = (spec.seqlen_q + plan.tile_q - 1) / plan.tile_q;
+  check_reports(spec, plan, false,
+                2. * sizeof(int32_t) * row_tiles * spec.heads * (spec.seqlen_k / box_keys));
+}
+
 /** Of gradients on sm_90a. A multiple of 16 rows, as the blocks of elementwise/delta.cu have. */
 void check_gradients(Spec spec) {
   spec.deterministic = false;  // waiting for turns reads as often as it has to
@@ -184,6 +198,20 @@ int main() {
   spec.window_left = 170;
   spec.window_right = 3;
   check(spec, kSm90);
+
+  spec = Spec{"chunk of a prompt"};
+  spec.seqlen_q = 100;
+  spec.seqlen_k = 900;
+  spec.causal = true;
+  spec.num_splits = 3;
+  check(spec, kSm90);
+  spec = Spec{"pages"};
+  spec.seqlen_q = 230;
+  spec.seqlen_k = 336;
+  spec.page_size = 16;
+  check_boxes(spec, 16);
+  spec.page_size = 48;
+  check_boxes(spec, 16);
 
   spec = Spec{"gradients, float16"};
   spec.seqlen_q = 304;
