@@ -1,7 +1,9 @@
 // Mistakes in the forward kernels of sm_90a: see mutations.mjs.
 const forward = 'cuda/sm90/forward.h';
 const producer = 'cuda/sm90/forward_producer.h';
+const loader = 'cuda/sm90/forward_loader.h';
 const output = 'cuda/sm90/forward_output.h';
+const rows = 'cuda/sm90/complete_rows.h';
 const traits = 'cuda/sm90/forward_traits.h';
 const work = 'cuda/sm90/forward_work.h';
 const ring = 'cuda/sm90/ring.h';
@@ -65,7 +67,7 @@ export const forwardSm90 = [
   // Queries.
   [
     'queries loaded over those in use',
-    producer,
+    loader,
     'ptx::mbar_wait(shared.queries_free(consumer), parity ^ 1);',
     '',
   ],
@@ -91,11 +93,11 @@ export const forwardSm90 = [
   ],
   [
     'queries loaded a row late',
-    producer,
+    loader,
     'work.row0 + kWarpgroupRows * consumer)',
     'work.row0 + kWarpgroupRows * consumer + 1)',
   ],
-  ['queries loaded for rows that see nothing', producer, 'if (see_nothing) {', 'if (false) {'],
+  ['queries loaded for rows that see nothing', loader, 'if (see_nothing) {', 'if (false) {'],
   // Keys and values.
   ['K freed before its product', forward, firstKeys, firstKeys.split('\n').reverse().join('\n')],
   [
@@ -139,11 +141,11 @@ export const forwardSm90 = [
   ],
   [
     'keys of the query head',
-    producer,
+    loader,
     'p.attention.group.quotient(work.rows.head0)',
     'work.rows.head0',
   ],
-  ['V loaded from the next key on', producer, 'at.previous(), key0);', 'at.previous(), key0 + 1);'],
+  ['V loaded from the next key on', loader, 'at.previous(), key0);', 'at.previous(), key0 + 1);'],
   // Turns at the tensor core.
   [
     'a turn too many is prepared',
@@ -151,7 +153,12 @@ export const forwardSm90 = [
     'if (consumer == Traits::kConsumers - 1) ptx::bar_arrive',
     'ptx::bar_arrive',
   ],
-  ['the last turn is left pending', forward, 'if (consumer == 0) begin();', ''],
+  [
+    'the last turn is left pending',
+    forward,
+    'if (this_thread() < kWarpgroupThreads) ptx::bar_sync',
+    '',
+  ],
   ['no turn taken for a skipped tile', forward, 'turns.begin();\n      turns.end();', ''],
   ['turns not passed on', forward, 'turns.end();\n        scales', 'scales'],
   // Layout.
@@ -233,27 +240,27 @@ export const forwardSm90 = [
   ],
   ['lse stored beyond the rows', output, 'lane.t == 0 && row < work.rows.count', 'lane.t == 0'],
   // Pages.
-  ['pages: that of the first box for all', producer, 'shfl_idx(page, box)', 'shfl_idx(page, 0)'],
-  ['pages: every lane asks TMA', producer, 'if (!elected) continue;', ''],
+  ['pages: that of the first box for all', loader, 'shfl_idx(page, box)', 'shfl_idx(page, 0)'],
+  ['pages: every lane asks TMA', loader, 'if (!elected) continue;', ''],
   [
     'pages: looked up beyond the sequence',
-    producer,
+    loader,
     ' || key >= sequence.seqlen_k) return',
     ') return',
   ],
-  ['pages: those of the first sequence', producer, 'sequence.k_batch, key)', '0, key)'],
+  ['pages: those of the first sequence', loader, 'sequence.k_batch, key)', '0, key)'],
   [
     'pages: their first rows for every box',
-    producer,
+    loader,
     'page_size.remainder(key)',
     'page_size.remainder(key) * 0',
   ],
-  ['pages: boxes one over the other', producer, 'box * p.box_keys * kPanelRowBytes', '0'],
+  ['pages: boxes one over the other', loader, 'box * p.box_keys * kPanelRowBytes', '0'],
   // Splits.
-  ['every split attends to all keys', work, 'if (splits > 1) range', 'if (false) range'],
+  ['every split attends to all keys', work, 'if (splits > 1)', 'if (false)'],
   ['the sink joins every split', output, 'work.split == 0', 'true'],
-  ['sums of the other split', output, 'work.split * p.splits.row +', '0 * p.splits.row +'],
-  ['partial results of the other split', output, 'work.split * p.splits.out', '0 * p.splits.out'],
+  ['sums of the other split', rows, 'work.split * p.splits.row +', '0 * p.splits.row +'],
+  ['partial results of the other split', rows, 'work.split * p.splits.out', '0 * p.splits.out'],
   [
     'partial results stored beyond the rows',
     output,

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "cuda/device/dropout.h"
+#include "cuda/sm90/forward_loader.h"
 #include "cuda/sm90/forward_output.h"
 #include "cuda/sm90/forward_producer.h"
 
@@ -77,8 +78,8 @@ struct Turns {
     ptx::bar_arrive(barrier(next), 2 * kWarpgroupThreads);
   }
   /** After the last turn of all: takes up the arrival that nobody else waits for. */
-  PTX_FN void finish() const {
-    if (consumer == 0) begin();
+  static PTX_FN void finish() {
+    if (this_thread() < kWarpgroupThreads) ptx::bar_sync(barrier(0), 2 * kWarpgroupThreads);
   }
 };
 

@@ -173,7 +173,7 @@ std::vector<Spec> forward_sm90_cases() {
     s.dtype = DType::kBFloat16;
     s.head_dim = s.head_dim_v = 128;
     s.causal = s.extreme_scores = true;
-    s.num_splits = 2;
+    s.num_splits = 4;  // keys of the first one all have scores of -1e30 in a row
     one_head(s);
   });
   add("192 and 128, window, split", [&](Spec& s) {
