@@ -80,6 +80,19 @@ describe('on a GPU', () => {
     });
   });
 
+  testOnGpu('pages of a multiple of 8 keys go with the kernels of their GPU', () => {
+    const q = make([1, 200, 2, 64]);
+    const kernelOf = (pageSize: number, options = {}) => {
+      const pages = make([2, pageSize, 2, 64]);
+      const pageTable = tensor(Int32Array.of(1, 0), [1, 2]);
+      return explain(q, pages, pages, { pageTable, seqlensK: [pageSize + 3], ...options }).kernel;
+    };
+    const plain = onHopper ? 'sm90.forward' : 'sm80.forward.featured';
+    for (const pageSize of [8, 16, 24, 256]) expect(kernelOf(pageSize)).toBe(plain);
+    expect(kernelOf(16, { softcap: 5 })).toBe(`${family}.forward.featured`);
+    expect(kernelOf(12)).toBe('sm80.forward.featured');
+  });
+
   testOnGpu('lengths of keys go with the plain kernel', () => {
     const seqlensK = tensor([100, 200], [2], { dtype: 'int32' });
     expect(kernel([2, 200, 2, 64], [2, 200, 2, 64], { seqlensK })).toBe(`${family}.forward`);

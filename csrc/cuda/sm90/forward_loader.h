@@ -71,8 +71,8 @@ PTX_FN void load_queries(const ForwardParams& p, const SharedLayout<Traits>& sha
 }
 
 /**
- * A warp, of which one lane waits for memory and asks TMA. Keys run one tile ahead of the values, as
- * the consumers use them.
+ * A warp, of which one lane waits for memory and asks TMA. Keys run one tile ahead of the values,
+ * as the consumers use them.
  */
 template <class Traits>
 PTX_FN void load_tiles(const ForwardParams& p, const SharedLayout<Traits>& shared) {

@@ -1,6 +1,6 @@
 // The way out of the forward pass: rows are divided by their sums, rounded, staged in shared memory
-// and stored by TMA, or by the threads where a tile ends inside a packed sequence. Partial results of
-// a split go from the accumulators to global memory, as float32.
+// and stored by TMA, or by the threads where a tile ends inside a packed sequence. Partial results
+// of a split go from the accumulators to global memory, as float32.
 #pragma once
 
 #include "cuda/device/natural_row.h"
