@@ -267,12 +267,6 @@ export const forwardSm90 = [
     'if (rows.row0 + line >= rows.work.rows.count) continue;',
     '',
   ],
-  [
-    'extreme rows of a split attend to all keys',
-    output,
-    'clamp(window.begin(i), first, last), clamp(window.end(i), first, last)',
-    'window.begin(i), window.end(i)',
-  ],
   // Registers.
   [
     'more registers than an SM has',
