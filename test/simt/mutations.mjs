@@ -8,7 +8,6 @@ const forward = 'cuda/sm80/forward.h';
 const products = 'cuda/sm80/forward_products.h';
 const decode = 'cuda/sm80/decode.h';
 const decodeCopies = 'cuda/sm80/decode_copies.h';
-const decodeCodes = 'cuda/sm80/decode_codes.h';
 const decodeScales = 'cuda/sm80/decode_scales.h';
 const decodeOutput = 'cuda/sm80/decode_output.h';
 const codes = 'cuda/device/codes.h';
@@ -157,7 +156,6 @@ export const mutations = [
       'load_scales(k_scales, a.k_scales, next, block.kv_head, 32);\n      scale_products(s, k_scales);\n',
     ],
     ['decode 8-bit: scales of the first head', decodeScales, ' + kv_head * scales.head', ''],
-    ['decode 8-bit: scales loaded beyond the end', decodeScales, 'lane < rows);', 'true);'],
     [
       'decode 8-bit: scale of the key beside it',
       decodeScales,
@@ -191,45 +189,6 @@ export const mutations = [
       'rescales |= units.scale',
       'units.scale',
     ],
-    [
-      'decode 8-bit: scale that is not finite kept',
-      decodeScales,
-      'poisoned ? 0.f : scale',
-      'scale',
-    ],
-    [
-      'decode 8-bit: infinite scale of a value kept',
-      decodeScales,
-      'fmaf(scale, 0.f, scale)',
-      'scale',
-    ],
-    ['decode 8-bit: NaN codes kept', decode, '(!kCodes || e4m3) &&', '!kCodes &&'],
-    [
-      'decode 8-bit: Q not in the order of K',
-      decodeCodes,
-      '{upper ? word[1] : word[0], upper ? word[3] : word[2]}',
-      '{upper ? word[2] : word[0], upper ? word[3] : word[1]}',
-    ],
-    [
-      'decode 8-bit: odd dims for even ones',
-      decodeCodes,
-      '{first[1], second[1]}',
-      '{first[0], second[0]}',
-    ],
-    ['decode 8-bit: keys 8 to 15 for 0 to 7', decodeCodes, 'a[i % 2], b', 'a[i / 2], b'],
-    [
-      "decode 8-bit: two dims stored in each other's place",
-      decodeCodes,
-      'o[0][d + 1][2 * h], o[0][d][2 * h + 1]',
-      'o[0][d][2 * h + 1], o[0][d + 1][2 * h]',
-    ],
-    [
-      'decode 8-bit: e4m3 for int8',
-      codes,
-      'if constexpr (kE4M3)\n    widen_e4m3',
-      'if constexpr (true)\n    widen_e4m3',
-    ],
-    ['decode 8-bit: NaN of e4m3 is 480', codes, 'magnitude | nan |', 'magnitude |'],
   ]),
   ...of('forward', [
     // Pages of int8.

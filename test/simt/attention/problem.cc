@@ -322,14 +322,14 @@ void Problem::place_codes(const View& codes, const View& scales,
       const int where = poisoned ? row - sequences[static_cast<size_t>(b)].seqlen_k : 0;
       for (size_t d = 0; d < dims; ++d) {
         double code = values[begin + d] / scale;
-        if (!int8 && where == -3 && d == 5) code = NAN;
+        if (!int8 && where == -5 && d == 5) code = NAN;
         const float narrow = static_cast<float>(code);
         code = int8 ? std::nearbyint(code) : fa::e4m3_to_float(fa::float_to_e4m3(narrow));
         write_element(codes, element(codes, b, true, row, head, static_cast<int>(d)), code);
         values[begin + d] = code * scale;
       }
-      if (poisoned && (where == -40 || where == -6)) {
-        scale = where == -6 ? NAN : INFINITY;
+      if (poisoned && (where == -40 || where == -2)) {
+        scale = where == -2 ? NAN : INFINITY;
         for (size_t d = 0; d < dims; ++d) values[begin + d] = NAN;
       }
       const int64_t at = element(codes, b, true, row, head, 0) / codes.shape[3];
