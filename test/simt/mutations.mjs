@@ -10,7 +10,6 @@ const decode = 'cuda/sm80/decode.h';
 const decodeCopies = 'cuda/sm80/decode_copies.h';
 const decodeScales = 'cuda/sm80/decode_scales.h';
 const decodeOutput = 'cuda/sm80/decode_output.h';
-const codes = 'cuda/device/codes.h';
 const forwardBlock = 'cuda/sm80/forward_block.h';
 const forwardOutput = 'cuda/sm80/forward_output.h';
 const backward = 'cuda/sm80/backward.h';
