@@ -2,9 +2,9 @@ import { type Chat, type ChatResult, holdAll } from './chats.js';
 import type { Deployment } from './deployment.js';
 
 export interface ChaosOptions {
-  /** Milliseconds from one death of a worker to the next. */
+  /** Milliseconds from one end of a worker to the next. */
   readonly killEvery: number;
-  /** The chats are held again until so many have died. */
+  /** The chats are held again until so many have ended. */
   readonly leastKills: number;
   /** Chats at a time. */
   readonly side: number;
@@ -18,7 +18,7 @@ export interface ChaosResult {
   readonly milliseconds: number;
 }
 
-/** Holds chats while workers are killed, one after the other; each is started again. */
+/** Holds chats while workers end, one after the other; each is started again. */
 export async function holdInChaos(
   deployment: Deployment,
   chats: readonly Chat[],
@@ -29,7 +29,8 @@ export async function holdInChaos(
   const timer = setInterval(() => {
     const { pids } = deployment;
     if (pids.length === 0) return;
-    process.kill(pids[0], 'SIGKILL'); // the one that has lived longest
+    // Every other one is told to stop, as in a rolling restart: it hands over what it has.
+    process.kill(pids[kills % pids.length], kills % 2 === 0 ? 'SIGKILL' : 'SIGTERM');
     kills++;
   }, killEvery);
   try {

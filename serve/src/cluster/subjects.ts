@@ -39,6 +39,4 @@ const toWorker = {
   cancel: true,
   /** The frontend lives, and wants to know what of its work is there. */
   alive: true,
-  /** Asks for its metrics. */
-  metrics: true,
 } as const;

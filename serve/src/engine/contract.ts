@@ -206,6 +206,12 @@ export interface EngineStats {
   readonly batchTokens: number;
   readonly stepMilliseconds: number;
   readonly finished: Readonly<Record<FinishReason, number>>;
+  /** Of engines in other processes, see cluster/. */
+  readonly cluster?: {
+    readonly workers: Readonly<Record<'ready' | 'draining' | 'unavailable', number>>;
+    /** Times that a worker left something undone, and another one went on with it. */
+    readonly moved: number;
+  };
 }
 
 /**

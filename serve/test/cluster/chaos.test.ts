@@ -9,7 +9,7 @@ const model = modelsFolder();
 const main = path.resolve(import.meta.dirname, '../../dist/cli/main.js');
 
 // `npm run bench:cluster -- chaos` does it with 200 chats and a death every 5 seconds.
-describeWithNats('two frontends and three workers, one of which dies every four seconds', () => {
+describeWithNats('two frontends and three workers, killed or told to stop in turn', () => {
   test('hold every chat to its end, with the words of a quiet run', async () => {
     const deployment = await Deployment.start({
       ...{ main, folder: model('int4-level1'), frontends: 2, workers: 3 },

@@ -242,6 +242,14 @@ describeWithNats('a cluster', () => {
     await worker.node.drain(300);
     await worker.kill();
     expect(await all).toEqual(plain(asked));
+    const told = async () => (await engine.stats()).cluster;
+    await until(async () => (await told())?.workers.draining === 0);
+    expect(await told()).toEqual({
+      workers: { ready: 1, draining: 0, unavailable: 0 },
+      moved: expect.any(Number),
+    });
+    expect((await told())?.moved).toBeGreaterThanOrEqual(4);
+    await until(async () => (await engine.stats()).finished.length >= 8);
   });
 
   test('a prompt that ends every engine ends with an error, and nobody else does', async () => {

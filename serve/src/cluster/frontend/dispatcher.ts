@@ -29,6 +29,8 @@ export class Dispatcher {
   readonly #waiting = new Set<Assignment>();
   readonly #byWork = new Map<Work, Assignment>();
   readonly #timers: readonly NodeJS.Timeout[];
+  /** Times that work went elsewhere. */
+  moved = 0;
 
   constructor(connection: Connection, directory: Directory, timing: Timing, routing: Routing) {
     this.#connection = connection;
@@ -47,10 +49,6 @@ export class Dispatcher {
       setInterval(() => this.#look(), timing.look),
       setInterval(() => this.#sayAlive(), timing.alive),
     ];
-  }
-
-  get size(): number {
-    return this.#byWork.size;
   }
 
   start(work: Work): void {
@@ -167,6 +165,7 @@ export class Dispatcher {
   #lost(assignment: Assignment, failure: EngineError): void {
     const { work, worker, id } = assignment;
     assignment.failure = failure;
+    this.moved++;
     if (worker) {
       this.#tellCancelled(worker, [id]);
       worker.work.delete(work);

@@ -3,6 +3,7 @@ import type { EngineError } from '../../engine/errors.js';
 import { LiveGeneration } from '../../engine/generation.js';
 import { pageHashes, prefixScope } from '../../engine/prefix-hash.js';
 import { errorOf, type WorkEvent } from '../messages.js';
+import { TracedWork } from '../tracing.js';
 import type { Work } from './work.js';
 
 type TokensEvent = Extract<WorkEvent, { tokens: unknown }>;
@@ -14,6 +15,7 @@ export class RemoteAnswer implements Work {
   readonly #longRope: boolean;
   readonly #onEnd: (finish: Finish) => void;
   readonly #generated: number[] = [];
+  readonly #trace: TracedWork;
   #ended = false;
   #pages: { size: number; hashes: number[] } | undefined;
 
@@ -29,6 +31,9 @@ export class RemoteAnswer implements Work {
     this.#request = request;
     this.#longRope = longRope;
     this.#onEnd = on.end;
+    this.#trace = TracedWork.begin('answer', {
+      'gen_ai.usage.input_tokens': request.prompt.length,
+    });
     this.generation = new LiveGeneration(() => on.cancel(this));
   }
 
@@ -54,10 +59,12 @@ export class RemoteAnswer implements Work {
     return this.#pages.hashes;
   }
 
-  run(): { request: GenerationRequest; tokens: Int32Array } {
+  run(): ReturnType<Work['run']> {
+    this.#trace.event('sent', { generated: this.received });
+    const trace = this.#trace.headers;
     const generated = Int32Array.from(this.#generated);
     const known = generated.length > 0 ? { generated } : {};
-    return { request: { ...this.#request, ...known }, tokens: this.#request.prompt };
+    return { request: { ...this.#request, ...known }, tokens: this.#request.prompt, trace };
   }
 
   receive(event: WorkEvent): boolean {
@@ -92,6 +99,9 @@ export class RemoteAnswer implements Work {
   #end(finish: Finish): void {
     if (this.#ended) return;
     this.#ended = true;
+    const { reason, completionTokens, cachedTokens, error } = finish;
+    const counts = { 'gen_ai.usage.output_tokens': completionTokens, cachedTokens };
+    this.#trace.end({ 'gen_ai.response.finish_reasons': reason, ...counts }, error);
     this.#onEnd(finish);
     this.generation.end(finish);
   }

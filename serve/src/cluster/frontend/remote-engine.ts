@@ -95,7 +95,12 @@ export class RemoteEngine implements Engine {
 
   async stats(): Promise<EngineStats> {
     if (!this.#connection.isConnected) throw this.#unavailable();
-    return this.#stats.sum(this.#directory.all.map(({ id }) => id));
+    const workers = { ready: 0, draining: 0, unavailable: 0 };
+    for (const { beat } of this.#directory.all) {
+      workers[beat.draining ? 'draining' : beat.healthy ? 'ready' : 'unavailable']++;
+    }
+    const sum = this.#stats.sum(this.#directory.all.map(({ id }) => id));
+    return { ...sum, cluster: { workers, moved: this.#dispatcher.moved } };
   }
 
   close(deadline = 10_000): Promise<void> {

@@ -11,7 +11,7 @@ export interface Work extends RoutedWork {
   /** Nobody waits for it any more. */
   readonly cancelled: boolean;
   /** What a worker is asked for now. */
-  run(): Pick<Run, 'request' | 'tokens'>;
+  run(): Pick<Run, 'request' | 'tokens' | 'trace'>;
   /** @returns false: something is missing before this; the work has to be done from there again. */
   receive(event: WorkEvent): boolean;
   /** It ends here, without its worker. */

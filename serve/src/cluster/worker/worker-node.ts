@@ -8,6 +8,7 @@ import { decodeRun, type Run } from '../run-message.js';
 import { defaultTiming, type Timing } from '../timing.js';
 import { Frontends } from './frontends.js';
 import { PrefixHistory } from './prefix-history.js';
+import { TracedAnswer } from './traced-answer.js';
 
 /** What a worker says of itself beside what its engine knows. */
 export type WorkerFacts = Omit<Hello, 'worker' | 'info'>;
@@ -106,7 +107,7 @@ export class WorkerNode {
     }
   }
 
-  async #answer({ id, frontend, request }: Run, generation: Generation): Promise<void> {
+  async #answer({ id, frontend, request, trace }: Run, generation: Generation): Promise<void> {
     const outbox = this.#frontends.outbox(frontend);
     const work: Work = {
       frontend,
@@ -114,8 +115,13 @@ export class WorkerNode {
       cancel: () => generation.cancel(),
     };
     this.#work.set(id, work);
-    for await (const event of generation) outbox.token(id, work.tokens++, event);
+    const traced = new TracedAnswer(this.id, trace);
+    for await (const event of generation) {
+      traced.token();
+      outbox.token(id, work.tokens++, event);
+    }
     const finish = await generation.finished;
+    traced.end(finish);
     if (this.#end(id)) outbox.finish(id, finish);
   }
 

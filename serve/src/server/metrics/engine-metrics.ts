@@ -49,13 +49,42 @@ const counters: Readonly<Record<string, [help: string, read: Read]>> = {
   flash_attention_serve_steps_total: ['Steps of the engine.', ({ steps }) => steps],
 };
 
+/** Of a cluster alone. */
+class ClusterMetrics {
+  readonly #workers: Gauge;
+  readonly #moved: Counter;
+
+  constructor(registers: Registry[]) {
+    this.#workers = new Gauge({
+      name: 'flash_attention_serve_workers',
+      help: 'Workers that this frontend hears, by what they do.',
+      labelNames: ['state'],
+      registers,
+    });
+    this.#moved = new Counter({
+      name: 'flash_attention_serve_moved_total',
+      help: 'Times that a worker left work undone and another one went on.',
+      registers,
+    });
+  }
+
+  set({ workers, moved }: NonNullable<EngineStats['cluster']>): void {
+    for (const [state, count] of Object.entries(workers)) this.#workers.set({ state }, count);
+    this.#moved.reset();
+    this.#moved.inc(moved);
+  }
+}
+
 /** What the engine counts, asked for when Prometheus scrapes: a gauge never outlives its cause. */
 export class EngineMetrics {
   readonly #gauges: readonly [Gauge, Read][];
   readonly #counters: readonly [Counter, Read][];
+  readonly #registers: Registry[];
+  #cluster: ClusterMetrics | undefined;
 
   constructor(registry: Registry) {
     const registers = [registry];
+    this.#registers = registers;
     this.#gauges = Object.entries(gauges).map(([name, [help, read]]) => {
       return [new Gauge({ name, help, registers }), read];
     });
@@ -75,5 +104,8 @@ export class EngineMetrics {
       counter.reset();
       counter.inc(read(stats));
     }
+    if (stats.cluster === undefined) return;
+    this.#cluster ??= new ClusterMetrics(this.#registers);
+    this.#cluster.set(stats.cluster);
   }
 }

@@ -1,0 +1,74 @@
+import { propagation, trace } from '@opentelemetry/api';
+import { W3CTraceContextPropagator } from '@opentelemetry/core';
+import {
+  BasicTracerProvider,
+  InMemorySpanExporter,
+  SimpleSpanProcessor,
+} from '@opentelemetry/sdk-trace-base';
+import { TracedWork } from '../../src/cluster/tracing.js';
+import { TestCluster, describeWithNats } from '../support/cluster.js';
+import { generationRequest } from '../support/generation-request.js';
+import { tokensOf } from '../support/scripted-engine-thread.js';
+
+const spans = new InMemorySpanExporter();
+
+describeWithNats('a trace of an answer', () => {
+  let cluster: TestCluster;
+  beforeEach(async () => {
+    cluster = await TestCluster.start();
+  });
+  afterEach(async () => {
+    await cluster.close();
+  });
+  afterAll(() => {
+    trace.disable();
+    propagation.disable();
+  });
+
+  test('is not begun where nobody traces', async () => {
+    await cluster.scripted();
+    const { engine } = await cluster.frontend();
+    expect(await tokensOf(engine.generate(generationRequest()))).toHaveLength(8);
+    expect(TracedWork.begin('answer', {}).headers).toBeUndefined();
+  });
+
+  test('leads from the frontend over the workers that had it to their steps', async () => {
+    propagation.setGlobalPropagator(new W3CTraceContextPropagator());
+    const spanProcessors = [new SimpleSpanProcessor(spans)];
+    trace.setGlobalTracerProvider(new BasicTracerProvider({ spanProcessors }));
+    const script = { model: { contextLength: 512 }, stepMilliseconds: 10 };
+    const worker = await cluster.scripted(script);
+    const { engine } = await cluster.frontend();
+    const generation = engine.generate(generationRequest({ maxTokens: 60 }));
+    const tokens: number[] = [];
+    let other: Promise<unknown> | undefined;
+    for await (const { token } of generation) {
+      tokens.push(token);
+      if (tokens.length === 10) other = cluster.scripted(script).then(() => worker.node.drain(0));
+    }
+    await other;
+    expect(tokens).toHaveLength(60);
+    const all = spans.getFinishedSpans();
+    const named = (name: string) => all.filter((span) => span.name === name);
+    const [answer] = named('answer');
+    expect(new Set(all.map((span) => span.spanContext().traceId)).size).toBe(1);
+    expect(answer.attributes).toMatchObject({
+      'gen_ai.usage.input_tokens': 3,
+      'gen_ai.usage.output_tokens': 60,
+      'gen_ai.response.finish_reasons': 'length',
+    });
+    expect(answer.events.map(({ name }) => name)).toEqual(['sent', 'sent']);
+    const works = named('work');
+    expect(works).toHaveLength(2);
+    expect(new Set(works.map(({ attributes }) => attributes.worker)).size).toBe(2);
+    for (const work of works)
+      expect(work.parentSpanContext).toEqual(
+        expect.objectContaining({ spanId: answer.spanContext().spanId }),
+      );
+    const steps = named('decode').flatMap(({ events }) => events);
+    expect(named('prefill')).toHaveLength(2);
+    const told = steps.reduce((sum, { attributes }) => sum + Number(attributes?.tokens), 0);
+    expect(told).toBeGreaterThanOrEqual(60);
+    expect(told).toBeLessThan(70);
+  });
+});
