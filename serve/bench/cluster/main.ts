@@ -8,7 +8,10 @@ import { type Variant, variants, writeTestModel } from '../../test/models/index.
 import { decidedChats, holdInChaos } from './chaos.js';
 import { type ChatResult, chatsOf, holdAll } from './chats.js';
 import { Deployment } from './deployment.js';
+import { defaultTiming } from '../../src/cluster/timing.js';
+import { measureCosts } from './costs.js';
 import { measureRouting } from './routing.js';
+import { modelCluster } from './scale-model.js';
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 
@@ -86,6 +89,26 @@ program
         { ...options, ...lengths },
       );
       print({ ...result, reused: result.cachedTokens / result.promptTokens });
+    }
+  });
+
+program
+  .command('scale')
+  .description('a model of 100 and of 10,000 workers, by costs measured here')
+  .action(() => {
+    const costs = measureCosts();
+    print({ ...machine(), costs });
+    for (const [workers, frontends] of [
+      [100, 4],
+      [10_000, 400],
+      [10_000, 40],
+    ]) {
+      const load = {
+        ...{ workers, frontends, requests: 2 * workers, promptTokens: 1000, answerTokens: 250 },
+        ...{ tokensPerSecond: 25, pages: 65_536, pageSize: 16 },
+        ...{ beat: defaultTiming.beat, alive: defaultTiming.alive },
+      };
+      print({ load, ...modelCluster(load, costs) });
     }
   });
 
