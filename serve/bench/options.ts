@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { type ContestantName, contestantNames } from './contestant.js';
+import { positiveInteger as integer } from './positive-integer.js';
 
 export interface Options {
   readonly contestants: readonly ContestantName[];
@@ -23,11 +24,6 @@ export interface Options {
   readonly html?: string | true;
   readonly from?: string;
 }
-
-const integer = (text: string): number => {
-  if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError('Expected a positive integer.');
-  return Number(text);
-};
 
 const positive = (text: string): number => {
   if (!(Number(text) > 0)) throw new InvalidArgumentError('Expected a positive number.');

@@ -1,25 +1,19 @@
 // `npm run bench:event-loop`: how long the server's own thread is held by so many chats at once.
-import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import path from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { writeTestModel } from '../../test/models/index.js';
+import { positiveInteger } from '../positive-integer.js';
+import { startServerProcess } from '../server-process.js';
 import type { Spread } from './holds.js';
 import type { EventLoopReport, FunctionTime } from './probe.js';
 
-const positive = (text: string) => {
-  if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError(`${text} is no positive integer.`);
-  return Number(text);
-};
-
 const { users, seconds, model } = new Command('bench:event-loop')
-  .option('--users <n>', 'chats at once', positive, 64)
-  .option('--seconds <n>', 'of load', positive, 20)
+  .option('--users <n>', 'chats at once', positiveInteger, 64)
+  .option('--seconds <n>', 'of load', positiveInteger, 20)
   .option('--model <folder>', 'default: three small layers, whose tokens come fast')
   .parse()
   .opts();
@@ -27,7 +21,11 @@ const { users, seconds, model } = new Command('bench:event-loop')
 const made = mkdtempSync(path.join(tmpdir(), 'serve-event-loop-'));
 process.on('exit', () => rmSync(made, { recursive: true }));
 if (model === undefined) writeTestModel(made, 'llama');
-const { server, url } = await start(model ?? made);
+const { process: server, url } = await startServerProcess(
+  model ?? made,
+  ['--max-running', `${users}`],
+  ['--import', new URL('./probe.js', import.meta.url).href],
+);
 
 const sentence = 'The cache keeps what was read, so that nothing is read twice. ';
 /** Short and long prompts, streams and answers in one piece, with logprobs and without. */
@@ -73,24 +71,6 @@ const [report] = (await once(server, 'message')) as [EventLoopReport];
 server.kill('SIGTERM');
 await once(server, 'exit');
 print(report);
-
-async function start(folder: string): Promise<{ server: ChildProcess; url: string }> {
-  const local = (name: string) => fileURLToPath(new URL(name, import.meta.url));
-  const child = fork(
-    local('../dist/cli/main.js'),
-    [folder, '--port', '0', '--log-level', 'warn', '--max-running', `${users}`],
-    {
-      execArgv: ['--import', new URL('./probe.js', import.meta.url).href],
-      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-    },
-  );
-  process.on('exit', () => child.kill());
-  for await (const line of createInterface({ input: child.stdout as NodeJS.ReadableStream })) {
-    const [found] = /http:\S+$/.exec(line) ?? [];
-    if (found !== undefined) return { server: child, url: found };
-  }
-  throw new Error('the server did not start');
-}
 
 function print({
   held,

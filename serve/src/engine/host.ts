@@ -101,7 +101,10 @@ class Host {
       this.#embeddings.cancel(message.id);
     } else if (message.type === 'embed') this.#embeddings.add(message.id, message.tokens);
     else if (message.type === 'close') this.#closing = true;
-    else this.#post({ type: 'result', id: message.id, value: this.#scheduler.stats() });
+    else {
+      this.#tell(); // what it counts has been told
+      this.#post({ type: 'result', id: message.id, value: this.#scheduler.stats() });
+    }
     this.#wake();
   }
 

@@ -179,6 +179,25 @@ test('clients killed in mid-stream leave no page behind, while others are served
   expect(finished.abort).toBeGreaterThan(0);
 });
 
+test('after a client has gone the engine computes two steps for it at most', async () => {
+  const script = { model: { contextLength: 2000 }, stepMilliseconds: 200 };
+  const engine = await startScripted(script);
+  const { url } = await serve(engine);
+  const gone = new AbortController();
+  const response = await fetch(`${url}/v1/completions`, {
+    ...{ method: 'POST', headers: { 'content-type': 'application/json' }, signal: gone.signal },
+    body: JSON.stringify({ prompt: [1, 2, 3], ...greedy, max_tokens: 900, stream: true }),
+  });
+  expect(response.status).toBe(200);
+  await response.body?.getReader().read();
+  const { steps } = await engine.stats();
+  gone.abort();
+  let stats = await engine.stats();
+  while (stats.running > 0) stats = await engine.stats();
+  expect(stats.steps - steps).toBeLessThanOrEqual(2);
+  expect(stats.finished).toEqual({ stop: 0, length: 0, abort: 1, error: 0 });
+});
+
 test('stopping under load ends every stream, one way or the other', async () => {
   const { server, post, engine } = await serveModel(model('llama'), { maxRunning: 4 });
   const body = { messages: messagesOf('Go on'), ...greedy, max_tokens: 400, stream: true };
