@@ -1,11 +1,10 @@
-import { nuid } from '@nats-io/transport-node';
 import { EngineError } from '../../engine/errors.js';
 import type { Connection } from '../connection.js';
-import { errorOf, type Report, readReport, type WorkEvent } from '../messages.js';
-import { encodeRun } from '../run-message.js';
+import { errorOf, type Report, type WorkEvent } from '../messages.js';
 import type { Timing } from '../timing.js';
 import type { Directory } from './directory.js';
 import { chooseWorker, type Routing } from './router.js';
+import { Wire } from './wire.js';
 import { Assignment, type Work } from './work.js';
 import type { WorkerView } from './worker-view.js';
 
@@ -19,8 +18,8 @@ const retryMilliseconds = 100;
  * does not accept, does not know or has lost a part of is done elsewhere, from the tokens that came.
  */
 export class Dispatcher {
-  readonly id = `f${nuid.next()}`;
   readonly #connection: Connection;
+  readonly #wire: Wire;
   readonly #directory: Directory;
   readonly #timing: Timing;
   readonly #routing: Routing;
@@ -37,13 +36,13 @@ export class Dispatcher {
     this.#directory = directory;
     this.#timing = timing;
     this.#routing = routing;
-    const { subjects } = connection;
-    connection.subscribe(subjects.frontend(this.id), ({ data }) => this.#read(readReport(data)));
-    // NATS tells who has no subscriber any more: a process that was killed is known at once.
-    connection.subscribe(subjects.nobody(this.id, '*'), ({ subject }) => {
-      const worker = directory.get(subject.slice(subject.lastIndexOf('.') + 1));
-      // When NATS is back, not everybody is back at once.
-      if (worker && connection.clock.lasted > timing.dead) this.#died(worker);
+    this.#wire = new Wire(connection, {
+      report: (report) => this.#read(report),
+      nobody: (id) => {
+        const worker = directory.get(id);
+        // When NATS is back, not everybody is back at once.
+        if (worker && connection.clock.lasted > timing.dead) this.#died(worker);
+      },
     });
     this.#timers = [
       setInterval(() => this.#look(), timing.look),
@@ -65,7 +64,7 @@ export class Dispatcher {
     if (assignment.worker === undefined) this.#end(assignment, undefined);
     else {
       assignment.since = this.#connection.clock.now;
-      this.#tellCancelled(assignment.worker, [assignment.id]);
+      this.#wire.cancel(assignment.worker.id, [assignment.id]);
     }
   }
 
@@ -74,14 +73,14 @@ export class Dispatcher {
     for (const timer of this.#timers) clearInterval(timer);
     for (const assignment of [...this.#byWork.values()]) {
       const { worker, id } = assignment;
-      if (worker) this.#tellCancelled(worker, [id]);
+      if (worker) this.#wire.cancel(worker.id, [id]);
       this.#end(assignment, undefined);
     }
   }
 
   #place(assignment: Assignment): void {
     const { work } = assignment;
-    const { clock, subjects } = this.#connection;
+    const { clock } = this.#connection;
     this.#waiting.delete(assignment);
     const able = this.#directory.all.filter((worker) => {
       const { pages, pageSize } = worker.hello;
@@ -93,16 +92,13 @@ export class Dispatcher {
       : undefined;
     if (worker === undefined) this.#wait(assignment, able.length > 0);
     else {
-      assignment.id = `${this.id}.${nuid.next()}`;
+      assignment.id = this.#wire.run(worker.id, work);
       assignment.worker = worker;
       assignment.accepted = false;
       assignment.since = clock.now;
       assignment.before = work.received;
       this.#sent.set(assignment.id, assignment);
       worker.sent(work, work.pages(worker.hello.pageSize), clock.now);
-      const run = encodeRun({ id: assignment.id, frontend: this.id, ...work.run() });
-      const nobody = subjects.nobody(this.id, worker.id);
-      this.#connection.publish(subjects.worker(worker.id, 'run'), run, nobody);
     }
   }
 
@@ -152,7 +148,7 @@ export class Dispatcher {
       }
     }
     const unknown = [...live.keys()].filter((id) => !this.#sent.has(id));
-    if (unknown.length > 0) this.#tellCancelled(worker, unknown);
+    if (unknown.length > 0) this.#wire.cancel(worker.id, unknown);
   }
 
   #refused(assignment: Assignment, error: EngineError): void {
@@ -167,7 +163,7 @@ export class Dispatcher {
     assignment.failure = failure;
     this.moved++;
     if (worker) {
-      this.#tellCancelled(worker, [id]);
+      this.#wire.cancel(worker.id, [id]);
       worker.work.delete(work);
       assignment.avoided.add(worker.id);
     }
@@ -235,18 +231,9 @@ export class Dispatcher {
   }
 
   #sayAlive(): void {
-    const { subjects } = this.#connection;
-    const alive = { frontend: this.id };
     for (const worker of this.#directory.all) {
-      if (worker.work.size === 0) continue;
-      const nobody = subjects.nobody(this.id, worker.id);
-      this.#connection.publish(subjects.worker(worker.id, 'alive'), alive, nobody);
+      if (worker.work.size > 0) this.#wire.alive(worker.id);
     }
-  }
-
-  #tellCancelled(worker: WorkerView, ids: readonly string[]): void {
-    const subject = this.#connection.subjects.worker(worker.id, 'cancel');
-    this.#connection.publish(subject, { frontend: this.id, ids });
   }
 }
 
