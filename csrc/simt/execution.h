@@ -43,10 +43,11 @@ struct Thread {
   int barrier = 0;           // the one it waits for
   bool barrier_any = false;  // of the last barrier it passed
   AsyncCopies copies;
-  int wanted_registers = 0;      // while it waits for them
-  MbarrierWait mbarrier;         // the phase it waits for
-  uint32_t bulk_group = 0;       // that writing bulk copies issued now belong to
-  std::vector<uint32_t> fences;  // the warp's time at each of its proxy fences
+  int wanted_registers = 0;               // while it waits for them
+  MbarrierWait mbarrier;                  // the phase it waits for
+  uint32_t bulk_group = 0;                // that writing bulk copies issued now belong to
+  std::vector<uint32_t> fences[kSpaces];  // the warp's time at each of its proxy fences
+  uint32_t acquired = 0;                  // that of its last acquire
 };
 
 struct Warp {
@@ -70,6 +71,7 @@ struct Warp {
 
 struct Block {
   int slot = 0;
+  unsigned number = 0;  // of the grid's
   bool active = false;
   dim3 index;
   int live = 0;  // threads that have not exited

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "simt/execution.h"
+#include "simt/proxy.h"
 #include "simt/report.h"
 #include "simt/scheduler.h"
 
@@ -119,15 +120,16 @@ void check_global_range(const void* pointer, uint32_t bytes, GlobalUse use, cons
     case GlobalUse::kRead:
       check_bounds(pointer, bytes, "read", at);
       counters().global_read_bytes += bytes;
-      return;
+      break;
     case GlobalUse::kWrite:
       check_bounds(pointer, bytes, "write", at);
       counters().global_written_bytes += bytes;
-      return;
+      break;
     case GlobalUse::kUpdate:
       check_bounds(pointer, bytes, "atomic operation", at);
       counters().global_atomic_bytes += bytes;
   }
+  check_async_access(pointer, bytes, use != GlobalUse::kRead, at);
 }
 
 void add_floats(float* pointer, const uint8_t* values, uint32_t bytes) {
@@ -150,6 +152,7 @@ void global_store(void* pointer, const void* source, int bytes, const Location& 
   ++counters().global_stores;
   counters().global_written_bytes += static_cast<uint64_t>(bytes);
   ++execution.progress;
+  note_global_write(pointer, static_cast<uint32_t>(bytes), at);
   std::memcpy(pointer, source, static_cast<size_t>(bytes));
 }
 
@@ -161,6 +164,7 @@ void check_global_atomic(const void* pointer, int bytes, const Location& at) {
   ++counters().global_atomics;
   counters().global_atomic_bytes += static_cast<uint64_t>(bytes);
   ++execution.progress;
+  note_global_write(pointer, static_cast<uint32_t>(bytes), at);
 }
 
 void global_reduce(float* pointer, const float* values, int count, const Location& at) {
@@ -172,6 +176,7 @@ int global_acquire(const int* pointer, const Location& at) {
   maybe_yield();
   int value;
   global_load(pointer, &value, sizeof value, at);
+  note_acquire();
   return value;
 }
 

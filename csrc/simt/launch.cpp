@@ -7,6 +7,7 @@
 
 #include "simt/execution.h"
 #include "simt/global_memory.h"
+#include "simt/proxy.h"
 #include "simt/report.h"
 #include "simt/scheduler.h"
 #include "simt/vocabulary.h"
@@ -59,7 +60,8 @@ void start_warp(Block& block, int index, int threads) {
     thread.at = {};
     thread.copies = {};
     thread.bulk_group = 0;
-    thread.fences.clear();
+    for (auto& fences : thread.fences) fences.clear();
+    thread.acquired = 0;
     if (!thread.stack) thread.stack = take_stack();
     prepare(thread.context, thread.stack, thread.index, thread_entry);
   }
@@ -70,6 +72,7 @@ void start_warp(Block& block, int index, int threads) {
 void start_block(Block& block, unsigned index) {
   const int threads = static_cast<int>(volume(execution.block));
   block.active = true;
+  block.number = index;
   block.index = unflatten(index, execution.grid);
   block.live = threads;
   block.threads.resize(static_cast<size_t>(threads));
@@ -186,6 +189,7 @@ Report run_grid(const std::string& kernel, dim3 grid, dim3 block, size_t dynamic
   execution.error.clear();
   thread_body = &body;
   begin_global_accesses();
+  begin_proxies();
   run_blocks();
 
   if (execution.failed) release_blocks();

@@ -265,11 +265,11 @@ void RaceChecker::check_order(const Access& access, uint32_t offset, const Write
   if (write.agent == access.warp.index && !same_lane && write.time >= access.seen)
     race(access, offset, write, "no sync_warp between");
   const auto visible_to_engines = [&] {
-    if (write.kind == kEngine || access.warp.clock.async_time[write.agent] >= write.time)
+    if (write.kind == kEngine || access.warp.clock.async_time[kShared][write.agent] >= write.time)
       return true;
     const int lane = write.kind == kCollective ? kWholeWarp : write.lane;
-    return write.agent < kMaxWarps &&
-           fenced_by_writer(*access.warp.block, write.agent, lane, write.time, access.warp.clock);
+    return write.agent < kMaxWarps && fenced_by_writer(*access.warp.block, kShared, write.agent,
+                                                       lane, write.time, access.warp.clock);
   };
   if (access.asynchronous() && !visible_to_engines())
     race(access, offset, write, "no fence_proxy_async between");

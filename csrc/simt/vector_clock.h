@@ -16,18 +16,23 @@ constexpr int bulk_agent(int warp) { return 2 * kMaxWarps + warp; }
 constexpr int mbarrier_agent(int index) { return 3 * kMaxWarps + index; }
 constexpr int kAgents = 3 * kMaxWarps + kMaxMbarriers;
 
+/** Memory that a proxy fence is about. */
+enum Space { kShared, kGlobal, kSpaces };
+
 struct VectorClock {
   uint32_t time[kAgents] = {};
   /** Of which the asynchronous engines know, too: what a proxy fence stands behind. */
-  uint32_t async_time[kAgents] = {};
+  uint32_t async_time[kSpaces][kAgents] = {};
 
   void join(const VectorClock& other) {
     for (int i = 0; i < kAgents; ++i) time[i] = std::max(time[i], other.time[i]);
-    for (int i = 0; i < kAgents; ++i) async_time[i] = std::max(async_time[i], other.async_time[i]);
+    for (int space = 0; space < kSpaces; ++space)
+      for (int i = 0; i < kAgents; ++i)
+        async_time[space][i] = std::max(async_time[space][i], other.async_time[space][i]);
   }
   void set_all(uint32_t value) {
     std::fill(time, time + kAgents, value);
-    std::fill(async_time, async_time + kAgents, value);
+    for (auto& times : async_time) std::fill(times, times + kAgents, value);
   }
 };
 

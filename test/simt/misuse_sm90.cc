@@ -13,6 +13,7 @@ struct Params {
   ptx::tensor_map map;
   ptx::tensor_map blank;
   float* data;    // kTile bytes of zeros
+  float* out;     // 4 of them, which no engine looks at
   bool mistaken;  // false: the same kernel without its mistake
 };
 
@@ -139,7 +140,7 @@ void no_wait_for_a_load(Params p) {
   load(p, tile(0), barrier);
   if (!p.mistaken) ptx::mbar_wait(barrier, 0);
   ptx::sync_block();
-  ptx::stg(p.data, ptx::lds<float>(tile(0) + 4 * threadIdx.x));
+  ptx::stg(p.out, ptx::lds<float>(tile(0) + 4 * threadIdx.x));
   ptx::mbar_wait(barrier, 0);
 }
 
@@ -147,7 +148,7 @@ void wait_by_another_warp_only(Params p) {
   BARRIER(barrier, 1);
   load(p, tile(0), barrier);
   if (threadIdx.x < 32 || !p.mistaken) ptx::mbar_wait(barrier, 0);
-  ptx::stg(p.data, ptx::lds<float>(tile(0) + 4 * threadIdx.x));
+  ptx::stg(p.out, ptx::lds<float>(tile(0) + 4 * threadIdx.x));
 }
 
 void too_few_bytes_expected(Params p) {
@@ -158,7 +159,7 @@ void too_few_bytes_expected(Params p) {
     ptx::tma_load_2d(tile(1), &p.map, barrier, 0, 0);
   }
   ptx::mbar_wait(barrier, 0);
-  ptx::stg(p.data, ptx::lds<float>(tile(1)) + ptx::lds<float>(tile(0)));
+  ptx::stg(p.out, ptx::lds<float>(tile(1)) + ptx::lds<float>(tile(0)));
 }
 
 void too_many_bytes_expected(Params p) {
@@ -183,7 +184,7 @@ void load_over_what_is_read(Params p) {
   ptx::sync_block();
   load(p, tile(0), full);
   ptx::mbar_wait(full, 0);
-  ptx::stg(p.data, ptx::lds<float>(tile(0) + 4 * threadIdx.x));
+  ptx::stg(p.out, ptx::lds<float>(tile(0) + 4 * threadIdx.x));
   ptx::mbar_arrive(empty);
   if (!p.mistaken) ptx::mbar_wait(empty, 0);
   load(p, tile(0), full);
@@ -195,6 +196,26 @@ void load_over_unfenced_stores(Params p) {
   clear(tile(0));
   if (!p.mistaken) ptx::fence_proxy_async();
   ptx::sync_block();
+  load(p, tile(0), barrier);
+  ptx::mbar_wait(barrier, 0);
+}
+
+void load_of_unfenced_global_stores(Params p) {
+  BARRIER(barrier, 1);
+  for (uint32_t i = threadIdx.x; i < kTile / sizeof(float); i += blockDim.x)
+    ptx::stg(p.data + i, 1.0f);
+  if (!p.mistaken) ptx::fence_proxy_async_global();
+  ptx::sync_block();
+  load(p, tile(0), barrier);
+  ptx::mbar_wait(barrier, 0);
+}
+
+void load_of_global_stores_fenced_too_early(Params p) {
+  BARRIER(barrier, 1);
+  if (p.mistaken && first_thread()) ptx::fence_proxy_async_global();
+  if (threadIdx.x == 127) ptx::stg(p.data, 1.0f);
+  ptx::sync_block();
+  if (!p.mistaken && first_thread()) ptx::fence_proxy_async_global();
   load(p, tile(0), barrier);
   ptx::mbar_wait(barrier, 0);
 }
@@ -276,7 +297,7 @@ void copy_arrives_unwatched(Params p) {
   ptx::cp_async16(tile(0) + 16 * threadIdx.x, p.data + 4 * threadIdx.x);
   ptx::cp_async_mbar_arrive(barrier);
   if (!p.mistaken) ptx::mbar_wait(barrier, 0);
-  ptx::stg(p.data, ptx::lds<float>(tile(0) + 16 * threadIdx.x));
+  ptx::stg(p.out, ptx::lds<float>(tile(0) + 16 * threadIdx.x));
   ptx::mbar_wait(barrier, 0);
 }
 
@@ -396,7 +417,7 @@ void release_before_the_store_is_complete(Params p) {
     ptx::bulk_wait_read<0>();
   else
     ptx::bulk_wait<0>();
-  ptx::st_release(reinterpret_cast<int*>(p.data), 1);
+  ptx::st_release(reinterpret_cast<int*>(p.out), 1);
 }
 
 void addition_beyond_global(Params p) {
@@ -418,6 +439,19 @@ void addition_of_halves(Params p) {
   ptx::bulk_wait_read<0>();
 }
 
+void addition_after_an_unfenced_acquire(Params p) {
+  prepare(tile(0));
+  if (!first_thread()) return;
+  const int block = static_cast<int>(blockIdx.x);
+  int* const turn = reinterpret_cast<int*>(p.out);
+  while (ptx::ld_acquire(turn) != block) ptx::spin_pause();
+  if (!p.mistaken) ptx::fence_proxy_async_global();
+  ptx::bulk_reduce_add_f32(p.data, tile(0), kTile);
+  ptx::bulk_commit();
+  ptx::bulk_wait<0>();
+  ptx::st_release(turn, block + 1);
+}
+
 // ── stmatrix ─────────────────────────────────────────────────────────────────────────────────────
 
 void no_sync_warp_after_stmatrix(Params p) {
@@ -425,7 +459,7 @@ void no_sync_warp_after_stmatrix(Params p) {
   const uint32_t r[4] = {};
   ptx::stmatrix_x4(own, r);
   if (!p.mistaken) ptx::sync_warp();
-  ptx::stg(p.data, ptx::lds<float>(own));
+  ptx::stg(p.out, ptx::lds<float>(own));
 }
 
 // ── wgmma ────────────────────────────────────────────────────────────────────────────────────────
@@ -697,6 +731,8 @@ const std::vector<Mistake<Params>> kMistakes = {
     MISTAKE(load_that_nobody_waits_for, "nobody waited for"),
     MISTAKE(load_over_what_is_read, ""),  // unordered, or others wait for a phase that is over
     MISTAKE(load_over_unfenced_stores, "no fence_proxy_async between"),
+    MISTAKE(load_of_unfenced_global_stores, "no fence_proxy_async_global between"),
+    MISTAKE(load_of_global_stores_fenced_too_early, "no fence_proxy_async_global between"),
     MISTAKE(two_loads_into_one_tile, "race: tensor load"),
     MISTAKE(store_into_a_load, "race: store"),
     MISTAKE(load_beyond_shared, "out of bounds"),
@@ -718,6 +754,7 @@ const std::vector<Mistake<Params>> kMistakes = {
     MISTAKE(exit_before_the_store_has_read, "exits before its bulk copy"),
     MISTAKE(release_before_the_store_is_complete, "st.release before the bulk copy"),
     MISTAKE(addition_beyond_global, "out of bounds: global atomic"),
+    MISTAKE(addition_after_an_unfenced_acquire, "no fence_proxy_async_global after the acquire"),
     MISTAKE(addition_of_halves, "of rank 2 for 3 coordinates"),
     MISTAKE(no_sync_warp_after_stmatrix, "no sync_warp between"),
     MISTAKE(no_wgmma_fence, "without a wgmma_fence"),
@@ -749,7 +786,9 @@ const std::vector<Mistake<Params>> kMistakes = {
 Params make(bool mistaken) {
   Params params{};
   params.data = static_cast<float*>(simt::allocate_global(kTile));
+  params.out = static_cast<float*>(simt::allocate_global(4 * sizeof(float)));
   params.mistaken = mistaken;
+  for (int i = 0; i < 4; ++i) params.out[i] = 0.0f;
   for (uint32_t i = 0; i < kTile / sizeof(float); ++i) params.data[i] = 0.0f;
   CHECK(encode_map(&params.map, params.data,
                    {CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
@@ -760,7 +799,10 @@ Params make(bool mistaken) {
   return params;
 }
 
-void release(const Params& params) { simt::free_global(params.data); }
+void release(const Params& params) {
+  simt::free_global(params.data);
+  simt::free_global(params.out);
+}
 
 }  // namespace
 

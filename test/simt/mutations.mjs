@@ -21,6 +21,7 @@ const result = 'cuda/device/row_result.h';
 const softmax = 'cuda/device/softmax.h';
 const naturalRow = 'cuda/device/natural_row.h';
 const scores = 'cuda/device/scores.h';
+const scoreTile = 'cuda/device/score_tile.h';
 const loads = 'cuda/device/load_tile.h';
 const keyScales = 'cuda/device/key_scales.h';
 const ranges = 'cuda/device/tile_range.h';
@@ -124,8 +125,6 @@ export const mutations = [
       'first, chunk',
     ],
     ['decode: hidden keys seen', decode, 'else if (partial)', 'else if (false)'],
-    ['decode: ALiBi with the wrong sign', decode, 'score -= row.slope', 'score += row.slope'],
-    ['decode: softcap left out', decode, 'if (p.softcap > 0) score =', 'if (false) score ='],
     ['decode: extreme rows not done again', decode, 'if (extreme != 0)', 'if (false)'],
   ]),
   ...of('forward', [
@@ -337,14 +336,14 @@ export const mutations = [
     // Bounds and masks.
     [
       'last key of a row hidden',
-      scores,
+      scoreTile,
       'if (j < begin || j >= end)',
       'if (j < begin || j >= end - 1)',
     ],
-    ['one key too many', scores, 'if (j < begin || j >= end)', 'if (j < begin || j > end)'],
+    ['one key too many', scoreTile, 'if (j < begin || j >= end)', 'if (j < begin || j > end)'],
     [
       'one key too many at the left of the window',
-      scores,
+      scoreTile,
       'if (j < begin || j >= end)',
       'if (j < begin - 1 || j >= end)',
     ],
@@ -489,8 +488,13 @@ export const mutations = [
       'kept_pairs(p.dropout, query, stream, key0 + 8 * n)',
       'kept_pairs(p.dropout, query, stream, key0 + 8 * (n ^ 1))',
     ],
-    ['ALiBi with the wrong sign', scores, 's -= row.slope', 's += row.slope'],
-    ['softcap left out', scores, 'if (p.softcap > 0) s =', 'if (false) s ='],
+    [
+      'ALiBi with the wrong sign',
+      scoreTile,
+      'score -= row.slope * fabsf(ahead',
+      'score += row.slope * fabsf(ahead',
+    ],
+    ['softcap left out', scoreTile, 'if (p.softcap > 0) for_each', 'if (false) for_each'],
     ['poison not cleared', forward, 'if (poisoned) {', 'if (false) {'],
     ['poison not restored', forward, 'if (any_poison) restore_poison', 'if (false) restore_poison'],
     // Splits.
@@ -706,7 +710,7 @@ export const mutations = [
       'for (int step = kLanesPerRow / 4; step > 0; step /= 2) delta',
     ],
     ['lse not brought to base 2', 'cuda/elementwise/delta.cu', 'lse * kLog2E', 'lse'],
-    ['slope of softcap left out', derivative, 'slope = 1.f - t * t;', ''],
+    ['slope of softcap left out', derivative, 'if (a.softcap > 0) slope =', 'if (false) slope ='],
     ['dropout left out of dP', derivative, 'y = kept_weight == 0 ? 0.f : y * kept_weight;', ''],
     [
       'dropout left out of P',

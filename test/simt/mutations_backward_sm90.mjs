@@ -168,6 +168,7 @@ export const backwardSm90 = [
     'tile >= 0 && tiles.classify',
     'false && tiles.classify',
   ],
+  ['turn taken without a proxy fence', mover, 'ptx::fence_proxy_async_global();', ''],
   ['turn not passed on', mover, 'ptx::st_release(turn, block.outer0 / Traits::kOuter + 1);', ''],
   [
     'one turn for both parts',
@@ -399,7 +400,7 @@ export const backwardSm90 = [
     'p.call.attention.scale_log2',
     'p.call.attention.scale',
   ],
-  ['slope of softcap left out', derivative, 'slope = 1.f - t * t;', ''],
+  ['slope of softcap left out', derivative, 'if (a.softcap > 0) slope =', 'if (false) slope ='],
   ['dropout left out of dP', derivative, 'y = kept_weight == 0 ? 0.f : y * kept_weight;', ''],
   [
     'dropout left out of P',

@@ -126,6 +126,8 @@ AttentionParams attention_params(const AttentionProblem& p) {
   a.window_right = clamp_bound(p.window_right);
   a.sink_tokens = clamp_bound(p.sink_tokens);
   a.softcap = p.softcap;
+  // Finite even for the least caps: times a score of 0 it is 0.
+  if (p.softcap > 0) a.softcap_reciprocal = std::min(1 / p.softcap, kLargestFinite);
   if (p.alibi_slopes.present()) {
     a.alibi_slopes = static_cast<const float*>(p.alibi_slopes.data);
     a.alibi_batch = p.alibi_slopes.shape[0] == 1 ? 0 : p.alibi_slopes.strides[0];

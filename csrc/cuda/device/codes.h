@@ -66,10 +66,4 @@ PTX_FN void widen(uint32_t (&pair)[2], uint32_t word) {
     widen_int8<kPairs>(pair, word);
 }
 
-/** Four e4m3 with zeros in place of NaN. */
-PTX_FN uint32_t finite_e4m3(uint32_t word) {
-  const uint32_t nan = ((word & 0x7f7f7f7fu) + 0x01010101u) & 0x80808080u;
-  return word & ~(nan | (nan - (nan >> 7)));
-}
-
 }  // namespace fa::cuda

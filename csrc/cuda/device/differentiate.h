@@ -98,12 +98,10 @@ PTX_FN void differentiate(const BackwardParams& p, const BackwardBlock<Traits>& 
             visible =
                 i < block.sequence.seqlen_q && row.in_window(block.window, j) &&
                 (a.block_mask.cells == nullptr || in_blocks(a.block_mask, block.batch, row, j));
-            if (visible) score = modified_score(a, block.window, row, j, x);
+            if (visible)
+              score = natural_score<typename Traits::T>(a, block.window, row, j, x) * kLog2E;
             visible &= score != -kInfinity && state.lse != kInfinity;
-            if (a.softcap > 0) {
-              const float t = tanhf(x * a.scale / a.softcap);
-              slope = 1.f - t * t;
-            }
+            if (a.softcap > 0) slope = cap_slope(a, x * a.scale);
             if (a.dropout.enabled) {
               kept_weight = (kept >> (4 * (m * Traits::kScoreTiles + n) + e)) & 1u
                                 ? a.dropout.keep_scale

@@ -107,7 +107,7 @@ struct AttentionParams {
 
   float scale, scale_log2;                     // the second one times log2(e)
   int window_left, window_right, sink_tokens;  // within 2^30 of 0: see BasicWindowMask
-  float softcap;                               // 0: none
+  float softcap, softcap_reciprocal;           // 0: none
   const float* alibi_slopes;                   // null: none
   int64_t alibi_batch, alibi_head;
   const void* sinks;  // null: none

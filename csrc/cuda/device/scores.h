@@ -1,5 +1,6 @@
-// What happens to scores besides the product: softcap, ALiBi, the float mask, then everything that
-// hides pairs (docs/architecture.md, "Exact semantics").
+// What happens to the score of a pair besides the product: softcap, ALiBi, the float mask, then
+// everything that hides pairs (docs/architecture.md, "Exact semantics"). score_tile.h does the same
+// to a tile of them.
 #pragma once
 
 #include <cmath>
@@ -104,23 +105,52 @@ PTX_FN float mask_bias(const MaskParams& mask, const ScoreRow<kTrees>& row, int 
   return load_float(mask.data, mask.dtype, at);
 }
 
+/**
+ * tanh, as close as scores of operands T need it. bfloat16: the hardware's, off by 2^-11 of its
+ * value where T rounds by 2^-9. That is too far for float16, which takes 1 - 2 / (exp(2x) + 1), and
+ * near 0, where nothing of such a difference would be left, x + x^3 P(x^2), P minimax on x^2 <= 1/16:
+ * both within 2^-19.5. float32: the accurate one.
+ */
+template <class T>
+PTX_FN float tanh_of_score(float x) {
+  if constexpr (std::is_same_v<T, ptx::bf16>) {
+    return ptx::tanh_approx(x);
+  } else if constexpr (std::is_same_v<T, ptx::f16>) {
+    const float u = x * x;
+    const float near = fmaf(x * u, fmaf(u, 0.12877108f, -0.33324607f), x);
+    const float r = ptx::rcp_approx(1.f + ptx::exp2_approx(2.f * kLog2E * x));
+    return fabsf(x) < 0.25f ? near : fmaf(-2.f, r, 1.f);
+  } else {
+    return tanhf(x);
+  }
+}
+
+/** softcap * tanh(s / softcap). */
+template <class T>
+PTX_FN float cap_score(const AttentionParams& p, float s) {
+  return p.softcap * tanh_of_score<T>(s * p.softcap_reciprocal);
+}
+
+/**
+ * The derivative of that, 1 - tanh^2(x) = 4 e / (1 + e)^2 with e = exp(-2 |x|), x = s / softcap:
+ * where tanh is all but 1, a difference would be noise.
+ */
+PTX_FN float cap_slope(const AttentionParams& p, float s) {
+  const float e = ptx::exp2_approx(-2.f * kLog2E * fabsf(s * p.softcap_reciprocal));
+  const float r = ptx::rcp_approx(1.f + e);
+  return 4.f * e * r * r;
+}
+
 /** The score of a pair that the window shows; -infinity when a mask hides it. */
-template <bool kTrees>
+template <class T, bool kTrees>
 PTX_FN float natural_score(const AttentionParams& p, const Window& window,
                            const ScoreRow<kTrees>& row, int j, float product) {
   float s = product * p.scale;
-  if (p.softcap > 0) s = p.softcap * tanhf(s / p.softcap);
+  if (p.softcap > 0) s = cap_score<T>(p, s);
   if (p.alibi_slopes != nullptr)
     s -= row.slope * fabsf(static_cast<float>(row.position - row.key_position(p, window, j)));
   const float bias = mask_bias(p.mask, row, j);
   return bias == -kInfinity ? bias : s + bias;  // whatever s is: a hidden NaN does not exist
-}
-
-/** The same in base 2. */
-template <bool kTrees>
-PTX_FN float modified_score(const AttentionParams& p, const Window& window,
-                            const ScoreRow<kTrees>& row, int j, float product) {
-  return natural_score(p, window, row, j, product) * kLog2E;
 }
 
 /** Whether row `row` sees key j. */
@@ -135,51 +165,6 @@ PTX_FN bool sees(const AttentionParams& p, const Window& window, const PackedRow
   } else {
     const int i = rows.query(rows.inside(row));
     return j >= window.begin(i) && j < window.end(i);
-  }
-}
-
-/**
- * Scores of the rows row0 + g + 8h + 16m and the keys key0 + 8n + 2t + c of this lane. Plain: hides
- * what the window hides. Featured: scores with every option; `partial` when some pair is hidden.
- */
-template <bool kFeatured, int kRowTiles, int kKeyTiles>
-PTX_FN void modify_scores(const AttentionParams& p, const Window& window, const PackedRows& rows,
-                          int batch, int row0, int key0, bool partial,
-                          float (&s)[kRowTiles][kKeyTiles][4]) {
-  const LanePosition lane;
-#pragma unroll
-  for (int m = 0; m < kRowTiles; ++m) {
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const int number = row0 + 16 * m + 8 * h + lane.g;
-      if constexpr (kFeatured) {
-        const ScoreRow<true> row(p, window, rows, batch, number);
-#pragma unroll
-        for (int n = 0; n < kKeyTiles; ++n) {
-#pragma unroll
-          for (int c = 0; c < 2; ++c) {
-            float& score = s[m][n][2 * h + c];
-            const int j = key0 + 8 * n + 2 * lane.t + c;
-            bool visible = !partial || row.in_window_or_tree(p, window, j);
-            if (visible && partial && p.block_mask.cells != nullptr)
-              visible = in_blocks(p.block_mask, batch, row, j);
-            score = visible ? natural_score(p, window, row, j, score) : -kInfinity;
-          }
-        }
-      } else {
-        const int i = rows.query(number);
-        const int begin = window.begin(i) - key0 - 2 * lane.t;
-        const int end = window.end(i) - key0 - 2 * lane.t;
-#pragma unroll
-        for (int n = 0; n < kKeyTiles; ++n) {
-#pragma unroll
-          for (int c = 0; c < 2; ++c) {
-            const int j = 8 * n + c;
-            if (j < begin || j >= end) s[m][n][2 * h + c] = -kInfinity;
-          }
-        }
-      }
-    }
   }
 }
 

@@ -89,7 +89,7 @@ PTX_COLD float score_of_pair(const AttentionParams& a, const Window& window, con
   const ScoreRow<false> row(a, window, rows, batch, i);
   if (!row.in_window(window, j)) return -kInfinity;
   if (a.block_mask.cells != nullptr && !in_blocks(a.block_mask, batch, row, j)) return -kInfinity;
-  return natural_score(a, window, row, j, product);
+  return natural_score<float>(a, window, row, j, product);
 }
 
 /** What dropout makes of the weight 1 of a pair. */
@@ -254,8 +254,7 @@ struct ExtremeBlock {
     if (pair.kept != 0)
       pair.dweight = pair.kept * dot(shared.outer_y + warp * shared.y_bytes,
                                      shared.inner_y + lane * shared.y_bytes, a.head_dim_v);
-    const float t = a.softcap > 0 ? tanhf(product * a.scale / a.softcap) : 0.f;
-    pair.slope = 1.f - t * t;
+    pair.slope = a.softcap > 0 ? cap_slope(a, product * a.scale) : 1.f;
     return pair;
   }
 

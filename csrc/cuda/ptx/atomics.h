@@ -5,6 +5,7 @@
 
 #if !PTX_DEVICE
 #include "simt/global_memory.h"
+#include "simt/proxy.h"
 #include "simt/scheduler.h"
 #include "simt/shared_memory.h"
 #endif
@@ -134,7 +135,11 @@ inline int smem_atomic_add(uint32_t address, int value, PTX_AT) {
       address, [=](int old) { return old + value; }, at);
 }
 
-inline int atomic_inc_acq_rel(int* pointer, PTX_AT) { return atomic_add(pointer, 1, at); }
+inline int atomic_inc_acq_rel(int* pointer, PTX_AT) {
+  const int before = atomic_add(pointer, 1, at);
+  simt::note_acquire();
+  return before;
+}
 inline int ld_acquire(const int* pointer, PTX_AT) { return simt::global_acquire(pointer, at); }
 inline void st_release(int* pointer, int value, PTX_AT) {
   simt::global_release(pointer, value, at);

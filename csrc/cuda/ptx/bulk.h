@@ -85,8 +85,8 @@ template <int N>
 inline void bulk_wait(PTX_AT) {
   simt::bulk_wait(N, simt::BulkWait::kComplete, at);
 }
-inline void fence_proxy_async() { simt::proxy_fence(); }
-inline void fence_proxy_async_global() {}  // global memory is sequentially consistent here
+inline void fence_proxy_async() { simt::proxy_fence(simt::Space::kShared); }
+inline void fence_proxy_async_global() { simt::proxy_fence(simt::Space::kGlobal); }
 
 #endif
 

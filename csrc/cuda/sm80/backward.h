@@ -209,7 +209,7 @@ PTX_FN bool poisoned(uint32_t tile, int column0) {
   for (int i = lane; i < Tile::kRows * kChunks; i += 32) {
     const uint4 words = ptx::lds<uint4>(
         tile + Tile::offset(i % Tile::kRows, column0 / Tile::kChunkElements + i / Tile::kRows));
-    found |= !same(words, finite_part<T>(words));
+    found |= holds_not_finite<T>(words);
   }
   return ptx::vote_any(found);
 }

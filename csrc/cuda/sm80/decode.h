@@ -5,36 +5,13 @@
 #pragma once
 
 #include "cuda/device/fragment.h"
+#include "cuda/device/score_tile.h"
 #include "cuda/sm80/decode_codes.h"
 #include "cuda/sm80/decode_output.h"
 #include "cuda/sm80/forward_output.h"
 #include "cuda/sm80/forward_products.h"
 
 namespace fa::cuda::sm80 {
-
-/** Softcap and ALiBi, then the window: the options that few rows often come with. */
-template <int kKeyTiles>
-PTX_FN void modify_few_rows(const AttentionParams& p, const Window& window, const PackedRows& rows,
-                            int batch, int key0, float (&s)[1][kKeyTiles][4]) {
-  const LanePosition lane;
-  const float softcap_reciprocal = 1 / p.softcap;
-#pragma unroll
-  for (int h = 0; h < 2; ++h) {
-    const ScoreRow<false> row(p, window, rows, batch, 8 * h + lane.g);
-#pragma unroll
-    for (int n = 0; n < kKeyTiles; ++n) {
-#pragma unroll
-      for (int c = 2 * h; c < 2 * h + 2; ++c) {
-        const int j = key0 + 8 * n + 2 * lane.t + c % 2;
-        float score = s[0][n][c] * p.scale;
-        if (p.softcap > 0) score = p.softcap * ptx::tanh_approx(score * softcap_reciprocal);
-        if (p.alibi_slopes != nullptr)
-          score -= row.slope * fabsf(static_cast<float>(row.position - j));
-        s[0][n][c] = row.in_window(window, j) ? score : -kInfinity;
-      }
-    }
-  }
-}
 
 /** A number that all lanes have, in a way that the compiler sees: branches on it are cheap. */
 PTX_FN int warp_uniform(int value) { return ptx::shfl_idx(value, 0); }
@@ -159,9 +136,9 @@ __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
 
     if (kCodes && options) multiply_rows(s, factor);
     if (options)
-      modify_few_rows(a, window, rows, block.batch, key0, s);
+      apply_options<T, false>(a, window, rows, block.batch, 0, key0, partial, s);
     else if (partial)
-      modify_scores<false>(a, window, rows, block.batch, 0, key0, true, s);
+      modify_scores<T, false>(a, window, rows, block.batch, 0, key0, true, s);
     float alpha[2];
     bool rescales = softmax.exponentiate(s, alpha, scale, to_base_2);
 

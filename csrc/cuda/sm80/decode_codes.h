@@ -12,16 +12,6 @@
 #include "cuda/sm80/decode_traits.h"
 #include "cuda/sm80/forward_output.h"
 
-namespace fa::cuda {
-
-/** Zeros in place of NaN (poison.h); of e4m3, for int8 has none. */
-template <>
-PTX_FN uint32_t finite_part<Code>(uint32_t word) {
-  return finite_e4m3(word);
-}
-
-}  // namespace fa::cuda
-
 namespace fa::cuda::sm80 {
 
 PTX_FN float warp_max(float x) {

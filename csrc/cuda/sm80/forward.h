@@ -5,6 +5,7 @@
 
 #include "cuda/device/dropout.h"
 #include "cuda/device/key_scales.h"
+#include "cuda/device/score_tile.h"
 #include "cuda/sm80/forward_output.h"
 #include "cuda/sm80/forward_products.h"
 
@@ -127,8 +128,8 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
     if (working) {
       if (kFeatured && a.k_scales.data != nullptr) scale_scores(scales_of(a.k_scales), key0, s);
       if (kFeatured || partial)
-        modify_scores<kFeatured>(a, window, rows, block.batch, block.row0 + warp_row(), key0,
-                                 partial, s);
+        modify_scores<T, kFeatured>(a, window, rows, block.batch, block.row0 + warp_row(), key0,
+                                    partial, s);
       softmax.update(s, o, scale, to_base_2);
       if constexpr (kFeatured) {
         if (a.dropout.enabled) drop_out(a, rows, block.batch, block.row0 + warp_row(), key0, s);

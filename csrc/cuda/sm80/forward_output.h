@@ -177,38 +177,45 @@ PTX_COLD void restore_poison(const ForwardParams& p, int warp_row) {
   const int row0 = block.row0 + warp_row;
   const PackedRows& rows = block.rows;
   const Window window = window_or_tree_of<kFeatured>(a, block.sequence);
-  const auto poison_of = [&](int row, int column) {
-    const auto visible = [&](const auto& values) {
-      return visible_poison<kFeatured>(a, window, rows, block.batch, values, row, column);
-    };
-    if constexpr (Traits::kConverts) {
-      using Element = std::conditional_t<kIsCode<T>, float, T>;
-      if (kIsCode<T> || a.converted)
-        return visible(ConvertedRows<Element>{a, a.v, a.v_scales, block.batch, block.kv_head});
-    }
-    if constexpr (!kIsCode<T>)
-      return visible(
-          KeyRows<T, Traits::kPaged>(a, a.v, block.sequence, block.batch, block.kv_head));
-  };
-  const auto add = [&](auto* out, int column, float x) {
+  using Value = std::conditional_t<kIsCode<T>, float, T>;
+  const TileMask<kFeatured> mask{window, &a, block.batch, rows.head0};
+  const int i0 = rows.query_begin(block.row0);
+  const int i1 = rows.query_end(block.row0 + Traits::RowTile::kRows);
+  const int row1 =
+      row0 + 16 * Traits::kRowTiles < rows.count ? row0 + 16 * Traits::kRowTiles : rows.count;
+  const auto add_to = [&](auto* out, float x) {
     using Element = std::remove_pointer_t<decltype(out)>;
-    out += column * a.out.dim;
     ptx::stg(out, ptx::from_float<Element>(ptx::to_float(ptx::ldg(out)) + x));
   };
-  ptx::sync_warp();
-#pragma unroll 1
-  for (int at = static_cast<int>(threadIdx.x) % 32; at < 16 * Traits::kRowTiles * a.head_dim_v;
-       at += 32) {
-    const int row = row0 + at / a.head_dim_v, column = at % a.head_dim_v;
-    if (row >= rows.count) break;
-    const float x = poison_of(row, column);
-    if (x == 0) continue;
+  const auto add = [&](int row, int column, float x) {
+    const int64_t at = column * a.out.dim;
     if (sizeof(T) == 4 || p.splits.divisor > 1)
-      add(packed_row<float>(a.out, block, row) + block.split * p.out_split, column, x);
+      add_to(packed_row<float>(a.out, block, row) + block.split * p.out_split + at, x);
     else if (kIsCode<T> && a.query_dtype == static_cast<int>(DType::kBFloat16))
-      add(packed_row<ptx::bf16>(a.out, block, row), column, x);
+      add_to(packed_row<ptx::bf16>(a.out, block, row) + at, x);
     else
-      add(packed_row<std::conditional_t<kIsCode<T>, ptx::f16, T>>(a.out, block, row), column, x);
+      add_to(packed_row<std::conditional_t<kIsCode<T>, ptx::f16, T>>(a.out, block, row) + at, x);
+  };
+  const auto value = [&](int key, int column) {
+    if constexpr (Traits::kConverts) {
+      if (kIsCode<T> || a.converted) {
+        const ConvertedRows<Value> from{a, a.v, a.v_scales, block.batch, block.kv_head};
+        return ptx::to_float(from.element(key, column));
+      }
+    }
+    const KeyRows<Value, Traits::kPaged> from(a, a.v, block.sequence, block.batch, block.kv_head);
+    return ptx::to_float(from.element(key, column));
+  };
+  const TileRange n_blocks = n_blocks_of<Traits>(p, block, window);
+  constexpr int kKeys = Traits::kTile.keys;
+  ptx::sync_warp();  // after all that the lanes have stored
+#pragma unroll 1
+  for (int n_block = n_blocks.begin; n_block < n_blocks.end; ++n_block) {
+    const int begin = n_block * kKeys, after = begin + kKeys;
+    if (mask.classify(i0, i1, begin, after) != TileKind::kPartial) continue;
+    for_each_visible_poison<kFeatured>(a, window, rows, block.batch, begin,
+                                       after < window.seqlen_k ? after : window.seqlen_k, row0,
+                                       row1, this_thread() % 32, 32, value, add);
   }
 }
 

@@ -39,8 +39,7 @@ PTX_FN bool chunks_poisoned(uint32_t tile, int first, int step) {
   bool found = false;
 #pragma unroll 1
   for (int i = first; i < Tile::kBytes / 16; i += step) {
-    const uint4 words = ptx::lds<uint4>(tile + static_cast<uint32_t>(16 * i));
-    found |= !same(words, finite_part<T>(words));
+    found |= holds_not_finite<T>(ptx::lds<uint4>(tile + static_cast<uint32_t>(16 * i)));
   }
   return ptx::vote_any(found);
 }

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "cuda/device/dropout.h"
+#include "cuda/device/score_tile.h"
 #include "cuda/sm90/forward_loader.h"
 #include "cuda/sm90/forward_output.h"
 #include "cuda/sm90/forward_producer.h"
@@ -150,7 +151,8 @@ struct Consumer {
     const AttentionParams& a = p.attention;
     const int row0 = work.row0 + warp_row(), key0 = walk.key0();
     if (kFeatured || partial)
-      modify_scores<kFeatured>(a, walk.mask.window, work.rows, work.batch, row0, key0, partial, s);
+      modify_scores<typename Traits::T, kFeatured>(a, walk.mask.window, work.rows, work.batch, row0,
+                                                   key0, partial, s);
     const float scale[2] = {score_scale(0, scales), score_scale(1, scales)};
     bool moved = softmax.exponentiate(s, alpha, scale, kFeatured ? kLog2E : 1.f, Traits::kLift);
     if constexpr (kFeatured) {

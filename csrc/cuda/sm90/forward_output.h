@@ -117,16 +117,20 @@ PTX_FN void restore_poison(const CompleteRows<Traits>& rows) {
   const Window window = window_or_tree_of<Traits::kFeatured>(a, work.sequence);
   const KeyRows<T, true> values(a, a.v, work.sequence, work.batch,
                                 a.group.quotient(work.rows.head0));
-  const int thread = static_cast<int>(threadIdx.x) % kWarpgroupThreads;
+  const int row1 = rows.row0 + kWarpgroupRows < work.rows.count ? rows.row0 + kWarpgroupRows
+                                                                : work.rows.count;
 #pragma unroll 1
-  for (int at = thread; at < kWarpgroupRows * a.head_dim_v; at += kWarpgroupThreads) {
-    const int line = at / a.head_dim_v, column = at % a.head_dim_v;
-    if (rows.row0 + line >= work.rows.count) break;
-    const float x = visible_poison<Traits::kFeatured>(a, window, work.rows, work.batch, values,
-                                                      rows.row0 + line, column);
-    if (x == 0) continue;
-    const auto row = rows.row(line);
-    row.put(column, row.get(column) + x);
+  for (typename Traits::Walk walk(a, work); walk.more(); walk.advance()) {
+    if (!walk.hides_pairs()) continue;
+    const int begin = walk.key0(), after = begin + Traits::kKeys;
+    for_each_visible_poison<Traits::kFeatured>(
+        a, window, work.rows, work.batch, begin, after < window.seqlen_k ? after : window.seqlen_k,
+        rows.row0, row1, static_cast<int>(threadIdx.x) % kWarpgroupThreads, kWarpgroupThreads,
+        [&](int key, int column) { return ptx::to_float(values.element(key, column)); },
+        [&](int number, int column, float x) {
+          const auto row = rows.row(number - rows.row0);
+          row.put(column, row.get(column) + x);
+        });
   }
 }
 

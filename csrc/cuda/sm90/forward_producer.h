@@ -21,22 +21,11 @@ PTX_FN bool clear_values(uint32_t tile, int checker, int rows) {
   for (uint32_t chunk = checker * 32 + threadIdx.x % 32; chunk < Traits::ValueTile::kBytes / 16;
        chunk += Traits::kCheckers * 32) {
     const uint4 words = ptx::lds<uint4>(tile + 16 * chunk);
-    const uint4 finite = finite_part<T>(words);
-    if (same(words, finite)) continue;
+    if (!holds_not_finite<T>(words)) continue;
     poisoned |= static_cast<int>(chunk) / kChunksOfRow % Traits::kKeys < rows;
-    ptx::sts<uint4>(tile + 16 * chunk, finite);
+    ptx::sts<uint4>(tile + 16 * chunk, finite_part<T>(words));
   }
   return poisoned;
-}
-
-/** `word` with zeros for NaN; infinities there are none of. */
-PTX_FN uint32_t finite_e4m3(uint32_t word) {
-#pragma unroll
-  for (int byte = 0; byte < 4; ++byte) {
-    const uint32_t mask = 0x7fu << 8 * byte;
-    if ((word & mask) == mask) word &= ~(0xffu << 8 * byte);
-  }
-  return word;
 }
 
 /**
@@ -65,7 +54,7 @@ PTX_FN bool transpose_values(uint32_t from, uint32_t to, int checker, bool clear
     if (clear) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const uint32_t finite = finite_e4m3(pairs[i]);
+        const uint32_t finite = finite_part<typename Traits::T>(pairs[i]);
         const int key = 16 * keys + 8 * (i % 2) + 2 * (lane % 4);  // and the next one
         const uint32_t seen = (key < rows ? 0xffffu : 0u) | (key + 1 < rows ? 0xffff0000u : 0u);
         poisoned |= ((finite ^ pairs[i]) & seen) != 0;
