@@ -46,7 +46,7 @@ bool fenced_by(const Thread& thread, Space space, uint32_t time, uint32_t known)
   return fence != fences.end() && *fence < known;
 }
 
-/** Whether the engines know, as far as the running thread does, what a lane did to global memory. */
+/** Whether engines that act for the running thread know what a lane did to global memory. */
 bool fenced(int warp, int lane, uint32_t time) {
   const VectorClock& clock = current->warp->clock;
   return clock.async_time[kGlobal][warp] >= time ||

@@ -1,7 +1,7 @@
 // The generic proxy, through which threads access memory, and the async proxy, through which the
-// engines do. What threads have written, or have learned from others, the engines know only behind a
-// proxy fence. Shared memory is the race checker's (race_checker.h); global memory is looked after
-// here.
+// engines do. What threads have written, or have learned from others, the engines know only behind
+// a proxy fence. Shared memory is the race checker's (race_checker.h); global memory is looked
+// after here.
 #pragma once
 
 #include <cstdint>

@@ -189,7 +189,12 @@ export const forwardSm90 = [
     ';',
   ],
   ['values not checked', producer, 'else if (hides_pairs)\n', 'else if (false)\n'],
-  ['values not cleared', producer, 'ptx::sts<uint4>(tile + 16 * chunk, finite_part<T>(words));', ''],
+  [
+    'values not cleared',
+    producer,
+    'ptx::sts<uint4>(tile + 16 * chunk, finite_part<T>(words));',
+    '',
+  ],
   ['clearing hidden from the tensor core', producer, 'ptx::fence_proxy_async();', ';'],
   ['poison not restored', output, 'if (poisoned) {', 'if (false) {'],
   [

@@ -1,8 +1,8 @@
 // A hidden pair must not touch the output, but in a product with the tensor core its weight 0 meets
 // the value, and 0 times NaN or infinity is NaN. So a tile with hidden pairs is searched for such
 // values; where there are any (hardly ever), the tile goes into the product with zeros in their
-// place, and in the end the outputs that do see them get them by addition (restore_poison), from the
-// tiles with hidden pairs alone.
+// place, and in the end the outputs that do see them get them by addition (restore_poison), from
+// the tiles with hidden pairs alone.
 #pragma once
 
 #include "cuda/device/load_tile.h"
@@ -28,7 +28,7 @@ struct Packed {
   static constexpr uint32_t kCarry = kSigns - kEach * kNotFinite;
 };
 
-/** A word whose signs are set where an element of `word` is an infinity or NaN; no carry crosses. */
+/** Its signs are set where an element of `word` is an infinity or NaN; no carry goes further. */
 template <class T>
 PTX_FN uint32_t not_finite_signs(uint32_t word) {
   return (word & Packed<T>::kMagnitudes) + Packed<T>::kCarry;

@@ -1,5 +1,5 @@
-// What scores.h says of one pair, for the scores that a lane has of a tile. Every option is a branch
-// of the whole tile: one that is absent costs a test, one that is there no more than its arithmetic.
+// What scores.h says of one pair, for the scores that a lane has of a tile. Every option is a
+// branch of the whole tile: one that is absent costs a test, one that is there its arithmetic.
 // What hides pairs becomes a bit for each key first, in one word per row.
 #pragma once
 
@@ -81,8 +81,8 @@ PTX_FN void add_mask(const MaskParams& mask, int64_t row, int key, uint32_t visi
   for_each_key(s, m, h, [&](int bit, float& score) {
     if ((visible >> bit & 1u) == 0) return;
     const float bias = ptx::to_float(ptx::ldg(data + key_of(key, bit) * mask.key));
-    score =
-        bias == -kInfinity ? bias : score + bias;  // whatever it was: a hidden NaN does not exist
+    // Whatever it was: a hidden NaN does not exist.
+    score = bias == -kInfinity ? bias : score + bias;
   });
 }
 

@@ -106,22 +106,20 @@ PTX_FN float mask_bias(const MaskParams& mask, const ScoreRow<kTrees>& row, int 
 }
 
 /**
- * tanh, as close as scores of operands T need it. bfloat16: the hardware's, off by 2^-11 of its
- * value where T rounds by 2^-9. That is too far for float16, which takes 1 - 2 / (exp(2x) + 1), and
- * near 0, where nothing of such a difference would be left, x + x^3 P(x^2), P minimax on x^2 <= 1/16:
- * both within 2^-19.5. float32: the accurate one.
+ * tanh of a score. 16-bit operands: 1 - 2 / (exp(2x) + 1), and near 0, where nothing of such a
+ * difference would be left, x + x^3 P(x^2), P minimax on x^2 <= 1/16; both within 2^-19.5 of the
+ * value. tanh.approx, within 2^-11, would leave an lse that is not right to float32, and takes
+ * float16's results out of the tolerance. float32: the accurate one.
  */
 template <class T>
 PTX_FN float tanh_of_score(float x) {
-  if constexpr (std::is_same_v<T, ptx::bf16>) {
-    return ptx::tanh_approx(x);
-  } else if constexpr (std::is_same_v<T, ptx::f16>) {
+  if constexpr (sizeof(T) == 4) {
+    return tanhf(x);
+  } else {
     const float u = x * x;
     const float near = fmaf(x * u, fmaf(u, 0.12877108f, -0.33324607f), x);
     const float r = ptx::rcp_approx(1.f + ptx::exp2_approx(2.f * kLog2E * x));
     return fabsf(x) < 0.25f ? near : fmaf(-2.f, r, 1.f);
-  } else {
-    return tanhf(x);
   }
 }
 
