@@ -17,7 +17,7 @@ PTX_FN bool clear_values(uint32_t tile, int checker, int rows) {
   using T = typename Traits::T;
   constexpr int kChunksOfRow = kPanelRowBytes / 16;
   bool poisoned = false;
-#pragma unroll 4
+#pragma unroll 1  // 24 registers
   for (uint32_t chunk = checker * 32 + threadIdx.x % 32; chunk < Traits::ValueTile::kBytes / 16;
        chunk += Traits::kCheckers * 32) {
     const uint4 words = ptx::lds<uint4>(tile + 16 * chunk);
