@@ -117,10 +117,10 @@ PTX_FN void restore_poison(const CompleteRows<Traits>& rows) {
   const Window window = window_or_tree_of<Traits::kFeatured>(a, work.sequence);
   const KeyRows<T, true> values(a, a.v, work.sequence, work.batch,
                                 a.group.quotient(work.rows.head0));
-  const int row1 = rows.row0 + kWarpgroupRows < work.rows.count ? rows.row0 + kWarpgroupRows
-                                                                : work.rows.count;
+  const int row1 =
+      rows.row0 + kWarpgroupRows < work.rows.count ? rows.row0 + kWarpgroupRows : work.rows.count;
 #pragma unroll 1
-  for (typename Traits::Walk walk(a, work); walk.more(); walk.advance()) {
+  for (typename Traits::Walk walk(rows.p, work); walk.more(); walk.advance()) {
     if (!walk.hides_pairs()) continue;
     const int begin = walk.key0(), after = begin + Traits::kKeys;
     for_each_visible_poison<Traits::kFeatured>(
