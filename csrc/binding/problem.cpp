@@ -277,6 +277,7 @@ HostProblem check_indices(AttentionCall& call) {
   validate_contents(problem);
   if (host.assumed.names.empty() && call.stream->shares_prefixes())
     problem.shared_prefixes = find_shared_prefixes(problem);
+  if (call.stream->asynchronous()) call.problem.sequences = sequence_table(problem);
   call.problem.max_seqlen_q = problem.max_seqlen_q;
   call.problem.max_seqlen_k = problem.max_seqlen_k;
   call.problem.shared_prefixes = problem.shared_prefixes;

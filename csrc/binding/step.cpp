@@ -102,7 +102,9 @@ Napi::Value new_step(const Napi::CallbackInfo& call) {
   StepTables on_host = cut(host_view(tables.view, *tables.storage), lengths);
   on_host.num_pages = num_pages;
   on_host.page_size = page_size;
-  step->extents = validate_contents(on_host, step->storage->stream()->shares_prefixes());
+  const Stream& stream = *step->storage->stream();
+  step->extents = validate_contents(
+      on_host, {.shared_prefixes = stream.shares_prefixes(), .sequences = stream.asynchronous()});
   // Where its device has it; the copies are numbers by now.
   Lengths without_copies = lengths;
   View own = tables.view;
@@ -118,6 +120,7 @@ Napi::Value new_step(const Napi::CallbackInfo& call) {
 Napi::Value end_step(const Napi::CallbackInfo& call) {
   PreparedStep& step = any_step(call[0]);
   step.storage.reset();
+  step.extents.sequences.reset();
   step.queries.reset();
   step.results.reset();
   return call.Env().Undefined();

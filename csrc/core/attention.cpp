@@ -11,6 +11,7 @@ int32_t int32_at(const View& view, int64_t i) { return int32_data(view)[i * view
 }  // namespace
 
 Sequence sequence(const AttentionProblem& problem, int64_t batch) {
+  if (problem.sequences) return problem.sequences->sequences[static_cast<size_t>(batch)];
   Sequence s{.q_batch = batch,
              .q_begin = 0,
              .seqlen_q = problem.q.shape[1],
@@ -33,6 +34,13 @@ Sequence sequence(const AttentionProblem& problem, int64_t batch) {
   s.first_position = problem.first_positions.present() ? int32_at(problem.first_positions, batch)
                                                        : s.seqlen_k - s.seqlen_q;
   return s;
+}
+
+std::shared_ptr<const SequenceTable> sequence_table(const AttentionProblem& problem) {
+  if (!problem.ragged()) return nullptr;
+  const auto table = std::make_shared<SequenceTable>();
+  for (int64_t b = 0; b < problem.batch(); ++b) table->sequences.push_back(sequence(problem, b));
+  return table;
 }
 
 View scales_over(const View& scales, std::initializer_list<int64_t> shape) {

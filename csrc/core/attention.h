@@ -52,6 +52,8 @@ struct Dropout {
   uint64_t offset = 0;
 };
 
+struct SequenceTable;
+
 /** How the queries of the sequences lie: by themselves, or one after the other. */
 enum class QueryLayout { kBatched, kPacked };
 /** Likewise the keys and values; or in pages that a table lists. */
@@ -87,9 +89,11 @@ struct AttentionProblem {
   View tree_mask;  // int32 [totalQ, words]: bit t of word w: key 32 w + t of the tree is seen
   // int32 [totalQ], with a tree mask: where a query, and the key of it, stands; not before the tree
   View positions;
-  int64_t max_seqlen_q = 0;      // Sq; packed: upper bound of any sequence's length
-  int64_t max_seqlen_k = 0;      // Sk; packed: likewise; paged: pagesPerSequence * pageSize
-  bool queries_covered = false;  // of packed queries it is known that each is a sequence's
+  int64_t max_seqlen_q = 0;  // Sq; packed: upper bound of any sequence's length
+  int64_t max_seqlen_k = 0;  // Sk; packed: likewise; paged: pagesPerSequence * pageSize
+  // Of a ragged call whose index tensors are not the host's, for a device that plans by lengths;
+  // may be null.
+  std::shared_ptr<const SequenceTable> sequences;
 
   float scale = 1;
   int64_t window_left = kUnbounded;  // causal caps window_right at 0
@@ -170,7 +174,18 @@ struct Sequence {
   int64_t first_position;
 };
 
+/** By the table of sequences, or else by index tensors, which the host can read then. */
 Sequence sequence(const AttentionProblem& problem, int64_t batch);
+
+/** The sequences of a batch, as the host knows them. */
+struct SequenceTable {
+  std::vector<Sequence> sequences;
+  /** What a device has made of them for one call and keeps for the next. Its stream's thread's. */
+  mutable std::shared_ptr<void> prepared;
+};
+
+/** Of a ragged problem whose index tensors the host can read; null of another. */
+std::shared_ptr<const SequenceTable> sequence_table(const AttentionProblem& problem);
 
 /**
  * Scales of shape [1], [batch, heads] or `shape` itself, as a view of `shape`: strides are 0 where

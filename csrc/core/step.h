@@ -36,15 +36,20 @@ struct StepTables {
 struct StepExtents {
   int64_t longest_q = 0;
   int64_t last_position = 0;
-  bool queries_covered = false;
+  std::shared_ptr<const SequenceTable> sequences;  // for a device that plans by lengths
   std::shared_ptr<const std::vector<SharedPrefix>> shared_prefixes;  // see find_shared_prefixes
+};
+
+/** What a device makes use of. */
+struct StepUses {
+  bool shared_prefixes, sequences;
 };
 
 /**
  * Throws fa::Error unless what tables in host memory hold is legal for any layer whose pages they
- * were made for. Looks for shared prefixes where its device makes use of them.
+ * were made for. Reads of them what the device of the step makes use of.
  */
-StepExtents validate_contents(const StepTables& tables, bool shares_prefixes);
+StepExtents validate_contents(const StepTables& tables, StepUses uses);
 
 /** Gives a problem over `tables` what they say of it. */
 void set_tables(AttentionProblem& problem, const StepTables& tables, const StepExtents& extents);

@@ -13,21 +13,16 @@ struct TileRange {
 
   /**
    * The part of one split: near-equal runs of tiles. There are no more parts than tiles, however
-   * many splits a longer neighbour has use for: those beyond are empty. `quotient(n)` is
-   * n / splits, for whom divisions are dear.
+   * many splits a longer neighbour has use for: those beyond are empty.
    */
-  template <class Quotient>
-  FA_INLINE TileRange split(int index, int splits, Quotient quotient) const {
+  FA_INLINE TileRange split(int index, int splits) const {
     const int count = end - begin;
     if (index >= count) return {end, end};
     if (splits >= count) return {begin + index, begin + index + 1};
     // Part i begins at count * i / splits, of which the product could be too large.
-    const int length = quotient(count), more = count - length * splits;
-    const auto first = [&](int i) { return begin + length * i + quotient(more * i); };
+    const int length = count / splits, more = count % splits;
+    const auto first = [&](int i) { return begin + length * i + more * i / splits; };
     return {first(index), first(index + 1)};
-  }
-  FA_INLINE TileRange split(int index, int splits) const {
-    return split(index, splits, [splits](int n) { return n / splits; });
   }
 };
 

@@ -36,7 +36,7 @@ void validate_copies(const StepTables& tables) {
 
 }  // namespace
 
-StepExtents validate_contents(const StepTables& tables, bool shares_prefixes) {
+StepExtents validate_contents(const StepTables& tables, StepUses uses) {
   StepExtents extents;
   const auto* const offsets = int32_data(tables.cu_seqlens_q);
   for (int64_t b = 0; b < tables.batch(); ++b)
@@ -59,8 +59,8 @@ StepExtents validate_contents(const StepTables& tables, bool shares_prefixes) {
   problem.k = pages;
   set_tables(problem, tables, extents);
   validate_contents(problem);
-  extents.queries_covered = offsets[tables.batch()] == tables.total();
-  if (shares_prefixes) extents.shared_prefixes = find_shared_prefixes(problem);
+  if (uses.shared_prefixes) extents.shared_prefixes = find_shared_prefixes(problem);
+  if (uses.sequences) extents.sequences = sequence_table(problem);
   validate_copies(tables);
   return extents;
 }
@@ -72,7 +72,7 @@ void set_tables(AttentionProblem& problem, const StepTables& tables, const StepE
   problem.tree_mask = tables.tree_mask;
   if (tables.tree_mask.present()) problem.positions = tables.positions;
   problem.max_seqlen_q = extents.longest_q;
-  problem.queries_covered = extents.queries_covered;
+  problem.sequences = extents.sequences;
   problem.shared_prefixes = extents.shared_prefixes;
   problem.max_seqlen_k = tables.page_table.shape[1] * tables.page_size;
 }

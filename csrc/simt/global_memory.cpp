@@ -4,11 +4,14 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "simt/execution.h"
 #include "simt/proxy.h"
 #include "simt/report.h"
 #include "simt/scheduler.h"
+#include "simt/watched_reads.h"
 
 namespace simt {
 
@@ -31,6 +34,15 @@ size_t allocated = 0;
 constexpr size_t kRecent = 8;
 Range recent[kRecent];
 size_t oldest = 0;
+
+std::vector<Range> watched;  // changes between grids alone
+uint64_t watched_reads = 0;
+
+void count_read(const void* pointer, size_t bytes) {
+  counters().global_read_bytes += bytes;
+  for (const Range& range : watched)
+    if (range.contains(reinterpret_cast<uintptr_t>(pointer), bytes)) watched_reads += bytes;
+}
 
 /** The allocation that begins at or before `address`. */
 Range allocation_below(uintptr_t address) {
@@ -110,16 +122,25 @@ void begin_global_accesses() {
   for (Range& range : recent) range = {1, 0};
 }
 
+void watch_global_reads(const void* memory) {
+  watched.push_back(allocation_below(reinterpret_cast<uintptr_t>(memory)));
+}
+
+uint64_t take_watched_reads() {
+  watched.clear();
+  return std::exchange(watched_reads, 0);
+}
+
 void check_global_read(const void* pointer, int bytes, const Location& at) {
   check(pointer, bytes, "read", at);
-  counters().global_read_bytes += static_cast<uint64_t>(bytes);
+  count_read(pointer, static_cast<size_t>(bytes));
 }
 
 void check_global_range(const void* pointer, uint32_t bytes, GlobalUse use, const Location& at) {
   switch (use) {
     case GlobalUse::kRead:
       check_bounds(pointer, bytes, "read", at);
-      counters().global_read_bytes += bytes;
+      count_read(pointer, bytes);
       break;
     case GlobalUse::kWrite:
       check_bounds(pointer, bytes, "write", at);

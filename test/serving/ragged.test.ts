@@ -49,6 +49,24 @@ describe.each(testedDTypes)('%s', (dtype) => {
   });
 });
 
+test.each(testedDTypes)('%s: one long sequence among short ones', async (dtype) => {
+  const long = sized(3000, 1200);
+  const shape = {
+    ...mixed,
+    ...{ headDim: 64, headDimV: 64 },
+    lengths: [
+      [1, 7],
+      [2, long],
+      [0, 3],
+      [40, 60],
+      [1, 0],
+      [1, 50],
+    ] as const,
+  };
+  const problem = raggedProblem(shape, { causal: true }, 6, dtype);
+  for (const numSplits of [2, 'auto'] as const) await expectRagged(problem, dtype, { numSplits });
+});
+
 const shapes = fc.record({
   lengths: fc.array(
     fc.tuple(

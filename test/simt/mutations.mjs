@@ -25,6 +25,8 @@ const scoreTile = 'cuda/device/score_tile.h';
 const loads = 'cuda/device/load_tile.h';
 const keyScales = 'cuda/device/key_scales.h';
 const ranges = 'cuda/device/tile_range.h';
+const workItem = 'cuda/device/work_item.h';
+const partialRow = 'cuda/device/partial_row.h';
 const tiles = 'cuda/device/shared_tile.h';
 
 /** One kernel's mutations from lines [fault, file, from, to]. */
@@ -478,7 +480,7 @@ export const mutations = [
     [
       'sink counted by every split',
       forwardOutput,
-      'quad_sum(softmax.sum[r]), block.split == 0)',
+      'quad_sum(softmax.sum[r]), block.part.split == 0)',
       'quad_sum(softmax.sum[r]), true)',
     ],
     ['output not scaled for dropout', result, 'factor *= p.dropout.keep_scale', 'factor *= 1'],
@@ -499,18 +501,15 @@ export const mutations = [
     ['poison not restored', forward, 'if (any_poison) restore_poison', 'if (false) restore_poison'],
     // Splits.
     ['splits overlap by a tile', 'core/tile_range.h', 'first(index + 1)}', 'first(index + 1) + 1}'],
+    ['partial results of the wrong split', workItem, 'row0(index * p.stride)', 'row0(0)'],
+    ['partial results of the wrong item', workItem, 'row0(item.partial)', 'row0(0)'],
     [
-      'partial results of the wrong split',
-      forwardOutput,
-      'packed_row<float>(p.attention.out, block, row) + block.split * p.out_split',
-      'packed_row<float>(p.attention.out, block, row)',
+      'splits that a tile does not need left as they are',
+      partialRow,
+      'split < work.part.splits; ++split',
+      'split < work.part.parts; ++split',
     ],
-    [
-      'partial softmax of the wrong split',
-      forwardOutput,
-      'block.split * p.row_split',
-      '0 * p.row_split',
-    ],
+    ['items of the first head alone', forwardBlock, '= p.head_blocks.remainder(index)', '= 0'],
     ['merge ignores the sums of splits', combine, 'kLog2E) * sum_of_split;', 'kLog2E);'],
     ['maxima left in base 2', result, 'if constexpr (!kFeatured) {', 'if constexpr (false) {'],
     // Scores beyond base 2.
@@ -540,8 +539,8 @@ export const mutations = [
     [
       'merge does not divide by the sum',
       combine,
-      'sum == 0 ? 0.f : 1 / sum',
-      'sum == 0 ? 0.f : 1.f',
+      'sum == 0 ? 0.f : weight / sum',
+      'sum == 0 ? 0.f : weight',
     ],
   ]),
   ...of('backward', [

@@ -6,6 +6,7 @@ const output = 'cuda/sm90/forward_output.h';
 const rows = 'cuda/sm90/complete_rows.h';
 const traits = 'cuda/sm90/forward_traits.h';
 const work = 'cuda/sm90/forward_work.h';
+const workItem = 'cuda/device/work_item.h';
 const ring = 'cuda/sm90/ring.h';
 const panels = 'cuda/sm90/panels.h';
 
@@ -262,10 +263,11 @@ export const forwardSm90 = [
   ],
   ['pages: boxes one over the other', loader, 'box * p.box_keys * kPanelRowBytes', '0'],
   // Splits.
-  ['every split attends to all keys', work, 'if (splits > 1)', 'if (false)'],
-  ['the sink joins every split', output, 'work.split == 0', 'true'],
-  ['sums of the other split', rows, 'work.split * p.splits.row +', '0 * p.splits.row +'],
-  ['partial results of the other split', rows, 'work.split * p.splits.out', '0 * p.splits.out'],
+  ['every split attends to all keys', work, 'if (work.part.parts > 1) range', 'if (false) range'],
+  ['the sink joins every split', output, 'work.part.split == 0', 'true'],
+  ['partial results of the other split', workItem, 'row0(index * p.stride)', 'row0(0)'],
+  ['partial results of the other item', workItem, 'row0(item.partial)', 'row0(0)'],
+  ['items of the first head alone', work, '= p.head_blocks.remainder(index)', '= 0'],
   [
     'partial results stored beyond the rows',
     output,

@@ -2,11 +2,17 @@
 #pragma once
 
 #include "core/attention.h"
-#include "cuda/device/params.h"
 
 namespace fa::cuda {
 
 enum class ForwardKernelFamily { kSm80, kSm80Decode, kSm90 };
+
+/** Numbers of queries: the sequences that a launch is for. */
+struct QueryCounts {
+  int least, most;
+
+  bool hold(int64_t count) const { return least <= count && count <= most; }
+};
 
 /** One kernel, and the sequences it is for. */
 struct ForwardLaunch {
@@ -26,6 +32,7 @@ struct ForwardLaunch {
   int64_t m_blocks;     // tiles of rows of the longest of its sequences
   int64_t head_blocks;  // heads / pack
   int64_t tiles;        // of rows, over all heads, sequences and splits
+  int64_t first_item;   // of the list of a ragged call, whose items are its tiles
   int64_t section;      // sm_90: (sequence, block of heads)s that are worked on at a time
   int64_t blocks;       // launched: all tiles, or as many as there are SMs
 

@@ -11,6 +11,11 @@ namespace fa::cuda {
 /** Whether a plain kernel's row, of this greatest score, is to be done again. */
 PTX_FN bool left_base_2(float top) { return !(fabsf(top) < kBase2Limit); }
 
+/** Whether query i sees one of the keys [first, last). */
+PTX_FN bool sees_any(const Window& window, int i, int first, int last) {
+  return clamp(window.begin(i), first, last) < clamp(window.end(i), first, last);
+}
+
 /** Of a ballot in which lane (g, t) votes for row 8t + g: whether `line` has its vote. */
 PTX_FN bool voted_for(uint32_t ballot, int line) {
   return (ballot >> (line % 8 * 4 + line / 8) & 1u) != 0;

@@ -77,13 +77,6 @@ struct DropoutParams {
   uint32_t key0, key1, offset_lo;
 };
 
-/** Numbers of queries: the sequences that a launch is for. */
-struct QueryCounts {
-  int least, most;
-
-  FA_INLINE bool hold(int64_t count) const { return least <= count && count <= most; }
-};
-
 struct AttentionParams {
   Tensor q, k, v, out;
   RowScalars lse;
@@ -117,16 +110,6 @@ struct AttentionParams {
   BlockMaskParams block_mask;
   TreeParams tree;
   DropoutParams dropout;
-};
-
-/**
- * Ranges of keys that are attended to apart. With more than one, attention.out is the float32
- * partial result of split 0, and attention.lse has the maxima of its rows, the sums `row_sums`
- * elements further on. Those of split s lie s times `out` and `row` further on.
- */
-struct SplitParams {
-  FastDivide count;
-  int64_t out, row, row_sums;
 };
 
 constexpr float kLog2E = 1.4426950408889634f;

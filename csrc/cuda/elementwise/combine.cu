@@ -38,36 +38,41 @@ __global__ void __launch_bounds__(kWarps* kLanes)
   const int warp = static_cast<int>(threadIdx.x) / kLanes;
   const uint32_t weights = weights_of_block + warp * kMostSplits * kFloatBytes;
   const int64_t index = int64_t{blockIdx.x} * kWarps + warp;
-  if (index >= int64_t{p.batches} * p.rows * a.heads) return;
-  const int head = static_cast<int>(index % a.heads);
-  const int row = static_cast<int>(index / a.heads % p.rows);
-  const int batch = static_cast<int>(index / a.heads / p.rows);
-  const Indices cu = a.cu_seqlens_q;
-  const bool covered = cu.data == nullptr || row < ptx::ldg(cu.data + a.batch * cu.stride);
-  if (covered && p.complete) return;
-  const int splits = covered ? p.splits : 0;
+  if (index >= int64_t{p.item_count + p.query_count} * a.heads) return;
+  const int at = p.heads.quotient(static_cast<int>(index));
+  const int head = p.heads.remainder(static_cast<int>(index));
+  const int query = p.first_query + at - p.item_count;
+  const MergeItem item = at < p.item_count
+                             ? ptx::ldg(p.items + at)
+                             : MergeItem{query, p.splits, query * a.heads, p.query_count * a.heads};
+  const int batch = p.rows.quotient(item.query), row = p.rows.remainder(item.query);
+  const int splits = item.splits;
 
-  const RowScalars& tops = p.partial_top;
-  const float* const top = tops.data + batch * tops.batch + head * tops.head + row * tops.row;
+  const int64_t first = int64_t{item.partial} + head;
+  const float* const top = p.partial.tops + first;
   float highest = -kInfinity, sum = 0;
   for (int split = lane; split < splits; split += kLanes)
-    highest = fmaxf(highest, ptx::ldg(top + split * p.row_split));
+    highest = fmaxf(highest, ptx::ldg(top + int64_t{split} * item.stride));
   highest = warp_max(highest);
   const float origin = highest == -kInfinity ? 0.f : highest;
   for (int split = lane; split < splits; split += kLanes) {
-    const float* const of_split = top + split * p.row_split;
-    const float sum_of_split = ptx::ldg(of_split + p.row_sums);  // NaN where the row has one
+    const float* const of_split = top + int64_t{split} * item.stride;
+    const float sum_of_split = ptx::ldg(of_split + p.partial.sums);  // NaN where the row has one
     const float weight = ptx::exp2_approx((ptx::ldg(of_split) - origin) * kLog2E) * sum_of_split;
     ptx::sts<float>(weights + split * kFloatBytes, sum_of_split == 0 ? kSawNothing : weight);
     sum += weight;
   }
-  ptx::sync_warp();  // every lane reads all weights
   sum = warp_sum(sum);
-  const float inverse = sum == 0 ? 0.f : 1 / sum;
+  // Of one split alone the weight is 1, and the row comes out as it is.
+  for (int split = lane; split < splits; split += kLanes) {
+    const uint32_t at_split = weights + split * kFloatBytes;
+    const float weight = ptx::lds<float>(at_split);
+    if (weight != kSawNothing) ptx::sts<float>(at_split, sum == 0 ? 0.f : weight / sum);
+  }
+  ptx::sync_warp();  // every lane reads all weights
 
-  const float* const partial = static_cast<const float*>(p.partial_out.data) +
-                               batch * p.partial_out.batch + row * p.partial_out.row +
-                               head * p.partial_out.head;
+  const float* const partial = p.partial.out + first * p.partial.width;
+  const int64_t stride = int64_t{item.stride} * p.partial.width;
   T* const out =
       static_cast<T*>(a.out.data) + batch * a.out.batch + row * a.out.row + head * a.out.head;
   // Rows of partial results are padded to whole vectors: a lane has four columns, and several
@@ -77,14 +82,13 @@ __global__ void __launch_bounds__(kWarps* kLanes)
 #pragma unroll 8
     for (int split = 0; split < splits; ++split) {
       const float weight = ptx::lds<float>(weights + split * kFloatBytes);
-      const float4 x =
-          ptx::ldg(reinterpret_cast<const float4*>(partial + split * p.out_split + column));
+      const float4 x = ptx::ldg(reinterpret_cast<const float4*>(partial + split * stride + column));
       // What a split left behind that saw nothing must not matter; NaN of one that weighs nothing
       // must.
       const bool counts = weight != kSawNothing;
       const float of_split[kColumns] = {x.x, x.y, x.z, x.w};
 #pragma unroll
-      for (int c = 0; c < kColumns; ++c) value[c] += counts ? weight * inverse * of_split[c] : 0.f;
+      for (int c = 0; c < kColumns; ++c) value[c] += counts ? weight * of_split[c] : 0.f;
     }
 #pragma unroll
     for (int c = 0; c < kColumns; ++c)
@@ -99,7 +103,11 @@ __global__ void __launch_bounds__(kWarps* kLanes)
 }  // namespace
 
 void combine(const CombineParams& p, DType dtype, const Queue& queue) {
-  const int64_t rows = int64_t{p.batches} * p.rows * p.attention.heads;
+  const int64_t rows = int64_t{p.item_count + p.query_count} * p.attention.heads;
+  if (rows > kMostBlocks)
+    throw Error(ErrorCode::kShape, "q",
+                "Expected at most " + std::to_string(kMostBlocks) +
+                    " rows of all heads but received " + std::to_string(rows));
   const int64_t blocks = (rows + kWarps - 1) / kWarps;
   constexpr int kThreads = kWarps * kLanes;
   switch (dtype) {

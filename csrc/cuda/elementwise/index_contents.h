@@ -28,15 +28,21 @@ class FetchedIndices {
 
 /**
  * Fetches the index tensors of `problem`, waiting for the device, and throws as validate_contents
- * does.
+ * does. `use` gets the problem with tensors that the host can read.
  */
-template <typename Problem>
-void validate_contents_on_device(const Problem& problem, const Queue& queue) {
+template <typename Problem, typename Use>
+void validate_contents_on_device(const Problem& problem, const Queue& queue, Use use) {
   Problem on_host = problem;
   FetchedIndices fetched(queue);
   for_each_index(on_host, [&](View& view) { fetched.fetch(view); });
   fetched.wait();
   validate_contents(on_host);
+  use(on_host);
+}
+
+template <typename Problem>
+void validate_contents_on_device(const Problem& problem, const Queue& queue) {
+  validate_contents_on_device(problem, queue, [](const Problem&) {});
 }
 
 }  // namespace fa::cuda

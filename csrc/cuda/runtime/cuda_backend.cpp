@@ -148,6 +148,14 @@ void CudaBackend::copy_to_device(const char* host, char* target, size_t bytes,
   }
 }
 
+std::shared_ptr<const void> CudaBackend::upload(const void* host, size_t bytes,
+                                                const Cancel& cancel) {
+  const auto storage = std::make_shared<DeviceStorage>(nullptr, lane_, bytes);
+  copy_to_device(static_cast<const char*>(host), static_cast<char*>(storage->data()), bytes,
+                 cancel);
+  return {storage, storage->data()};
+}
+
 void CudaBackend::lap(double* milliseconds, const std::shared_ptr<Storage>& target) {
   cudaEvent_t created = nullptr;
   FA_CUDA(cudaEventCreateWithFlags, &created, cudaEventDefault);

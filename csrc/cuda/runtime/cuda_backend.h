@@ -40,11 +40,13 @@ class CudaBackend final : public Backend {
   void once_run(Then then) override;
   void finish() override;
 
-  // For the operations of transfer.cpp.
+  // For operations.
 
   /** Enqueues the copy; when it has arrived it is at `host`, or `target` has failed. */
   void copy_to_host(const char* source, char* host, size_t bytes,
                     const std::shared_ptr<Storage>& target, const Cancel& cancel);
+  /** Enqueues a copy to memory of the device, freed in the order of the stream. */
+  std::shared_ptr<const void> upload(const void* host, size_t bytes, const Cancel& cancel);
   void copy_to_device(const char* host, char* target, size_t bytes, const Cancel& cancel);
   /** Has `milliseconds`, the memory of `target`, written once what is enqueued has run. */
   void lap(double* milliseconds, const std::shared_ptr<Storage>& target);

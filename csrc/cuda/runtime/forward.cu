@@ -1,3 +1,9 @@
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
 #include "core/ops.h"
 #include "cuda/base/execution.h"
 #include "cuda/base/launch.h"
@@ -5,6 +11,7 @@
 #include "cuda/base/scratch.h"
 #include "cuda/elementwise/combine.h"
 #include "cuda/elementwise/index_contents.h"
+#include "cuda/runtime/cuda_backend.h"
 #include "cuda/runtime/forward.h"
 #include "cuda/runtime/forward_plan.h"
 #include "cuda/sm80/forward_params.h"
@@ -16,12 +23,14 @@ namespace {
 
 FastDivide divide(int64_t by) { return FastDivide(by > 0 ? by : 1); }
 
-void launch_on_sm80(const AttentionProblem& p, const ForwardLaunch& with,
-                    sm80::ForwardParams params, const Queue& queue) {
+void launch_on_sm80(const AttentionProblem& p, const ForwardLaunch& with, const SplitParams& splits,
+                    const Queue& queue) {
+  sm80::ForwardParams params{};
+  params.attention = attention_params(p);
   params.pack = divide(with.pack);
   params.head_blocks = divide(with.head_blocks);
   params.m_blocks = divide(with.m_blocks);
-  params.queries = with.queries;
+  params.splits = splits;
   const bool decode = with.family == ForwardKernelFamily::kSm80Decode;
   const auto find = p.q.dtype == DType::kFloat16 ? (decode ? sm80::decode_f16 : sm80::forward_f16)
                     : p.q.dtype == DType::kBFloat16
@@ -32,65 +41,80 @@ void launch_on_sm80(const AttentionProblem& p, const ForwardLaunch& with,
   launch(kernel, with.blocks, with.threads, static_cast<size_t>(with.shared_bytes), queue, params);
 }
 
-/** Rows that see nothing: all, or those of packed tensors that no sequence has. */
-void clear_rows(const AttentionProblem& p, bool uncovered_alone, const Queue& queue) {
-  CombineParams none{};
-  none.complete = uncovered_alone;
-  none.attention = attention_params(p);
-  none.batches = static_cast<int>(p.q.shape[0]);
-  none.rows = static_cast<int>(p.q.shape[1]);
-  combine(none, p.out.dtype, queue);
-}
-
-void launch_all(const AttentionProblem& p, const ForwardPlan& plan,
-                const sm80::ForwardParams& params, const Queue& queue) {
+void launch_all(const AttentionProblem& p, const ForwardPlan& plan, const SplitParams& splits,
+                const Queue& queue) {
   for (int i = 0; i < plan.launch_count; ++i) {
     const ForwardLaunch& with = plan.launches[i];
+    SplitParams own = splits;
+    if (own.items != nullptr) own.items += with.first_item;
     if (with.family == ForwardKernelFamily::kSm90)
-      sm90::launch_forward(p, with,
-                           {params.splits, params.out_split, params.row_split, params.row_sums},
-                           params.attention.out, params.attention.lse, queue);
+      sm90::launch_forward(p, with, own, queue);
     else
-      launch_on_sm80(p, with, params, queue);
+      launch_on_sm80(p, with, own, queue);
   }
 }
 
-/** Ranges of keys side by side, then their merge. */
-void forward_in_splits(const AttentionProblem& p, const ForwardPlan& plan,
-                       sm80::ForwardParams params, const Queue& queue) {
-  // Of every split, like out and lse: float32 [B, S, H, Dv, padded] and twice [B, H, S].
-  CombineParams merge{};
-  merge.attention = params.attention;
-  merge.batches = static_cast<int>(p.q.shape[0]);
-  merge.rows = static_cast<int>(p.q.shape[1]);
-  Scratch scratch(queue);
-  const int64_t batches = p.q.shape[0], rows = p.q.shape[1], heads = p.heads();
-  const int64_t width = ForwardPlan::partial_width(p);
-  const int64_t scalars = batches * heads * rows;
+/** Of queries from `first` on, and no partial results. */
+CombineParams combine_params(const AttentionProblem& p, int64_t first) {
+  CombineParams params{};
+  params.attention = attention_params(p);
+  params.first_query = static_cast<int>(first);
+  params.query_count = static_cast<int>(p.q.shape[0] * p.q.shape[1] - first);
+  params.rows = divide(p.q.shape[1]);
+  params.heads = divide(p.heads());
+  return params;
+}
+
+PartialResults partial_results(const AttentionProblem& p, const ForwardPlan& plan,
+                               Scratch& scratch) {
+  const int64_t rows = plan.partial_rows(p), width = ForwardPlan::partial_width(p);
+  const int64_t own = p.q.shape[0] * p.q.shape[1] * p.heads();  // items count from these
+  constexpr int64_t kMost = std::numeric_limits<PartialRow>::max();
+  if (rows > 0 && std::max(rows, own) > kMost)
+    throw Error(ErrorCode::kShape, "q",
+                "Expected at most " + std::to_string(kMost) +
+                    " rows of all heads and splits but received " + std::to_string(rows));
   float* const out = static_cast<float*>(scratch.take(static_cast<size_t>(plan.scratch_bytes(p))));
-  merge.splits = plan.num_splits;
-  merge.partial_out = {out, rows * heads * width, heads * width, width, 1};
-  merge.partial_top = {out + plan.num_splits * scalars * width, heads * rows, rows, 1};
-  merge.out_split = params.out_split = scalars * width;
-  merge.row_split = params.row_split = scalars;
-  merge.row_sums = params.row_sums = plan.num_splits * scalars;
-  params.attention.out = merge.partial_out;
-  params.attention.lse = merge.partial_top;
-  launch_all(p, plan, params, queue);
-  combine(merge, p.out.dtype, queue);
+  return {out, static_cast<int>(width), out + rows * width, rows};
+}
+
+/** The list of `plan` on the device, uploaded for the first call that has it. */
+const char* list_on_device(const ForwardPlan& plan, const Upload& upload) {
+  WorkList& work = *plan.work;
+  if (!work.on_device) {
+    std::vector<char> list(work.bytes());
+    std::memcpy(list.data(), work.items.data(), work.merges_offset());
+    std::memcpy(list.data() + work.merges_offset(), work.merges.data(),
+                work.bytes() - work.merges_offset());
+    work.on_device = upload(list.data(), list.size());
+  }
+  return static_cast<const char*>(work.on_device.get());
 }
 
 }  // namespace
 
-void attention_forward(const AttentionProblem& p, const Queue& queue) {
+void attention_forward(const AttentionProblem& p, const Queue& queue, const Upload& upload) {
   const ForwardPlan plan = plan_forward(p, queue.properties);
-  if (p.float8() && p.max_seqlen_k == 0) return clear_rows(p, false, queue);  // nothing for TMA
-  sm80::ForwardParams params{};
-  params.attention = attention_params(p);
-  params.splits = divide(plan.num_splits);
-  if (plan.num_splits > 1) return forward_in_splits(p, plan, params, queue);
-  launch_all(p, plan, params, queue);
-  if (p.packed_queries() && !p.queries_covered) clear_rows(p, true, queue);
+  if (p.float8() && p.max_seqlen_k == 0)
+    return combine(combine_params(p, 0), p.out.dtype, queue);  // nothing for TMA: rows see nothing
+  Scratch scratch(queue);
+  SplitParams splits{.items = nullptr,
+                     .count = divide(plan.num_splits),
+                     .stride = static_cast<int>(p.q.shape[0] * p.q.shape[1] * p.heads()),
+                     .partial = partial_results(p, plan, scratch)};
+  CombineParams merge = combine_params(p, plan.work ? plan.work->covered : 0);
+  merge.partial = splits.partial;
+  if (!plan.work) {
+    merge.splits = plan.num_splits;
+    if (plan.num_splits == 1) merge.query_count = 0;
+  } else if (plan.work->bytes() > 0) {
+    const char* const list = list_on_device(plan, upload);
+    splits.items = reinterpret_cast<const WorkItem*>(list);
+    merge.items = reinterpret_cast<const MergeItem*>(list + plan.work->merges_offset());
+    merge.item_count = static_cast<int>(plan.work->merges.size());
+  }
+  launch_all(p, plan, splits, queue);
+  combine(merge, p.out.dtype, queue);
 }
 
 }  // namespace fa::cuda
@@ -98,8 +122,15 @@ void attention_forward(const AttentionProblem& p, const Queue& queue) {
 namespace fa {
 
 void ops::Attention::run(cuda::Execution& execution) const {
-  if (check_contents) cuda::validate_contents_on_device(problem, execution.queue);
-  cuda::attention_forward(problem, execution.queue);
+  const cuda::Upload upload = [&](const void* host, size_t bytes) {
+    return execution.backend.upload(host, bytes, execution.cancel);
+  };
+  if (!check_contents) return cuda::attention_forward(problem, execution.queue, upload);
+  AttentionProblem known = problem;
+  cuda::validate_contents_on_device(problem, execution.queue, [&](const AttentionProblem& p) {
+    known.sequences = sequence_table(p);
+  });
+  cuda::attention_forward(known, execution.queue, upload);
 }
 
 }  // namespace fa

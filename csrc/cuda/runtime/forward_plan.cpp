@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "cuda/base/params.h"
 #include "cuda/runtime/device.h"
+#include "cuda/runtime/split_choice.h"
 #include "cuda/runtime/supported.h"
 #include "cuda/sm80/decode_tiles.h"
 #include "cuda/sm80/forward_tiles.h"
@@ -19,11 +20,7 @@ namespace fa::cuda {
 
 namespace {
 
-constexpr int kMaxAutoSplits = 128;
-constexpr int64_t kFewTiles = 4;      // too few for a split to be worth its merge
-constexpr double kFullDevice = 0.8;   // share of the device's places that is busy enough
-constexpr double kGoodEnough = 0.85;  // of the best occupancy that any number of splits reaches
-constexpr int kBlocksPerSm = 2;       // what registers allow blocks of 4 warps
+constexpr int kBlocksPerSm = 2;  // what registers allow blocks of 4 warps
 constexpr int64_t kMostTiles = std::numeric_limits<int32_t>::max() / 2;
 
 bool aligned(const AttentionProblem& p) { return attention_params(p).aligned; }
@@ -37,63 +34,56 @@ int64_t visible_keys(const AttentionProblem& p, const ForwardLaunch& plan) {
   return std::clamp<int64_t>(span, 1, std::max<int64_t>(1, p.max_seqlen_k));
 }
 
-/**
- * The fewest splits that occupy the device nearly as well as any number would: `blocks` s blocks
- * run in waves of `places`, and the last wave may leave most of them empty (FlashAttention-3's
- * rule).
- */
-int automatic_splits(int64_t blocks, int64_t tiles, int64_t places) {
-  if (blocks == 0 || tiles <= kFewTiles ||
-      static_cast<double>(blocks) >= kFullDevice * static_cast<double>(places))
-    return 1;
-  const int most = static_cast<int>(std::min<int64_t>({kMaxAutoSplits, places, tiles}));
-  const auto occupied = [&](int splits) {
-    const int64_t all = blocks * splits;
-    return static_cast<double>(all) / static_cast<double>(ceil_div(all, places) * places);
-  };
-  double best = 0;
-  for (int s = 1; s <= most; ++s) best = std::max(best, occupied(s));
-  int splits = 1;
-  while (occupied(splits) < kGoodEnough * best) ++splits;
-  return splits;
-}
-
 /** Upper bound of the tiles of keys that the rows of one tile visit. */
 int64_t key_tiles(const AttentionProblem& p, const ForwardLaunch& launch) {
   return std::min(ceil_div(visible_keys(p, launch), launch.keys) + 1,  // they may lie across tiles
                   ceil_div(p.max_seqlen_k, launch.keys));
 }
 
-/** Splits that `problem` leaves to us: of the keys that a block works on at a time. */
-int automatic_splits(const AttentionProblem& p, const ForwardLaunch& launch,
-                     const cudaDeviceProp& properties) {
+/** Blocks of a launch that run at a time. */
+int64_t places_of(const ForwardLaunch& launch, const cudaDeviceProp& properties) {
   const int64_t resident =
       std::clamp<int64_t>(static_cast<int64_t>(properties.sharedMemPerMultiprocessor) /
                               std::max(launch.shared_bytes, 1),
                           1, launch.blocks_per_sm);
-  return automatic_splits(launch.tiles, ceil_div(visible_keys(p, launch), launch.keys_at_once),
-                          resident * properties.multiProcessorCount);
+  return resident * properties.multiProcessorCount;
 }
 
-/** Splits of all launches, asked for or for the longest sequences' rows to fill the device. */
+/** Gives a launch tiles; blocks of sm_90a take them in turns. */
+void set_tiles(ForwardLaunch& launch, int64_t tiles, const cudaDeviceProp& properties) {
+  launch.tiles = tiles;
+  launch.blocks = launch.family == ForwardKernelFamily::kSm90
+                      ? std::min<int64_t>(tiles, properties.multiProcessorCount)
+                      : tiles;
+}
+
+/** Splits of sequences that are alike: as many as asked for, or as fill the device. */
 void choose_splits(ForwardPlan& plan, const AttentionProblem& p, const cudaDeviceProp& properties) {
-  if (p.num_splits > 0) {
-    // Never one where more were asked for: a neighbour with more keys would have splits merged.
-    int64_t tiles = 0;
-    for (int i = 0; i < plan.launch_count; ++i)
-      tiles = std::max(tiles, key_tiles(p, plan.launches[i]));
-    plan.num_splits =
-        static_cast<int>(std::clamp<int64_t>(tiles, std::min(2, p.num_splits), p.num_splits));
-  } else {
-    plan.num_splits = automatic_splits(p, plan.launches[0], properties);
-  }
+  ForwardLaunch& launch = plan.launches[0];
+  const int64_t tiles = ceil_div(visible_keys(p, launch), launch.keys_at_once);
+  const std::vector<SequenceWork> work = {{launch.tiles, tiles, launch.tiles * tiles}};
+  plan.num_splits =
+      p.num_splits > 0
+          ? static_cast<int>(std::clamp<int64_t>(key_tiles(p, launch), 1, p.num_splits))
+          : splits_by_share(tiles, share_of(work, places_of(launch, properties)));
+  set_tiles(launch, launch.tiles * plan.num_splits, properties);
+}
+
+/** Has blocks work on the items of a list. */
+void deal_out(ForwardPlan& plan, const AttentionProblem& p, const cudaDeviceProp& properties) {
+  std::vector<PlacedLaunch> placed;
+  for (int i = 0; i < plan.launch_count; ++i)
+    placed.push_back({&plan.launches[i], places_of(plan.launches[i], properties)});
+  plan.work = work_list(p, placed);
+  int64_t first = 0;
   for (int i = 0; i < plan.launch_count; ++i) {
-    ForwardLaunch& launch = plan.launches[i];
-    launch.tiles *= plan.num_splits;
-    launch.blocks = launch.family == ForwardKernelFamily::kSm90
-                        ? std::min<int64_t>(launch.tiles, properties.multiProcessorCount)
-                        : launch.tiles;
+    const int64_t items = plan.work->items_of[static_cast<size_t>(i)];
+    plan.launches[i].first_item = first;
+    set_tiles(plan.launches[i], items * plan.launches[i].head_blocks, properties);
+    first += items;
   }
+  plan.num_splits = 1;
+  for (const int splits : plan.work->splits) plan.num_splits = std::max(plan.num_splits, splits);
 }
 
 int padded_from(const AttentionProblem& p) {
@@ -242,10 +232,13 @@ int64_t ForwardPlan::partial_width(const AttentionProblem& p) {
   return ceil_div(p.head_dim_v(), kAlignment) * kAlignment;
 }
 
+int64_t ForwardPlan::partial_rows(const AttentionProblem& p) const {
+  if (work) return work->partial_rows;
+  return num_splits > 1 ? num_splits * p.q.shape[0] * p.q.shape[1] * p.heads() : 0;
+}
+
 int64_t ForwardPlan::scratch_bytes(const AttentionProblem& p) const {
-  if (num_splits == 1) return 0;
-  const int64_t rows = p.q.shape[0] * p.q.shape[1] * p.heads();
-  return num_splits * rows * (partial_width(p) + 2) * static_cast<int64_t>(sizeof(float));
+  return partial_rows(p) * (partial_width(p) + 2) * static_cast<int64_t>(sizeof(float));
 }
 
 ForwardPlan plan_forward(const AttentionProblem& p, const cudaDeviceProp& properties) {
@@ -257,13 +250,17 @@ ForwardPlan plan_forward(const AttentionProblem& p, const cudaDeviceProp& proper
   } else if (!plan_sm90(plan, p, properties)) {
     plan_sm80(plan, p, properties);
   }
-  choose_splits(plan, p, properties);
-  const ForwardLaunch& longest = plan.launches[0];
-  if (longest.tiles > kMostTiles) {
-    throw Error(ErrorCode::kShape, "q",
-                "Expected at most " + std::to_string(kMostTiles) + " tiles of " +
-                    std::to_string(longest.rows) + " rows but received " +
-                    std::to_string(longest.tiles));
+  if (p.ragged())
+    deal_out(plan, p, properties);
+  else
+    choose_splits(plan, p, properties);
+  for (int i = 0; i < plan.launch_count; ++i) {
+    const ForwardLaunch& launch = plan.launches[i];
+    if (launch.tiles > kMostTiles)
+      throw Error(ErrorCode::kShape, "q",
+                  "Expected at most " + std::to_string(kMostTiles) + " tiles of " +
+                      std::to_string(launch.rows) + " rows but received " +
+                      std::to_string(launch.tiles));
   }
   return plan;
 }

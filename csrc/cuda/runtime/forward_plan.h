@@ -3,8 +3,11 @@
 
 #include <cuda_runtime.h>
 
+#include <memory>
+
 #include "core/attention.h"
 #include "cuda/base/forward_launch.h"
+#include "cuda/runtime/work_list.h"
 
 namespace fa::cuda {
 
@@ -15,7 +18,8 @@ namespace fa::cuda {
 struct ForwardPlan {
   ForwardLaunch launches[3];  // that of the longest sequences first
   int launch_count;
-  int num_splits;
+  int num_splits;                  // of the sequence that has most
+  std::shared_ptr<WorkList> work;  // of a ragged call; else all sequences are alike
 
   /** What takes a sequence of `seqlen_q` queries. */
   const ForwardLaunch& launch_of(int64_t seqlen_q) const;
@@ -23,13 +27,14 @@ struct ForwardPlan {
 
   /** Floats of a partial result's row: head_dim_v, padded. */
   static int64_t partial_width(const AttentionProblem& problem);
+  int64_t partial_rows(const AttentionProblem& problem) const;
   /** Partial results, when there is more than one split. */
   int64_t scratch_bytes(const AttentionProblem& problem) const;
 };
 
 /**
- * Looks at shapes, strides and options alone, never at memory. Throws fa::Error for what no kernel
- * can do.
+ * Looks at shapes, strides, options and the lengths of sequences, never at the device's memory.
+ * Throws fa::Error for what no kernel can do.
  */
 ForwardPlan plan_forward(const AttentionProblem& problem, const cudaDeviceProp& properties);
 

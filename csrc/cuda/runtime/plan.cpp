@@ -93,8 +93,10 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
       p, [&](const Sequence& s) { return forward.launch_of(s.seqlen_q).pack; },
       [&](int64_t batch, const Sequence& s, int64_t head, int64_t repeats) {
         const ForwardLaunch& launch = forward.launch_of(s.seqlen_q);
-        const TileCounts tiles = tiles_of(launch, forward.num_splits, head_block(p, s, batch, head),
-                                          s, rows_there(p, launch, s));
+        const int splits =
+            forward.work ? forward.work->splits[static_cast<size_t>(batch)] : forward.num_splits;
+        const TileCounts tiles =
+            tiles_of(launch, splits, head_block(p, s, batch, head), s, rows_there(p, launch, s));
         plan.tiles_full += repeats * tiles.full;
         plan.tiles_partial += repeats * tiles.partial;
         plan.tiles_skipped += repeats * tiles.skipped;
@@ -103,10 +105,13 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
         traffic.key_rows += times * tiles.key_rows;
         executed += 2 * times * static_cast<double>(launch.width + launch.width_v) * tiles.products;
       });
-  // Partial results are written and read once, with sum and maximum, the latter twice (combine.cu).
-  if (forward.num_splits > 1)
-    traffic.partial_bytes =
-        forward.num_splits * size.rows * static_cast<double>(2 * p.head_dim_v() + 5) * 4;
+  // Partial results are written by pairs of columns and read whole, with sum and maximum, the
+  // latter twice (combine.cu).
+  const int64_t rows = forward.partial_rows(p);
+  const int64_t written = forward.work ? forward.work->written_rows : rows;
+  traffic.partial_bytes = static_cast<double>(rows * (2 + 3 + ForwardPlan::partial_width(p)) +
+                                              written * ceil_div(p.head_dim_v(), 2) * 2) *
+                          sizeof(float);
   set_cost(plan, p, size, traffic);
   plan.executed_flops = executed * (p.q.dtype == DType::kFloat32 ? kTf32Products : 1);
   plan.scratch_bytes = forward.scratch_bytes(p);

@@ -39,7 +39,6 @@ __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
   const AttentionParams& a = p.attention;
   const ForwardBlock block(p, static_cast<int>(blockIdx.x), kDecodeRows);
   const PackedRows& rows = block.rows;
-  if (rows.count == 0) return;
 
   const int warp = warp_uniform(this_thread() / 32);
   const uint32_t q_tile = ptx::dyn_smem();
@@ -54,7 +53,7 @@ __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
   const bool options = kFeatured && (!kCodes || has_options(a));
   const Window window = window_of(a, block.sequence);
   const int i0 = rows.query_begin(0), i1 = rows.query_end(kDecodeRows);
-  const TileRange visible = n_blocks_of<Traits>(p, block, window);
+  const TileRange visible = n_blocks_of<Traits>(block, window);
   const TileRange n_blocks = {warp_uniform(visible.begin), warp_uniform(visible.end)};
 
   // A warp's tiles are every fourth one. Between the sink tokens and the window is nothing to see.
@@ -165,11 +164,12 @@ __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
   if constexpr (kCodes) units.finish(o);
   merge_warps<Traits>(softmax, o, tiles, to_base_2);
   if (warp > 0) return;
-  const uint32_t extreme = finish_rows<T, Traits, kFeatured>(p, block, 0, softmax, o);
+  const ForwardBlock done = block_again(p, kDecodeRows);
+  const uint32_t extreme = finish_rows<T, Traits, kFeatured>(p, done, 0, softmax, o);
   if constexpr (kCodes)
-    store_codes<Traits>(p, block, o);
+    store_codes<Traits>(p, done, o);
   else
-    store_pairs<T, Traits>(p, block, o);
+    store_pairs<T, Traits>(p, done, o);
   if constexpr (!kFeatured) {
     if (extreme != 0) attend_naturally<T, Traits>(p, 0, extreme);
   }

@@ -169,9 +169,8 @@ PTX_FN void store_codes(const ForwardParams& p, const ForwardBlock& block,
           ptx::stg<Four>(reinterpret_cast<Four*>(to + 8 * d + 4 * lane.t), four(x));
       }
     };
-    if (p.splits.divisor > 1)
-      store(packed_row<float>(a.out, block, row) + block.split * p.out_split,
-            [](const float4& x) { return x; });
+    if (!block.part.alone())
+      store(float32_row(p, block, row), [](const float4& x) { return x; });
     else
       store(packed_row<ptx::f16>(a.out, block, row), [&](const float4& x) {
         return uint2{pack(x.x, x.y), pack(x.z, x.w)};

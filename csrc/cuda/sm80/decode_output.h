@@ -76,10 +76,8 @@ PTX_FN void store_pairs(const ForwardParams& p, const ForwardBlock& block,
                          pair(o[0][d][2 * h], o[0][d][2 * h + 1]));
       }
     };
-    if (p.splits.divisor > 1)
-      store(packed_row<float>(a.out, block, row) + block.split * p.out_split, [](float x, float y) {
-        return float2{x, y};
-      });
+    if (!block.part.alone())
+      store(float32_row(p, block, row), [](float x, float y) { return float2{x, y}; });
     else
       store(packed_row<T>(a.out, block, row), [](float x, float y) { return ptx::pack2<T>(x, y); });
   }

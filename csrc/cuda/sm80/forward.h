@@ -21,7 +21,6 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   const AttentionParams& a = p.attention;
   const ForwardBlock block(p, static_cast<int>(blockIdx.x), RowTile::kRows);
   const PackedRows& rows = block.rows;
-  if (block.row0 >= rows.count) return;
 
   const uint32_t q_tile = ptx::dyn_smem();
   const uint32_t k_tiles = q_tile + RowTile::kBytes;
@@ -38,7 +37,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
     const int row1 = row0 + 16 * Traits::kRowTiles;
     return row0 < rows.count ? window.end(rows.query_end(row1) - 1) : 0;
   };
-  const TileRange n_blocks = n_blocks_of<Traits>(p, block, window);
+  const TileRange n_blocks = n_blocks_of<Traits>(block, window);
   const auto after = [&](int n_block) {
     do ++n_block;
     while (kFeatured && n_block < n_blocks.end &&
@@ -148,7 +147,7 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   if (done_row0 >= done.rows.count) return;
   if (kFeatured && a.v_scales.data != nullptr) units.finish(o);
   const uint32_t extreme = finish_rows<T, Traits, kFeatured>(p, done, done_row0, softmax, o);
-  const bool split = p.splits.divisor > 1;
+  const bool split = !done.part.alone();
   if constexpr (sizeof(T) == 4) {
     store_float32<Traits>(p, done, done_row0, split || a.aligned, o);
   } else {

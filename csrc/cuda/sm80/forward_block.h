@@ -1,6 +1,7 @@
 // What a block of the forward kernels works on: its tile of rows, and its tiles of keys.
 #pragma once
 
+#include "cuda/device/partial_row.h"
 #include "cuda/device/shared_tile.h"
 #include "cuda/device/tile_range.h"
 #include "cuda/sm80/forward_params.h"
@@ -10,28 +11,37 @@ namespace fa::cuda::sm80 {
 
 /** The part of the problem that one block works on. */
 struct ForwardBlock {
-  int batch, split, kv_head, row0;
+  int batch, kv_head, row0;
+  WorkSplit part;
   SequenceRows sequence;
   PackedRows rows;
 
-  /**
-   * Blocks of a head lie side by side, for their keys to stay in L2, the longest causal rows first.
-   */
   PTX_FN ForwardBlock(const ForwardParams& p, int index, int tile_rows) {
     const AttentionParams& a = p.attention;
-    int rest = p.m_blocks.quotient(index);
-    const int m_blocks = static_cast<int>(p.m_blocks.divisor);
-    const int m_block = m_blocks - 1 - (index - rest * m_blocks);
+    int head_block, m_block;
+    if (p.splits.items != nullptr) {
+      // The longest items come first, those of all heads side by side.
+      const WorkItem item = ptx::ldg(p.splits.items + p.head_blocks.quotient(index));
+      head_block = p.head_blocks.remainder(index);
+      batch = item.batch;
+      m_block = item.m_block;
+      part = WorkSplit(item);
+    } else {
+      // Blocks of a head lie side by side, for their keys to stay in L2, the longest causal rows
+      // first.
+      int rest = p.m_blocks.quotient(index);
+      const int m_blocks = static_cast<int>(p.m_blocks.divisor);
+      m_block = m_blocks - 1 - (index - rest * m_blocks);
+      part = WorkSplit(p.splits, p.splits.count.remainder(rest));
+      rest = p.splits.count.quotient(rest);
+      head_block = p.head_blocks.remainder(rest);
+      batch = p.head_blocks.quotient(rest);
+    }
     row0 = m_block * tile_rows;
-    split = p.splits.remainder(rest);
-    rest = p.splits.quotient(rest);
-    const int head_block = p.head_blocks.remainder(rest);
-    batch = p.head_blocks.quotient(rest);
     sequence = locate_sequence(a, batch);
     const int head0 = head_block * static_cast<int>(p.pack.divisor);
     kv_head = a.group.quotient(head0);
-    const int queries = p.queries.hold(sequence.seqlen_q) ? sequence.seqlen_q : 0;
-    rows = {p.pack, head0, queries * static_cast<int>(p.pack.divisor), sequence.q_begin};
+    rows = {p.pack, head0, sequence.seqlen_q * static_cast<int>(p.pack.divisor), sequence.q_begin};
   }
 };
 
@@ -67,13 +77,18 @@ PTX_FN U* packed_row(const Tensor& tensor, const ForwardBlock& block, int row) {
          block.rows.head(row) * tensor.head;
 }
 
+/** The same of the float32 results of a block, partial ones or not. */
+PTX_FN float* float32_row(const ForwardParams& p, const ForwardBlock& block, int row) {
+  if (block.part.alone()) return packed_row<float>(p.attention.out, block, row);
+  return p.splits.partial.out + partial_row(p.attention, block, row) * p.splits.partial.width;
+}
+
 /** The tiles of keys that a block visits: those that its rows see, of its split. */
 template <class Traits>
-PTX_FN TileRange n_blocks_of(const ForwardParams& p, const ForwardBlock& block,
-                             const Window& window) {
+PTX_FN TileRange n_blocks_of(const ForwardBlock& block, const Window& window) {
   return visible_tiles<Traits::kTile.keys>(window, block.rows.query_begin(block.row0),
                                            block.rows.query_end(block.row0 + Traits::kTile.rows))
-      .split(block.split, static_cast<int>(p.splits.divisor));
+      .split(block.part.split, block.part.parts);
 }
 
 }  // namespace fa::cuda::sm80

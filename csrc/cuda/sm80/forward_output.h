@@ -9,23 +9,6 @@
 
 namespace fa::cuda::sm80 {
 
-/** lse of a row, or what the merge of splits needs to know of its softmax. */
-PTX_FN void store_softmax(const ForwardParams& p, const ForwardBlock& block, int row, float top,
-                          float sum) {
-  const RowScalars& lse = p.attention.lse;
-  if (lse.data == nullptr) return;
-  float* const to = lse.data + block.sequence.q_batch * lse.batch +
-                    block.rows.head(row) * lse.head +
-                    (block.sequence.q_begin + block.rows.query(row)) * lse.row;
-  if (p.splits.divisor > 1) {
-    float* const of_split = to + block.split * p.row_split;
-    ptx::stg(of_split, top);
-    ptx::stg(of_split + p.row_sums, sum);
-  } else {
-    ptx::stg(to, row_lse(top, sum));
-  }
-}
-
 /**
  * Sums over the keys complete, the sink among them: o becomes the output, lse is stored. Votes for
  * the rows that have left base 2 (voted_for).
@@ -42,19 +25,23 @@ PTX_FN uint32_t finish_rows(const ForwardParams& p, const ForwardBlock& block, i
     const int row = row0 + 8 * r + lane.g, inside = block.rows.inside(row);
     const int head = block.rows.head(inside);
     const RowResult result = row_result<kFeatured>(a, head, softmax.maximum[r],
-                                                   quad_sum(softmax.sum[r]), block.split == 0);
+                                                   quad_sum(softmax.sum[r]), block.part.split == 0);
 #pragma unroll
     for (int d = 0; d < Traits::kColumnTiles; ++d) {
       o[r / 2][d][2 * (r % 2)] *= result.factor;
       o[r / 2][d][2 * (r % 2) + 1] *= result.factor;
     }
     if constexpr (!kFeatured) {
-      // An empty row's maximum is the least one as well. Nothing is to be done again for it.
+      // The maximum of a row that sees none of the keys is the least one as well. Nothing is to be
+      // done again for it.
       const Window window = window_of(a, block.sequence);
-      const int i = block.rows.query(inside);
-      extreme |= lane.t == r && left_base_2(softmax.maximum[r]) && window.begin(i) < window.end(i);
+      const TileRange range = n_blocks_of<Traits>(block, window);
+      constexpr int kKeys = Traits::kTile.keys;
+      extreme |= lane.t == r && left_base_2(softmax.maximum[r]) &&
+                 sees_any(window, block.rows.query(inside), range.begin * kKeys, range.end * kKeys);
     }
-    if (lane.t == 0 && row < block.rows.count) store_softmax(p, block, row, result.top, result.sum);
+    if (lane.t == 0 && row < block.rows.count)
+      store_softmax(a, p.splits.partial, block, row, result.top, result.sum);
   }
   return kFeatured ? 0u : ptx::vote_ballot(extreme);
 }
@@ -72,7 +59,7 @@ PTX_FN void store_float32(const ForwardParams& p, const ForwardBlock& block, int
   for (int r = 0; r < 2 * Traits::kRowTiles; ++r) {
     const int row = row0 + 8 * r + lane.g;
     if (row >= block.rows.count) continue;
-    float* const to = packed_row<float>(p.attention.out, block, row) + block.split * p.out_split;
+    float* const to = float32_row(p, block, row);
 #pragma unroll
     for (int d = 0; d < Traits::kColumnTiles; ++d) {
       const int column = 8 * d + 2 * lane.t;
@@ -133,7 +120,7 @@ PTX_COLD void attend_naturally(const ForwardParams& p, int warp_row, uint32_t ex
   const AttentionParams& a = p.attention;
   const ForwardBlock block = block_again(p, Traits::RowTile::kRows);
   const Window window = window_of(a, block.sequence);
-  const TileRange range = n_blocks_of<Traits>(p, block, window);
+  const TileRange range = n_blocks_of<Traits>(block, window);
   const KeyRows<T, Traits::kPaged> keys(a, a.k, block.sequence, block.batch, block.kv_head);
   const KeyRows<T, Traits::kPaged> values(a, a.v, block.sequence, block.batch, block.kv_head);
   ptx::sync_warp();  // after all that the lanes have stored
@@ -155,14 +142,14 @@ PTX_COLD void attend_naturally(const ForwardParams& p, int warp_row, uint32_t ex
           return ptx::to_float(ptx::ldg(values.row(key) + column * a.v.dim));
         });
     natural.for_each_column(a.head_dim_v, [&](int c, int column) {
-      const int64_t at = column * a.out.dim;
-      if (p.splits.divisor > 1)
-        ptx::stg(packed_row<float>(a.out, block, row) + block.split * p.out_split + at,
-                 natural.out[c]);
+      if (block.part.alone())
+        ptx::stg(packed_row<T>(a.out, block, row) + column * a.out.dim,
+                 ptx::from_float<T>(natural.out[c]));
       else
-        ptx::stg(packed_row<T>(a.out, block, row) + at, ptx::from_float<T>(natural.out[c]));
+        ptx::stg(float32_row(p, block, row) + column, natural.out[c]);
     });
-    if (this_thread() % 32 == 0) store_softmax(p, block, row, natural.top, natural.sum);
+    if (this_thread() % 32 == 0)
+      store_softmax(a, p.splits.partial, block, row, natural.top, natural.sum);
   }
 }
 
@@ -183,14 +170,15 @@ PTX_COLD void restore_poison(const ForwardParams& p, int warp_row) {
   const int i1 = rows.query_end(block.row0 + Traits::RowTile::kRows);
   const int row1 =
       row0 + 16 * Traits::kRowTiles < rows.count ? row0 + 16 * Traits::kRowTiles : rows.count;
+  const int64_t dim = block.part.alone() ? a.out.dim : 1;
   const auto add_to = [&](auto* out, float x) {
     using Element = std::remove_pointer_t<decltype(out)>;
     ptx::stg(out, ptx::from_float<Element>(ptx::to_float(ptx::ldg(out)) + x));
   };
   const auto add = [&](int row, int column, float x) {
-    const int64_t at = column * a.out.dim;
-    if (sizeof(T) == 4 || p.splits.divisor > 1)
-      add_to(packed_row<float>(a.out, block, row) + block.split * p.out_split + at, x);
+    const int64_t at = column * dim;
+    if (sizeof(T) == 4 || !block.part.alone())
+      add_to(float32_row(p, block, row) + at, x);
     else if (kIsCode<T> && a.query_dtype == static_cast<int>(DType::kBFloat16))
       add_to(packed_row<ptx::bf16>(a.out, block, row) + at, x);
     else

@@ -3,6 +3,7 @@
 
 #include "core/dtype.h"
 #include "cuda/device/params.h"
+#include "cuda/device/work_item.h"
 
 namespace fa::cuda::sm80 {
 
@@ -10,13 +11,8 @@ struct ForwardParams {
   AttentionParams attention;
   FastDivide pack;         // query heads packed as rows: 1, or the whole group
   FastDivide head_blocks;  // heads / pack
-  FastDivide splits;       // ranges of keys
-  FastDivide m_blocks;     // tiles of rows of the longest sequence
-  QueryCounts queries;     // of the sequences that are worked on; others have no rows here
-  // With more than one split, attention.out is the float32 partial result of split 0, and
-  // attention.lse has the maxima of its rows, the sums `row_sums` elements further on. Those of
-  // split s lie s times the other two further on.
-  int64_t out_split, row_split, row_sums;
+  FastDivide m_blocks;     // tiles of rows of a sequence, where all are alike
+  SplitParams splits;
 };
 
 using ForwardKernel = void (*)(ForwardParams);

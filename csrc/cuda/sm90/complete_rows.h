@@ -1,36 +1,10 @@
-// Where the results of rows go: softmax, and outputs that may still change before they leave.
+// Where outputs of rows go that may still change before they leave.
 #pragma once
 
-#include "cuda/device/row_result.h"
+#include "cuda/device/partial_row.h"
 #include "cuda/sm90/forward_traits.h"
 
 namespace fa::cuda::sm90 {
-
-PTX_FN bool is_split(const ForwardParams& p) { return p.splits.count.divisor > 1; }
-
-/** lse of a row, or what the merge of splits needs to know of its softmax. */
-PTX_FN void store_softmax(const ForwardParams& p, const ForwardWork& work, int row, float top,
-                          float sum) {
-  const RowScalars& lse = p.attention.lse;
-  if (lse.data == nullptr) return;
-  float* const to = lse.data + work.split * p.splits.row + work.sequence.q_batch * lse.batch +
-                    work.rows.head(row) * lse.head +
-                    (work.sequence.q_begin + work.rows.query(row)) * lse.row;
-  if (is_split(p)) {
-    ptx::stg(to, top);
-    ptx::stg(to + p.splits.row_sums, sum);
-  } else {
-    ptx::stg(to, row_lse(top, sum));
-  }
-}
-
-/** Where a row of a split has its partial result. */
-PTX_FN float* partial_row(const ForwardParams& p, const ForwardWork& work, int row) {
-  const Tensor& out = p.attention.out;
-  return static_cast<float*>(out.data) + work.split * p.splits.out +
-         work.sequence.q_batch * out.batch +
-         (work.sequence.q_begin + work.rows.query(row)) * out.row + work.rows.head(row) * out.head;
-}
 
 /**
  * Rows of a warpgroup from row0 on that are complete, but not yet gone: staged, or those of a split
@@ -64,8 +38,13 @@ struct CompleteRows {
         ptx::sts<Out>(element(column), ptx::from_float<Out>(x));
     }
   };
+  /** Where a row of a split has its partial result. */
+  PTX_FN float* partial(int line) const {
+    const PartialResults& to = p.splits.partial;
+    return to.out + partial_row(p.attention, work, row0 + line) * to.width;
+  }
   PTX_FN Row row(int line) const {
-    return {is_split(p) ? partial_row(p, work, row0 + line) : nullptr, staged, line};
+    return {work.part.alone() ? nullptr : partial(line), staged, line};
   }
 };
 

@@ -292,7 +292,6 @@ PTX_FN void consume(const ForwardParams& p, const SharedLayout<Traits>& shared, 
   Consumer<Traits> consumer(p, shared, of);
   for (ForwardSchedule schedule; schedule.tile() < p.tiles; schedule.advance()) {
     const ForwardWork work(p, schedule.tile(), Traits::kRows);
-    if (work.empty()) continue;
     OnlineSoftmax<1> softmax(kLeastMaximum<Traits::kFeatured>);
     typename Traits::Output o = {};
     const bool poisoned = consumer.attend(work, softmax, o);

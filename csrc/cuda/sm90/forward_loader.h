@@ -83,7 +83,6 @@ PTX_FN void load_tiles(const ForwardParams& p, const SharedLayout<Traits>& share
   int parity = 0;  // of the queries
   for (ForwardSchedule schedule; schedule.tile() < p.tiles; schedule.advance()) {
     const ForwardWork work(p, schedule.tile(), Traits::kRows);
-    if (work.empty()) continue;
     typename Traits::Walk walk(p, work);
     const KeyBoxes boxes{p, work.sequence, p.attention.group.quotient(work.rows.head0)};
     if (walk.more()) boxes.load<KeyTile>(elected, p.k, shared.keys, at, walk.key0());

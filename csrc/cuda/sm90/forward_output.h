@@ -40,7 +40,7 @@ PTX_FN uint32_t finish_rows(const ForwardParams& p, const ForwardWork& work, int
     const int row = row0 + 8 * r + lane.g, inside = work.rows.inside(row);
     const int head = work.rows.head(inside);
     const RowResult result = row_result<kFeatured>(a, head, softmax.maximum[r] - Traits::kLift,
-                                                   quad_sum(softmax.sum[r]), work.split == 0);
+                                                   quad_sum(softmax.sum[r]), work.part.split == 0);
     const float factor = result.factor * value_scale;
 #pragma unroll
     for (int d = 0; d < Traits::kWidthV / 8; ++d) {
@@ -48,12 +48,15 @@ PTX_FN uint32_t finish_rows(const ForwardParams& p, const ForwardWork& work, int
       o[0][d][2 * r + 1] *= factor;
     }
     if constexpr (!kFeatured) {
-      // An empty row's maximum is the least one as well. Nothing is to be done again for it.
-      const Window window = window_of(a, work.sequence);
-      const int i = work.rows.query(inside);
-      extreme |= lane.t == r && left_base_2(softmax.maximum[r]) && window.begin(i) < window.end(i);
+      // The maximum of a row that sees none of the keys is the least one as well. Nothing is to be
+      // done again for it.
+      const typename Traits::Walk walk(p, work);
+      extreme |= lane.t == r && left_base_2(softmax.maximum[r]) &&
+                 sees_any(walk.mask.window, work.rows.query(inside),
+                          walk.n_block_min * Traits::kKeys, (walk.n_block + 1) * Traits::kKeys);
     }
-    if (lane.t == 0 && row < work.rows.count) store_softmax(p, work, row, result.top, result.sum);
+    if (lane.t == 0 && row < work.rows.count)
+      store_softmax(a, p.splits.partial, work, row, result.top, result.sum);
   }
   return kFeatured ? 0u : ptx::vote_ballot(extreme);
 }
@@ -104,7 +107,8 @@ PTX_FN void attend_naturally(const CompleteRows<Traits>& rows, int line0, uint32
     const auto to = rows.row(line);
     natural.for_each_column(a.head_dim_v,
                             [&](int c, int column) { to.put(column, natural.out[c]); });
-    if (this_thread() % 32 == 0) store_softmax(p, work, row, natural.top, natural.sum);
+    if (this_thread() % 32 == 0)
+      store_softmax(a, p.splits.partial, work, row, natural.top, natural.sum);
   }
 }
 
@@ -185,7 +189,7 @@ PTX_FN void store_partial(const CompleteRows<Traits>& rows, int line0,
   for (int r = 0; r < 2; ++r) {
     const int line = line0 + 8 * r + lane.g;
     if (rows.row0 + line >= rows.work.rows.count) continue;
-    float* const to = partial_row(rows.p, rows.work, rows.row0 + line);
+    float* const to = rows.partial(line);
 #pragma unroll
     for (int d = 0; d < Traits::kWidthV / 8; ++d) {
       const int column = 8 * d + 2 * lane.t;
@@ -226,7 +230,7 @@ PTX_FN void store_output(const ForwardParams& p, const ForwardWork& work, int ro
   const int thread = static_cast<int>(threadIdx.x) % kWarpgroupThreads;
   const int warp_row = thread / 32 * 16;
   const CompleteRows<Traits> rows{p, work, row0, staged};
-  if (is_split(p)) {
+  if (!work.part.alone()) {
     store_partial(rows, warp_row, o);
   } else {
     // The memory is done with: as the output before, or as queries.
@@ -247,7 +251,7 @@ PTX_FN void store_output(const ForwardParams& p, const ForwardWork& work, int ro
   // Also where nothing is staged: with these in the branch ptxas spills registers at width 64.
   ptx::fence_proxy_async();
   sync_warpgroup(of);
-  if (!is_split(p)) store_staged<Traits>(p, work, row0, staged);
+  if (work.part.alone()) store_staged<Traits>(p, work, row0, staged);
 }
 
 }  // namespace fa::cuda::sm90

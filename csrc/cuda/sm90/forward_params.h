@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cuda/device/params.h"
+#include "cuda/device/work_item.h"
 #include "cuda/ptx/tma.h"
 
 namespace fa::cuda::sm90 {
@@ -20,10 +21,10 @@ struct ForwardParams {
   AttentionParams attention;
   FastDivide pack;         // query heads packed as rows: 1, or the whole group; divides 64
   FastDivide head_blocks;  // heads / pack
-  FastDivide m_blocks;     // tiles of rows of the longest sequence
   SplitParams splits;
-  QueryCounts queries;  // of the sequences that are worked on; others have no rows here
-  FastDivide section;   // (batch, block of heads)s that are worked on at a time
+  // Where all sequences are alike: tiles of rows of one, and (batch, block of heads)s that are
+  // worked on at a time.
+  FastDivide m_blocks, section;
   int tiles;            // all of them
   int boxes, box_keys;  // of a tile of keys: one, or of pages what lies within each
 

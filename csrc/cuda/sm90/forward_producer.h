@@ -76,7 +76,6 @@ PTX_FN void prepare_values(const ForwardParams& p, const SharedLayout<Traits>& s
   typename Traits::Position at;
   for (ForwardSchedule schedule; schedule.tile() < p.tiles; schedule.advance()) {
     const ForwardWork work(p, schedule.tile(), Traits::kRows);
-    if (work.empty()) continue;
     for (typename Traits::Walk walk(p, work); walk.more(); walk.advance()) {
       shared.values.wait(at);
       if constexpr (Traits::kFp8) shared.transposed.wait_free(at);

@@ -25,33 +25,39 @@ struct ForwardSchedule {
 
 /** A tile of rows of one block of heads, and one split of the keys that it sees. */
 struct ForwardWork {
-  int batch, head_block, row0, split;
+  int batch, head_block, row0;
+  WorkSplit part;
   SequenceRows sequence;
   PackedRows rows;
 
-  /**
-   * The longest causal rows come first, those of a section's heads side by side so that their keys
-   * meet in L2, and the splits of a tile, which are equally long, beside one another.
-   */
   PTX_FN ForwardWork(const ForwardParams& p, int index, int tile_rows) {
-    const int of_splits = p.splits.count.quotient(index);
-    split = p.splits.count.remainder(index);
-    const int rest = p.section.quotient(of_splits);
-    const int section = p.m_blocks.quotient(rest);
-    const int m_blocks = static_cast<int>(p.m_blocks.divisor);
-    const int m_block = m_blocks - 1 - (rest - section * m_blocks);
+    int m_block;
+    if (p.splits.items != nullptr) {
+      // The longest items come first, those of all heads side by side.
+      const WorkItem item = ptx::ldg(p.splits.items + p.head_blocks.quotient(index));
+      head_block = p.head_blocks.remainder(index);
+      batch = item.batch;
+      m_block = item.m_block;
+      part = WorkSplit(item);
+    } else {
+      // The longest causal rows come first, those of a section's heads side by side so that their
+      // keys meet in L2, and the splits of a tile, which are equally long, beside one another.
+      const int of_splits = p.splits.count.quotient(index);
+      part = WorkSplit(p.splits, p.splits.count.remainder(index));
+      const int rest = p.section.quotient(of_splits);
+      const int section = p.m_blocks.quotient(rest);
+      const int m_blocks = static_cast<int>(p.m_blocks.divisor);
+      m_block = m_blocks - 1 - (rest - section * m_blocks);
+      const int of_batches =
+          section * static_cast<int>(p.section.divisor) + p.section.remainder(of_splits);
+      batch = p.head_blocks.quotient(of_batches);
+      head_block = p.head_blocks.remainder(of_batches);
+    }
     row0 = m_block * tile_rows;
-    const int of_batches =
-        section * static_cast<int>(p.section.divisor) + p.section.remainder(of_splits);
-    batch = p.head_blocks.quotient(of_batches);
-    head_block = p.head_blocks.remainder(of_batches);
     sequence = locate_sequence(p.attention, batch);
     const int pack = static_cast<int>(p.pack.divisor);
-    rows = {p.pack, head_block * pack,
-            p.queries.hold(sequence.seqlen_q) ? sequence.seqlen_q * pack : 0, sequence.q_begin};
+    rows = {p.pack, head_block * pack, sequence.seqlen_q * pack, sequence.q_begin};
   }
-
-  PTX_FN bool empty() const { return row0 >= rows.count; }
 };
 
 /**
@@ -70,9 +76,7 @@ struct KeyWalk {
     i0 = work.rows.query_begin(work.row0);
     i1 = work.rows.query_end(work.row0 + kRows);
     TileRange range = visible_tiles<kKeys>(mask.window, i0, i1);
-    const int splits = static_cast<int>(p.splits.count.divisor);
-    if (splits > 1)
-      range = range.split(work.split, splits, [&](int n) { return p.splits.count.quotient(n); });
+    if (work.part.parts > 1) range = range.split(work.part.split, work.part.parts);
     n_block_min = range.begin;
     n_block = range.end;
     advance();

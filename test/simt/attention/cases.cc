@@ -236,6 +236,40 @@ std::vector<Spec> forward_cases() {
     s.seqlen_q = 20;
     s.seqlen_k = 60;
   });
+  for (const int splits : {0, 1, 3}) {
+    add("ragged: long and short, few queries and many", [&](Spec& s) {
+      s.lengths = {{1, 1500}, {0, 20}, {70, 100}, {1, 3}, {2, 0}, {9, 300}};
+      s.varlen = s.causal = true;
+      s.batch = 6;
+      s.heads = 2;
+      s.kv_heads = 1;
+      s.seqlen_q = 70;
+      s.seqlen_k = 1500;
+      s.num_splits = splits;
+    });
+  }
+  add("ragged: tiles of one sequence in 1 to 4 splits", [](Spec& s) {
+    s.lengths = {{200, 210}, {5, 400}};
+    s.varlen = s.causal = true;
+    s.softcap = 8;
+    s.batch = 2;
+    s.heads = 3;  // a tile of rows ends within a query
+    s.kv_heads = 1;
+    s.seqlen_q = 200;
+    s.seqlen_k = 400;
+    s.num_splits = 4;
+  });
+  add("ragged: pages, automatic splits", [](Spec& s) {
+    s.lengths = {{1, 900}, {3, 40}, {1, 0}, {30, 70}};
+    s.varlen = s.causal = true;
+    s.page_size = 16;
+    s.batch = 4;
+    s.heads = 4;
+    s.kv_heads = 2;
+    s.seqlen_q = 30;
+    s.seqlen_k = 900;
+    s.num_splits = 0;
+  });
   add("float32", [](Spec& s) {
     s.dtype = DType::kFloat32;
     s.head_dim = s.head_dim_v = 32;

@@ -241,6 +241,28 @@ std::vector<Spec> forward_sm90_cases() {
     s.seqlen_q = 70;
     s.num_splits = 2;
   });
+  for (const int splits : {0, 1, 3}) {
+    add("ragged: long and short, few queries and many", [&](Spec& s) {
+      s.lengths = {{1, 900}, {0, 20}, {150, 500}, {90, 100}, {2, 0}, {9, 300}, {200, 200}};
+      s.varlen = s.causal = true;
+      s.batch = 7;
+      s.seqlen_q = 200;
+      s.seqlen_k = 900;
+      s.num_splits = splits;
+      one_head(s);
+    });
+  }
+  add("ragged: pages, grouped heads, automatic splits", [](Spec& s) {
+    s.lengths = {{120, 900}, {3, 40}, {90, 90}, {70, 0}};
+    s.varlen = s.causal = true;
+    s.page_size = 16;
+    s.batch = 4;
+    s.heads = 2;
+    s.kv_heads = 1;
+    s.seqlen_q = 120;
+    s.seqlen_k = 900;
+    s.num_splits = 0;
+  });
   return cases;
 }
 

@@ -215,7 +215,6 @@ std::string run_forward_fp8(const Spec& s, uint64_t seed) {
   plan.head_blocks = s.kv_heads;
   plan.tiles = plan.m_blocks * plan.head_blocks * s.batch;
   plan.section = 1;
-  plan.queries = {0, static_cast<int>(s.seqlen_q)};
   sm90::ForwardParams params = sm90::forward_params(p, plan);
   params.q_scales = q.params();
   params.k_scales = k.params();

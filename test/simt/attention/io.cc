@@ -1,15 +1,16 @@
 // The IO argument (Dao et al. 2022, Theorem 2), counted: the bytes that the kernels move and the
 // FLOPs that they execute are exactly those of the plan, for several tile sizes, causal and full,
-// split and not, on sm_80 and on sm_90a (there of the gradients, too); and no copy into a tile and
-// no load from one meets a bank conflict.
+// split and not, ragged and paged, on sm_80 and on sm_90a (there of the gradients, too); no block
+// is without work, and no copy into a tile and no load from one meets a bank conflict.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
 #include "cuda/runtime/backward.h"
 #include "cuda/runtime/backward_plan.h"
-#include "cuda/runtime/forward.h"
 #include "cuda/runtime/plan.h"
 #include "device_array.h"
+#include "forward_call.h"
 #include "problem.h"
 #include "simt/launch_log.h"
 
@@ -35,11 +36,11 @@ cudaDeviceProp use_device(int device) {
 
 /**
  * What has been launched since keep_reports() against its plan, which knows of atomics where they
- * move results, and not of index tensors, of which so many bytes are read.
+ * move results. Returns the bytes read of index tensors and lists, which it does not know of.
  */
-void check_reports(const Spec& spec, const fa::AttentionPlan& plan, bool atomics,
-                   double index_bytes = 0) {
-  double bytes = -index_bytes, flops = 0;
+uint64_t check_reports(const Spec& spec, const fa::AttentionPlan& plan, bool atomics) {
+  double bytes = 0, flops = 0;
+  int64_t blocks = 0;  // that work on tiles of rows and keys
   for (const simt::Report& report : simt::take_reports()) {
     if (!report.ok()) std::fprintf(stderr, "%s\n", report.error.c_str());
     CHECK(report.ok());
@@ -47,6 +48,9 @@ void check_reports(const Spec& spec, const fa::AttentionPlan& plan, bool atomics
     // Of these there are none, and that is all that is read.
     if (report.kernel.find("extreme_rows") != std::string::npos) continue;
     bytes += static_cast<double>(c.global_read_bytes + c.global_written_bytes);
+    const bool merge = report.kernel.find("combine") != std::string::npos;
+    CHECK(!merge || plan.num_splits > 1);
+    if (!merge) blocks += report.grid.x;
     if (atomics) bytes += static_cast<double>(c.global_atomic_bytes);
     flops +=
         static_cast<double>(c.mma) * flops_of_mma(spec.dtype) + static_cast<double>(c.wgmma_flops);
@@ -58,10 +62,14 @@ void check_reports(const Spec& spec, const fa::AttentionPlan& plan, bool atomics
       "%9.0f bytes\n",
       spec.name, spec.seqlen_q, spec.seqlen_k, spec.head_dim, plan.tile_q, plan.tile_k,
       plan.num_splits, bytes, flops, plan.standard_bytes);
+  const uint64_t indices = simt::take_watched_reads();
+  bytes -= static_cast<double>(indices);
   if (bytes != plan.bytes || flops != plan.executed_flops)
     std::fprintf(stderr, "planned %.0f bytes, %.0f FLOPs\n", plan.bytes, plan.executed_flops);
   CHECK(bytes == plan.bytes);
   CHECK(flops == plan.executed_flops);
+  if (plan.isa == "sm_80" && !atomics) CHECK(blocks == plan.work_items);
+  return indices;
 }
 
 void check(const Spec& spec, int device = kSm80) {
@@ -70,35 +78,22 @@ void check(const Spec& spec, int device = kSm80) {
   const fa::AttentionPlan plan = fa::cuda::plan_attention(problem.device, properties);
   CHECK(plan.isa == (device == kSm80 ? "sm_80" : "sm_90a"));
   simt::keep_reports();
-  fa::cuda::attention_forward(problem.device, {properties, nullptr});
+  simt_test::forward_call(problem, properties);
   check_reports(spec, plan, false);
 }
 
-/** Over pages: every warp looks a tile's 32 keys up, and each thread the sequence's length. */
-void check_pages(const Spec& spec) {
-  const Problem problem(spec, 1);
-  const cudaDeviceProp properties = use_device(kSm80);
-  const fa::AttentionPlan plan = fa::cuda::plan_attention(problem.device, properties);
-  CHECK(plan.kernel.find("sm80.decode") == 0 && plan.tile_k == 32);
-  simt::keep_reports();
-  fa::cuda::attention_forward(problem.device, {properties, nullptr});
-  const double tiles = static_cast<double>(plan.tiles_full + plan.tiles_partial);
-  const double threads = static_cast<double>(plan.work_items) * plan.threads;
-  check_reports(spec, plan, false, 4 * (32 * tiles + threads));
-}
-
 /** On sm_90a, one full sequence of whole pages: each box of keys, and of values, is looked up. */
-void check_boxes(const Spec& spec, int box_keys) {
+void check_pages(const Spec& spec, int box_keys) {
   Problem problem(spec, 1);
   problem.device.seqlens_k = {};
   const cudaDeviceProp properties = use_device(kSm90);
   const fa::AttentionPlan plan = fa::cuda::plan_attention(problem.device, properties);
   CHECK(plan.isa == "sm_90a");
   simt::keep_reports();
-  fa::cuda::attention_forward(problem.device, {properties, nullptr});
+  simt_test::forward_call(problem, properties);
   const int row_tiles = (spec.seqlen_q + plan.tile_q - 1) / plan.tile_q;
-  check_reports(spec, plan, false,
-                2. * sizeof(int32_t) * row_tiles * spec.heads * (spec.seqlen_k / box_keys));
+  const int boxes = row_tiles * spec.heads * (spec.seqlen_k / box_keys);
+  CHECK(check_reports(spec, plan, false) == 2 * sizeof(int32_t) * static_cast<size_t>(boxes));
 }
 
 /** Of gradients on sm_90a. A multiple of 16 rows, as the blocks of elementwise/delta.cu have. */
@@ -109,7 +104,7 @@ void check_gradients(Spec spec) {
     const Problem problem(spec, 1);
     const cudaDeviceProp properties = use_device(kSm90);
     simt::keep_reports();
-    fa::cuda::attention_forward(problem.device, {properties, nullptr});
+    simt_test::forward_call(problem, properties);
     simt::take_reports();
     const fa::AttentionPlan plan =
         fa::cuda::plan_gradients(problem.device, problem.gradients, properties);
@@ -117,6 +112,21 @@ void check_gradients(Spec spec) {
     simt::keep_reports();
     fa::cuda::attention_backward(problem.device, problem.gradients, {properties, nullptr});
     check_reports(spec, plan, true);
+  }
+}
+
+/** Sequences of queries and keys; on sm_90a the longest are its own. */
+void check_ragged(Spec spec, const std::vector<std::pair<int, int>>& lengths, int device = kSm80) {
+  spec.lengths = lengths;
+  spec.batch = static_cast<int>(lengths.size());
+  spec.heads = 4;
+  for (const auto& [queries, keys] : lengths) {
+    spec.seqlen_q = std::max(spec.seqlen_q, queries);
+    spec.seqlen_k = std::max(spec.seqlen_k, keys);
+  }
+  for (const int splits : {0, 1, 3}) {
+    spec.num_splits = splits;
+    check(spec, device);
   }
 }
 
@@ -172,7 +182,7 @@ int main() {
     paged.int8_pages = codes;
     for (const int splits : {1, 3}) {
       paged.num_splits = splits;
-      check_pages(paged);
+      check(paged);
     }
   }
   spec.name = "window, more queries";
@@ -182,6 +192,25 @@ int main() {
   spec.window_left = 70;
   spec.window_right = 3;
   check(spec);
+
+  spec = Spec{"ragged"};
+  spec.varlen = true;
+  check_ragged(spec, {{1, 900}, {0, 50}, {150, 200}, {1, 3}, {3, 0}, {20, 300}});
+  spec.name = "ragged, causal";
+  spec.causal = true;
+  check_ragged(spec, {{1, 40}, {300, 500}, {9, 9}, {2, 700}});
+  check_ragged(spec, {{1, 700}, {0, 50}, {150, 300}, {1, 3}, {3, 0}, {20, 300}, {200, 200}}, kSm90);
+  spec.name = "ragged, pages";
+  spec.page_size = 16;
+  check_ragged(spec, {{1, 900}, {2, 40}, {1, 0}, {30, 70}});
+  spec.name = "decode, pages";
+  spec.varlen = false;
+  spec.kv_heads = 1;
+  check_ragged(spec, {{1, 900}, {1, 40}, {1, 0}, {1, 310}});
+  spec.name = "decode, lengths";
+  spec.page_size = 0;
+  spec.seqlens_k = true;
+  check_ragged(spec, {{1, 900}, {1, 40}, {1, 1}, {1, 310}});
 
   spec = Spec{"float16"};
   spec.seqlen_q = 230;  // 192 x 128
@@ -209,9 +238,9 @@ int main() {
   spec.seqlen_q = 230;
   spec.seqlen_k = 336;
   spec.page_size = 16;
-  check_boxes(spec, 16);
+  check_pages(spec, 16);
   spec.page_size = 48;
-  check_boxes(spec, 16);
+  check_pages(spec, 16);
 
   spec = Spec{"gradients, float16"};
   spec.seqlen_q = 304;

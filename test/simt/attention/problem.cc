@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <random>
+#include <tuple>
 
 #include "core/dtype.h"
 #include "core/float8.h"
@@ -87,6 +88,7 @@ void Problem::make_inputs(uint64_t seed) {
     sequence.seqlen_k = s.varlen || s.seqlens_k || s.page_size
                             ? std::max(1, s.seqlen_k - 53 * shorter)
                             : s.seqlen_k;
+    if (!s.lengths.empty()) std::tie(sequence.seqlen_q, sequence.seqlen_k) = s.lengths[b];
     sequence.q.resize(static_cast<size_t>(sequence.seqlen_q * s.heads * s.head_dim));
     sequence.k.resize(static_cast<size_t>(sequence.seqlen_k * s.kv_heads * s.head_dim));
     sequence.v.resize(static_cast<size_t>(sequence.seqlen_k * s.kv_heads * s.head_dim_v));

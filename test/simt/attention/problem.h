@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "core/attention.h"
@@ -23,10 +24,11 @@ struct Spec {
   float softcap = 0;
   bool alibi = false, bias = false, bool_mask = false, sinks = false, block_mask = false;
   double dropout = 0;
-  bool varlen = false;      // sequences of different lengths, packed
-  bool seqlens_k = false;   // as many keys as a tensor says
-  int page_size = 0;        // 0: not paged
-  bool int8_pages = false;  // values of rows between 2^-6 and 2^6
+  bool varlen = false;                            // sequences of different lengths, packed
+  std::vector<std::pair<int, int>> lengths = {};  // of queries and keys, where they are told
+  bool seqlens_k = false;                         // as many keys as a tensor says
+  int page_size = 0;                              // 0: not paged
+  bool int8_pages = false;                        // values of rows between 2^-6 and 2^6
   bool float8_pages = false;
   int num_splits = 1;
   bool poison_v = false, poison_dout = false;  // infinities and NaN among the values

@@ -52,7 +52,6 @@ ForwardParams forward_params(const AttentionProblem& p, const ForwardLaunch& lau
   params.head_blocks = FastDivide(launch.head_blocks);
   params.m_blocks = FastDivide(launch.m_blocks);
   params.section = FastDivide(launch.section);
-  params.queries = launch.queries;
   params.tiles = static_cast<int>(launch.tiles);
   set_query_map(params.q, p.q, launch.pack);
   params.box_keys = launch.box_keys;
@@ -64,12 +63,10 @@ ForwardParams forward_params(const AttentionProblem& p, const ForwardLaunch& lau
 }
 
 void launch_forward(const AttentionProblem& p, const ForwardLaunch& with, const SplitParams& splits,
-                    const Tensor& out, const RowScalars& lse, const Queue& queue) {
+                    const Queue& queue) {
   if (with.tiles == 0) return;
   ForwardParams params = forward_params(p, with);
   params.splits = splits;
-  params.attention.out = out;
-  params.attention.lse = lse;
   if (p.float8()) {
     params.q_scales = block_scales(p.q_scale);
     params.k_scales = block_scales(p.k_scale);

@@ -14,12 +14,8 @@ namespace fa::cuda::sm90 {
  */
 ForwardParams forward_params(const AttentionProblem& problem, const ForwardLaunch& launch);
 
-/**
- * Enqueues a launch of plan_forward() (forward_plan.h). `out` and `lse` are those of the problem,
- * or where the partial results of `splits` go. Throws fa::Error.
- */
+/** Enqueues a launch of plan_forward() (forward_plan.h). Throws fa::Error. */
 void launch_forward(const AttentionProblem& problem, const ForwardLaunch& launch,
-                    const SplitParams& splits, const Tensor& out, const RowScalars& lse,
-                    const Queue& queue);
+                    const SplitParams& splits, const Queue& queue);
 
 }  // namespace fa::cuda::sm90

@@ -75,7 +75,7 @@ ForwardLaunch plan_forward(const AttentionProblem& p, const cudaDeviceProp& prop
   const int64_t heads = launch.head_blocks * p.batch();
   const double head_bytes = static_cast<double>(p.max_seqlen_k * (p.head_dim() + p.head_dim_v())) *
                             static_cast<double>(dtype_size(p.k.dtype));
-  const bool uneven = p.ragged() || p.window_right < p.max_seqlen_k;
+  const bool uneven = p.window_right < p.max_seqlen_k;
   launch.section =
       !uneven ? 1
               : divisor_up_to(

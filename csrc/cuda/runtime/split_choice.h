@@ -1,0 +1,26 @@
+// Into how many splits keys are cut when the caller leaves that to us.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace fa::cuda {
+
+/** What the rows of a sequence have to do, in tiles that a block works on at a time. */
+struct SequenceWork {
+  int64_t blocks;   // tiles of rows, over all heads
+  int64_t longest;  // of a block
+  int64_t total;    // of all blocks
+};
+
+/**
+ * The most that a split should have to do, for `places` blocks that run at a time: no more than an
+ * equal share of all there is. With too few blocks for that, splits are as long as they can be for
+ * nearly the shortest time in which any splits run.
+ */
+int64_t share_of(const std::vector<SequenceWork>& work, int64_t places);
+
+/** Splits of rows whose blocks have up to `longest` to do. */
+int splits_by_share(int64_t longest, int64_t share);
+
+}  // namespace fa::cuda
