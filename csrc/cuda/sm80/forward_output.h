@@ -194,7 +194,7 @@ PTX_COLD void restore_poison(const ForwardParams& p, int warp_row) {
     const KeyRows<Value, Traits::kPaged> from(a, a.v, block.sequence, block.batch, block.kv_head);
     return ptx::to_float(from.element(key, column));
   };
-  const TileRange n_blocks = n_blocks_of<Traits>(p, block, window);
+  const TileRange n_blocks = n_blocks_of<Traits>(block, window);
   constexpr int kKeys = Traits::kTile.keys;
   ptx::sync_warp();  // after all that the lanes have stored
 #pragma unroll 1
