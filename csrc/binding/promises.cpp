@@ -73,8 +73,9 @@ Napi::Value Promises::pend(const std::vector<Stream*>& streams, std::unique_ptr<
   pending_.emplace(pending, std::move(owned));
   try {
     enqueue();
+    // A device is waited for even so: what it has freed goes back then.
     const bool all_ran = std::all_of(streams.begin(), streams.end(), [](const Stream* stream) {
-      return stream->completed(stream->last_enqueued());
+      return !stream->asynchronous() && stream->completed(stream->last_enqueued());
     });
     if (all_ran) {
       const std::unique_ptr<Pending> ready = std::move(pending_.at(pending));
