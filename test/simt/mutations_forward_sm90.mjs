@@ -3,7 +3,6 @@ const forward = 'cuda/sm90/forward.h';
 const producer = 'cuda/sm90/forward_producer.h';
 const loader = 'cuda/sm90/forward_loader.h';
 const output = 'cuda/sm90/forward_output.h';
-const rows = 'cuda/sm90/complete_rows.h';
 const traits = 'cuda/sm90/forward_traits.h';
 const work = 'cuda/sm90/forward_work.h';
 const workItem = 'cuda/device/work_item.h';

@@ -7,6 +7,7 @@
 #include "core/dtype.h"
 #include "core/float8.h"
 #include "cuda/device/codes.h"
+#include "cuda/device/poison.h"
 #include "cuda/ptx/ptx.h"
 #include "device_array.h"
 
@@ -105,7 +106,7 @@ struct CodeParams {
 
 /** A code, those 1 and 2 further on, and its complement. */
 PTX_FN uint32_t word_of_codes(uint32_t code) {
-  return code | (code + 1 & 255) << 8 | (code + 2 & 255) << 16 | (code ^ 255) << 24;
+  return code | ((code + 1) & 255) << 8 | ((code + 2) & 255) << 16 | (code ^ 255) << 24;
 }
 
 __global__ void widen_codes(const __grid_constant__ CodeParams p) {
@@ -116,7 +117,7 @@ __global__ void widen_codes(const __grid_constant__ CodeParams p) {
   fa::cuda::widen<true, fa::cuda::CodePairs::kNeighbours>(pair[2], word);
   fa::cuda::widen<true, fa::cuda::CodePairs::kAlternate>(pair[3], word);
   for (uint32_t i = 0; i < 8; ++i) ptx::stg(p.pairs + 8 * threadIdx.x + i, pair[i / 2][i % 2]);
-  ptx::stg(p.finite + threadIdx.x, fa::cuda::finite_e4m3(word));
+  ptx::stg(p.finite + threadIdx.x, fa::cuda::finite_part<ptx::e4m3>(word));
 }
 
 /** Exactly what the codes stand for, NaN too; and NaN alone become zeros. */
