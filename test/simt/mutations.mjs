@@ -539,8 +539,8 @@ export const mutations = [
     [
       'merge does not divide by the sum',
       combine,
-      'sum == 0 ? 0.f : weight / sum',
-      'sum == 0 ? 0.f : weight',
+      'weight == sum && sum != 0 ? 1.f : weight * inverse',
+      'weight',
     ],
   ]),
   ...of('backward', [

@@ -63,11 +63,13 @@ __global__ void __launch_bounds__(kWarps* kLanes)
     sum += weight;
   }
   sum = warp_sum(sum);
+  const float inverse = sum == 0 ? 0.f : 1 / sum;
   // Of one split alone the weight is 1, and the row comes out as it is.
   for (int split = lane; split < splits; split += kLanes) {
     const uint32_t at_split = weights + split * kFloatBytes;
     const float weight = ptx::lds<float>(at_split);
-    if (weight != kSawNothing) ptx::sts<float>(at_split, sum == 0 ? 0.f : weight / sum);
+    if (weight != kSawNothing)
+      ptx::sts<float>(at_split, weight == sum && sum != 0 ? 1.f : weight * inverse);
   }
   ptx::sync_warp();  // every lane reads all weights
 
@@ -79,10 +81,11 @@ __global__ void __launch_bounds__(kWarps* kLanes)
   // splits of them on their way.
   for (int column = kColumns * lane; column < a.head_dim_v; column += kColumns * kLanes) {
     float value[kColumns] = {};
+    const float* from = partial + column;
 #pragma unroll 8
-    for (int split = 0; split < splits; ++split) {
+    for (int split = 0; split < splits; ++split, from += stride) {
       const float weight = ptx::lds<float>(weights + split * kFloatBytes);
-      const float4 x = ptx::ldg(reinterpret_cast<const float4*>(partial + split * stride + column));
+      const float4 x = ptx::ldg(reinterpret_cast<const float4*>(from));
       // What a split left behind that saw nothing must not matter; NaN of one that weighs nothing
       // must.
       const bool counts = weight != kSawNothing;
