@@ -154,7 +154,7 @@ test('a reader comes from the front page to a guide, the API, the visualiser and
   await page.getByRole('link', { name: 'Benchmarks' }).click();
   await page.waitForURL('**/reports.html');
   await page.locator('main table a').first().click();
-  await page.waitForURL('**/bench/*/');
+  await page.waitForURL('**/bench/**/');
   expect(await page.locator('svg').count()).toBeGreaterThan(0);
   await page.goBack();
   await page.getByRole('banner').getByRole('link', { name: 'Visualiser' }).click();

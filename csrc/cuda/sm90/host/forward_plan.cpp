@@ -5,13 +5,13 @@
 
 #include "cuda/sm90/forward_tiles.h"
 #include "cuda/sm90/host/tma_addressable.h"
-#include "cuda/sm90/panels.h"
 
 namespace fa::cuda::sm90 {
 
 namespace {
 
-constexpr int64_t kSwizzleRows = kSwizzleBytes / kPanelRowBytes;
+/** After which the pattern of panels.h repeats. */
+constexpr int64_t kSwizzleRows = 8;
 constexpr double kShareOfL2 = 0.6;  // that keys and values of one section may take
 
 /**
