@@ -526,8 +526,8 @@ export const mutations = [
     [
       'merge ignores the last split',
       combine,
-      'for (int split = 0; split < splits; ++split)',
-      'for (int split = 0; split < splits - 1; ++split)',
+      'for (int split = 0; split < splits; ++split, from += stride)',
+      'for (int split = 0; split < splits - 1; ++split, from += stride)',
     ],
     [
       'merge takes the maximum of half a warp',
