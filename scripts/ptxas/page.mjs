@@ -57,8 +57,8 @@ export function writePage({ compiler, sources }) {
     `# What the CUDA kernels use
 
 Written by \`npm run report:ptxas -- --write\` from what ptxas says. A cell with several values has
-those of sm_80, sm_86 and sm_90 in this order; sources in \`sm90\` are compiled for sm_90a
-alone. The hash of a source covers what it includes and the options of nvcc.
+those of sm_80, sm_86 and sm_90 in this order, of float32 sources those of sm_80 and sm_90; sources in
+\`sm90\` are compiled for sm_90a alone. The hash of a source covers what it includes and the options of nvcc.
 
 Compiler: ${compiler}.
 
