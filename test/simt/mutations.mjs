@@ -356,10 +356,10 @@ export const mutations = [
       'return j <= end && (j >= begin || j < window.sink_tokens);',
     ],
     [
-      'with options, one sink token too many',
-      scores,
-      'return j < end && (j >= begin || j < window.sink_tokens);',
-      'return j < end && (j >= begin || j <= window.sink_tokens);',
+      'one sink token too many',
+      scoreTile,
+      'before(window.sink_tokens))',
+      'before(window.sink_tokens + 1))',
     ],
     ['mask left out in partial tiles', forward, 'if (kFeatured || partial)', 'if (kFeatured)'],
     [
