@@ -98,7 +98,7 @@ std::string check_reports(double& global_bytes) {
  */
 bool has_exact_bytes(const Spec& s) {
   return !(s.alibi || s.bias || s.bool_mask || s.sinks || s.block_mask || s.poison_v ||
-           s.extreme_scores || s.int8_pages || s.sink_tokens || s.poison_last || s.poison_codes);
+           s.extreme_scores || s.int8_pages || s.poison_last || s.poison_codes);
 }
 
 cudaDeviceProp device_properties() {
