@@ -43,12 +43,41 @@ elseif(wanted STREQUAL "auto" AND NOT driver)
   return()
 endif()
 
-# Machine code of each generation whose limits differ, and PTX of the lowest for cards to come. Those without instructions
-# of their own share that PTX, for half the time goes into making it. sm_89 runs the code of sm_86.
-set(FLASH_ATTENTION_GENCODE "arch=compute_80,code=[compute_80,sm_80,sm_86];arch=compute_90,code=sm_90"
-  CACHE STRING "What nvcc compiles for: a list of its -gencode options")
+# Machine code of each generation whose limits differ, and PTX of the lowest for GPUs to come. sm_89 runs the code of sm_86.
 # What only Hopper has, wgmma and setmaxnreg, is compiled for sm_90a and for nothing else.
-set(FLASH_ATTENTION_GENCODE_SM90 "arch=compute_90a,code=sm_90a")
+set(FLASH_ATTENTION_TARGETS compute_80 sm_80 sm_86 sm_90 sm_90a)
+set(FLASH_ATTENTION_GPU "" CACHE STRING "The one compute capability to compile for, without its point: 90")
+if("$ENV{FLASH_ATTENTION_PTX_ONLY}" STREQUAL "")
+  set(FLASH_ATTENTION_PTX_ONLY OFF)
+else()
+  set(FLASH_ATTENTION_PTX_ONLY ON) # the driver makes machine code of it at the first call
+endif()
+
+# Sets the options of nvcc for a list of targets. What has the same instructions is made from the same PTX: making that takes
+# half of the time.
+function(fa_gencode result)
+  if("sm_90a" IN_LIST ARGN)
+    set(options arch=compute_90a,code=sm_90a)
+    if(FLASH_ATTENTION_PTX_ONLY)
+      set(options arch=compute_90a,code=compute_90a)
+    endif()
+  elseif(FLASH_ATTENTION_PTX_ONLY)
+    set(options arch=compute_80,code=compute_80)
+  elseif(FLASH_ATTENTION_GPU)
+    set(options arch=compute_${FLASH_ATTENTION_GPU},code=sm_${FLASH_ATTENTION_GPU})
+  else()
+    set(codes ${ARGN})
+    list(FILTER codes INCLUDE REGEX "_8[0-9]$")
+    list(JOIN codes "," codes)
+    set(options "arch=compute_80,code=[${codes}]")
+    if("sm_90" IN_LIST ARGN)
+      list(APPEND options arch=compute_90,code=sm_90)
+    endif()
+  endif()
+  list(TRANSFORM options PREPEND "--generate-code=")
+  set(${result} "${options}" PARENT_SCOPE)
+endfunction()
+
 set(CMAKE_CUDA_ARCHITECTURES OFF)
 set(CMAKE_CUDA_COMPILER "${FLASH_ATTENTION_NVCC}")
 enable_language(CUDA)
@@ -75,4 +104,4 @@ if(FLASH_ATTENTION_WERROR)
   list(APPEND FLASH_ATTENTION_NVCC_OPTIONS -Werror=all-warnings)
 endif()
 set(FLASH_ATTENTION_USE_CUDA ON)
-message(STATUS "CUDA backend: nvcc ${CMAKE_CUDA_COMPILER_VERSION} for ${FLASH_ATTENTION_GENCODE}")
+message(STATUS "CUDA backend: nvcc ${CMAKE_CUDA_COMPILER_VERSION}")

@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { readElf } from './binary/elf.mjs';
-import { architectures, gpuCode } from './binary/gpu-code.mjs';
+import { architectures, attentionKernelsOf, gpuSection, sizesOf } from './binary/gpu-code.mjs';
 import { readMachO } from './binary/macho.mjs';
 import { readPe } from './binary/pe.mjs';
 import { globFiles, root } from './ensure-built.mjs';
@@ -87,7 +87,8 @@ function checkLinux(file) {
 
 /** Whether there is any. A release has to have all of it, as scripts/release/dry.mjs makes sure. */
 function checkGpuCode(file) {
-  const sizes = gpuCode(file);
+  const bytes = gpuSection(file);
+  const sizes = sizesOf(bytes);
   if (sizes.size === 0) return false;
   const numberOf = (name) => name.split('_')[1];
   const known = architectures().map(numberOf);
@@ -97,6 +98,13 @@ function checkGpuCode(file) {
     .map(([name, { packed, unpacked }]) => `${name} ${mib(packed)} (${mib(unpacked)})`)
     .join(', ');
   check('has code for known GPUs, in MiB, and unpacked', strange.length === 0, found);
+  const kernels = attentionKernelsOf(bytes).filter(({ length }) => length > 0);
+  const crowded = kernels.filter(({ length }) => length > 1);
+  check(
+    'a module of PTX, which the driver compiles as a whole, has one attention kernel at most',
+    kernels.length > 0 && crowded.length === 0,
+    crowded.length > 0 ? crowded[0].join(' ') : `${kernels.length} modules`,
+  );
   return true;
 }
 

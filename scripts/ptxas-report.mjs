@@ -59,19 +59,19 @@ function kernelsOf(log, known) {
 }
 
 /** What is wrong with the kernels of a source, whatever the table says. */
-function faultsOf(source, kernels, { log, object }) {
+function faultsOf(source, kernels, { log, objects }) {
   const spilling = kernels.flatMap(({ name, targets }) =>
     Object.entries(targets)
       .filter(([, { spills }]) => spills > 0 && isPlain(name))
       .map(([arch, { spills }]) => `${name} spills ${spills} bytes on ${arch}`),
   );
-  return [...spilling, ...wgmmaAdvice(log), ...scheduleFaults(source, object)];
+  return [...spilling, ...wgmmaAdvice(log), ...scheduleFaults(source, objects)];
 }
 
 /** What is wrong with the order of waits and exponentials in the machine code of sm_90a. */
-function scheduleFaults(source, object) {
-  if (!/^csrc\/cuda\/sm90\/[^/]+$/.test(source)) return []; // kernels, not their launches
-  const all = overlaps([object]);
+function scheduleFaults(source, objects) {
+  if (!/^csrc\/cuda\/sm90\/(forward|backward)\.cu$/.test(source)) return [];
+  const all = overlaps(objects);
   const late = all.filter(([, { after }]) => after > 0).map(([symbol]) => symbol);
   const names = late.length > 0 ? demangle(late).map(shortName) : [];
   const faults = names.map((name) => `${name} waits for products before its exponentials`);

@@ -1,7 +1,7 @@
 // What a release needs of the repository: one version, and words for it.
 import { readFileSync } from 'node:fs';
 // @ts-expect-error: plain JavaScript
-import { architectures, sizesOf } from '../scripts/binary/gpu-code.mjs';
+import { architectures, attentionKernelsOf, sizesOf } from '../scripts/binary/gpu-code.mjs';
 // @ts-expect-error: plain JavaScript
 import { entryOf } from '../scripts/release/changelog.mjs';
 // @ts-expect-error: plain JavaScript
@@ -84,4 +84,22 @@ test('the code of each GPU is found in the fat binaries of a section', () => {
     ['sm_90a', { packed: 32, unpacked: 500 }],
   ]);
   expect(sizesOf(Buffer.of()).size).toBe(0);
+});
+
+test('attention kernels of every module of PTX', () => {
+  const module = (...symbols: string[]) => {
+    const text = symbols.map((symbol) => `.visible .entry ${symbol}(\n`).join('');
+    const entry = fatbinEntry(1, 80, text.length + (8 - (text.length % 8)));
+    entry.write(text, 64);
+    return fatbin(entry);
+  };
+  const kernels = ['_ZN2fa4cuda4sm807forwardILi32EEEvv', '_ZN2fa4cuda4sm808decodeILi32EEEvv'];
+  const others = ['_ZN2fa4cuda13convert_kernelEv', '_ZN2fa4cuda4sm9016query_sum_kernelEv'];
+  const section = Buffer.concat([
+    fatbin(fatbinEntry(2, 80, 24)),
+    module(...kernels),
+    module(...others),
+    module(kernels[0] as string),
+  ]);
+  expect(attentionKernelsOf(section)).toEqual([kernels, [], [kernels[0]]]);
 });

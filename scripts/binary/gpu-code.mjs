@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import zlib from 'node:zlib';
 import { root } from '../ensure-built.mjs';
 
 const magic = 0xba55ed50;
@@ -11,9 +12,8 @@ const architectureSpecific = 0x100000;
 
 /** What cmake/cuda.cmake compiles for: sm_* is machine code, compute_* PTX. */
 export function architectures() {
-  const text = readFileSync(path.join(root, 'cmake/cuda.cmake'), 'utf8').replace(/#.*$/gm, '');
-  const targets = [...text.matchAll(/\bcode=\[?([\w,]+)/g)].flatMap(([, list]) => list.split(','));
-  return [...new Set(targets)].sort();
+  const text = readFileSync(path.join(root, 'cmake/cuda.cmake'), 'utf8');
+  return /^set\(FLASH_ATTENTION_TARGETS (.*)\)$/m.exec(text)[1].split(' ').sort();
 }
 
 /** Where the section is in the file; undefined in a library without GPU code. */
@@ -24,9 +24,8 @@ function section(file) {
   return numbers?.slice(1).map((digits) => Number.parseInt(digits, 16));
 }
 
-/** The bytes for each architecture in a section, as they are and as the driver unpacks them. */
-export function sizesOf(bytes) {
-  const sizes = new Map();
+/** The modules in a section: each in one form, of machine code or PTX. */
+function* modulesIn(bytes) {
   for (let at = 0; at < bytes.length; ) {
     if (bytes.readUInt32LE(at) !== magic) {
       at += 8; // fat binaries are aligned
@@ -38,23 +37,58 @@ export function sizesOf(bytes) {
       const kind = bytes.readUInt16LE(entry);
       const header = bytes.readUInt32LE(entry + 4);
       const size = Number(bytes.readBigUInt64LE(entry + 8));
-      const compressed = bytes.readUInt32LE(entry + 16) > 0;
+      const compressed = bytes.readUInt32LE(entry + 16);
       const specific = (bytes.readUInt32LE(entry + 40) & architectureSpecific) !== 0;
       const number = `${bytes.readUInt32LE(entry + 28)}${specific ? 'a' : ''}`;
-      const name = `${kind === ptx ? 'compute' : 'sm'}_${number}`;
-      const sum = sizes.get(name) ?? { packed: 0, unpacked: 0 };
-      sum.packed += size;
-      sum.unpacked += compressed ? Number(bytes.readBigUInt64LE(entry + 56)) : size;
-      sizes.set(name, sum);
+      const content = bytes.subarray(entry + header, entry + header + (compressed || size));
+      yield {
+        name: `${kind === ptx ? 'compute' : 'sm'}_${number}`,
+        packed: size,
+        unpacked: compressed > 0 ? Number(bytes.readBigUInt64LE(entry + 56)) : size,
+        content: compressed > 0 ? () => unzstd(content) : () => content,
+      };
       entry += header + size;
     }
     at = end;
   }
+}
+
+/** What `-compress-mode=size` of nvcc has packed. */
+function unzstd(content) {
+  if (zlib.zstdDecompressSync) return zlib.zstdDecompressSync(content);
+  return execFileSync('zstd', ['-dcq'], { input: content, maxBuffer: 2 ** 28 });
+}
+
+/** The bytes for each architecture in a section, as they are and as the driver unpacks them. */
+export function sizesOf(bytes) {
+  const sizes = new Map();
+  for (const { name, packed, unpacked } of modulesIn(bytes)) {
+    const sum = sizes.get(name) ?? { packed: 0, unpacked: 0 };
+    sizes.set(name, { packed: sum.packed + packed, unpacked: sum.unpacked + unpacked });
+  }
   return new Map([...sizes].sort(([a], [b]) => a.localeCompare(b)));
 }
 
-/** The same of a library; none where it has no CUDA. */
-export function gpuCode(file) {
+/**
+ * Of each module of PTX in a section the attention kernels, by their symbols: those that are
+ * written for an architecture.
+ */
+export function attentionKernelsOf(bytes) {
+  return [...modulesIn(bytes)]
+    .filter(({ name }) => name.startsWith('compute_'))
+    .map(({ content }) =>
+      [
+        ...content()
+          .toString('latin1')
+          .matchAll(/\.entry (_ZN2fa4cuda4sm\d+\w+)/g),
+      ]
+        .map(([, symbol]) => symbol)
+        .filter((symbol) => !symbol.includes('query_sum_kernel')),
+    );
+}
+
+/** The section of a library, empty where it has no CUDA. */
+export function gpuSection(file) {
   const place = section(file);
-  return sizesOf(place ? readFileSync(file).subarray(place[0], place[0] + place[1]) : Buffer.of());
+  return place ? readFileSync(file).subarray(place[0], place[0] + place[1]) : Buffer.of();
 }

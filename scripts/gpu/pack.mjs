@@ -75,9 +75,11 @@ if (!options['no-node']) {
   run('xz', ['-T0', path.join(carry, 'node')]);
 }
 if (options.addon) {
-  const target = `arch=compute_${options.capability},code=sm_${options.capability}`;
   const build = ['scripts/cmake-build.cjs', 'Release', '--out', 'build-gpu/packed'];
-  const defines = [`-DFLASH_ATTENTION_GENCODE=${target}`, `-DFLASH_ATTENTION_OUTPUT_DIR=${carry}`];
+  const defines = [
+    `-DFLASH_ATTENTION_GPU=${options.capability}`,
+    `-DFLASH_ATTENTION_OUTPUT_DIR=${carry}`,
+  ];
   const env = { ...process.env, FLASH_ATTENTION_CUDA: 'on' };
   run(process.execPath, [...build, ...defines], { env });
   run('strip', ['--strip-all', path.join(carry, 'flash_attention.node')]);

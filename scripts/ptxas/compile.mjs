@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { ensureInstalled, root, run } from '../ensure-built.mjs';
+import { unitsOf } from './sources.mjs';
 
 const folder = path.join(root, 'build-cuda/cmake');
 
@@ -33,7 +34,7 @@ function commands() {
 
 const aboutKernels = /^ptxas info|^\s+\d+ bytes stack frame/;
 
-/** One source: what ptxas said and the object file; what else was said is printed. */
+/** One unit: what ptxas said and the object file; what else was said is printed. */
 function compileOne({ command, directory }) {
   const object = path.resolve(directory, / -o (\S+\.o)\b/.exec(command)[1]);
   mkdirSync(path.dirname(object), { recursive: true });
@@ -54,20 +55,33 @@ function compileOne({ command, directory }) {
   });
 }
 
-/** Compiles sources, as many at a time as there are cores; what became of each, by source. */
+/**
+ * Compiles the units of sources, as many at a time as there are cores; what became of those of each
+ * source.
+ */
 export async function compile(sources) {
   const known = commands();
-  const results = new Map();
-  const waiting = [...sources];
+  const units = new Map(sources.map((source) => [source, unitsOf(source, [...known.keys()])]));
+  const results = new Map(sources.map((source) => [source, []]));
+  const waiting = sources.flatMap((source) => units.get(source).map((unit) => ({ source, unit })));
   const worker = async () => {
-    for (let source = waiting.shift(); source !== undefined; source = waiting.shift()) {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
       const started = Date.now();
-      const result = await compileOne(known.get(source));
-      results.set(source, result);
+      const result = await compileOne(known.get(next.unit));
+      results.get(next.source).push(result);
       const seconds = ((Date.now() - started) / 1000).toFixed(0);
-      console.log(`${result.ok ? 'compiled' : 'FAILED  '} ${source} (${seconds} s)`);
+      console.log(`${result.ok ? 'compiled' : 'FAILED  '} ${next.unit} (${seconds} s)`);
     }
   };
   await Promise.all(Array.from({ length: availableParallelism() }, worker));
-  return results;
+  return new Map(
+    [...results].map(([source, all]) => [
+      source,
+      {
+        log: all.map(({ log }) => log).join('\n'),
+        objects: all.map(({ object }) => object),
+        ok: all.length > 0 && all.every(({ ok }) => ok),
+      },
+    ]),
+  );
 }

@@ -24,6 +24,7 @@ export function tableOf(kernels) {
   const rows = kernels.map((kernel) => {
     const cells = [
       `\`${kernel.name}\``,
+      archs.filter((arch) => arch in kernel.targets).join(', '),
       kernel.tile?.threads ?? '',
       perTarget(kernel, ({ registers }) => registers),
       perTarget(kernel, ({ shared }) => shared),
@@ -33,15 +34,15 @@ export function tableOf(kernels) {
     ];
     return `| ${cells.join(' | ')} |`;
   });
-  const head = '| kernel | threads | registers | shared | stack | spills | blocks |';
-  return [head, '|---|---|---|---|---|---|---|', ...rows].join('\n');
+  const head = '| kernel | for | threads | registers | shared | stack | spills | blocks |';
+  return [head, '|---|---|---|---|---|---|---|---|', ...rows].join('\n');
 }
 
 /** What the page says: the compiler, and of each source its hash and its table. */
 export function readPage() {
   const text = existsSync(page) ? readFileSync(page, 'utf8') : '';
   const sources = new Map();
-  const section = /^## (\S+)\n\nMade from `(\w+)`\.\n\n((?:\|.*\n)*|No kernels\.\n)/gm;
+  const section = /^## (\S+)\n\nMade from `(\w+)`\.\n\n((?:\|.*\n)+|No kernels\.\n)/gm;
   for (const [, source, hash, table] of text.matchAll(section)) {
     sources.set(source, { hash, table: table.trimEnd() });
   }
@@ -57,8 +58,8 @@ export function writePage({ compiler, sources }) {
     `# What the CUDA kernels use
 
 Written by \`npm run report:ptxas -- --write\` from what ptxas says. A cell with several values has
-those of sm_80, sm_86 and sm_90 in this order, of float32 sources those of sm_80 and sm_90; sources in
-\`sm90\` are compiled for sm_90a alone. The hash of a source covers what it includes and the options of nvcc.
+those of the architectures that the kernel is compiled for, in this order; a cell with one has that of all. The hash of a source
+covers what it includes, its list of kernels and the options of nvcc.
 
 Compiler: ${compiler}.
 

@@ -11,7 +11,7 @@ import { createHash } from 'node:crypto';
 import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { architectures, gpuCode } from '../binary/gpu-code.mjs';
+import { architectures, gpuSection, sizesOf } from '../binary/gpu-code.mjs';
 import { root } from '../ensure-built.mjs';
 import { entryOf } from './changelog.mjs';
 import { findPrebuilds, ownPrebuild } from './prebuilds.mjs';
@@ -94,7 +94,7 @@ function checkOwnBinary() {
     `${path.relative(root, own.file)} is of version ${addon.version}`,
   );
   if (own.name !== 'linux-x64 glibc') return;
-  const there = gpuCode(own.file);
+  const there = sizesOf(gpuSection(own.file));
   const missing = architectures().filter((target) => !there.has(target));
   if (missing.length === 0) report('ok', 'CUDA', `code for ${[...there.keys()].join(', ')}`);
   else report(options.complete ? 'FAILED' : 'missing', 'CUDA', `no code for ${missing.join(', ')}`);

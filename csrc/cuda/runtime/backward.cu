@@ -4,6 +4,7 @@
 #include "core/error.h"
 #include "core/ops.h"
 #include "cuda/base/execution.h"
+#include "cuda/base/image_for.h"
 #include "cuda/base/launch.h"
 #include "cuda/base/params.h"
 #include "cuda/base/scratch.h"
@@ -54,10 +55,9 @@ void launch_backward(const AttentionProblem& problem, const BackwardPlan& plan, 
   if (tiles == 0) return;
   p.tiles = FastDivide(tiles);
   p.columns = FastDivide(heads);
-  const auto find = dtype == DType::kFloat32   ? sm80::backward_f32
-                    : dtype == DType::kFloat16 ? sm80::backward_f16
-                                               : sm80::backward_bf16;
-  launch(find(outer, plan.featured, index), tiles * heads * problem.batch(), tile.warps() * 32,
+  const auto kernel =
+      sm80::find_backward(image_for(queue.properties), dtype, outer, plan.featured, index);
+  launch(kernel, tiles * heads * problem.batch(), tile.warps() * 32,
          static_cast<size_t>(
              sm80::backward_shared_bytes(tile, outer, static_cast<int>(dtype_size(dtype)))),
          queue, p);

@@ -6,6 +6,7 @@
 
 #include "core/ops.h"
 #include "cuda/base/execution.h"
+#include "cuda/base/image_for.h"
 #include "cuda/base/launch.h"
 #include "cuda/base/params.h"
 #include "cuda/base/scratch.h"
@@ -32,12 +33,10 @@ void launch_on_sm80(const AttentionProblem& p, const ForwardLaunch& with, const 
   params.m_blocks = divide(with.m_blocks);
   params.splits = splits;
   const bool decode = with.family == ForwardKernelFamily::kSm80Decode;
-  const auto find = p.q.dtype == DType::kFloat16 ? (decode ? sm80::decode_f16 : sm80::forward_f16)
-                    : p.q.dtype == DType::kBFloat16
-                        ? (decode ? sm80::decode_bf16 : sm80::forward_bf16)
-                        : sm80::forward_f32;
-  const auto kernel = decode && p.quantized_pages() ? sm80::decode_codes(with.width)
-                                                    : find(with.featured, with.width);
+  const KernelImage image = image_for(queue.properties);
+  const auto kernel =
+      decode ? sm80::find_decode(image, p.q.dtype, p.quantized_pages(), with.featured, with.width)
+             : sm80::find_forward(image, p.q.dtype, with.featured, with.width);
   launch(kernel, with.blocks, with.threads, static_cast<size_t>(with.shared_bytes), queue, params);
 }
 

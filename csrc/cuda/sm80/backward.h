@@ -11,8 +11,6 @@
 // order.
 #pragma once
 
-#include <utility>
-
 #include "cuda/device/differentiate.h"
 #include "cuda/device/load_tile.h"
 #include "cuda/sm80/backward_kernels.h"
@@ -275,8 +273,9 @@ PTX_FN void add_query_gradient(const BackwardParams& p, const BackwardBlock<Trai
 }
 
 template <class T, Outer kOuterRows, bool kFeatured, int kIndex>
-__global__ void __launch_bounds__((BackwardTraits<T, kOuterRows, kFeatured, kIndex>::kThreads),
-                                  (BackwardTraits<T, kOuterRows, kFeatured, kIndex>::kMinBlocks))
+static __global__ void __launch_bounds__(
+    (BackwardTraits<T, kOuterRows, kFeatured, kIndex>::kThreads),
+    (BackwardTraits<T, kOuterRows, kFeatured, kIndex>::kMinBlocks))
     backward_kernel(const __grid_constant__ BackwardParams p) {
   using Traits = BackwardTraits<T, kOuterRows, kFeatured, kIndex>;
   using OuterTile = typename Traits::OuterTile;
@@ -401,32 +400,9 @@ __global__ void __launch_bounds__((BackwardTraits<T, kOuterRows, kFeatured, kInd
   }
 }
 
-template <class T, Outer kOuterRows, bool kFeatured, int... kIndices>
-BackwardKernel backward_kernel_of_tile(int index, std::integer_sequence<int, kIndices...>) {
-  const BackwardKernel kernels[] = {backward_kernel<T, kOuterRows, kFeatured, kIndices>...};
-  return kernels[index];
-}
-
-template <class T, Outer kOuterRows, bool kFeatured>
-BackwardKernel backward_kernel_of_tile(int index) {
-  constexpr int kCount = backward_tiles(sizeof(T) == 4, kOuterRows, kFeatured).count;
-  return backward_kernel_of_tile<T, kOuterRows, kFeatured>(
-      index, std::make_integer_sequence<int, kCount>{});
-}
-
-/**
- * What backward_kernels.h promises, for one dtype; float32 has the kernels with every option alone.
- */
-template <class T>
-BackwardKernel find_backward_kernel(Outer outer, bool featured, int index) {
-  const bool keys = outer == Outer::kKeys;
-  if constexpr (sizeof(T) != 4) {
-    if (!featured)
-      return keys ? backward_kernel_of_tile<T, Outer::kKeys, false>(index)
-                  : backward_kernel_of_tile<T, Outer::kQueries, false>(index);
-  }
-  return keys ? backward_kernel_of_tile<T, Outer::kKeys, true>(index)
-              : backward_kernel_of_tile<T, Outer::kQueries, true>(index);
+template <KernelImage kImage, class T, Outer kOuterRows, bool kFeatured, int kIndex>
+BackwardKernel backward_entry() {
+  return backward_kernel<T, kOuterRows, kFeatured, kIndex>;
 }
 
 }  // namespace fa::cuda::sm80

@@ -27,8 +27,8 @@ PTX_FN bool has_options(const AttentionParams& a) {
  * is the featured kernel alone, which looks once a tile whether there are options.
  */
 template <class T, int kWidth, bool kFeatured>
-__global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
-                                  DecodeTraits<T, kWidth>::kDecode.blocks)
+static __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
+                                         DecodeTraits<T, kWidth>::kDecode.blocks)
     decode(const __grid_constant__ ForwardParams p) {
   using Traits = DecodeTraits<T, kWidth>;
   using RowTile = typename Traits::RowTile;
@@ -176,29 +176,9 @@ __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
   if (any_poison) restore_poison<T, Traits, kFeatured>(p, 0);
 }
 
-/** The kernels of one dtype: decode_tiles.h has their widths. */
-template <class T>
-ForwardKernel decode_kernel(bool featured, int width) {
-  switch (width) {
-    case 32: return featured ? decode<T, 32, true> : decode<T, 32, false>;
-    case 64: return featured ? decode<T, 64, true> : decode<T, 64, false>;
-    case 96: return featured ? decode<T, 96, true> : decode<T, 96, false>;
-    case 128: return featured ? decode<T, 128, true> : decode<T, 128, false>;
-    case 192: return featured ? decode<T, 192, true> : decode<T, 192, false>;
-    case 256: return featured ? decode<T, 256, true> : decode<T, 256, false>;
-    default: return nullptr;
-  }
-}
-
-/** Those over codes. */
-template <class = void>
-ForwardKernel decode_kernel_of_codes(int width) {
-  switch (width) {
-    case 64: return decode<Code, 64, true>;
-    case 128: return decode<Code, 128, true>;
-    case 256: return decode<Code, 256, true>;
-    default: return nullptr;
-  }
+template <KernelImage kImage, class T, int kWidth, bool kFeatured>
+ForwardKernel decode_entry() {
+  return decode<T, kWidth, kFeatured>;
 }
 
 }  // namespace fa::cuda::sm80

@@ -12,7 +12,7 @@
 namespace fa::cuda::sm80 {
 
 template <class T, int kWidth, bool kFeatured>
-__global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads, 1)
+static __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads, 1)
     forward(const __grid_constant__ ForwardParams p) {
   using Traits = ForwardTraits<T, kWidth, kFeatured>;
   using RowTile = typename Traits::RowTile;
@@ -162,18 +162,9 @@ __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads,
   if (any_poison) restore_poison<T, Traits, kFeatured>(p, warp_row());
 }
 
-/** The kernels of one dtype: forward_tiles.h has their widths. */
-template <class T>
-ForwardKernel forward_kernel(bool featured, int width) {
-  switch (width) {
-    case 32: return featured ? forward<T, 32, true> : forward<T, 32, sizeof(T) == 4>;
-    case 64: return featured ? forward<T, 64, true> : forward<T, 64, sizeof(T) == 4>;
-    case 96: return featured ? forward<T, 96, true> : forward<T, 96, sizeof(T) == 4>;
-    case 128: return featured ? forward<T, 128, true> : forward<T, 128, sizeof(T) == 4>;
-    case 192: return featured ? forward<T, 192, true> : forward<T, 192, sizeof(T) == 4>;
-    case 256: return featured ? forward<T, 256, true> : forward<T, 256, sizeof(T) == 4>;
-    default: return nullptr;
-  }
+template <KernelImage kImage, class T, int kWidth, bool kFeatured>
+ForwardKernel forward_entry() {
+  return forward<T, kWidth, kFeatured>;
 }
 
 }  // namespace fa::cuda::sm80

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/dtype.h"
+#include "cuda/device/kernel_image.h"
 #include "cuda/device/params.h"
 #include "cuda/device/work_item.h"
 
@@ -17,15 +18,19 @@ struct ForwardParams {
 
 using ForwardKernel = void (*)(ForwardParams);
 
-/** The kernel of a tile (forward_tiles.h). One definition per dtype: forward_f16.cu, ... */
-ForwardKernel forward_f16(bool featured, int width);
-ForwardKernel forward_bf16(bool featured, int width);
-ForwardKernel forward_f32(bool featured, int width);
+/** The kernel of a tile (forward_tiles.h). forward_kernels.def lists them. */
+ForwardKernel find_forward(KernelImage image, DType dtype, bool featured, int width);
 
-/** The same of few rows (decode_tiles.h). */
-ForwardKernel decode_f16(bool featured, int width);
-ForwardKernel decode_bf16(bool featured, int width);
-/** Over keys and values in 8 bits, for q of either dtype, with every option. */
-ForwardKernel decode_codes(int width);
+/**
+ * The same of few rows (decode_tiles.h, decode_kernels.def). Over codes, keys and values in 8 bits,
+ * there is one for q of either dtype, with every option.
+ */
+ForwardKernel find_decode(KernelImage image, DType dtype, bool codes, bool featured, int width);
+
+// What a unit defines (forward.cu, decode.cu).
+template <KernelImage kImage, class T, int kWidth, bool kFeatured>
+ForwardKernel forward_entry();
+template <KernelImage kImage, class T, int kWidth, bool kFeatured>
+ForwardKernel decode_entry();
 
 }  // namespace fa::cuda::sm80

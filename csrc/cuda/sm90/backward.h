@@ -21,7 +21,7 @@
 namespace fa::cuda::sm90 {
 
 template <class T, int kWidth, bool kFeatured>
-__global__ void __launch_bounds__(kBackwardThreads, 1)
+static __global__ void __launch_bounds__(kBackwardThreads, 1)
     backward_kernel(const __grid_constant__ BackwardKernelParams p) {
   using Traits = BackwardTraits<T, kWidth, kFeatured>;
   const BackwardShared<Traits> shared(ptx::dyn_smem());
@@ -49,15 +49,9 @@ __global__ void __launch_bounds__(kBackwardThreads, 1)
   }
 }
 
-template <class T>
-BackwardKernel find_backward_kernel(bool featured, int width) {
-  if (featured)
-    return width == 64   ? backward_kernel<T, 64, true>
-           : width == 96 ? backward_kernel<T, 96, true>
-                         : backward_kernel<T, 128, true>;
-  return width == 64   ? backward_kernel<T, 64, false>
-         : width == 96 ? backward_kernel<T, 96, false>
-                       : backward_kernel<T, 128, false>;
+template <KernelImage kImage, class T, int kWidth, bool kFeatured>
+BackwardKernel backward_entry() {
+  return backward_kernel<T, kWidth, kFeatured>;
 }
 
 }  // namespace fa::cuda::sm90

@@ -1,7 +1,9 @@
 // Parameters of the backward kernels of sm_90a, and where to find a kernel.
 #pragma once
 
+#include "core/dtype.h"
 #include "cuda/device/backward_params.h"
+#include "cuda/device/kernel_image.h"
 #include "cuda/ptx/tma.h"
 #include "cuda/sm90/backward_tiles.h"
 
@@ -24,15 +26,14 @@ struct BackwardKernelParams {
 using BackwardKernel = void (*)(BackwardKernelParams);
 using QuerySumKernel = void (*)(BackwardKernelParams);
 
-/**
- * The kernel of the tile of this width (backward_tiles.h). One definition per dtype:
- * backward_f16.cu, backward_bf16.cu.
- */
-BackwardKernel backward_f16(bool featured, int width);
-BackwardKernel backward_bf16(bool featured, int width);
+/** The kernel of the tile of this width (backward_tiles.h). backward_kernels.def lists them. */
+BackwardKernel find_backward(DType dtype, bool featured, int width);
 
 /** The kernel that makes dq of dq_sum (query_sum.h). */
-QuerySumKernel query_sum_f16(int width);
-QuerySumKernel query_sum_bf16(int width);
+QuerySumKernel find_query_sum(DType dtype, int width);
+
+// What a unit defines (backward.cu).
+template <KernelImage kImage, class T, int kWidth, bool kFeatured>
+BackwardKernel backward_entry();
 
 }  // namespace fa::cuda::sm90

@@ -314,7 +314,7 @@ PTX_FN void consume(const ForwardParams& p, const SharedLayout<Traits>& shared, 
 }
 
 template <class Traits>
-__global__ void __launch_bounds__(Traits::kThreads, 1)
+static __global__ void __launch_bounds__(Traits::kThreads, 1)
     forward(const __grid_constant__ ForwardParams p) {
   const SharedLayout<Traits> shared;
   if (threadIdx.x == 0) {
@@ -337,21 +337,9 @@ __global__ void __launch_bounds__(Traits::kThreads, 1)
   }
 }
 
-/** The kernels of one 16-bit dtype: forward_tiles.h has their widths. */
-template <class T>
-ForwardKernel forward_kernel(bool featured, int width, int width_v) {
-#define FA_KERNEL(w, w_v)                                                        \
-  if (width == w && width_v == w_v)                                              \
-  return featured ? forward<ForwardTraits<T, w, w_v, ForwardVariant::kFeatured>> \
-                  : forward<ForwardTraits<T, w, w_v, ForwardVariant::kPlain>>
-  FA_KERNEL(64, 64);
-  FA_KERNEL(96, 96);
-  FA_KERNEL(128, 128);
-  FA_KERNEL(192, 128);
-  FA_KERNEL(192, 192);
-  FA_KERNEL(256, 256);
-#undef FA_KERNEL
-  return nullptr;
+template <KernelImage kImage, class T, int kWidth, int kWidthV, ForwardVariant kVariant>
+ForwardKernel forward_entry() {
+  return forward<ForwardTraits<T, kWidth, kWidthV, kVariant>>;
 }
 
 }  // namespace fa::cuda::sm90

@@ -1,9 +1,12 @@
 // Parameters of the forward kernels of sm_90a, and where to find a kernel.
 #pragma once
 
+#include "core/dtype.h"
+#include "cuda/device/kernel_image.h"
 #include "cuda/device/params.h"
 #include "cuda/device/work_item.h"
 #include "cuda/ptx/tma.h"
+#include "cuda/sm90/forward_tiles.h"
 
 namespace fa::cuda::sm90 {
 
@@ -38,9 +41,11 @@ struct ForwardParams {
 
 using ForwardKernel = void (*)(ForwardParams);
 
-/** The kernel of a tile (forward_tiles.h). One definition per dtype: forward_f16.cu, ... */
-ForwardKernel forward_f16(bool featured, int width, int width_v);
-ForwardKernel forward_bf16(bool featured, int width, int width_v);
-ForwardKernel forward_e4m3(int width);
+/** The kernel of a tile (forward_tiles.h). forward_kernels.def lists them. */
+ForwardKernel find_forward(DType dtype, ForwardVariant variant, int width, int width_v);
+
+// What a unit defines (forward.cu).
+template <KernelImage kImage, class T, int kWidth, int kWidthV, ForwardVariant kVariant>
+ForwardKernel forward_entry();
 
 }  // namespace fa::cuda::sm90

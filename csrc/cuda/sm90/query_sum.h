@@ -75,11 +75,4 @@ __global__ void __launch_bounds__(kQuerySumThreads)
   }
 }
 
-template <class T>
-QuerySumKernel find_query_sum_kernel(int width) {
-  return width == 64   ? query_sum_kernel<T, 64>
-         : width == 96 ? query_sum_kernel<T, 96>
-                       : query_sum_kernel<T, 128>;
-}
-
 }  // namespace fa::cuda::sm90

@@ -22,15 +22,12 @@ BackwardKernel of_tile(Outer outer, bool featured) {
 
 }  // namespace
 
-BackwardKernel backward_f16(Outer outer, bool featured, int index) {
-  return index == 0 ? of_tile<ptx::f16, 0>(outer, featured) : nullptr;
-}
-BackwardKernel backward_bf16(Outer outer, bool featured, int index) {
-  return index == 1 ? of_tile<ptx::bf16, 1>(outer, featured) : nullptr;
-}
-BackwardKernel backward_f32(Outer outer, bool featured, int index) {
-  if (index == 0) return of_tile<float, 0>(outer, featured);
-  return index == 2 ? of_tile<float, 2>(outer, featured) : nullptr;
+BackwardKernel find_backward(KernelImage, DType dtype, Outer outer, bool featured, int index) {
+  if (dtype == DType::kFloat16 && index == 0) return of_tile<ptx::f16, 0>(outer, featured);
+  if (dtype == DType::kBFloat16 && index == 1) return of_tile<ptx::bf16, 1>(outer, featured);
+  if (dtype == DType::kFloat32 && index == 0) return of_tile<float, 0>(outer, featured);
+  if (dtype == DType::kFloat32 && index == 2) return of_tile<float, 2>(outer, featured);
+  return nullptr;
 }
 
 }  // namespace fa::cuda::sm80

@@ -6,6 +6,8 @@
 
 namespace fa::cuda::sm80 {
 
+namespace {
+
 ForwardKernel forward_f16(bool featured, int width) {
   if (width == 32) return featured ? forward<ptx::f16, 32, true> : forward<ptx::f16, 32, false>;
   if (width == 96 && featured) return forward<ptx::f16, 96, true>;
@@ -18,10 +20,6 @@ ForwardKernel forward_bf16(bool featured, int width) {
   if (width == 192 && featured) return forward<ptx::bf16, 192, true>;
   if (width != 128) return nullptr;
   return featured ? forward<ptx::bf16, 128, true> : forward<ptx::bf16, 128, false>;
-}
-
-ForwardKernel forward_f32(bool, int width) {
-  return width == 32 ? forward<float, 32, true> : nullptr;
 }
 
 ForwardKernel decode_f16(bool featured, int width) {
@@ -41,6 +39,18 @@ ForwardKernel decode_bf16(bool featured, int width) {
 ForwardKernel decode_codes(int width) {
   if (width == 64) return decode<Code, 64, true>;
   return width == 128 ? decode<Code, 128, true> : nullptr;
+}
+
+}  // namespace
+
+ForwardKernel find_forward(KernelImage, DType dtype, bool featured, int width) {
+  if (dtype == DType::kFloat32) return width == 32 ? forward<float, 32, true> : nullptr;
+  return (dtype == DType::kFloat16 ? forward_f16 : forward_bf16)(featured, width);
+}
+
+ForwardKernel find_decode(KernelImage, DType dtype, bool codes, bool featured, int width) {
+  if (codes) return decode_codes(width);
+  return (dtype == DType::kFloat16 ? decode_f16 : decode_bf16)(featured, width);
 }
 
 }  // namespace fa::cuda::sm80

@@ -222,7 +222,9 @@ std::string run_forward_fp8(const Spec& s, uint64_t seed) {
   cudaDeviceProp properties;
   cudaGetDeviceProperties(&properties, 0);
   simt::keep_reports();
-  fa::cuda::launch(sm90::forward_e4m3(tile.width), kBlocks, tile.threads(),
+  fa::cuda::launch(sm90::find_forward(fa::DType::kFloat8E4M3, sm90::ForwardVariant::kFp8,
+                                      tile.width, tile.width_v),
+                   kBlocks, tile.threads(),
                    static_cast<size_t>(sm90::forward_shared_bytes(tile, 1)), {properties, nullptr},
                    params);
   for (const simt::Report& report : simt::take_reports()) {

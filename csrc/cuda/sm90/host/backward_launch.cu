@@ -24,7 +24,7 @@ void launch_backward(const AttentionProblem& problem, const AttentionGradients& 
                      const BackwardLayout& layout, bool featured, const BackwardParams& call,
                      Scratch& scratch, const Queue& queue) {
   const BackwardTile& tile = layout.tile;
-  const bool half = problem.q.dtype == DType::kFloat16;
+  const DType dtype = problem.q.dtype;
   BackwardKernelParams p{};
   p.call = call;
   p.query_tiles = static_cast<int>(layout.query_tiles);
@@ -53,10 +53,10 @@ void launch_backward(const AttentionProblem& problem, const AttentionGradients& 
     launch(kernel, tiles * heads * problem.batch(), threads, static_cast<size_t>(shared_bytes),
            queue, p);
   };
-  run((half ? backward_f16 : backward_bf16)(featured, tile.width), problem.max_seqlen_k, tile.keys,
+  run(find_backward(dtype, featured, tile.width), problem.max_seqlen_k, tile.keys,
       problem.kv_heads(), kBackwardThreads, backward_shared_bytes(tile));
-  run((half ? query_sum_f16 : query_sum_bf16)(tile.width), problem.max_seqlen_q, tile.queries,
-      problem.heads(), kQuerySumThreads, 0);
+  run(find_query_sum(dtype, tile.width), problem.max_seqlen_q, tile.queries, problem.heads(),
+      kQuerySumThreads, 0);
 }
 
 }  // namespace fa::cuda::sm90

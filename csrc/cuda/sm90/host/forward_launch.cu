@@ -35,12 +35,9 @@ BlockScales block_scales(const View& scales) {
           scales.rank == 3 ? scales.strides[2] : 0, FastDivide(kScaleTokens)};
 }
 
-ForwardKernel find_kernel(DType dtype, const ForwardLaunch& launch) {
-  switch (dtype) {
-    case DType::kFloat16: return forward_f16(launch.featured, launch.width, launch.width_v);
-    case DType::kBFloat16: return forward_bf16(launch.featured, launch.width, launch.width_v);
-    default: return forward_e4m3(launch.width);
-  }
+ForwardVariant variant_of(const AttentionProblem& p, const ForwardLaunch& launch) {
+  if (p.float8()) return ForwardVariant::kFp8;
+  return launch.featured ? ForwardVariant::kFeatured : ForwardVariant::kPlain;
 }
 
 }  // namespace
@@ -72,8 +69,8 @@ void launch_forward(const AttentionProblem& p, const ForwardLaunch& with, const 
     params.k_scales = block_scales(p.k_scale);
     params.v_scales = block_scales(p.v_scale);
   }
-  launch(find_kernel(p.q.dtype, with), with.blocks, with.threads,
-         static_cast<size_t>(with.shared_bytes), queue, params);
+  launch(find_forward(p.q.dtype, variant_of(p, with), with.width, with.width_v), with.blocks,
+         with.threads, static_cast<size_t>(with.shared_bytes), queue, params);
 }
 
 }  // namespace fa::cuda::sm90

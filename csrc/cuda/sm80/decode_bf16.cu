@@ -1,9 +1,0 @@
-#include "cuda/sm80/decode.h"
-
-namespace fa::cuda::sm80 {
-
-ForwardKernel decode_bf16(bool featured, int width) {
-  return decode_kernel<ptx::bf16>(featured, width);
-}
-
-}  // namespace fa::cuda::sm80
