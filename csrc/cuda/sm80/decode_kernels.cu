@@ -1,5 +1,5 @@
-#include "cuda/device/compiled_images.h"
 #include "cuda/device/codes.h"
+#include "cuda/device/compiled_images.h"
 #include "cuda/sm80/forward_params.h"
 
 namespace fa::cuda::sm80 {
