@@ -1,4 +1,5 @@
 // Benchmarks of the server that are programs of their own: serve/bench/<name>.
+import { copyFileSync } from 'node:fs';
 import path from 'node:path';
 import { ensureServeBuilt, root, run } from './ensure-built.mjs';
 
@@ -22,5 +23,8 @@ export async function runServeBench(name, entries) {
     // Beside the bundle, not part of it.
     external: ['commander', 'protobufjs', 'zod', 'flash-attention', /^@/],
   });
+  // What starts nats-server runs it.
+  const keeper = 'nats-keeper.mjs';
+  copyFileSync(path.join(serve, 'src/cluster', keeper), path.join(output, keeper));
   run(process.execPath, [path.join(output, 'main.js'), ...process.argv.slice(2)]);
 }

@@ -12,10 +12,13 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { ClusterError } from './cluster-error.js';
 
 /** Debian has it in a folder that only root looks in. */
 const folders = [...(process.env.PATH ?? '').split(path.delimiter), '/usr/sbin', '/usr/local/sbin'];
+
+const keeper = fileURLToPath(new URL('./nats-keeper.mjs', import.meta.url));
 
 const startMilliseconds = 10_000;
 const restartMilliseconds = 500;
@@ -45,7 +48,7 @@ export interface NatsServerOptions {
   readonly restart?: boolean;
 }
 
-/** A `nats-server` that is a child of this process, with JetStream in a folder that goes with it. */
+/** A `nats-server` that ends with this process, with JetStream in a folder that goes with it. */
 export class NatsServer {
   readonly #binary: string;
   readonly #folder: string;
@@ -83,6 +86,11 @@ export class NatsServer {
     return `nats://${this.#host}:${this.#port}`;
   }
 
+  /** Of the process that keeps it. */
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
   /** Starts it again where it was, with what it stored. */
   async start(): Promise<void> {
     const ports = path.join(this.#folder, 'ports');
@@ -98,9 +106,11 @@ export class NatsServer {
         `jetstream { store_dir: ${JSON.stringify(path.join(this.#folder, 'jetstream'))} }`,
       ].join('\n'),
     );
-    // In a group of its own: it outlives what the keyboard interrupts, until it is closed.
-    const child = spawn(this.#binary, ['-c', config], {
-      stdio: ['ignore', 'ignore', 'pipe'],
+    // In a group of its own: it outlives what the keyboard interrupts, until it is closed. The
+    // channel tells the keeper when this process is gone.
+    const command = [keeper, this.#folder, this.#binary, '-c', config];
+    const child = spawn(process.execPath, command, {
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       detached: true,
     });
     this.#child = child;
@@ -126,7 +136,7 @@ export class NatsServer {
       }
       if (performance.now() > end) failure ??= 'it does not start';
       if (failure !== undefined) {
-        child.kill('SIGKILL');
+        if (child.connected) child.send('SIGKILL');
         throw new ClusterError(`nats-server: ${failure}`);
       }
       await delay(20);
@@ -148,7 +158,7 @@ export class NatsServer {
     this.#child = undefined;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const ended = new Promise((resolve) => child.once('exit', resolve));
-    child.kill(signal);
+    if (child.connected) child.send(signal);
     await ended;
   }
 
