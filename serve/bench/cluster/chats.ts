@@ -63,11 +63,19 @@ interface Usage {
   prompt_tokens_details: { cached_tokens: number };
 }
 
+export interface ChatLoad {
+  /** Chats at a time. */
+  readonly side: number;
+  readonly maxTokens: number;
+  /** Without them ties are not known. Default: true. */
+  readonly logprobs?: boolean;
+}
+
 /** Holds a chat, greedily, each turn at another frontend. */
 export async function hold(
   chat: Chat,
   urls: readonly string[],
-  maxTokens: number,
+  { maxTokens, logprobs = true }: Omit<ChatLoad, 'side'>,
 ): Promise<ChatResult> {
   const messages = [{ role: 'system', content: chat.system }];
   const answers: string[] = [];
@@ -84,7 +92,7 @@ export async function hold(
         ignore_eos: true,
       },
       ...{ stream: true, stream_options: { include_usage: true } },
-      ...{ logprobs: true, top_logprobs: 2 },
+      ...(logprobs ? { logprobs, top_logprobs: 2 } : {}),
     });
     let response = await ask(urls[turn % urls.length], body);
     for (; response.status === 429; response = await ask(urls[turn % urls.length], body)) {
@@ -133,7 +141,7 @@ async function read(response: Response): Promise<{ text: string; usage: Usage; g
 export async function holdAll(
   chats: readonly Chat[],
   urls: readonly string[],
-  { side, maxTokens }: { side: number; maxTokens: number },
+  load: ChatLoad,
 ): Promise<ChatResult[]> {
   const results: ChatResult[] = [];
   let next = 0;
@@ -141,9 +149,9 @@ export async function holdAll(
     for (let i = next++; i < chats.length; i = next++) {
       // Chats begin at one frontend or the other.
       const from = i % urls.length;
-      results[i] = await hold(chats[i], [...urls.slice(from), ...urls.slice(0, from)], maxTokens);
+      results[i] = await hold(chats[i], [...urls.slice(from), ...urls.slice(0, from)], load);
     }
   };
-  await Promise.all(Array.from({ length: side }, lane));
+  await Promise.all(Array.from({ length: load.side }, lane));
   return results;
 }

@@ -12,6 +12,11 @@ const stats = {
   finished: { stop: 1e6, length: 1e5, abort: 1e4, error: 0 },
 };
 
+const usage = {
+  ...{ memoryBytes: 2 ** 30, processorSeconds: 12_345.678, savedTokens: 0, savedBytes: 0 },
+  ...{ loadedTokens: 1e5, loadedBytes: 1e10, reusedTokens: 1e5 },
+};
+
 function beatOf(pages: number): Beat {
   const hashes = [
     ...pageHashes(
@@ -22,7 +27,8 @@ function beatOf(pages: number): Beat {
   ];
   const half = pages / 2;
   const prefixes = { from: 1, to: 2, added: hashes.slice(0, half), removed: hashes.slice(half) };
-  return { worker: `w${'x'.repeat(22)}`, draining: false, healthy: true, live: 8, stats, prefixes };
+  const about = { worker: `w${'x'.repeat(22)}`, draining: false, healthy: true, live: 8 };
+  return { ...about, stats, usage, prefixes };
 }
 
 const reportOf = (tokens: number): object => ({

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ChildWorkers } from '../../src/cluster/child-workers.js';
 import { NatsServer } from '../../src/cluster/nats-server.js';
 
@@ -34,6 +35,22 @@ export class Deployment {
     } catch (error) {
       await deployment.stop();
       throw error;
+    }
+  }
+
+  get frontendPids(): number[] {
+    return this.#frontends.flatMap(({ pid }) => pid ?? []);
+  }
+
+  /** Resolves when its first frontend hears all workers. */
+  async ready(): Promise<void> {
+    const [url] = this.urls;
+    for (;;) {
+      const metrics = await (await fetch(`${url}/metrics`)).text();
+      const [, ready] =
+        metrics.match(/^flash_attention_serve_workers\{state="ready".*\} (\d+)$/m) ?? [];
+      if (Number(ready) === this.#options.workers) return;
+      await delay(100);
     }
   }
 

@@ -17,6 +17,7 @@ import {
   engineOptionNames,
   type HttpOptions,
   type ServeOptions,
+  type WorkerCliOptions,
 } from './serve-options.js';
 import { stopOnSignal } from './stop-on-signal.js';
 
@@ -38,7 +39,7 @@ async function joinAsFrontend(options: ClusterOptions): Promise<Served & { engin
 /** A model for the frontends of a cluster, until a signal comes or the parent is gone. */
 export async function runWorker(
   folder: string,
-  options: EngineCliOptions & ClusterOptions & Pick<HttpOptions, 'drain'>,
+  options: EngineCliOptions & ClusterOptions & WorkerCliOptions & Pick<HttpOptions, 'drain'>,
 ): Promise<void> {
   await withConnection(options, (connection) => startWorker(connection, folder, options));
 }
@@ -48,6 +49,11 @@ async function startWorker(
   folder: string,
   options: Parameters<typeof runWorker>[1],
 ): Promise<void> {
+  if (options.role === 'prefill' && !options.prefixCache) {
+    throw new CliError(
+      '--role prefill --no-prefix-cache: others take the prompt from its prefixes',
+    );
+  }
   console.error(`Loading ${folder}`);
   const { defaults } = readSettings(folder);
   const text = packModelText(folder);
@@ -55,16 +61,22 @@ async function startWorker(
   const engine = await startEngine({ folder, modelName, ...rest, prefixChanges: true });
   await putModelText(connection, text);
   const { pages, pageSize } = (await engine.stats()).cache;
-  const worker = new WorkerNode(engine, connection, {
-    ...{ samplingDefaults: defaults, text: text.digest, pages, pageSize },
+  const facts = {
+    ...{ samplingDefaults: defaults, text: text.digest, pages, pageSize, role: options.role },
     prefixCache: options.prefixCache,
     maxRunning: options.maxRunning,
     places: options.maxRunning + options.maxQueued,
-  });
-  const orphaned = (): boolean => process.kill(process.pid, 'SIGTERM');
+  };
+  const handOver = options.handOver * 2 ** 20;
+  const worker = new WorkerNode(engine, connection, facts, { handOver });
+  let alone = false;
+  const orphaned = (): void => {
+    alone = true;
+    process.kill(process.pid, 'SIGTERM');
+  };
   const close = async (drain: number): Promise<void> => {
     process.off('disconnect', orphaned);
-    await worker.drain(drain);
+    await worker.drain(alone ? 0 : drain); // nobody is left to go on with anything
     await engine.close(0);
     await connection.close();
     process.disconnect?.();

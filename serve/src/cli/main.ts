@@ -12,6 +12,7 @@ import {
   addEngineOptions,
   addHttpOptions,
   addServeOptions,
+  addWorkerOptions,
   natsToJoin,
 } from './serve-options.js';
 
@@ -39,12 +40,14 @@ addClusterOptions(
 ).action((options) => runFrontend(options));
 
 addClusterOptions(
-  addDrainOption(
-    addEngineOptions(
-      program
-        .command('worker')
-        .description('compute for the frontends of a cluster')
-        .argument('<folder>', "the model's folder"),
+  addWorkerOptions(
+    addDrainOption(
+      addEngineOptions(
+        program
+          .command('worker')
+          .description('compute for the frontends of a cluster')
+          .argument('<folder>', "the model's folder"),
+      ),
     ),
   ),
   natsToJoin(),

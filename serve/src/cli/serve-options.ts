@@ -1,4 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Role, roles } from '../cluster/messages.js';
+import { defaultHandOver } from '../cluster/worker/worker-node.js';
 import type { EngineOptions } from '../engine/contract.js';
 
 /** Where a process listens, and to whom. */
@@ -37,6 +39,13 @@ export interface ClusterOptions {
   readonly nats?: string | true;
   readonly natsCredentials?: string;
   readonly cluster: string;
+}
+
+/** How a process works for others. */
+export interface WorkerCliOptions {
+  readonly role: Role;
+  /** MiB. */
+  readonly handOver: number;
 }
 
 /** What the command line of `serve` says, after parsing. */
@@ -162,6 +171,22 @@ export function addClusterOptions(command: Command, nats: Option): Command {
     .addOption(nats)
     .option('--nats-credentials <file>', 'credentials for NATS')
     .option('--cluster <name>', 'which of the clusters on this NATS', 'default');
+}
+
+/** Options of the processes that compute for others. */
+export function addWorkerOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--role <role>', 'what of an answer it computes: its prompt, the rest, or both')
+        .choices(roles)
+        .default('both'),
+    )
+    .option(
+      '--hand-over <MiB>',
+      'stored pages that it leaves to other workers when it ends',
+      integer(0, many),
+      defaultHandOver,
+    );
 }
 
 /** Of a process that joins a cluster. */

@@ -37,10 +37,17 @@ export class ChildWorkers {
     return [...this.#children].flatMap(({ pid }) => pid ?? []);
   }
 
-  /** Resolves when all have ended. */
-  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+  /**
+   * Resolves when all have ended.
+   *
+   * @param signal undefined: they end as when this process is gone.
+   */
+  async stop(signal?: NodeJS.Signals): Promise<void> {
     this.#stop.abort();
-    for (const child of this.#children) child.kill(signal);
+    for (const child of this.#children) {
+      if (signal) child.kill(signal);
+      else child.disconnect();
+    }
     await Promise.all(this.#kept);
   }
 

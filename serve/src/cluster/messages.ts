@@ -1,6 +1,6 @@
 // What frontends and workers tell each other, checked where it is read.
 import { z } from 'zod';
-import type { EngineStats, ModelInfo } from '../engine/contract.js';
+import type { EngineStats, ModelInfo, WorkerUsage } from '../engine/contract.js';
 import { EngineError } from '../engine/errors.js';
 import type { SamplingDefaults } from '../model/settings.js';
 
@@ -37,6 +37,20 @@ const stats = z.object({
   finished: z.object({ stop: count, length: count, abort: count, error: count }),
 }) satisfies z.ZodType<EngineStats>;
 
+/** What a worker does of an answer: its prompt, the tokens behind that, or both. */
+export const roles = ['prefill', 'decode', 'both'] as const;
+export type Role = (typeof roles)[number];
+
+const usage = z.object({
+  memoryBytes: count,
+  processorSeconds: z.number(),
+  savedTokens: count,
+  savedBytes: count,
+  loadedTokens: count,
+  loadedBytes: count,
+  reusedTokens: count,
+}) satisfies z.ZodType<WorkerUsage>;
+
 /** What a worker is, as long as it lives. */
 const hello = z.object({
   worker: id,
@@ -47,6 +61,7 @@ const hello = z.object({
   pages: count,
   pageSize: count,
   prefixCache: z.boolean(),
+  role: z.enum(roles),
   /** Answers side by side, and with those that may wait. */
   maxRunning: count,
   places: count,
@@ -63,6 +78,7 @@ const beat = z.object({
   /** Work under way, of all frontends. */
   live: count,
   stats: stats.optional(),
+  usage,
   /** Changes of its stored prefixes, which lead from one version of them to the next. */
   prefixes: z.object({
     from: count,
@@ -118,6 +134,8 @@ const event = z.union([
     failure: failure.optional(),
   }),
   z.object({ id, embedding: z.string() }),
+  /** The worker leaves it to another one, with its pages in the object store if they are there. */
+  z.object({ id, left: z.object({ pages: z.string().optional() }) }),
   z.object({ id, failure }),
 ]);
 export type WorkEvent = z.infer<typeof event>;

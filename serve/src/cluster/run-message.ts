@@ -41,6 +41,10 @@ const run = z.object({
   request: request.optional(),
   /** How many of the ids, the last ones, are tokens of the answer. */
   generated: z.int().nonnegative(),
+  /** Pages in the object store that are to be loaded first. */
+  pages: z.string().optional(),
+  /** The worker leaves it to another one after the first token. */
+  leave: z.boolean().optional(),
   /** Headers of a trace that this is a part of. */
   trace: z.record(z.string(), z.string()).optional(),
 });

@@ -8,6 +8,8 @@ export interface Timing {
   readonly look: number;
   /** Until a worker has said that it took some work. */
   readonly accept: number;
+  /** Until pages of a text that are on their way are given up: they are computed then. */
+  readonly transfer: number;
   /** Until a silent worker is taken to be dead: its work goes elsewhere. */
   readonly dead: number;
   /** Until a silent frontend is taken to be dead: its work ends. */
@@ -21,6 +23,7 @@ export const defaultTiming: Timing = {
   alive: 1000,
   look: 100,
   accept: 3000,
+  transfer: 5000,
   dead: 5000,
   lease: 10_000,
   patience: 30_000,

@@ -60,6 +60,20 @@ export interface PrefixChange {
   readonly reset?: boolean;
 }
 
+/** A text whose first tokens are stored as a prefix. */
+export interface StoredText {
+  /** See prefixScope. */
+  readonly scope: string;
+  readonly tokens: Int32Array;
+}
+
+/** A stored prefix as bytes, for another cache of the same model and dtype. */
+export interface SavedPrefix {
+  /** How many of its text's tokens it has. */
+  readonly tokens: number;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
 /** Pages of the cache. */
 export interface CacheCounts {
   readonly pages: number;
@@ -95,6 +109,12 @@ export interface Forward {
   counts(): CacheCounts;
   /** What changed of the stored prefixes since the last call; undefined: nothing. */
   prefixChange?(): PrefixChange | undefined;
+  /** Texts that are the longest of those stored, the one that grew last first. */
+  storedTexts?(): StoredText[];
+  /** The longest stored prefix of a text; undefined: none of it is stored. */
+  savePrefix?(text: StoredText): Promise<SavedPrefix | undefined>;
+  /** Stores a prefix that was saved. @returns its tokens; 0: there is no room. */
+  loadPrefix?(bytes: Uint8Array, scope: string): number;
   close(): Promise<void>;
 }
 
@@ -211,7 +231,21 @@ export interface EngineStats {
     readonly workers: Readonly<Record<'ready' | 'draining' | 'unavailable', number>>;
     /** Times that a worker left something undone, and another one went on with it. */
     readonly moved: number;
+    readonly usage: WorkerUsage;
   };
+}
+
+/** What processes of workers take, and what they moved to each other. All but memory only grows. */
+export interface WorkerUsage {
+  readonly memoryBytes: number;
+  readonly processorSeconds: number;
+  /** Left in the object store for other workers, and taken from there. */
+  readonly savedTokens: number;
+  readonly savedBytes: number;
+  readonly loadedTokens: number;
+  readonly loadedBytes: number;
+  /** Of those taken, found by the prompt that they were taken for. */
+  readonly reusedTokens: number;
 }
 
 /**
@@ -248,6 +282,10 @@ export interface Engine {
   stats(): Promise<EngineStats>;
   /** Hears of the stored prefixes from now on, when the engine was started with `prefixChanges`. */
   watchPrefixes?(listener: (change: PrefixChange) => void): void;
+  /** As those of {@link Forward}, when the engine was started with `prefixChanges`. */
+  storedTexts?(): Promise<StoredText[]>;
+  savePrefix?(text: StoredText): Promise<SavedPrefix | undefined>;
+  loadPrefix?(bytes: Uint8Array, scope: string): Promise<number>;
   /** False while the worker is being started again after it died or hung. */
   readonly healthy: boolean;
   /** The worker hangs and has not ended yet; one that does not end takes a new process. */

@@ -13,6 +13,8 @@ import type {
   GenerationRequest,
   ModelInfo,
   PrefixChange,
+  SavedPrefix,
+  StoredText,
 } from './contract.js';
 import { Deliveries } from './deliveries.js';
 import { EngineError } from './errors.js';
@@ -278,6 +280,18 @@ class ThreadedEngine implements Engine {
 
   watchPrefixes(listener: (change: PrefixChange) => void): void {
     this.#onPrefixChange = listener;
+  }
+
+  storedTexts(): Promise<StoredText[]> {
+    return this.#call((id) => ({ type: 'texts', id }));
+  }
+
+  savePrefix(text: StoredText): Promise<SavedPrefix | undefined> {
+    return this.#call((id) => ({ type: 'save', id, text }));
+  }
+
+  loadPrefix(bytes: Uint8Array, scope: string): Promise<number> {
+    return this.#call((id) => ({ type: 'load', id, bytes, scope }));
   }
 
   close(deadline = closeMilliseconds): Promise<void> {

@@ -35,3 +35,8 @@ export function asEngineError(thrown: unknown): EngineError {
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   return new EngineError('model_failed', message, { cause: thrown });
 }
+
+/** A cache refused what it has no pages for. */
+export function isCacheFull(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_CACHE_FULL';
+}

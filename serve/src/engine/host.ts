@@ -10,6 +10,7 @@ import {
   type ToWorker,
   type WorkerData,
 } from './protocol.js';
+import { Transfers } from './transfers.js';
 import { Heartbeat } from './watchdog.js';
 
 /** What the engine's thread computes with. */
@@ -27,7 +28,7 @@ export async function hostEngine(
   { options, heartbeat }: WorkerData,
   open: (options: EngineOptions) => Promise<EngineParts>,
 ): Promise<void> {
-  const post = (message: FromWorker) => port.postMessage(message);
+  const post = (message: FromWorker, moved: ArrayBuffer[] = []) => port.postMessage(message, moved);
   let parts: EngineParts;
   try {
     parts = await open(options);
@@ -49,12 +50,15 @@ export async function hostEngine(
 /** The most milliseconds from one heartbeat to the next while answers wait for a grammar. */
 const longestIdleBeat = 1000;
 
+type Post = (message: FromWorker, moved?: ArrayBuffer[]) => void;
+
 class Host {
-  readonly #post: (message: FromWorker) => void;
+  readonly #post: Post;
   readonly #heartbeat: Heartbeat;
   readonly #forward: Forward;
   readonly #scheduler: Scheduler;
   readonly #embeddings: Embeddings;
+  readonly #transfers: Transfers;
   readonly #budget: number;
   readonly #idleBeat: number;
   #events: AnswerEvent[] = [];
@@ -66,7 +70,7 @@ class Host {
   constructor(
     parts: EngineParts,
     limits: EngineOptions,
-    { heartbeat, post }: { heartbeat: Heartbeat; post: (message: FromWorker) => void },
+    { heartbeat, post }: { heartbeat: Heartbeat; post: Post },
   ) {
     this.#post = post;
     this.#heartbeat = heartbeat;
@@ -78,6 +82,7 @@ class Host {
       embedded: (id, value) => post({ type: 'result', id, value }),
       refused: (id, error) => post({ type: 'rejection', id, error: errorData(error) }),
     });
+    this.#transfers = new Transfers(parts.forward, post);
     this.#scheduler = new Scheduler({
       ...parts,
       limits,
@@ -101,10 +106,10 @@ class Host {
       this.#embeddings.cancel(message.id);
     } else if (message.type === 'embed') this.#embeddings.add(message.id, message.tokens);
     else if (message.type === 'close') this.#closing = true;
-    else {
+    else if (message.type === 'stats') {
       this.#tell(); // what it counts has been told
       this.#post({ type: 'result', id: message.id, value: this.#scheduler.stats() });
-    }
+    } else this.#transfers.add(message);
     this.#wake();
   }
 
@@ -128,12 +133,13 @@ class Host {
    * gets longer by it, and prompts get on.
    */
   async #step(): Promise<boolean> {
+    await this.#transfers.step();
     const embeds = this.#embeddings.size > 0 && !this.#embedded;
     const taken = embeds ? await this.#embeddings.step() : 0;
     const answered = await this.#scheduler.step(this.#budget - taken);
     // A prompt's piece may have found no room beside the text's.
     this.#embedded = embeds && this.#scheduler.size > 0;
-    return answered || this.#embedded || this.#embeddings.size > 0;
+    return answered || this.#embedded || this.#embeddings.size + this.#transfers.size > 0;
   }
 
   async #rest(woken: Promise<void>): Promise<void> {

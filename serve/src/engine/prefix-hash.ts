@@ -1,3 +1,13 @@
+import type { GenerationRequest, ModelInfo } from './contract.js';
+
+/** Whether all keys of an answer are turned by the long table of a longrope model. */
+export function isLongRope(
+  { prompt, maxTokens }: Pick<GenerationRequest, 'prompt' | 'maxTokens'>,
+  { longRopeFrom = Infinity, contextLength }: ModelInfo,
+): boolean {
+  return Math.min(prompt.length + maxTokens, contextLength) > longRopeFrom;
+}
+
 /** What stored prefixes are apart by. Keys that another rope table turned are other keys. */
 export function prefixScope(scope: string, longRope: boolean): string {
   return `${longRope ? 'long' : 'short'}:${scope}`;

@@ -7,6 +7,8 @@ import type {
   GenerationRequest,
   ModelInfo,
   PrefixChange,
+  SavedPrefix,
+  StoredText,
   TokenEvent,
 } from './contract.js';
 import { asEngineError, EngineError } from './errors.js';
@@ -28,8 +30,20 @@ export type ToWorker =
   | { readonly type: 'cancel'; readonly id: number }
   | { readonly type: 'embed'; readonly id: number; readonly tokens: Int32Array }
   | { readonly type: 'stats'; readonly id: number }
+  | Transfer
   /** Ends the thread once all answers have ended. */
   | { readonly type: 'close' };
+
+/** What is asked of stored prefixes: see the contract's Forward. */
+export type Transfer =
+  | { readonly type: 'texts'; readonly id: number }
+  | { readonly type: 'save'; readonly id: number; readonly text: StoredText }
+  | {
+      readonly type: 'load';
+      readonly id: number;
+      readonly bytes: Uint8Array;
+      readonly scope: string;
+    };
 
 /** From the engine's thread. All that one step brought is one message. */
 export type FromWorker =
@@ -37,8 +51,17 @@ export type FromWorker =
   | { readonly type: 'failed'; readonly error: ErrorData }
   | { readonly type: 'events'; readonly events: readonly AnswerEvent[] }
   | { readonly type: 'prefixes'; readonly change: PrefixChange }
-  | { readonly type: 'result'; readonly id: number; readonly value: SchedulerStats | Float32Array }
+  | { readonly type: 'result'; readonly id: number; readonly value: CallResult }
   | { readonly type: 'rejection'; readonly id: number; readonly error: ErrorData };
+
+/** What a call of the engine's thread comes to. */
+export type CallResult =
+  | SchedulerStats
+  | Float32Array
+  | readonly StoredText[]
+  | SavedPrefix
+  | number
+  | undefined;
 
 export type AnswerEvent =
   | { readonly id: number; readonly token: TokenEvent }

@@ -9,7 +9,10 @@ import type {
   ForwardSequence,
   ModelInfo,
   PrefixChange,
+  SavedPrefix,
+  StoredText,
 } from '../engine/contract.js';
+import { isCacheFull } from '../engine/errors.js';
 import { prefixScope } from '../engine/prefix-hash.js';
 import { type DecoderModel, loadDecoder } from '../model/decoder-model.js';
 import { CachedSequence } from './cached-sequence.js';
@@ -129,6 +132,34 @@ export class OnnxForward implements Forward {
 
   prefixChange(): PrefixChange | undefined {
     return this.#prefixes?.take();
+  }
+
+  storedTexts(): StoredText[] {
+    return this.#prefixes?.texts() ?? [];
+  }
+
+  async savePrefix({ scope, tokens }: StoredText): Promise<SavedPrefix | undefined> {
+    // One token more: a cache leaves one to be computed.
+    const text = new Int32Array(tokens.length + 1);
+    text.set(tokens);
+    const found = this.#cache.createSequence({ scope, tokens: text });
+    try {
+      return found.length > 0 ? { tokens: found.length, bytes: await found.save() } : undefined;
+    } finally {
+      found.dispose();
+    }
+  }
+
+  loadPrefix(bytes: Uint8Array, scope: string): number {
+    try {
+      const loaded = this.#cache.load(bytes, { scope });
+      const { length } = loaded;
+      loaded.dispose(); // it stays findable
+      return length;
+    } catch (error) {
+      if (isCacheFull(error)) return 0;
+      throw error;
+    }
   }
 
   async close(): Promise<void> {

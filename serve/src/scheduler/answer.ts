@@ -5,6 +5,7 @@ import type {
   ModelInfo,
   TokenEvent,
 } from '../engine/contract.js';
+import { isLongRope } from '../engine/prefix-hash.js';
 import type { Sampler } from '../sampler/sampler.js';
 import type { Constraint } from './constraint.js';
 import { TokenList } from './token-list.js';
@@ -46,7 +47,7 @@ export class Answer {
     this.tokens = new TokenList(request.prompt);
     this.ends = [...(request.ignoreEos ? [] : info.eosTokenIds), ...request.stopTokenIds];
     this.#most = Math.min(request.prompt.length + request.maxTokens, info.contextLength);
-    this.longRope = info.longRopeFrom !== undefined && this.#most > info.longRopeFrom;
+    this.longRope = isLongRope(request, info);
     this.#sampler = sampler;
     for (const token of request.generated ?? []) {
       sampler.accept(token);

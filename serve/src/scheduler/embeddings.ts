@@ -1,7 +1,6 @@
 import type { Forward, ForwardEmbedding } from '../engine/contract.js';
-import { asEngineError, EngineError } from '../engine/errors.js';
+import { asEngineError, EngineError, isCacheFull } from '../engine/errors.js';
 import type { SchedulerLimits } from './plan.js';
-import { isCacheFull } from './scheduler.js';
 
 /** What becomes of a text; one of both, once. */
 export interface EmbeddingOutput {

@@ -7,7 +7,7 @@ import type {
   ResponseFormat,
   TokenEvent,
 } from '../engine/contract.js';
-import { asEngineError, EngineError } from '../engine/errors.js';
+import { asEngineError, EngineError, isCacheFull } from '../engine/errors.js';
 import { Sampler, SamplerMemory } from '../sampler/sampler.js';
 import { Answer, byImportance } from './answer.js';
 import type { Constraint } from './constraint.js';
@@ -371,7 +371,3 @@ export class Scheduler {
 }
 
 const noTokens = new Int32Array(0);
-
-export function isCacheFull(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ERR_CACHE_FULL';
-}

@@ -10,10 +10,12 @@ import {
   addDrainOption,
   addEngineOptions,
   addHttpOptions,
+  addWorkerOptions,
   natsToJoin,
 } from '../../src/cli/serve-options.js';
 import { EngineMetrics } from '../../src/server/metrics/engine-metrics.js';
 import { ServerMetrics } from '../../src/server/metrics/server-metrics.js';
+import { noUsage } from '../support/cluster.js';
 import type { Json } from '../support/serving.js';
 
 const folder = path.resolve(import.meta.dirname, '../../deploy');
@@ -73,8 +75,9 @@ test('what is no manifest is refused', () => {
 /** Parses arguments as the command line does; throws for those that it does not know. */
 function parseArguments([role, ...args]: readonly string[]): Json {
   const command = new Command().exitOverride().configureOutput({ writeErr: () => {} });
-  if (role === 'worker') addDrainOption(addEngineOptions(command)).argument('<folder>');
-  else addHttpOptions(command);
+  if (role === 'worker') {
+    addWorkerOptions(addDrainOption(addEngineOptions(command))).argument('<folder>');
+  } else addHttpOptions(command);
   addClusterOptions(command, natsToJoin());
   return command.parse(args, { from: 'user' }).opts();
 }
@@ -110,7 +113,7 @@ test('the dashboard shows metrics that there are', async () => {
     cache: { pages: 1, free: 1, used: 0, stored: 0, pageSize: 16 },
     ...{ batchTokens: 0, stepMilliseconds: 0 },
     finished: { stop: 0, length: 0, abort: 0, error: 0 },
-    cluster: { workers: { ready: 1, draining: 0, unavailable: 0 }, moved: 0 },
+    cluster: { workers: { ready: 1, draining: 0, unavailable: 0 }, moved: 0, usage: noUsage },
   });
   const text = await registry.metrics();
   const names = new Set([...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name));

@@ -5,6 +5,7 @@ import { Connection } from '../../src/cluster/connection.js';
 import { readReport } from '../../src/cluster/messages.js';
 import { decodeRun, encodeRun } from '../../src/cluster/run-message.js';
 import type { EngineStats } from '../../src/engine/contract.js';
+import { noUsage } from '../support/cluster.js';
 import { generationRequest } from '../support/generation-request.js';
 
 test('a request is the same on the other side', () => {
@@ -81,16 +82,18 @@ test('counters of all workers never fall, gauges are those of the living', () =>
     return [generationTokens, running, cache.pages, finished.stop];
   };
   expect(read()).toEqual([0, 0, 0, 0]);
-  sum.heard('a', stats(100, 2));
-  sum.heard('b', stats(50, 3));
+  sum.heard('a', stats(100, 2), { ...noUsage, memoryBytes: 1000, reusedTokens: 5 });
+  sum.heard('b', stats(50, 3), { ...noUsage, memoryBytes: 500, reusedTokens: 7 });
   expect(read('a', 'b')).toEqual([150, 5, 20, 150]);
   // Its engine was started again.
-  sum.heard('b', stats(5, 1));
+  sum.heard('b', stats(5, 1), { ...noUsage, memoryBytes: 500, reusedTokens: 8 });
   expect(read('a', 'b')).toEqual([155, 3, 20, 155]);
   expect(read('b')).toEqual([155, 1, 10, 155]);
   // It was silent, no more.
-  sum.heard('a', stats(110, 2));
+  sum.heard('a', stats(110, 2), { ...noUsage, memoryBytes: 2000, reusedTokens: 5 });
   expect(read('a', 'b')).toEqual([165, 3, 20, 165]);
+  expect(sum.usage(['a', 'b'])).toMatchObject({ memoryBytes: 2500, reusedTokens: 13 });
+  expect(sum.usage(['b'])).toMatchObject({ memoryBytes: 500, reusedTokens: 13 });
 });
 
 test.each([

@@ -3,6 +3,7 @@ import { chooseWorker, type RoutedWork } from '../../src/cluster/frontend/router
 import type { Work } from '../../src/cluster/frontend/work.js';
 import { WorkerView } from '../../src/cluster/frontend/worker-view.js';
 import type { Beat, Hello } from '../../src/cluster/messages.js';
+import { noUsage } from '../support/cluster.js';
 import { PrefixHistory, readSnapshot } from '../../src/cluster/worker/prefix-history.js';
 
 const pageSize = 16;
@@ -10,6 +11,7 @@ const hello = { worker: 'w', pageSize, maxRunning: 4, places: 8, prefixCache: tr
 
 const beatOf = (live: number, prefixes: Partial<Beat['prefixes']> = {}): Beat => ({
   ...{ worker: 'w', draining: false, healthy: true, live },
+  usage: noUsage,
   prefixes: { from: 0, to: 0, added: [], removed: [], ...prefixes },
 });
 
@@ -45,7 +47,7 @@ test.each<[string, WorkerView[], number]>([
   ['the shorter queue', [worker(7), worker(5)], 1],
 ])('work goes to %s', (_, workers, expected) => {
   for (const random of [0, 0.4, 0.8]) {
-    expect(chooseWorker(workers, prompt, 0, 'prefix', () => random)).toBe(workers[expected]);
+    expect(chooseWorker(workers, prompt, 0, { random: () => random })).toBe(workers[expected]);
   }
 });
 
@@ -59,7 +61,9 @@ test('equal workers are taken in turn, and random is random', () => {
   for (const routing of ['prefix', 'random'] as const) {
     const workers = [worker(0), worker(0), worker(0)];
     const taken = [0, 0.4, 0.8].map((random) => {
-      return workers.indexOf(chooseWorker(workers, prompt, 0, routing, () => random) as WorkerView);
+      return workers.indexOf(
+        chooseWorker(workers, prompt, 0, { routing, random: () => random }) as WorkerView,
+      );
     });
     expect(taken).toEqual([0, 1, 2]);
   }

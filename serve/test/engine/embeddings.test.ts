@@ -27,7 +27,7 @@ class Host {
     this.forward.onRun = (entries) => {
       const { scope } = entries[0].sequence as unknown as { scope: string };
       const tokens = entries.map((entry) => entry.tokens.length);
-      this.passes.push({ embeds: scope.startsWith('embeddings'), tokens });
+      this.passes.push({ embeds: scope === 'short:embeddings', tokens });
     };
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;

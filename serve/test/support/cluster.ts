@@ -1,12 +1,12 @@
 // A cluster in the test's own process: NATS is a child, workers are engines of their own.
-import type { Engine, EngineOptions } from '../../src/engine/contract.js';
+import type { Engine, EngineOptions, WorkerUsage } from '../../src/engine/contract.js';
 import { Connection } from '../../src/cluster/connection.js';
 import { Directory } from '../../src/cluster/frontend/directory.js';
 import { RemoteEngine } from '../../src/cluster/frontend/remote-engine.js';
 import type { Routing } from '../../src/cluster/frontend/router.js';
 import { findNatsServer, howToInstall, NatsServer } from '../../src/cluster/nats-server.js';
 import { defaultTiming, type Timing } from '../../src/cluster/timing.js';
-import { WorkerNode } from '../../src/cluster/worker/worker-node.js';
+import { WorkerNode, type WorkerOptions } from '../../src/cluster/worker/worker-node.js';
 import { type Script, startScripted } from './scripted-engine-thread.js';
 
 /** Skips, with the reason, where there is no `nats-server`. */
@@ -20,6 +20,11 @@ export const describeWithNats: typeof describe.skip =
 export const quick: Timing = {
   ...defaultTiming,
   ...{ beat: 50, alive: 100, look: 20, accept: 1000, dead: 1500, lease: 2000, patience: 8000 },
+};
+
+export const noUsage: WorkerUsage = {
+  ...{ memoryBytes: 0, processorSeconds: 0, savedTokens: 0, savedBytes: 0 },
+  ...{ loadedTokens: 0, loadedBytes: 0, reusedTokens: 0 },
 };
 
 export interface TestWorker {
@@ -54,7 +59,7 @@ export class TestCluster {
   async worker(
     engine: Engine,
     facts: Partial<ConstructorParameters<typeof WorkerNode>[2]> = {},
-    timing = quick,
+    options: WorkerOptions = {},
   ): Promise<TestWorker> {
     const connection = await this.connect();
     const node = new WorkerNode(
@@ -62,9 +67,9 @@ export class TestCluster {
       connection,
       {
         ...{ samplingDefaults: {}, text: 'bytes', pages: 500, pageSize: 4, prefixCache: true },
-        ...{ maxRunning: 16, places: 116, ...facts },
+        ...{ maxRunning: 16, places: 116, role: 'both', ...facts },
       },
-      timing,
+      { timing: quick, ...options },
     );
     const kill = async (): Promise<void> => {
       await connection.nats.close();
@@ -79,8 +84,9 @@ export class TestCluster {
     script: Script = {},
     options: Partial<EngineOptions> = {},
     facts: Parameters<TestCluster['worker']>[1] = {},
+    workerOptions: WorkerOptions = {},
   ): Promise<TestWorker> {
-    return this.worker(await startScripted(script, options), facts);
+    return this.worker(await startScripted(script, options), facts, workerOptions);
   }
 
   async frontend(

@@ -7,6 +7,8 @@ import type {
   ForwardEntry,
   ForwardSequence,
   ModelInfo,
+  SavedPrefix,
+  StoredText,
 } from '../../src/engine/contract.js';
 
 export interface ScriptedOptions {
@@ -146,7 +148,8 @@ export class ScriptedForward implements Forward {
   }
 
   createSequence(tokens: Int32Array, options: { scope: string; longRope: boolean }) {
-    const scope = `${options.scope} ${options.longRope}`;
+    // As prefixScope says; nothing is imported here, see scripted-worker.mjs.
+    const scope = `${options.longRope ? 'long' : 'short'}:${options.scope}`;
     const pages: Page[] = [];
     const most = this.#prefixCache ? Math.floor((tokens.length - 1) / this.pageSize) : 0;
     while (pages.length < most) {
@@ -269,6 +272,36 @@ export class ScriptedForward implements Forward {
     const [free, stored] = [this.#free, this.#stored.size];
     const used = this.#pages - free - stored;
     return { pages: this.#pages, free, used, stored, pageSize: this.pageSize };
+  }
+
+  storedTexts(): StoredText[] {
+    const keys = [...this.#findable.keys()].reverse();
+    const last = keys.filter((each) => !keys.some((other) => other.startsWith(`${each},`)));
+    return last.map((each) => {
+      const [scope, text] = each.split(': ');
+      return { scope, tokens: Int32Array.from(text.split(',').map(Number)) };
+    });
+  }
+
+  async savePrefix({ scope, tokens }: StoredText): Promise<SavedPrefix | undefined> {
+    if (this.running) throw new Error('a prefix is saved within a step');
+    let length = 0;
+    while (this.#findable.has(key(scope, tokens, length + this.pageSize))) length += this.pageSize;
+    if (length === 0) return undefined;
+    return { tokens: length, bytes: Uint8Array.from(Buffer.from(tokens.slice(0, length).buffer)) };
+  }
+
+  loadPrefix(bytes: Uint8Array, scope: string): number {
+    if (this.running) throw new Error('a prefix is loaded within a step');
+    const tokens = new Int32Array(Uint8Array.from(bytes).buffer);
+    if (tokens.length / this.pageSize > this.#free + this.#stored.size) return 0;
+    for (let end = this.pageSize; end <= tokens.length; end += this.pageSize) {
+      const page = this.take();
+      page.tokens = [...tokens.subarray(end - this.pageSize, end)];
+      this.#makeFindable(page, scope, [...tokens.subarray(0, end)]);
+      this.release(page);
+    }
+    return tokens.length;
   }
 
   async close(): Promise<void> {

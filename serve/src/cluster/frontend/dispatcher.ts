@@ -2,10 +2,12 @@ import { EngineError } from '../../engine/errors.js';
 import type { Connection } from '../connection.js';
 import { errorOf, type Report, type WorkEvent } from '../messages.js';
 import type { Timing } from '../timing.js';
+import { Assignments } from './assignments.js';
 import type { Directory } from './directory.js';
-import { chooseWorker, type Routing } from './router.js';
+import { Lookout } from './lookout.js';
+import type { Placement } from './placement.js';
 import { Wire } from './wire.js';
-import { Assignment, type Work } from './work.js';
+import type { Assignment, Work } from './work.js';
 import type { WorkerView } from './worker-view.js';
 
 /** Tries of some work without a new token: what it meets everywhere may be its own fault. */
@@ -21,21 +23,17 @@ export class Dispatcher {
   readonly #connection: Connection;
   readonly #wire: Wire;
   readonly #directory: Directory;
-  readonly #timing: Timing;
-  readonly #routing: Routing;
-  /** By the ids of their tries. */
-  readonly #sent = new Map<string, Assignment>();
-  readonly #waiting = new Set<Assignment>();
-  readonly #byWork = new Map<Work, Assignment>();
-  readonly #timers: readonly NodeJS.Timeout[];
+  readonly #placement: Placement;
+  readonly #assignments = new Assignments();
+  readonly #lookout: Lookout;
+  readonly #alive: NodeJS.Timeout;
   /** Times that work went elsewhere. */
   moved = 0;
 
-  constructor(connection: Connection, directory: Directory, timing: Timing, routing: Routing) {
+  constructor(connection: Connection, directory: Directory, placement: Placement, timing: Timing) {
     this.#connection = connection;
     this.#directory = directory;
-    this.#timing = timing;
-    this.#routing = routing;
+    this.#placement = placement;
     this.#wire = new Wire(connection, {
       report: (report) => this.#read(report),
       nobody: (id) => {
@@ -44,22 +42,25 @@ export class Dispatcher {
         if (worker && connection.clock.lasted > timing.dead) this.#died(worker);
       },
     });
-    this.#timers = [
-      setInterval(() => this.#look(), timing.look),
-      setInterval(() => this.#sayAlive(), timing.alive),
-    ];
+    const on = {
+      dead: (worker: WorkerView) => this.#died(worker),
+      ignored: (each: Assignment) => this.#lost(each, unavailable('The worker does not answer.')),
+      abandoned: (each: Assignment) => this.#end(each, undefined),
+      overdue: (each: Assignment) =>
+        this.#end(each, each.failure ?? unavailable('No worker is there.')),
+      waiting: (each: Assignment) => this.#place(each),
+    };
+    this.#lookout = new Lookout(connection, directory, this.#assignments, { timing, on });
+    this.#alive = setInterval(() => this.#sayAlive(), timing.alive);
   }
 
   start(work: Work): void {
-    const assignment = new Assignment(work);
-    assignment.homeless = this.#connection.clock.now;
-    this.#byWork.set(work, assignment);
-    this.#place(assignment);
+    this.#place(this.#assignments.add(work, this.#connection.clock.now));
   }
 
   /** Its worker ends it, and says how far it came; or else nobody waits for that long. */
   cancel(work: Work): void {
-    const assignment = this.#byWork.get(work);
+    const assignment = this.#assignments.of(work);
     if (assignment === undefined) return;
     if (assignment.worker === undefined) this.#end(assignment, undefined);
     else {
@@ -70,8 +71,9 @@ export class Dispatcher {
 
   /** Ends all that is left. */
   close(): void {
-    for (const timer of this.#timers) clearInterval(timer);
-    for (const assignment of [...this.#byWork.values()]) {
+    this.#lookout.close();
+    clearInterval(this.#alive);
+    for (const assignment of this.#assignments.all) {
       const { worker, id } = assignment;
       if (worker) this.#wire.cancel(worker.id, [id]);
       this.#end(assignment, undefined);
@@ -80,25 +82,12 @@ export class Dispatcher {
 
   #place(assignment: Assignment): void {
     const { work } = assignment;
-    const { clock } = this.#connection;
-    this.#waiting.delete(assignment);
-    const able = this.#directory.all.filter((worker) => {
-      const { pages, pageSize } = worker.hello;
-      return worker.takesWork && pages * pageSize >= work.tokens;
-    });
-    const free = able.filter((worker) => !worker.isFull && !assignment.avoided.has(worker.id));
-    const worker = this.#connection.isConnected
-      ? chooseWorker(free, work, clock.now, this.#routing)
-      : undefined;
-    if (worker === undefined) this.#wait(assignment, able.length > 0);
+    const { now } = this.#connection.clock;
+    const { worker, able, ...how } = this.#placement.choose(assignment);
+    if (worker === undefined) this.#wait(assignment, able);
     else {
-      assignment.id = this.#wire.run(worker.id, work);
-      assignment.worker = worker;
-      assignment.accepted = false;
-      assignment.since = clock.now;
-      assignment.before = work.received;
-      this.#sent.set(assignment.id, assignment);
-      worker.sent(work, work.pages(worker.hello.pageSize), clock.now);
+      this.#assignments.send(assignment, worker, this.#wire.run(worker.id, work, how), now);
+      worker.sent(work, work.pages(worker.hello.pageSize), now);
     }
   }
 
@@ -110,7 +99,7 @@ export class Dispatcher {
       return;
     }
     assignment.avoided.clear();
-    this.#waiting.add(assignment);
+    this.#assignments.wait(assignment);
   }
 
   #read(report: Report): void {
@@ -124,30 +113,31 @@ export class Dispatcher {
   }
 
   #receive(event: WorkEvent): void {
-    const assignment = this.#sent.get(event.id);
+    const assignment = this.#assignments.byId(event.id);
     if (assignment === undefined) return;
     const { work } = assignment;
     assignment.accepted = true;
     assignment.homeless = undefined;
     if ('accepted' in event) return;
-    if (!('finish' in event) && 'failure' in event) {
+    if ('left' in event) this.#left(assignment, event.left.pages);
+    else if (!('finish' in event) && 'failure' in event) {
       this.#refused(assignment, errorOf(event.failure));
     } else if ('finish' in event && !work.cancelled && isTemporary(event)) {
       this.#refused(assignment, unavailable('The worker stopped.'));
     } else if (!work.receive(event)) this.#lost(assignment, unavailable('Tokens were lost.'));
-    else if (!('tokens' in event)) this.#forget(assignment);
+    else if (!('tokens' in event)) this.#assignments.remove(assignment);
   }
 
   /** What was sent there and is not there, or not as far as it should be, is lost. */
   #compare(worker: WorkerView, live: ReadonlyMap<string, number>): void {
-    for (const assignment of [...this.#sent.values()]) {
+    for (const assignment of this.#assignments.sent) {
       if (assignment.worker !== worker || !assignment.accepted) continue;
       const tokens = live.get(assignment.id);
       if (tokens === undefined || tokens > assignment.work.received) {
         this.#lost(assignment, unavailable('A part of the answer was lost.'));
       }
     }
-    const unknown = [...live.keys()].filter((id) => !this.#sent.has(id));
+    const unknown = [...live.keys()].filter((id) => !this.#assignments.byId(id));
     if (unknown.length > 0) this.#wire.cancel(worker.id, unknown);
   }
 
@@ -157,77 +147,44 @@ export class Dispatcher {
     else this.#end(assignment, error);
   }
 
+  /** Its worker did its part: another one goes on, with the pages that are in the store. */
+  #left(assignment: Assignment, pages: string | undefined): void {
+    const { work, worker } = assignment;
+    this.#assignments.takeBack(assignment, this.#connection.clock.now);
+    assignment.left = pages;
+    if (worker?.hello.role !== 'prefill') this.moved++;
+    if (work.cancelled) this.#end(assignment, undefined);
+    else this.#place(assignment);
+  }
+
   /** Its worker does not do it: another one goes on. */
   #lost(assignment: Assignment, failure: EngineError): void {
     const { work, worker, id } = assignment;
-    assignment.failure = failure;
+    const { now } = this.#connection.clock;
     this.moved++;
-    if (worker) {
-      this.#wire.cancel(worker.id, [id]);
-      worker.work.delete(work);
-      assignment.avoided.add(worker.id);
-    }
-    this.#sent.delete(id);
-    assignment.worker = undefined;
-    assignment.homeless ??= this.#connection.clock.now;
-    const refused = failure.code === 'queue_full';
-    assignment.tries = work.received > assignment.before ? 0 : assignment.tries + (refused ? 0 : 1);
+    if (worker) this.#wire.cancel(worker.id, [id]);
+    assignment.failed(worker, failure);
+    this.#assignments.takeBack(assignment, now);
     if (work.cancelled) this.#end(assignment, undefined);
     else if (assignment.tries >= mostTries) this.#end(assignment, failure);
     else if (assignment.tries <= 1) this.#place(assignment);
     else {
       // What fails again and again may take others with it: they part.
-      const wait = Math.random() * retryMilliseconds * 2 ** assignment.tries;
-      assignment.notBefore = this.#connection.clock.now + wait;
-      this.#waiting.add(assignment);
+      assignment.notBefore = now + Math.random() * retryMilliseconds * 2 ** assignment.tries;
+      this.#assignments.wait(assignment);
     }
   }
 
   #died(worker: WorkerView): void {
     this.#directory.remove(worker.id);
-    for (const assignment of [...this.#sent.values()]) {
+    for (const assignment of this.#assignments.sent) {
       if (assignment.worker === worker) this.#lost(assignment, unavailable('Its worker died.'));
     }
   }
 
-  #look(): void {
-    const { clock } = this.#connection;
-    const { accept, dead, patience } = this.#timing;
-    if (clock.stopped > patience) this.#giveUp([...this.#byWork.values()]);
-    if (!this.#connection.isConnected) return;
-    const { now } = clock;
-    for (const worker of this.#directory.all) {
-      if (now - worker.heard > dead) this.#died(worker);
-    }
-    for (const assignment of [...this.#sent.values()]) {
-      const { accepted, work, since } = assignment;
-      if (now - since <= accept) continue;
-      if (work.cancelled) this.#end(assignment, undefined);
-      else if (!accepted) this.#lost(assignment, unavailable('The worker does not answer.'));
-    }
-    const isOver = ({ homeless = now }: Assignment) => now - homeless > patience;
-    this.#giveUp([...this.#waiting].filter(isOver));
-    for (const assignment of [...this.#waiting]) {
-      if (assignment.notBefore <= now) this.#place(assignment);
-    }
-  }
-
-  #giveUp(assignments: readonly Assignment[]): void {
-    for (const assignment of assignments) {
-      this.#end(assignment, assignment.failure ?? unavailable('No worker is there.'));
-    }
-  }
-
   #end(assignment: Assignment, error: EngineError | undefined): void {
-    this.#forget(assignment);
+    this.#assignments.remove(assignment);
     assignment.work.end(error);
-  }
-
-  #forget(assignment: Assignment): void {
-    this.#sent.delete(assignment.id);
-    this.#waiting.delete(assignment);
-    this.#byWork.delete(assignment.work);
-    assignment.worker?.work.delete(assignment.work);
   }
 
   #sayAlive(): void {

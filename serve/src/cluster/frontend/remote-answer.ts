@@ -41,6 +41,10 @@ export class RemoteAnswer implements Work {
     return this.generation.cancelled;
   }
 
+  get divisible(): boolean {
+    return this.#request.maxTokens > 1;
+  }
+
   get received(): number {
     return this.#generated.length;
   }

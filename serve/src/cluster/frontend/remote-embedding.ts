@@ -4,19 +4,26 @@ import type { Work } from './work.js';
 
 /** An embedding that a worker makes, from its beginning wherever it is tried again. */
 export class RemoteEmbedding implements Work {
-  readonly cancelled = false;
   readonly received = 0;
+  readonly divisible = false;
   readonly vector: Promise<Float32Array>;
   readonly #ids: Int32Array;
+  readonly #signal: AbortSignal | undefined;
   #resolve!: (vector: Float32Array) => void;
-  #reject!: (error: EngineError) => void;
+  #reject!: (reason: unknown) => void;
 
-  constructor(ids: Int32Array) {
+  /** @param signal aborts it: it rejects with the reason at once. */
+  constructor(ids: Int32Array, signal?: AbortSignal) {
     this.#ids = ids;
+    this.#signal = signal;
     this.vector = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
+  }
+
+  get cancelled(): boolean {
+    return this.#signal?.aborted ?? false;
   }
 
   get tokens(): number {
@@ -39,7 +46,11 @@ export class RemoteEmbedding implements Work {
     return true;
   }
 
-  end(error = new EngineError('engine_unavailable', 'The server is shutting down.')): void {
+  abort(): void {
+    this.#reject(this.#signal?.reason);
+  }
+
+  end(error: Error = new EngineError('engine_unavailable', 'The server is shutting down.')): void {
     this.#reject(error);
   }
 }

@@ -9,10 +9,13 @@ import type {
 } from '../../engine/contract.js';
 import { EngineError } from '../../engine/errors.js';
 import { FinishRate } from '../../engine/finish-rate.js';
+import { isLongRope } from '../../engine/prefix-hash.js';
 import type { Connection } from '../connection.js';
 import { defaultTiming } from '../timing.js';
 import type { Directory } from './directory.js';
 import { Dispatcher } from './dispatcher.js';
+import { LeftPages } from './left-pages.js';
+import { Placement } from './placement.js';
 import { RemoteAnswer } from './remote-answer.js';
 import { RemoteEmbedding } from './remote-embedding.js';
 import type { Routing } from './router.js';
@@ -43,8 +46,10 @@ export class RemoteEngine implements Engine {
     this.info = info;
     this.#connection = connection;
     this.#directory = directory;
-    this.#dispatcher = new Dispatcher(connection, directory, timing, routing);
-    directory.onBeat = ({ id, beat }) => this.#stats.heard(id, beat.stats);
+    const left = new LeftPages(connection);
+    const placement = new Placement(connection, directory, left, routing);
+    this.#dispatcher = new Dispatcher(connection, directory, placement, timing);
+    directory.onBeat = ({ id, beat }) => this.#stats.heard(id, beat.stats, beat.usage);
   }
 
   get healthy(): boolean {
@@ -70,10 +75,9 @@ export class RemoteEngine implements Engine {
     this.#checkPlaces(requests.length);
     return requests.map((request) => {
       const { seed = Math.floor(Math.random() * 2 ** 52) } = request.sampling;
-      const most = Math.min(request.prompt.length + request.maxTokens, this.info.contextLength);
       const answer = new RemoteAnswer(
         { ...request, sampling: { ...request.sampling, seed } },
-        most > (this.info.longRopeFrom ?? Infinity),
+        isLongRope(request, this.info),
         {
           cancel: (cancelled) => this.#dispatcher.cancel(cancelled),
           end: (finish) => this.#ended(finish),
@@ -84,13 +88,19 @@ export class RemoteEngine implements Engine {
     });
   }
 
-  async embed(tokens: Int32Array): Promise<Float32Array> {
+  async embed(tokens: Int32Array, signal?: AbortSignal): Promise<Float32Array> {
+    signal?.throwIfAborted();
     this.#checkHealth();
     this.#checkSize(4 * tokens.length);
     this.#checkPlaces(1);
-    const embedding = new RemoteEmbedding(tokens);
+    const embedding = new RemoteEmbedding(tokens, signal);
+    const cancel = (): void => {
+      embedding.abort();
+      this.#dispatcher.cancel(embedding);
+    };
+    signal?.addEventListener('abort', cancel);
     this.#start(embedding, embedding.vector);
-    return embedding.vector;
+    return embedding.vector.finally(() => signal?.removeEventListener('abort', cancel));
   }
 
   async stats(): Promise<EngineStats> {
@@ -99,8 +109,9 @@ export class RemoteEngine implements Engine {
     for (const { beat } of this.#directory.all) {
       workers[beat.draining ? 'draining' : beat.healthy ? 'ready' : 'unavailable']++;
     }
-    const sum = this.#stats.sum(this.#directory.all.map(({ id }) => id));
-    return { ...sum, cluster: { workers, moved: this.#dispatcher.moved } };
+    const live = this.#directory.all.map(({ id }) => id);
+    const usage = this.#stats.usage(live);
+    return { ...this.#stats.sum(live), cluster: { workers, moved: this.#dispatcher.moved, usage } };
   }
 
   close(deadline = 10_000): Promise<void> {

@@ -1,3 +1,4 @@
+import type { Loadable } from './left-pages.js';
 import type { WorkerView } from './worker-view.js';
 
 /**
@@ -7,6 +8,8 @@ import type { WorkerView } from './worker-view.js';
 const runningCost = 16;
 /** What an answer that waits there costs: its prompt is computed first. */
 const waitingCost = 256;
+/** What each token of a text costs that is loaded from the object store. */
+const loadedCost = 1 / 16;
 
 /** How work is sent: random is what others are measured against. */
 export type Routing = 'prefix' | 'random';
@@ -16,6 +19,13 @@ export interface RoutedWork {
   readonly tokens: number;
   /** Hashes of their pages, for a worker with pages of this size. */
   pages(pageSize: number): readonly number[];
+}
+
+export interface RoutingOptions {
+  readonly routing?: Routing;
+  readonly random?: () => number;
+  /** What workers with pages of this size may load of the work. */
+  readonly loadable?: (pageSize: number) => Loadable | undefined;
 }
 
 /**
@@ -31,8 +41,7 @@ export function chooseWorker(
   workers: readonly WorkerView[],
   work: RoutedWork,
   now: number,
-  routing: Routing = 'prefix',
-  random: () => number = Math.random,
+  { routing = 'prefix', random = Math.random, loadable = () => undefined }: RoutingOptions = {},
 ): WorkerView | undefined {
   // Where costs are equal frontends shall not all take the same one.
   const start = Math.floor(random() * workers.length);
@@ -41,7 +50,9 @@ export function chooseWorker(
   for (let i = 0; i < workers.length; i++) {
     const worker = workers[(start + i) % workers.length];
     if (routing === 'random') return worker;
-    const cost = costOf(worker, work, now);
+    const stored = storedTokens(worker, work, now);
+    const saved = savedByLoading(loadable(worker.hello.pageSize), stored);
+    const cost = Math.max(1, work.tokens - stored - saved) + busyCost(worker);
     if (cost >= least) continue;
     least = cost;
     best = worker;
@@ -49,12 +60,22 @@ export function chooseWorker(
   return best;
 }
 
-function costOf(worker: WorkerView, work: RoutedWork, now: number): number {
-  const { pageSize, maxRunning, prefixCache } = worker.hello;
-  const pages = prefixCache ? work.pages(pageSize) : [];
-  // One token at least is computed.
-  const found = Math.min(worker.matching(pages, now) * pageSize, work.tokens - 1);
+/** How many of the work's first tokens are there. One at least is always computed. */
+export function storedTokens(worker: WorkerView, work: RoutedWork, now: number): number {
+  const { pageSize, prefixCache } = worker.hello;
+  if (!prefixCache) return 0;
+  return Math.min(worker.matching(work.pages(pageSize), now) * pageSize, work.tokens - 1);
+}
+
+/** What loading saves where so many tokens are stored, in tokens of a prompt; 0: nothing. */
+export function savedByLoading(loadable: Loadable | undefined, stored: number): number {
+  if (loadable === undefined) return 0;
+  return Math.max(0, loadable.alike - stored - loadedCost * loadable.tokens);
+}
+
+function busyCost(worker: WorkerView): number {
+  const { maxRunning } = worker.hello;
   const waiting = Math.max(0, worker.live + 1 - maxRunning);
   const running = worker.live - Math.max(0, worker.live - maxRunning);
-  return work.tokens - found + runningCost * running + waitingCost * waiting;
+  return runningCost * running + waitingCost * waiting;
 }

@@ -1,4 +1,5 @@
-import type { EngineStats } from '../../engine/contract.js';
+import type { EngineStats, WorkerUsage } from '../../engine/contract.js';
+import { CounterSum } from './counter-sum.js';
 
 /** Numbers of all engines together that only grow. */
 const counters = [
@@ -6,39 +7,35 @@ const counters = [
   ...(['draftTokens', 'acceptedTokens', 'steps'] as const),
 ] as const;
 const reasons = ['stop', 'length', 'abort', 'error'] as const;
+/** Of all processes. */
+const used = [
+  ...(['processorSeconds', 'savedTokens', 'savedBytes', 'loadedTokens', 'loadedBytes'] as const),
+  ...(['reusedTokens'] as const),
+] as const;
 
-type Counts = Record<(typeof counters)[number] | (typeof reasons)[number], number>;
-
-/**
- * What all workers count together. Counters never fall: what a worker counted that is gone, or
- * whose engine was started again, stays a part of the sum. Prometheus would take a fall for a new
- * start, and count the rest again.
- */
+/** What all workers tell together; see {@link CounterSum}. */
 export class StatsSum {
   /** Of every worker that was ever heard. */
-  readonly #latest = new Map<string, EngineStats>();
-  /** Of engines before they were started again. */
-  readonly #former: Counts = countsOf(undefined);
+  readonly #latest = new Map<string, { stats?: EngineStats; usage?: WorkerUsage }>();
+  readonly #counters = new CounterSum(counters);
+  readonly #finished = new CounterSum(reasons);
+  readonly #used = new CounterSum(used);
 
-  heard(worker: string, stats: EngineStats | undefined): void {
-    const before = this.#latest.get(worker);
+  heard(worker: string, stats: EngineStats | undefined, usage: WorkerUsage | undefined): void {
+    this.#latest.set(worker, { stats: stats ?? this.#latest.get(worker)?.stats, usage });
+    if (usage) this.#used.heard(worker, usage);
     if (stats === undefined) return;
-    this.#latest.set(worker, stats);
-    if (before === undefined) return;
-    const [old, now] = [countsOf(before), countsOf(stats)];
-    for (const key of keys) if (now[key] < old[key]) this.#former[key] += old[key];
+    this.#counters.heard(worker, stats);
+    this.#finished.heard(worker, stats.finished);
   }
 
   /** @param live workers that are there; of the others only the counters count. */
   sum(live: readonly string[]): EngineStats {
-    const total = { ...this.#former };
-    for (const stats of this.#latest.values()) add(total, countsOf(stats));
-    const all = live.flatMap((worker) => this.#latest.get(worker) ?? []);
-    const { stop, length, abort, error, ...counts } = total;
+    const all = live.flatMap((worker) => this.#latest.get(worker)?.stats ?? []);
     const sum = (read: (stats: EngineStats) => number) =>
       all.reduce((before, stats) => before + read(stats), 0);
     return {
-      ...counts,
+      ...this.#counters.total,
       running: sum(({ running }) => running),
       waiting: sum(({ waiting }) => waiting),
       cache: {
@@ -50,23 +47,13 @@ export class StatsSum {
       },
       batchTokens: sum(({ batchTokens }) => batchTokens),
       stepMilliseconds: Math.max(0, ...all.map(({ stepMilliseconds }) => stepMilliseconds)),
-      finished: { stop, length, abort, error },
+      finished: this.#finished.total,
     };
   }
-}
 
-const keys = [...counters, ...reasons];
-
-function countsOf(stats: EngineStats | undefined): Counts {
-  const read = (key: (typeof keys)[number]): number => {
-    if (stats === undefined) return 0;
-    return key in stats.finished
-      ? stats.finished[key as (typeof reasons)[number]]
-      : stats[key as (typeof counters)[number]];
-  };
-  return Object.fromEntries(keys.map((key) => [key, read(key)])) as Counts;
-}
-
-function add(to: Counts, counts: Counts): void {
-  for (const key of keys) to[key] += counts[key];
+  /** What the processes of live workers take, and what all of them ever moved. */
+  usage(live: readonly string[]): WorkerUsage {
+    const bytes = live.map((worker) => this.#latest.get(worker)?.usage?.memoryBytes ?? 0);
+    return { ...this.#used.total, memoryBytes: bytes.reduce((sum, each) => sum + each, 0) };
+  }
 }

@@ -1,7 +1,7 @@
 import { nuid } from '@nats-io/transport-node';
 import type { Connection } from '../connection.js';
 import { type Report, readReport } from '../messages.js';
-import { encodeRun } from '../run-message.js';
+import { encodeRun, type Run } from '../run-message.js';
 import type { Work } from './work.js';
 
 /** What a {@link Wire} hears. */
@@ -28,9 +28,9 @@ export class Wire {
   }
 
   /** @returns the id by which the worker speaks of the work. */
-  run(worker: string, work: Work): string {
+  run(worker: string, work: Work, how: Pick<Run, 'pages' | 'leave'>): string {
     const id = `${this.frontend}.${nuid.next()}`;
-    this.#tell(worker, 'run', encodeRun({ id, frontend: this.frontend, ...work.run() }));
+    this.#tell(worker, 'run', encodeRun({ id, frontend: this.frontend, ...work.run(), ...how }));
     return id;
   }
 

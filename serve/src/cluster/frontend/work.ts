@@ -10,6 +10,8 @@ export interface Work extends RoutedWork {
   readonly received: number;
   /** Nobody waits for it any more. */
   readonly cancelled: boolean;
+  /** One worker may begin it, and another one go on. */
+  readonly divisible: boolean;
   /** What a worker is asked for now. */
   run(): Pick<Run, 'request' | 'tokens' | 'trace'>;
   /** @returns false: something is missing before this; the work has to be done from there again. */
@@ -34,12 +36,40 @@ export class Assignment {
   tries = 0;
   /** Not to be tried before, by the clock of the connection. */
   notBefore = 0;
-  /** What had come before the latest try. */
-  before = 0;
+  /** Pages in the object store that its latest worker left for the next one. */
+  left: string | undefined;
   /** Why the latest try failed. */
   failure: EngineError | undefined;
+  /** What had come before the latest try. */
+  #before = 0;
 
-  constructor(work: Work) {
+  constructor(work: Work, now: number) {
     this.work = work;
+    this.homeless = now;
+  }
+
+  /** A worker was asked. */
+  sent(worker: WorkerView, id: string, now: number): void {
+    this.id = id;
+    this.worker = worker;
+    this.accepted = false;
+    this.since = now;
+    this.#before = this.work.received;
+    this.left = undefined;
+  }
+
+  /** It has no worker any more. */
+  takeBack(now: number): void {
+    this.worker?.work.delete(this.work);
+    this.worker = undefined;
+    this.homeless ??= now;
+  }
+
+  /** The latest try failed. */
+  failed(worker: WorkerView | undefined, failure: EngineError): void {
+    this.failure = failure;
+    if (worker) this.avoided.add(worker.id);
+    const refused = failure.code === 'queue_full';
+    this.tries = this.work.received > this.#before ? 0 : this.tries + (refused ? 0 : 1);
   }
 }

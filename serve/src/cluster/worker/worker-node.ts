@@ -1,23 +1,39 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { nuid } from '@nats-io/transport-node';
-import type { Engine, EngineStats, Generation } from '../../engine/contract.js';
+import type { Engine, EngineStats, WorkerUsage } from '../../engine/contract.js';
 import { asEngineError, EngineError } from '../../engine/errors.js';
 import type { Connection } from '../connection.js';
 import { type Beat, failureOf, type Hello, readAlive, readCancel } from '../messages.js';
 import { decodeRun, type Run } from '../run-message.js';
 import { defaultTiming, type Timing } from '../timing.js';
+import { type AnswerRun, Answering } from './answering.js';
 import { Frontends } from './frontends.js';
+import type { Outbox } from './outbox.js';
+import { PageMover } from './page-mover.js';
 import { PrefixHistory } from './prefix-history.js';
-import { TracedAnswer } from './traced-answer.js';
 
 /** What a worker says of itself beside what its engine knows. */
 export type WorkerFacts = Omit<Hello, 'worker' | 'info'>;
 
+export interface WorkerOptions {
+  readonly timing?: Timing;
+  /** Bytes of pages that it leaves to others when it ends. */
+  readonly handOver?: number;
+}
+
+/** MiB. */
+export const defaultHandOver = 1024;
+
+/** Of the time that a worker has to end. */
+const partForWork = 0.8;
+
 interface Work {
   readonly frontend: string;
   /** Tokens that were told, those of other workers counted in. */
-  tokens: number;
+  readonly tokens: number;
   cancel(): void;
+  /** See {@link Answering.leave}. An embedding is made again. */
+  leave?(signal: AbortSignal): Promise<string | undefined>;
 }
 
 /** An engine that works for the frontends of a cluster. */
@@ -27,6 +43,7 @@ export class WorkerNode {
   readonly #connection: Connection;
   readonly #frontends: Frontends;
   readonly #prefixes = new PrefixHistory();
+  readonly #mover: PageMover;
   readonly #work = new Map<string, Work>();
   readonly #beats: NodeJS.Timeout;
   #stats: EngineStats | undefined;
@@ -38,10 +55,13 @@ export class WorkerNode {
     engine: Engine,
     connection: Connection,
     facts: WorkerFacts,
-    timing: Timing = defaultTiming,
+    { timing = defaultTiming, handOver = defaultHandOver * 2 ** 20 }: WorkerOptions = {},
   ) {
     this.#engine = engine;
     this.#connection = connection;
+    const { pageSize } = facts;
+    const mover = { pageSize, most: handOver, patience: timing.transfer };
+    this.#mover = new PageMover(engine, connection, mover);
     this.#frontends = new Frontends(connection, this.id, timing.lease);
     engine.watchPrefixes?.((change) => this.#prefixes.add(change));
     const { subjects } = connection;
@@ -69,19 +89,17 @@ export class WorkerNode {
   }
 
   /**
-   * Takes nothing new, and lets work end for `deadline` milliseconds. What is left then goes on
-   * elsewhere.
+   * Takes nothing new, and lets work end for `deadline` milliseconds. A part of them is for pages: of
+   * what is left then, which goes on elsewhere, and of stored prefixes.
    */
   async drain(deadline: number): Promise<void> {
     this.#draining = true;
     this.#beat();
-    const late = new AbortController();
-    const idle = new Promise<void>((resolve) => {
-      this.#idle = resolve;
-      if (this.#work.size === 0) resolve();
-    });
-    await Promise.race([idle, delay(deadline, undefined, late).catch(() => {})]);
-    late.abort();
+    if (deadline > 0) {
+      const end = AbortSignal.timeout(deadline);
+      const ended = new Promise((resolve) => end.addEventListener('abort', resolve));
+      await Promise.race([this.#handOver(deadline * partForWork, end), ended]);
+    }
     for (const [id, work] of this.#work) {
       this.#frontends.outbox(work.frontend).add({ id, failure: failureOf(stopping()) });
       this.#work.delete(id);
@@ -89,47 +107,45 @@ export class WorkerNode {
     }
     this.#frontends.flush();
     clearInterval(this.#beats);
+    this.#beat(); // the last counts
+  }
+
+  async #handOver(deadline: number, end: AbortSignal): Promise<void> {
+    const idle = new Promise<void>((resolve) => {
+      this.#idle = resolve;
+      if (this.#work.size === 0) resolve();
+    });
+    await Promise.race([idle, delay(deadline, undefined, { ref: false })]);
+    // One after the other: the rest is computed on meanwhile.
+    const left = new Set<string | undefined>();
+    for (const work of [...this.#work.values()]) left.add(await work.leave?.(end));
+    await this.#mover.saveAll(left, end);
   }
 
   #run(run: Run): void {
-    const { id, frontend, request, tokens } = run;
+    const { id, frontend } = run;
     if (this.#work.has(id)) return;
     this.#frontends.heard(frontend);
     const outbox = this.#frontends.outbox(frontend);
     try {
       if (this.#draining) throw stopping();
-      const work = request ? this.#engine.generate(request) : this.#engine.embed(tokens);
-      outbox.add({ id, accepted: true });
-      if (work instanceof Promise) void this.#embed(run, work);
-      else void this.#answer(run, work);
+      if (isAnswer(run)) {
+        const { id: worker } = this;
+        const parts = { worker, engine: this.#engine, mover: this.#mover, outbox };
+        this.#work.set(id, new Answering(run, { ...parts, end: () => this.#end(id) }));
+      } else void this.#embed(run, outbox);
     } catch (error) {
       outbox.add({ id, failure: failureOf(asEngineError(error)) });
     }
   }
 
-  async #answer({ id, frontend, request, trace }: Run, generation: Generation): Promise<void> {
-    const outbox = this.#frontends.outbox(frontend);
-    const work: Work = {
-      frontend,
-      tokens: request?.generated?.length ?? 0,
-      cancel: () => generation.cancel(),
-    };
-    this.#work.set(id, work);
-    const traced = new TracedAnswer(this.id, trace);
-    for await (const event of generation) {
-      traced.token();
-      outbox.token(id, work.tokens++, event);
-    }
-    const finish = await generation.finished;
-    traced.end(finish);
-    if (this.#end(id)) outbox.finish(id, finish);
-  }
-
-  async #embed({ id, frontend }: Run, embedding: Promise<Float32Array>): Promise<void> {
-    const outbox = this.#frontends.outbox(frontend);
-    this.#work.set(id, { frontend, tokens: 0, cancel: () => {} });
+  async #embed({ id, frontend, tokens }: Run, outbox: Outbox): Promise<void> {
+    const gone = new AbortController();
+    outbox.add({ id, accepted: true });
+    this.#work.set(id, { frontend, tokens: 0, cancel: () => gone.abort() });
     try {
-      const { buffer, byteOffset, byteLength } = await embedding;
+      const embedding = await this.#engine.embed(tokens, gone.signal);
+      const { buffer, byteOffset, byteLength } = embedding;
       const vector = Buffer.from(buffer, byteOffset, byteLength).toString('base64');
       if (this.#end(id)) outbox.add({ id, embedding: vector });
     } catch (error) {
@@ -166,6 +182,7 @@ export class WorkerNode {
       healthy: this.#engine.healthy,
       live: this.#work.size,
       stats: this.#stats,
+      usage: { ...this.#mover.moved, ...processUsage() },
       prefixes: this.#prefixes.next(),
     };
     this.#connection.publish(this.#connection.subjects.beats, beat);
@@ -185,6 +202,13 @@ export class WorkerNode {
       },
     );
   }
+}
+
+const isAnswer = (run: Run): run is AnswerRun => run.request !== undefined;
+
+function processUsage(): Pick<WorkerUsage, 'memoryBytes' | 'processorSeconds'> {
+  const { user, system } = process.cpuUsage();
+  return { memoryBytes: process.memoryUsage.rss(), processorSeconds: (user + system) / 1e6 };
 }
 
 const stopping = () => new EngineError('engine_unavailable', 'The worker stops.');

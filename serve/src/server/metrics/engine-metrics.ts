@@ -53,6 +53,10 @@ const counters: Readonly<Record<string, [help: string, read: Read]>> = {
 class ClusterMetrics {
   readonly #workers: Gauge;
   readonly #moved: Counter;
+  readonly #memory: Gauge;
+  readonly #processor: Counter;
+  readonly #tokens: Counter;
+  readonly #bytes: Counter;
 
   constructor(registers: Registry[]) {
     this.#workers = new Gauge({
@@ -66,12 +70,43 @@ class ClusterMetrics {
       help: 'Times that a worker left work undone and another one went on.',
       registers,
     });
+    this.#memory = new Gauge({
+      name: 'flash_attention_serve_workers_resident_memory_bytes',
+      help: 'Memory of all workers.',
+      registers,
+    });
+    this.#processor = new Counter({
+      name: 'flash_attention_serve_workers_cpu_seconds_total',
+      help: 'Processor time of all workers.',
+      registers,
+    });
+    const labelNames = ['direction'];
+    this.#tokens = new Counter({
+      name: 'flash_attention_serve_transfer_tokens_total',
+      help: 'Tokens whose pages workers left for others (out), took (in), and took to find (reused).',
+      labelNames,
+      registers,
+    });
+    this.#bytes = new Counter({
+      name: 'flash_attention_serve_transfer_bytes_total',
+      help: 'Bytes of pages that workers left for others (out) and took (in).',
+      labelNames,
+      registers,
+    });
   }
 
-  set({ workers, moved }: NonNullable<EngineStats['cluster']>): void {
+  set({ workers, moved, usage }: NonNullable<EngineStats['cluster']>): void {
     for (const [state, count] of Object.entries(workers)) this.#workers.set({ state }, count);
-    this.#moved.reset();
+    this.#memory.set(usage.memoryBytes);
+    const counters = [this.#moved, this.#processor, this.#tokens, this.#bytes];
+    for (const counter of counters) counter.reset();
     this.#moved.inc(moved);
+    this.#processor.inc(usage.processorSeconds);
+    this.#tokens.inc({ direction: 'out' }, usage.savedTokens);
+    this.#tokens.inc({ direction: 'in' }, usage.loadedTokens);
+    this.#tokens.inc({ direction: 'reused' }, usage.reusedTokens);
+    this.#bytes.inc({ direction: 'out' }, usage.savedBytes);
+    this.#bytes.inc({ direction: 'in' }, usage.loadedBytes);
   }
 }
 
