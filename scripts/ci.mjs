@@ -46,6 +46,12 @@ const steps = [
     minutes: 30,
   },
   {
+    name: 'CUDA on the SIMT device of sm_86',
+    command: npm('test:simt:sm86', '--', '--ci'),
+    jest: true,
+    minutes: 10,
+  },
+  {
     name: 'CUDA on the SIMT device of sm_90',
     command: npm('test:simt:sm90', '--', '--ci'),
     jest: true,

@@ -16,15 +16,17 @@ struct Preset {
   int multiprocessors;
   size_t memory_gib;
   size_t shared_per_multiprocessor_kib;
+  int warps_per_multiprocessor, blocks_per_multiprocessor;
   int l2_mib;
   int bus_bits;
 };
 
 // CUDA C++ Programming Guide, table "Technical specifications per compute capability", and the
-// data sheets of the A100 and H100 SXM 80 GB.
+// data sheets of the A100 and H100 SXM 80 GB and of the A10.
 constexpr Preset kPresets[] = {
-    {"sm80", "SIMT executor as NVIDIA A100", 8, 0, 108, 80, 164, 40, 5120},
-    {"sm90", "SIMT executor as NVIDIA H100", 9, 0, 132, 80, 228, 50, 5120},
+    {"sm80", "SIMT executor as NVIDIA A100", 8, 0, 108, 80, 164, 64, 32, 40, 5120},
+    {"sm86", "SIMT executor as NVIDIA A10", 8, 6, 72, 24, 100, 48, 16, 6, 384},
+    {"sm90", "SIMT executor as NVIDIA H100", 9, 0, 132, 80, 228, 64, 32, 50, 5120},
 };
 
 cudaDeviceProp properties_of(const Preset& preset) {
@@ -39,8 +41,8 @@ cudaDeviceProp properties_of(const Preset& preset) {
   p.regsPerBlock = p.regsPerMultiprocessor = 65536;
   p.warpSize = 32;
   p.maxThreadsPerBlock = 1024;
-  p.maxThreadsPerMultiProcessor = 2048;
-  p.maxBlocksPerMultiProcessor = 32;
+  p.maxThreadsPerMultiProcessor = preset.warps_per_multiprocessor * p.warpSize;
+  p.maxBlocksPerMultiProcessor = preset.blocks_per_multiprocessor;
   p.maxThreadsDim[0] = p.maxThreadsDim[1] = 1024;
   p.maxThreadsDim[2] = 64;
   p.maxGridSize[0] = 0x7fffffff;

@@ -10,8 +10,9 @@
 namespace simt {
 
 /**
- * The presets named in FLASH_ATTENTION_SIMT_DEVICES, a list of sm80 (A100) and sm90 (H100); sm80 by
- * default. FLASH_ATTENTION_SIMT_MEMORY gives the bytes that each has instead of the preset's.
+ * The presets named in FLASH_ATTENTION_SIMT_DEVICES, a list of sm80 (A100), sm86 (A10) and sm90
+ * (H100); sm80 by default. FLASH_ATTENTION_SIMT_MEMORY gives the bytes that each has instead of the
+ * preset's.
  */
 const std::vector<cudaDeviceProp>& device_presets();
 
