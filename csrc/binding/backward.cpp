@@ -13,7 +13,7 @@ Napi::Value attention_backward(const Napi::CallbackInfo& info) {
   AttentionCall& forward = call.forward;
   AttentionGradients& gradients = call.gradients;
   validate_backward(forward.problem, gradients, forward.layout);
-  forward.stream->check_supported(forward.problem);
+  forward.stream->check_gradients_supported(forward.problem);
   const bool ready = forward.indices_ready();
   if (ready) check_indices(forward);
 

@@ -10,6 +10,15 @@ int32_t int32_at(const View& view, int64_t i) { return int32_data(view)[i * view
 
 }  // namespace
 
+bool AttentionProblem::values_in_keys() const {
+  const auto same_strides = [&] {
+    for (int axis = 0; axis < 4; ++axis)
+      if (v.shape[axis] > 1 && v.strides[axis] != k.strides[axis]) return false;
+    return true;
+  };
+  return v.data == k.data && v.dtype == k.dtype && head_dim_v() <= head_dim() && same_strides();
+}
+
 Sequence sequence(const AttentionProblem& problem, int64_t batch) {
   if (problem.sequences) return problem.sequences->sequences[static_cast<size_t>(batch)];
   Sequence s{.q_batch = batch,

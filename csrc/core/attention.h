@@ -125,6 +125,8 @@ struct AttentionProblem {
   int64_t group() const { return heads() / kv_heads(); }
   int64_t head_dim() const { return q.shape[3]; }
   int64_t head_dim_v() const { return v.shape[3]; }
+  /** Whether each value is the first dims of its key, as they lie: latents (MLA). */
+  bool values_in_keys() const;
   bool float8() const { return q.dtype == DType::kFloat8E4M3; }
   DType out_dtype() const { return float8() ? DType::kBFloat16 : q.dtype; }
   /** Whether rows of q, or of k, may belong to no sequence. */

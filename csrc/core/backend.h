@@ -30,6 +30,8 @@ class Backend {
                       const TensorRef& target) = 0;
   /** Throws Error unless this device has a kernel for a valid forward call. */
   virtual void check_supported(const AttentionProblem& problem) const = 0;
+  /** The same for its gradients. */
+  virtual void check_gradients_supported(const AttentionProblem& problem) const = 0;
   /** The same for a valid convolution. */
   virtual void check_supported(const Convolution& convolution) const = 0;
   /** Whether it makes use of shared_prefixes. */

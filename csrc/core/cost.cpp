@@ -92,10 +92,12 @@ void set_cost(AttentionPlan& plan, const AttentionProblem& p, const CallSize& si
   const double element = static_cast<double>(dtype_size(p.q.dtype)),
                out_element = static_cast<double>(dtype_size(p.out_dtype()));
   const double dim = static_cast<double>(p.head_dim()), dim_v = static_cast<double>(p.head_dim_v());
-  const double key_bytes = (dim + dim_v) * static_cast<double>(dtype_size(p.k.dtype)) +
-                           (p.quantized_pages() ? 2 * sizeof(float) : 0);
+  const double key_element = static_cast<double>(dtype_size(p.k.dtype));
+  const double key_bytes =
+      (dim + dim_v) * key_element + (p.quantized_pages() ? 2 * sizeof(float) : 0);
+  const double read_again = traffic.values_in_keys ? dim_v * key_element : 0;
   plan.flops = 2 * (dim + dim_v) * size.pairs;
-  plan.bytes = traffic.query_rows * dim * element + traffic.key_rows * key_bytes +
+  plan.bytes = traffic.query_rows * dim * element + traffic.key_rows * (key_bytes - read_again) +
                size.rows * (dim_v * out_element + (p.lse.present() ? 4 : 0)) +
                traffic.partial_bytes;
   plan.standard_bytes =

@@ -69,6 +69,7 @@ CallSize visit_heads(const AttentionProblem& p, HeadsOf heads_of, Visit visit) {
 struct Traffic {
   double query_rows = 0, key_rows = 0;  // read; a key's row is that of its value, too
   double partial_bytes = 0;             // of splits, written and read
+  bool values_in_keys = false;          // and not read again
 };
 
 /** FLOPs and bytes of the forward pass, and those of standard attention. */

@@ -46,6 +46,9 @@ class Stream final {
   void check_supported(const Problem& problem) const {
     backend_->check_supported(problem);
   }
+  void check_gradients_supported(const AttentionProblem& problem) const {
+    backend_->check_gradients_supported(problem);
+  }
   bool shares_prefixes() const { return backend_->shares_prefixes(); }
   AttentionPlan plan(const AttentionProblem& problem) const { return backend_->plan(problem); }
 

@@ -17,6 +17,9 @@ class CpuBackend final : public Backend {
   std::shared_ptr<Storage> allocate(Stream* stream, size_t bytes) override;
   void upload(Stream& stream, const void* host, DType host_dtype, const TensorRef& target) override;
   void check_supported(const AttentionProblem& problem) const override;
+  void check_gradients_supported(const AttentionProblem& problem) const override {
+    check_supported(problem);
+  }
   void check_supported(const Convolution&) const override {}
   bool shares_prefixes() const override { return true; }
   AttentionPlan plan(const AttentionProblem& problem) const override;

@@ -24,7 +24,8 @@ import { applyScales } from './scales.js';
  *
  * @param q `[batch, seqlenQ, heads, headDim]`, or `[batch, heads, seqlenQ, headDim]` with `layout:
  * 'bhsd'`; any strides; float32, float16, bfloat16, or with `scales` float8_e4m3 (GPUs of compute
- * capability 9.0 only); headDim 1 to 576 (256 on CUDA devices).
+ * capability 9.0 only); headDim 1 to 576 (on CUDA devices above 256 in 16 bits, without masks,
+ * dropout and gradients: docs/design/mla.md).
  * @param k `[batch, seqlenK, kvHeads, headDim]` (or bhsd), dtype and device of q; heads is a
  * multiple of kvHeads.
  * @param v `[batch, seqlenK, kvHeads, headDimV]` (or bhsd), dtype and device of q.

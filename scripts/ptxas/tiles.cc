@@ -10,6 +10,7 @@
 namespace forward {
 #include "cuda/sm80/decode_tiles.h"
 #include "cuda/sm80/forward_tiles.h"
+#include "cuda/sm80/mla_tiles.h"
 }  // namespace forward
 namespace backward {
 namespace fa::cuda {
@@ -53,6 +54,10 @@ void print_sm90() {
 
 int main() {
   print_sm90();
+  for (const char* type : {"ptx::f16", "ptx::bf16"})
+    for (const MlaTile& tile : kMlaTiles)
+      std::printf("{\"kernel\":\"mla<%s, %d>\",\"threads\":%d,\"shared\":%d}\n", type, tile.rows,
+                  32 * tile.warps, mla_shared_bytes(tile));
   for (const DecodeTile& tile : kDecodeCodeTiles)
     std::printf("{\"kernel\":\"decode<fa::cuda::Code, %d, true>\",\"threads\":%d,\"shared\":%d}\n",
                 tile.width, 32 * kDecodeWarps, decode_shared_bytes(true, tile));

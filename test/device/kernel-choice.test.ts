@@ -32,10 +32,9 @@ const family = onHopper ? 'sm90' : 'sm80';
 describe('on a GPU', () => {
   testOnGpu('devices() lists all kernels that explain() can name', () => {
     const names = ['.forward', '.forward.featured', '.backward', '.backward.featured'];
-    const listed = (onHopper ? ['sm80', 'sm90'] : ['sm80']).flatMap((prefix) =>
-      names.map((name) => prefix + name),
-    );
-    expect(kernels).toEqual([...listed, ...(onHopper ? ['sm90.forward.float8'] : [])]);
+    const of = (prefix: string) => names.map((name) => prefix + name);
+    const ofHopper = onHopper ? [...of('sm90'), 'sm90.forward.float8'] : [];
+    expect(kernels).toEqual([...of('sm80'), 'sm80.mla', ...ofHopper]);
   });
 
   testOnGpu('full, causal and windowed calls run the plain kernel', () => {
@@ -43,6 +42,16 @@ describe('on a GPU', () => {
     for (const options of [{}, { causal: true }, { window: [20, 5] as [number, number] }])
       expect(kernel(shape, shape, options)).toBe(`${family}.forward`);
     expect(kernel(shape, shape, {}, 'float16')).toBe(`${family}.forward`);
+  });
+
+  testOnGpu('heads of more than 256 dims: 64 rows a tile where shared memory has room', () => {
+    const latents = make([1, 40, 1, 576]);
+    const values = latents.slice(null, null, null, [0, 512]);
+    for (const heads of [16, 17]) {
+      const plan = explain(make([1, 1, heads, 576]), latents, values);
+      expect(plan.kernel).toBe('sm80.mla');
+      expect(plan.tileQ).toBe(heads === 16 || hasLittleShared ? 16 : 64);
+    }
   });
 
   testOnGpu('options run the featured kernel', () => {

@@ -3,6 +3,7 @@
 // too.
 import { backwardSm90 } from './mutations_backward_sm90.mjs';
 import { forwardFp8, forwardSm90 } from './mutations_forward_sm90.mjs';
+import { mla } from './mutations_mla.mjs';
 
 const forward = 'cuda/sm80/forward.h';
 const products = 'cuda/sm80/forward_products.h';
@@ -805,6 +806,7 @@ export const mutations = [
       '0.f',
     ],
   ]),
+  ...of('mla', mla),
   ...of('forward_sm90', forwardSm90),
   ...of('forward_fp8', forwardFp8),
   ...of('backward_sm90', backwardSm90),

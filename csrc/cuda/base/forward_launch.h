@@ -5,7 +5,7 @@
 
 namespace fa::cuda {
 
-enum class ForwardKernelFamily { kSm80, kSm80Decode, kSm90 };
+enum class ForwardKernelFamily { kSm80, kSm80Decode, kSm80Mla, kSm90 };
 
 /** Numbers of queries: the sequences that a launch is for. */
 struct QueryCounts {

@@ -18,6 +18,7 @@ std::vector<std::string> kernels(const cudaDeviceProp& properties) {
       names.push_back(family + kernel);
   };
   add_family("sm80");
+  names.push_back("sm80.mla");
   if (runs_sm90a(properties)) {
     add_family("sm90");
     names.push_back("sm90.forward.float8");

@@ -57,6 +57,10 @@ void CudaBackend::check_supported(const AttentionProblem& problem) const {
   cuda::check_supported(problem, device_.properties());
 }
 
+void CudaBackend::check_gradients_supported(const AttentionProblem& problem) const {
+  cuda::check_gradients_supported(problem, device_.properties());
+}
+
 void CudaBackend::check_supported(const Convolution&) const { refuse_convolution(device()); }
 
 AttentionPlan CudaBackend::plan(const AttentionProblem& problem) const {

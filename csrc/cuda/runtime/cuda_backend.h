@@ -28,6 +28,7 @@ class CudaBackend final : public Backend {
   std::shared_ptr<Storage> allocate(Stream* stream, size_t bytes) override;
   void upload(Stream& stream, const void* host, DType host_dtype, const TensorRef& target) override;
   void check_supported(const AttentionProblem& problem) const override;
+  void check_gradients_supported(const AttentionProblem& problem) const override;
   void check_supported(const Convolution& convolution) const override;
   bool shares_prefixes() const override { return false; }
   AttentionPlan plan(const AttentionProblem& problem) const override;

@@ -15,7 +15,7 @@
 #include "cuda/runtime/cuda_backend.h"
 #include "cuda/runtime/forward.h"
 #include "cuda/runtime/forward_plan.h"
-#include "cuda/sm80/forward_params.h"
+#include "cuda/sm80/mla_params.h"
 #include "cuda/sm90/host/forward_launch.h"
 
 namespace fa::cuda {
@@ -24,20 +24,33 @@ namespace {
 
 FastDivide divide(int64_t by) { return FastDivide(by > 0 ? by : 1); }
 
-void launch_on_sm80(const AttentionProblem& p, const ForwardLaunch& with, const SplitParams& splits,
-                    const Queue& queue) {
+sm80::ForwardParams params_on_sm80(const AttentionProblem& p, const ForwardLaunch& with,
+                                   const SplitParams& splits) {
   sm80::ForwardParams params{};
   params.attention = attention_params(p);
   params.pack = divide(with.pack);
   params.head_blocks = divide(with.head_blocks);
   params.m_blocks = divide(with.m_blocks);
   params.splits = splits;
+  return params;
+}
+
+void launch_mla(const AttentionProblem& p, const ForwardLaunch& with, const SplitParams& splits,
+                const Queue& queue) {
+  const sm80::MlaParams params = {params_on_sm80(p, with, splits), p.values_in_keys()};
+  launch(sm80::find_mla(image_for(queue.properties), p.q.dtype, with.rows), with.blocks,
+         with.threads, static_cast<size_t>(with.shared_bytes), queue, params);
+}
+
+void launch_on_sm80(const AttentionProblem& p, const ForwardLaunch& with, const SplitParams& splits,
+                    const Queue& queue) {
   const bool decode = with.family == ForwardKernelFamily::kSm80Decode;
   const KernelImage image = image_for(queue.properties);
   const auto kernel =
       decode ? sm80::find_decode(image, p.q.dtype, p.quantized_pages(), with.featured, with.width)
              : sm80::find_forward(image, p.q.dtype, with.featured, with.width);
-  launch(kernel, with.blocks, with.threads, static_cast<size_t>(with.shared_bytes), queue, params);
+  launch(kernel, with.blocks, with.threads, static_cast<size_t>(with.shared_bytes), queue,
+         params_on_sm80(p, with, splits));
 }
 
 void launch_all(const AttentionProblem& p, const ForwardPlan& plan, const SplitParams& splits,
@@ -48,6 +61,8 @@ void launch_all(const AttentionProblem& p, const ForwardPlan& plan, const SplitP
     if (own.items != nullptr) own.items += with.first_item;
     if (with.family == ForwardKernelFamily::kSm90)
       sm90::launch_forward(p, with, own, queue);
+    else if (with.family == ForwardKernelFamily::kSm80Mla)
+      launch_mla(p, with, own, queue);
     else
       launch_on_sm80(p, with, own, queue);
   }

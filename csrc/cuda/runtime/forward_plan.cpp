@@ -14,6 +14,7 @@
 #include "cuda/runtime/supported.h"
 #include "cuda/sm80/decode_tiles.h"
 #include "cuda/sm80/forward_tiles.h"
+#include "cuda/sm80/mla_tiles.h"
 #include "cuda/sm90/host/forward_plan.h"
 
 namespace fa::cuda {
@@ -155,6 +156,23 @@ ForwardLaunch launch_decode(const AttentionProblem& p, QueryCounts queries) {
   return launch;
 }
 
+ForwardLaunch launch_mla(const AttentionProblem& p, const sm80::MlaTile& tile,
+                         QueryCounts queries) {
+  ForwardLaunch launch{};
+  launch.family = ForwardKernelFamily::kSm80Mla;
+  launch.width = static_cast<int>(ceil_div(p.head_dim(), sm80::kMlaPanel) * sm80::kMlaPanel);
+  launch.width_v = sm80::kMlaWidthV;
+  launch.rows = launch.rows_together = tile.rows;
+  launch.keys = launch.keys_at_once = sm80::kMlaKeys;
+  launch.stages = p.values_in_keys() ? 2 : 1;
+  launch.threads = tile.warps * 32;
+  launch.shared_bytes = sm80::mla_shared_bytes(tile);
+  launch.blocks_per_sm = tile.blocks;
+  launch.pack = heads_packed(p);
+  launch.count_tiles(p, queries);
+  return launch;
+}
+
 constexpr int kNoLimit = std::numeric_limits<int>::max();
 
 /** A kernel, and the queries of the longest sequences that it is for. */
@@ -213,6 +231,17 @@ void plan_sm80(ForwardPlan& plan, const AttentionProblem& p, const cudaDevicePro
        {kNoLimit, [&](QueryCounts queries) { return launch_on_sm80(p, false, queries); }}});
 }
 
+/** Wide heads: the tile of many rows where shared memory has room for it. */
+void plan_mla(ForwardPlan& plan, const AttentionProblem& p, const cudaDeviceProp& properties) {
+  const auto& [few, many] = sm80::kMlaTiles;
+  const bool many_fit =
+      static_cast<size_t>(sm80::mla_shared_bytes(many)) <= properties.sharedMemPerBlockOptin;
+  choose_launches(plan, p,
+                  {{many_fit ? few.rows / heads_packed(p) : kNoLimit,
+                    [&](QueryCounts queries) { return launch_mla(p, few, queries); }},
+                   {kNoLimit, [&](QueryCounts queries) { return launch_mla(p, many, queries); }}});
+}
+
 }  // namespace
 
 const ForwardLaunch& ForwardPlan::launch_of(int64_t seqlen_q) const {
@@ -247,6 +276,8 @@ ForwardPlan plan_forward(const AttentionProblem& p, const cudaDeviceProp& proper
   if (p.float8()) {
     plan.launches[0] = sm90::plan_forward(p, properties, {0, kNoLimit});
     plan.launch_count = 1;
+  } else if (has_wide_heads(p)) {
+    plan_mla(plan, p, properties);
   } else if (!plan_sm90(plan, p, properties)) {
     plan_sm80(plan, p, properties);
   }

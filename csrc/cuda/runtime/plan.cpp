@@ -51,6 +51,20 @@ TileCounts tiles_of(const ForwardLaunch& launch, int num_splits, const HeadBlock
                               .classify = classify});
 }
 
+std::string kernel_name(const AttentionProblem& p, const ForwardLaunch& launch) {
+  std::string name;
+  switch (launch.family) {
+    case ForwardKernelFamily::kSm80: name = "sm80.forward"; break;
+    case ForwardKernelFamily::kSm80Decode: name = "sm80.decode"; break;
+    case ForwardKernelFamily::kSm80Mla: name = "sm80.mla"; break;
+    case ForwardKernelFamily::kSm90: name = "sm90.forward"; break;
+  }
+  if (launch.family == ForwardKernelFamily::kSm80Decode && p.quantized_pages()) name += ".8bit";
+  if (launch.featured) name += ".featured";
+  if (p.float8()) name += ".float8";
+  return name;
+}
+
 }  // namespace
 
 AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDeviceProp& properties) {
@@ -64,14 +78,10 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
   AttentionPlan plan;
   // What is said of one sequence is said of the longest.
   const ForwardLaunch& longest = forward.launches[0];
-  const bool sm90 = longest.family == ForwardKernelFamily::kSm90;
-  plan.isa = sm90 ? "sm_90a" : "sm_80";
-  const bool decode = longest.family == ForwardKernelFamily::kSm80Decode;
-  plan.kernel = std::string(sm90 ? "sm90" : "sm80") + (decode ? ".decode" : ".forward");
-  if (decode && p.quantized_pages()) plan.kernel += ".8bit";
-  if (longest.featured) plan.kernel += ".featured";
-  if (p.float8()) plan.kernel += ".float8";
-  if (!p.paged() && !p.float8()) {
+  const bool mla = longest.family == ForwardKernelFamily::kSm80Mla;
+  plan.isa = longest.family == ForwardKernelFamily::kSm90 ? "sm_90a" : "sm_80";
+  plan.kernel = kernel_name(p, longest);
+  if (!p.paged() && !p.float8() && !mla) {
     AttentionGradients gradients;
     gradients.dout = p.out;
     const BackwardPlan backward = plan_backward(p, gradients, properties);
@@ -87,7 +97,7 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
   plan.work_items = forward.tiles();
   plan.shared_bytes = longest.shared_bytes;
 
-  Traffic traffic;
+  Traffic traffic{.values_in_keys = mla && p.values_in_keys()};
   double executed = 0;
   const CallSize size = visit_heads(
       p, [&](const Sequence& s) { return forward.launch_of(s.seqlen_q).pack; },

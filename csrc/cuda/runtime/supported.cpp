@@ -5,7 +5,9 @@
 
 #include "core/expect.h"
 #include "core/validate.h"
+#include "cuda/base/params.h"
 #include "cuda/runtime/device.h"
+#include "cuda/sm80/mla_tiles.h"
 #include "cuda/sm90/host/tma_addressable.h"
 
 namespace fa::cuda {
@@ -49,20 +51,67 @@ void check_float8(const AttentionProblem& p, const cudaDeviceProp& properties) {
   expect_readable(p.v, "v");
 }
 
-void check_head_dim(int64_t head_dim, const char* argument) {
-  if (head_dim > kWidestHead)
-    refuse(
-        ErrorCode::kShape, argument,
-        "a tensor with a head dim of at most " + std::to_string(kWidestHead) + " on CUDA devices",
-        std::to_string(head_dim));
+std::string above_widest() {
+  return " where a head dim is above " + std::to_string(kWidestHead) + " on CUDA devices";
+}
+
+/** `where`: what the limit is one of, besides CUDA devices. */
+void check_head_dims(const AttentionProblem& p, int64_t most, int64_t most_v,
+                     const std::string& where) {
+  const auto check = [&](int64_t head_dim, const char* argument, int64_t limit) {
+    if (head_dim > limit)
+      refuse(ErrorCode::kShape, argument,
+             "a tensor with a head dim of at most " + std::to_string(limit) + where +
+                 " on CUDA devices",
+             std::to_string(head_dim));
+  };
+  check(p.head_dim(), "q", most);
+  check(p.head_dim_v(), "v", most_v);
+}
+
+void expect_aligned(const View& view, const char* argument) {
+  if (view.size() == 0 || aligned_rows(view)) return;
+  View strides = view;
+  std::copy_n(view.strides, view.rank, strides.shape);
+  refuse(ErrorCode::kShape, argument,
+         "of rows of multiples of 16 bytes at multiples of 16 bytes" + above_widest() + ",",
+         "shape " + shape_text(view) + ", strides " + shape_text(strides));
+}
+
+/** What the one kernel of wide heads leaves out. */
+void check_wide_heads(const AttentionProblem& p) {
+  if (p.float8()) check_head_dims(p, kWidestHead, kWidestHead, " with float8_e4m3");
+  if (p.q.dtype == DType::kFloat32) check_head_dims(p, kWidestHead, kWidestHead, " with float32");
+  if (p.k.dtype != p.q.dtype)
+    check_head_dims(p, kWidestHead, kWidestHead,
+                    std::string(" with ") + dtype_name(p.k.dtype) + " pages");
+  check_head_dims(p, sm80::kMlaWidth, sm80::kMlaWidthV, "");
+  const auto expect_none = [](bool present, const char* option) {
+    if (present) refuse(ErrorCode::kOption, option, "left out" + above_widest(), "one");
+  };
+  expect_none(p.mask.present(), "mask");
+  expect_none(p.block_mask.present(), "blockMask");
+  expect_none(p.tree_mask.present(), "treeMask");
+  expect_none(p.dropout.p > 0, "dropout");
+  expect_aligned(p.q, "q");
+  expect_aligned(p.k, "k");
+  expect_aligned(p.v, "v");
 }
 
 }  // namespace
 
+bool has_wide_heads(const AttentionProblem& p) {
+  return std::max(p.head_dim(), p.head_dim_v()) > kWidestHead;
+}
+
 void check_supported(const AttentionProblem& p, const cudaDeviceProp& properties) {
-  check_head_dim(p.head_dim(), "q");
-  check_head_dim(p.head_dim_v(), "v");
+  if (has_wide_heads(p)) check_wide_heads(p);
   if (p.float8()) check_float8(p, properties);
+}
+
+void check_gradients_supported(const AttentionProblem& p, const cudaDeviceProp& properties) {
+  check_head_dims(p, kWidestHead, kWidestHead, " in the backward pass");
+  check_supported(p, properties);
 }
 
 void refuse_convolution(const std::string& device) {

@@ -1,7 +1,7 @@
 // The attention kernels on the SIMT executor against float64, at small sizes and under many
 // schedules:
 //
-//   simt_attention forward|backward|forward_sm90|backward_sm90|forward_fp8 [seeds]
+//   simt_attention forward|mla|backward|forward_sm90|backward_sm90|forward_fp8 [seeds]
 //
 // Every seed runs all cases in a process of its own, until something is noticed: a report of the
 // executor, a wrong value, a bank conflict among tiles, a crash, a hang. One line per seed that
@@ -133,6 +133,13 @@ std::string run_forward(const Spec& spec, uint64_t seed) {
   return run_forward_on(device_properties(), spec, seed);
 }
 
+std::string run_mla(const Spec& spec, uint64_t seed) {
+  const cudaDeviceProp properties = device_properties();
+  const std::string kernel =
+      fa::cuda::plan_attention(Problem(spec, seed).device, properties).kernel;
+  return kernel == "sm80.mla" ? run_forward_on(properties, spec, seed) : "planned for " + kernel;
+}
+
 /** Of a GPU of few SMs: blocks that take tiles in turns have several each. */
 cudaDeviceProp few_multiprocessors() {
   cudaDeviceProp properties = device_properties();
@@ -212,6 +219,7 @@ struct Pass {
 };
 constexpr Pass kPasses[] = {
     {"forward", "sm80", simt_test::forward_cases, run_forward},
+    {"mla", "sm80", simt_test::mla_cases, run_mla},
     {"backward", "sm80", simt_test::backward_cases, run_backward},
     {"backward_sm90", "sm90", simt_test::backward_sm90_cases, run_backward_sm90},
     {"forward_sm90", "sm90", simt_test::forward_sm90_cases, run_forward_sm90},

@@ -8,6 +8,7 @@
 namespace simt_test {
 
 std::vector<Spec> forward_cases();
+std::vector<Spec> mla_cases();
 std::vector<Spec> backward_cases();
 std::vector<Spec> forward_sm90_cases();
 std::vector<Spec> backward_sm90_cases();

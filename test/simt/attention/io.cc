@@ -76,7 +76,9 @@ void check(const Spec& spec, int device = kSm80) {
   const Problem problem(spec, 1);
   const cudaDeviceProp properties = use_device(device);
   const fa::AttentionPlan plan = fa::cuda::plan_attention(problem.device, properties);
-  CHECK(plan.isa == (device == kSm80 ? "sm_80" : "sm_90a"));
+  const bool wide = spec.head_dim > 256;
+  CHECK(plan.isa == (device == kSm80 || wide ? "sm_80" : "sm_90a"));
+  CHECK((plan.kernel == "sm80.mla") == wide);
   simt::keep_reports();
   simt_test::forward_call(problem, properties);
   check_reports(spec, plan, false);
@@ -192,6 +194,29 @@ int main() {
   spec.window_left = 70;
   spec.window_right = 3;
   check(spec);
+
+  for (const bool latents : {true, false}) {
+    Spec wide{latents ? "latents" : "wide heads"};
+    wide.latents = latents;
+    wide.heads = 20;
+    wide.kv_heads = 1;
+    wide.seqlen_k = 300;
+    wide.head_dim = latents ? 576 : 328;
+    wide.head_dim_v = latents ? 512 : 264;
+    wide.page_size = 16;
+    wide.causal = true;
+    for (const int queries : {1, 4}) {
+      wide.seqlen_q = queries;
+      for (const int splits : {1, 3}) {
+        wide.num_splits = splits;
+        check(wide);
+        check(wide, kSm90);
+      }
+    }
+    wide.heads = 4;
+    wide.varlen = true;
+    check_ragged(wide, {{1, 900}, {2, 40}, {1, 0}, {30, 70}});
+  }
 
   spec = Spec{"ragged"};
   spec.varlen = true;

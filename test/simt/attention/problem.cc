@@ -99,6 +99,11 @@ void Problem::make_inputs(uint64_t seed) {
       if (static_cast<int>(i % static_cast<size_t>(s.head_dim)) < s.equal_columns)
         sequence.k[i] = -0.5;
     std::generate(sequence.v.begin(), sequence.v.end(), value);
+    if (s.latents)
+      for (size_t i = 0; i < sequence.v.size(); ++i) {
+        const size_t dim_v = static_cast<size_t>(s.head_dim_v);
+        sequence.v[i] = sequence.k[i / dim_v * static_cast<size_t>(s.head_dim) + i % dim_v];
+      }
     if (s.int8_pages || s.float8_pages) {
       const size_t row = static_cast<size_t>(s.kv_heads * s.head_dim_v);
       for (size_t i = 0; i < sequence.v.size(); ++i)
@@ -202,7 +207,8 @@ void Problem::make_inputs(uint64_t seed) {
                           : s.float8_pages ? DType::kFloat8E4M3
                                            : s.dtype;
   p.k = allocate(key_dtype, {batch_k, rows_k, kv_heads, dim});
-  p.v = allocate(key_dtype, {batch_k, rows_k, kv_heads, dim_v});
+  p.v = s.latents ? p.k : allocate(key_dtype, {batch_k, rows_k, kv_heads, dim_v});
+  p.v.shape[3] = dim_v;
   p.out = allocate(s.dtype, {batch, rows_q, heads, dim_v});
   p.lse = allocate(DType::kFloat32, {batch, heads, rows_q});
   gradients.dout = allocate(s.dtype, {batch, rows_q, heads, dim_v});

@@ -28,6 +28,7 @@ struct Spec {
   std::vector<std::pair<int, int>> lengths = {};  // of queries and keys, where they are told
   bool seqlens_k = false;                         // as many keys as a tensor says
   int page_size = 0;                              // 0: not paged
+  bool latents = false;                           // values are the first dims of their keys
   bool int8_pages = false;                        // values of rows between 2^-6 and 2^6
   bool float8_pages = false;
   int num_splits = 1;
