@@ -142,6 +142,20 @@ void merge_splits(const AttentionProblem& p, const Workspace& work, int64_t inde
             lse, 0, index - s.first_split_row);
 }
 
+/** One block. */
+struct KernelCall {
+  ForwardArgs args;
+  bool decode;
+
+  void run(const KernelTable& table) const {
+    static thread_local Arena scratch;
+    if (decode)
+      table.decode(args, scratch.reserve(table.decode_scratch(args)));
+    else
+      table.forward(args, scratch.reserve(table.forward_scratch(args)));
+  }
+};
+
 }  // namespace
 
 void attention_forward(const AttentionProblem& p, Cancel cancel) {
@@ -167,11 +181,13 @@ void attention_forward(const AttentionProblem& p, Cancel cancel) {
     shared = prefix_problem(p, plan, work.prefix_queries.reserve(bytes));
   }
 
-  const auto run_block = [&](int64_t index) {
+  const auto call_of = [&](int64_t index) {
     const Block block = block_at(p, plan, index);
     const SequencePlan& s = plan.sequences[static_cast<size_t>(block.sequence)];
-    ForwardArgs args = forward_args(s.is_prefix ? shared : p, s.rows, s.batch, block.kv_head,
-                                    s.is_prefix ? nullptr : sinks);
+    KernelCall call{forward_args(s.is_prefix ? shared : p, s.rows, s.batch, block.kv_head,
+                                 s.is_prefix ? nullptr : sinks),
+                    s.decode};
+    ForwardArgs& args = call.args;
     args.kv_heads = static_cast<int>(plan.heads_per_block(s));
     args.panels = s.decode ? 1 : plan.panels;
     args.tile_k = plan.tile_k;
@@ -182,17 +198,19 @@ void attention_forward(const AttentionProblem& p, Cancel cancel) {
       const size_t state = static_cast<size_t>(s.first_state + block.split);
       redirect(args, work.states[state], block.kv_head * p.group());
     }
-    static thread_local Arena scratch;
-    const KernelTable& table = *plan.kernels;
-    if (s.decode)
-      table.decode(args, scratch.reserve(table.decode_scratch(args)));
-    else
-      table.forward(args, scratch.reserve(table.forward_scratch(args)));
+    return call;
   };
   const auto run_item = [&](int64_t item) {
     const int64_t begin = item * plan.blocks_per_item;
     const int64_t end = std::min(begin + plan.blocks_per_item, plan.blocks);
-    for (int64_t index = begin; index < end; ++index) run_block(index);
+    KernelCall call = call_of(begin);
+    for (int64_t index = begin; index < end; ++index) {
+      const bool last = index + 1 == end;
+      const KernelCall next = last ? call : call_of(index + 1);
+      if (!last && !next.decode) call.args.next = &next.args;
+      call.run(*plan.kernels);
+      call = next;
+    }
   };
   parallel_for(plan.work_items(), std::ref(run_item), cancel, "attention", plan.threads);
 

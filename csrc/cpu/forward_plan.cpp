@@ -28,6 +28,10 @@ constexpr double kPackingPanels = 0.4;       // panels that take as long as to p
 // Blocks of little work share an item: one alone would cost less than to hand it out and to wake a
 // thread for it.
 constexpr double kLeastMultiplyAdds = 1 << 18;  // of an item: a few microseconds
+// Blocks up to this size share an item for the sake of fetching, where each thread has so many.
+constexpr double kFetchingMultiplyAdds = 1 << 23;
+constexpr int64_t kFetchingBlocks = 4;
+constexpr int64_t kFetchingItems = 12;  // of a thread
 constexpr int64_t kMinSplitKeys = 512;  // below this a split's merge costs more than it spreads
 constexpr int64_t kMaxAutoSplits = 64;
 // A shared prefix takes the kernel of many rows. That one packs keys and values first, which takes
@@ -164,11 +168,18 @@ void share(const AttentionProblem& p, ForwardPlan& plan, const SharedPrefix& sha
   plan.prefix_rows += rows;
 }
 
-/** As many as make an item worth a thread, of blocks as large as the average one. */
+/**
+ * As many as make an item worth a thread, of blocks as large as the average one. Of larger blocks,
+ * whose rows still take long to arrive beside their products, a few: each fetches those of the next
+ * one (kernels/upcoming.h).
+ */
 int64_t choose_blocks_per_item(const AttentionProblem& p, const ForwardPlan& plan) {
-  const double all = static_cast<double>(std::max<int64_t>(plan.blocks, 1));
-  const double enough = all * kLeastMultiplyAdds / std::max(multiply_adds(p, plan), 1.);
-  const auto least = static_cast<int64_t>(std::clamp(enough, 1., all));
+  const auto all = std::max<int64_t>(plan.blocks, 1);
+  const double block = std::max(multiply_adds(p, plan), 1.) / static_cast<double>(all);
+  const auto most = static_cast<double>(all);
+  auto least = static_cast<int64_t>(std::clamp(kLeastMultiplyAdds / block, 1., most));
+  if (block <= kFetchingMultiplyAdds)
+    least = std::max(least, std::min(kFetchingBlocks, all / (kFetchingItems * plan.threads)));
   // Up to twice as many, if the last items end together then.
   const auto time = [&](int64_t blocks) {
     return blocks * ceil_div(ceil_div(plan.blocks, blocks), plan.threads);

@@ -1,5 +1,6 @@
 #include "cpu/storage.h"
 
+#include <algorithm>
 #include <deque>
 #include <mutex>
 #include <new>
@@ -42,6 +43,16 @@ class HeapStorage final : public Storage {
   void* data_;
 };
 
+/**
+ * What a tensor of `bytes` takes: whole pages, and eighths of a power of two, so that sizes which
+ * hardly differ serve each other. Pages that nobody touches take no memory.
+ */
+size_t block_length(size_t bytes) {
+  size_t step = page_size();
+  while (step <= bytes / 16) step *= 2;
+  return (bytes + step - 1) / step * step;
+}
+
 /** `length` is a multiple of the page size. Null when there is no memory left. */
 void* allocate_block(size_t length) {
   return length >= kHugePage ? map_pages(length) : ::operator new(length, kAlignment, std::nothrow);
@@ -66,7 +77,7 @@ class KeptBlocks {
     return blocks;
   }
 
-  /** The latest block of exactly this length; null when there is none. */
+  /** The latest block of this length; null when there is none. */
   void* take(size_t length) {
     std::lock_guard<std::mutex> lock(mutex_);
     for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) {
@@ -80,17 +91,19 @@ class KeptBlocks {
   }
 
   void give(void* data, size_t length) {
-    if (length > kKeptBytes) {
+    if (length > most_kept_bytes() / 4) {
       free_block(data, length);
       return;
     }
     std::lock_guard<std::mutex> lock(mutex_);
     blocks_.push_back({data, length});
     bytes_ += length;
-    for (; bytes_ > kKeptBytes; blocks_.pop_front()) {
-      free_block(blocks_.front().data, blocks_.front().length);
-      bytes_ -= blocks_.front().length;
-    }
+    shrink(most_kept_bytes());
+  }
+
+  void give_all_back() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    shrink(0);
   }
 
  private:
@@ -98,6 +111,14 @@ class KeptBlocks {
     void* data;
     size_t length;
   };
+
+  void shrink(size_t most) {
+    for (; bytes_ > most; blocks_.pop_front()) {
+      free_block(blocks_.front().data, blocks_.front().length);
+      bytes_ -= blocks_.front().length;
+    }
+  }
+
   std::mutex mutex_;
   std::deque<Block> blocks_;
   size_t bytes_ = 0;
@@ -105,10 +126,14 @@ class KeptBlocks {
 
 class KeptStorage final : public Storage {
  public:
-  KeptStorage(Stream* stream, size_t bytes) : Storage(stream, bytes) {
-    length_ = (bytes + page_size() - 1) / page_size() * page_size();
-    data_ = KeptBlocks::of_process().take(length_);
+  KeptStorage(Stream* stream, size_t bytes) : Storage(stream, bytes), length_(block_length(bytes)) {
+    KeptBlocks& kept = KeptBlocks::of_process();
+    data_ = kept.take(length_);
     if (data_ == nullptr) data_ = allocate_block(length_);
+    if (data_ == nullptr) {
+      kept.give_all_back();
+      data_ = allocate_block(length_);
+    }
     if (data_ == nullptr) out_of_memory(bytes, "the system has no memory left");
   }
   ~KeptStorage() override { KeptBlocks::of_process().give(data_, length_); }
@@ -116,11 +141,17 @@ class KeptStorage final : public Storage {
   const void* host_data() const override { return data_; }
 
  private:
-  void* data_ = nullptr;
-  size_t length_ = 0;
+  const size_t length_;
+  void* data_;
 };
 
 }  // namespace
+
+size_t most_kept_bytes() {
+  static const auto most =
+      static_cast<size_t>(std::min<uint64_t>(uint64_t{256} << 20, usable_memory() / 16));
+  return most;
+}
 
 void expect_possible(size_t bytes) {
   static const uint64_t limit = usable_memory();

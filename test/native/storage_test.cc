@@ -53,7 +53,7 @@ void memory_is_aligned_and_whole() {
 }
 
 void large_memory_goes_back() {
-  for (size_t bytes : {fa::cpu::kKeptBytes + 1, 100 * kMiB + 1}) {
+  for (size_t bytes : {fa::cpu::most_kept_bytes() / 4 + 1, 100 * kMiB + 1}) {
     auto storage = allocate_storage(nullptr, bytes);
     const uintptr_t first = address_of(storage), last = first + bytes - 1;
     CHECK(first % (2 * kMiB) == 0);
@@ -72,9 +72,13 @@ void freed_memory_serves_again() {
   CHECK(address_of(allocate_storage(nullptr, 4 * kMiB)) != first);
   CHECK(address_of(allocate_storage(nullptr, 3 * kMiB)) == first);
 
+  // So it does for sizes that hardly differ.
+  CHECK(address_of(allocate_storage(nullptr, 3 * kMiB - 100'000)) == first);
+
   // Newer blocks push it out.
   std::vector<std::shared_ptr<fa::Storage>> newer;
-  for (size_t i = 0; i < 9; ++i) newer.push_back(allocate_storage(nullptr, 8 * kMiB));
+  for (size_t kept = 0; kept <= fa::cpu::most_kept_bytes(); kept += 8 * kMiB)
+    newer.push_back(allocate_storage(nullptr, 8 * kMiB));
   newer.clear();
   CHECK(!mapped(first));
 }

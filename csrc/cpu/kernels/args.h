@@ -102,6 +102,7 @@ struct ForwardArgs {
   bool first_split;            // the one that counts the sink logit
   int panels;                  // register tiles that share a pass over the keys
   int tile_k;                  // keys per tile
+  const ForwardArgs* next;     // what the thread computes after this; null: unknown
 };
 
 /**

@@ -46,16 +46,18 @@ struct Step {
   const Workspace& w;
   Panel& panel;
   KeyTile& tile;
+  Upcoming& upcoming;
   const Staircase stairs;
   const bool biased, modified;  // every score, not only those of partial tiles
   RowState rows;
   Vec alpha[kRowVectors];
 
-  Step(const ForwardArgs& args, const Workspace& workspace, Panel& p, KeyTile& t)
+  Step(const ForwardArgs& args, const Workspace& workspace, Panel& p, KeyTile& t, Upcoming& u)
       : a(args),
         w(workspace),
         panel(p),
         tile(t),
+        upcoming(u),
         stairs(stairs_of(p, t.key, t.keys)),
         biased(args.mask.base != nullptr && args.mask.dtype != kBool),
         modified(biased || args.softcap > 0 || args.alibi_slopes != nullptr || p.units.natural()) {}
@@ -73,7 +75,7 @@ struct Step {
     with_groups(panel.groups - x.first, [&](auto groups) {
       scores<groups.value, Kind, Of>(tile.k.from(x.begin, 0), x.end - x.begin, count,
                                      a.scale * panel.units.per_natural, panel.q, scores_at(x),
-                                     x.first, rows);
+                                     x.first, rows, upcoming);
     });
   }
 
@@ -177,7 +179,7 @@ struct Step {
       const float* const weights = kPairs ? w.pairs : p;
       const auto add =
           masked && !tile.finite_values() ? values_excluding_masked<n, Of> : values<n, Of>;
-      add(v, seen, columns, weights, panel.o, alpha, !panel.started);
+      add(v, seen, columns, weights, panel.o, alpha, !panel.started, upcoming);
     });
     panel.started = true;
     for (int g = 0; g < kRowVectors; ++g) alpha[g] = splat(1.f);
@@ -205,6 +207,13 @@ struct Step {
   }
 };
 
+/** Register tiles of the products of a block, but for those that masks skip. */
+int64_t register_tiles(const ForwardArgs& a, int panels) {
+  constexpr int step = kStep<kRowVectors>;
+  const int64_t keys = a.key_end - a.key_begin, key_tiles = (keys + a.tile_k - 1) / a.tile_k;
+  return panels * (keys / step + key_tiles * (a.head_dim_v / step));
+}
+
 /** The first `panels` panels against all keys. */
 template <Element Of>
 void attend(const ForwardArgs& a, const Workspace& w, int panels) {
@@ -218,6 +227,7 @@ void attend(const ForwardArgs& a, const Workspace& w, int panels) {
   end = smaller((end + kColumnStep - 1) / kColumnStep * kColumnStep, a.key_end);
   const bool in_place = Of == Element::kFloat && readable_in_place(a);
   const auto at = [&](int i) -> const Panel& { return w.panels[i]; };
+  Upcoming upcoming(a, register_tiles(a, panels));
   // Tiles start at multiples of tile_k, so that a row's sums are grouped alike whatever shares its
   // work item.
   for (int64_t key = begin / a.tile_k * a.tile_k; key < end; key += a.tile_k) {
@@ -231,7 +241,7 @@ void attend(const ForwardArgs& a, const Workspace& w, int panels) {
       if (next_wanted) prefetch_keys(a, next, next_end, i, panels);
       Panel& panel = w.panels[i];
       if (panel.key_begin < tile_begin + keys && tile_begin < panel.key_end)
-        Step<Of>(a, w, panel, tile).run();
+        Step<Of>(a, w, panel, tile, upcoming).run();
     }
   }
 }

@@ -153,13 +153,19 @@ class KeyTile {
   bool checked_ = false, finite_ = false;
 };
 
-/** Whether K and V can be multiplied where they lie: that pays when few rows read them. */
+/**
+ * Panels that share K and V where these are multiplied where they lie: to pack them for so few
+ * takes longer than it spares.
+ */
+constexpr int kInPlacePanels = kRegisters == 32 && kLanes == 16 ? 4 : 2;
+
+/** Whether K and V can be multiplied where they lie, and that pays. */
 bool readable_in_place(const ForwardArgs& a) {
   const auto plain = [&](const Rows& rows) {
     return rows.dtype == kFloat32 && rows.dim_stride == 1 && a.pages == nullptr;
   };
   return plain(a.k) && plain(a.v) && a.head_dim_v % kColumnStep == 0 &&
-         a.row_end - a.row_begin <= 2 * kPanelRows;
+         a.row_end - a.row_begin <= kInPlacePanels * kPanelRows;
 }
 
 }  // namespace

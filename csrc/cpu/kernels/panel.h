@@ -35,9 +35,6 @@ struct Panel {
   alignas(64) int32_t window_end[kPanelRows];
 };
 
-FA_ALWAYS_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-FA_ALWAYS_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-
 /**
  * The window. That of a tree shows each row what any of its rows sees, wherever in the tree that
  * stands: `exact_window` and tree bits hide the rest.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cpu/kernels/operand.h"
+#include "cpu/kernels/upcoming.h"
 
 namespace fa::cpu::FA_ISA {
 namespace {
@@ -102,13 +103,15 @@ FA_ALWAYS_INLINE void score_tile(const Operand& k, int count, float scale, const
  */
 template <int Groups, Scores Kind, Element Of>
 __attribute__((noinline)) void scores(const Operand& k, int keys, int count, float scale,
-                                      const float* q, float* s, int first, RowState& state) {
+                                      const float* q, float* s, int first, RowState& state,
+                                      Upcoming& upcoming) {
   constexpr int step = kStep<Groups>;
   RowState rows = state;
   q += first * kLanes;
   s += first * kLanes;
   int j = 0;
   for (; j + step <= keys; j += step) {
+    upcoming.fetch();
     score_tile<Groups, step, Kind, Of>(k.from(j, 0), count, scale, q, s + j * kPanelRows, first,
                                        rows);
   }
@@ -172,9 +175,11 @@ FA_ALWAYS_INLINE void climb(const Operand& v, const float* p, const Staircase& s
  */
 template <int Groups, Element Of>
 __attribute__((noinline)) void values(const Operand& v, const Staircase& stairs, int columns,
-                                      const float* p, float* o, const Vec* alpha, bool fresh) {
+                                      const float* p, float* o, const Vec* alpha, bool fresh,
+                                      Upcoming& upcoming) {
   constexpr int step = kStep<Groups>;
   for (int c = 0; c < columns; c += step) {
+    upcoming.fetch();
     Vec acc[step][Groups];
     FA_UNROLL
     for (int r = 0; r < step; ++r) {
@@ -208,7 +213,7 @@ FA_ALWAYS_INLINE VecU masked_halves(Vec pairs) {
 template <int Groups, Element Of>
 __attribute__((noinline)) void values_excluding_masked(const Operand& v, const Staircase& stairs,
                                                        int columns, const float* p, float* o,
-                                                       const Vec* alpha, bool fresh) {
+                                                       const Vec* alpha, bool fresh, Upcoming&) {
   for (int c = 0; c < columns; ++c) {
     const float* const column = v.at(c);
     for (int g = 0; g < Groups; ++g) {

@@ -26,6 +26,9 @@ FA_ALWAYS_INLINE int round_up(int n, int multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 
+FA_ALWAYS_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+FA_ALWAYS_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
 /** Asks for a row's cache lines: `Locality` 3 is the first-level cache, 2 the second. */
 template <int Locality = 3, bool Written = false>
 FA_ALWAYS_INLINE void prefetch_row(const char* row, int64_t bytes) {
