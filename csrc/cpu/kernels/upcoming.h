@@ -56,7 +56,7 @@ class Upcoming {
 
   void expect(const Rows& rows, int64_t begin, int64_t end, int dim) {
     const int64_t size = element_size(rows.dtype);
-    if (begin >= end || rows.dim_stride != 1) return;
+    if (begin >= end || rows.dim_stride != 1 || (end - begin) * dim * size > kMostBytes) return;
     runs_[count_++] = {rows.base + begin * rows.row_stride * size, rows.row_stride * size,
                        end - begin, dim * size};
   }
@@ -67,6 +67,8 @@ class Upcoming {
     expect(rows, a.row_begin / a.group, (a.row_end - 1) / a.group + 1, dim * a.group);
   }
 
+  /** What lies longer in the second-level cache than it takes to come pushes others out. */
+  static constexpr int64_t kMostBytes = 128 << 10;
   static constexpr int kMostRuns = 4;  // out; Q, K and V of the next block
   Run runs_[kMostRuns];
   int count_ = 0, written_ = 0, rows_per_tile_ = 0;
