@@ -117,6 +117,12 @@ void store_box(const TensorMap& map, const Coordinates& box, const uint8_t* data
 
 }  // namespace
 
+void check_cache_policy(uint64_t policy, const Location& at) {
+  if (policy != kEvictFirst && policy != kEvictLast)
+    fail(at, "cache policy %#llx that createpolicy has not made",
+         static_cast<unsigned long long>(policy));
+}
+
 void check_tensor_map(const ptx::tensor_map* map, const Location& at) { decoded(map, at); }
 
 void tensor_load(uint32_t destination, const ptx::tensor_map* map, uint32_t barrier,

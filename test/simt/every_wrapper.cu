@@ -82,6 +82,7 @@ __global__ void __launch_bounds__(128) every_wrapper(const __grid_constant__ Par
   d[3] += ptx::atomic_add(p.floats, 1.0f) + ptx::smem_atomic_add(fixed, 1.0f);
   votes +=
       uint32_t(ptx::atomic_add(p.ints, 1) + ptx::atomic_or(p.ints, 2) + ptx::atomic_max(p.ints, 3));
+  votes += uint32_t(ptx::atomic_count(p.ints, 7));
   votes += uint32_t(ptx::smem_atomic_add(fixed, 1) + ptx::atomic_inc_acq_rel(p.ints));
   while (ptx::ld_acquire(p.ints) == 0) ptx::spin_pause();
   ptx::fence_gpu();

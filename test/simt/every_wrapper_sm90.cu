@@ -63,11 +63,13 @@ __global__ void __launch_bounds__(384, 1) every_wrapper_sm90(const __grid_consta
   if (threadIdx.x < 128) {
     ptx::setmaxnreg_dec<40>();
     if (threadIdx.x < 32 && ptx::elect_one()) {
-      ptx::mbar_arrive_expect_tx(barrier, 4 * 2048 + 16);
+      ptx::mbar_arrive_expect_tx(barrier, 6 * 2048 + 16);
       ptx::tma_load_2d(shared, &p.map, barrier, 1, 2);
       ptx::tma_load_3d(shared + 2048, &p.map, barrier, 1, 2, 3);
       ptx::tma_load_4d(shared + 4096, &p.map, barrier, 1, 2, 3, 4);
       ptx::tma_load_5d(shared + 6144, &p.map, barrier, 1, 2, 3, 4, 5);
+      ptx::tma_load_4d(shared + 2048, &p.map, barrier, ptx::evict_last(), 1, 2, 3, 4);
+      ptx::tma_load_5d(shared + 6144, &p.map, barrier, ptx::evict_first(), 1, 2, 3, 4, 5);
       ptx::bulk_load(shared + 8192, p.words, 16, barrier);
     }
     if (threadIdx.x >= 96) {

@@ -11,6 +11,7 @@ constexpr uint32_t kTile = 8192;  // 64 rows of 128 bytes
 struct Params {
   // of `data` as 64 rows of 64 f16, boxes of all of it under the 128-byte swizzle
   ptx::tensor_map map;
+  ptx::tensor_map of_4;  // the same in four dimensions
   ptx::tensor_map blank;
   float* data;    // kTile bytes of zeros
   float* out;     // 4 of them, which no engine looks at
@@ -267,6 +268,16 @@ void map_of_another_rank(Params p) {
       ptx::tma_load_3d(tile(0), &p.map, barrier, 0, 0, 0);
     else
       ptx::tma_load_2d(tile(0), &p.map, barrier, 0, 0);
+  }
+  ptx::mbar_wait(barrier, 0);
+}
+
+void policy_that_was_not_made(Params p) {
+  BARRIER(barrier, 1);
+  if (first_thread()) {
+    ptx::mbar_arrive_expect_tx(barrier, kTile);
+    ptx::tma_load_4d(tile(0), &p.of_4, barrier,
+                     p.mistaken ? ptx::cache_policy{0} : ptx::evict_last(), 0, 0, 0, 0);
   }
   ptx::mbar_wait(barrier, 0);
 }
@@ -739,6 +750,7 @@ const std::vector<Mistake<Params>> kMistakes = {
     MISTAKE(load_to_half_a_swizzle, "misaligned"),
     MISTAKE(map_that_was_not_encoded, "has not encoded"),
     MISTAKE(map_of_another_rank, "of rank 2 for 3 coordinates"),
+    MISTAKE(policy_that_was_not_made, "that createpolicy has not made"),
     MISTAKE(bulk_load_beyond_global, "out of bounds: global read"),
     MISTAKE(bulk_load_of_odd_size, "expected a multiple of 16"),
     MISTAKE(copy_arrives_unwatched, "race: load"),
@@ -795,6 +807,12 @@ Params make(bool mistaken) {
                     {64, 64},
                     {128},
                     {64, 64},
+                    CU_TENSOR_MAP_SWIZZLE_128B}) == CUDA_SUCCESS);
+  CHECK(encode_map(&params.of_4, params.data,
+                   {CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+                    {64, 64, 1, 1},
+                    {128, kTile, kTile},
+                    {64, 64, 1, 1},
                     CU_TENSOR_MAP_SWIZZLE_128B}) == CUDA_SUCCESS);
   return params;
 }

@@ -36,8 +36,8 @@ export const forwardSm90 = [
   [
     'one warp vouches for the queries',
     traits,
-    'ptx::mbar_init(queries_free(consumer), kWarpgroupWarps);',
-    'ptx::mbar_init(queries_free(consumer), 1);',
+    'kWarpgroupWarps + (consumer == 0',
+    '1 + (consumer == 0',
   ],
   // The ring.
   ['producer does not wait for a free stage', ring, 'ptx::mbar_wait(free(at), at.parity ^ 1);', ''],
@@ -97,7 +97,7 @@ export const forwardSm90 = [
     'work.row0 + kWarpgroupRows * consumer)',
     'work.row0 + kWarpgroupRows * consumer + 1)',
   ],
-  ['queries loaded for rows that see nothing', loader, 'if (see_nothing) {', 'if (false) {'],
+  ['queries loaded for rows that see nothing', loader, 'if (see_nothing)', 'if (false)'],
   // Keys and values.
   ['K freed before its product', forward, firstKeys, firstKeys.split('\n').reverse().join('\n')],
   [
@@ -290,7 +290,48 @@ export const forwardSm90 = [
     'walk.mask.window.end(work.rows.query_end(row0 + kWarpgroupRows) - 1)',
     'walk.mask.window.end(work.rows.query_begin(row0))',
   ],
-  ['a round of tiles left out', work, '++round;', 'round += 2;'],
+  // Tiles that blocks draw.
+  ['tiles drawn past the first ones', work, 'static_cast<int>(gridDim.x) +', '1 +'],
+  ['the counter of tiles not taken back', work, 'p.drawn, p.tiles - 1)', 'p.drawn, p.tiles)'],
+  ['the counter of tiles taken back early', work, 'p.drawn, p.tiles - 1)', 'p.drawn, p.tiles - 2)'],
+  ['every lane draws a tile', loader, 'if (this_thread() % 32 == 0) tile = draw', 'tile = draw'],
+  ['lanes without the tile that was drawn', loader, 'tile = ptx::shfl_idx(tile, 0);', ''],
+  [
+    'a tile told of before the last one is known',
+    loader,
+    'ptx::mbar_wait(shared.queries_free(consumer), parity ^ 1);\n    ptx::sts<int>(shared.tile(consumer), tile);',
+    'ptx::sts<int>(shared.tile(consumer), tile);\n    ptx::mbar_wait(shared.queries_free(consumer), parity ^ 1);',
+  ],
+  [
+    'a tile told of after its queries',
+    loader,
+    '    ptx::sts<int>(shared.tile(consumer), tile);\n    if (see',
+    '    if (see',
+  ],
+  [
+    'nobody told that there are no more tiles',
+    loader,
+    'if (elected) hand_out(p, shared, tile, true',
+    'if (false) hand_out(p, shared, tile, true',
+  ],
+  [
+    'checkers not waited for with the next tile',
+    traits,
+    '(consumer == 0 ? Traits::kCheckers : 0)',
+    '0',
+  ],
+  [
+    'checkers do not say that they know the tile',
+    producer,
+    'arrive_warp(shared.queries_free(0));',
+    '',
+  ],
+  [
+    'checkers do not wait for the tile',
+    producer,
+    'ptx::mbar_wait(shared.queries_full(0), parity);',
+    '',
+  ],
   [
     'dropout of the tile after',
     forward,

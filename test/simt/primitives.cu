@@ -183,7 +183,7 @@ void check_loads_and_stores() {
 // ── Atomics ──────────────────────────────────────────────────────────────────────────────────────
 
 struct AtomicParams {
-  int* integers;  // sum, bits, tickets or the largest, sum of shared memory, flag, payload
+  int* integers;  // sum, bits, tickets or the largest, sum of shared memory, count; flag, payload
   float* floats;  // sum, sum of shared memory, 1 + 2 + 4 reductions
 };
 
@@ -198,6 +198,7 @@ __global__ void count_atomically(const __grid_constant__ AtomicParams p) {
   ptx::atomic_add(p.integers, 1);
   ptx::atomic_or(p.integers + 1, 1 << (threadIdx.x % 31));
   ptx::atomic_max(p.integers + 2, static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x));
+  ptx::atomic_count(p.integers + 4, 99);
   ptx::atomic_add(p.floats, 0.5f);
   ptx::smem_atomic_add(shared_int, 2);
   ptx::smem_atomic_add(shared_float, 0.25f);
@@ -213,12 +214,13 @@ __global__ void count_atomically(const __grid_constant__ AtomicParams p) {
 }
 
 void check_atomics() {
-  DeviceArray<int> integers(4);
+  DeviceArray<int> integers(5);
   DeviceArray<float> floats(12);
   run(count_atomically, 3, 96, 0, AtomicParams{integers.device(), floats.device()});
   const int n = 3 * 96;
   const auto& i = integers.read();
   CHECK(i[0] == n && i[1] == 0x7fffffff && i[2] == n - 1 && i[3] == 2 * n);
+  CHECK(i[4] == n % 100);
   const auto& f = floats.read();
   CHECK(f[0] == 0.5f * n && f[1] == 0.25f * n && f[2] == n && f[4] == n && f[5] == 2 * n);
   for (size_t k = 0; k < 4; ++k) CHECK(f[8 + k] == static_cast<float>(k + 1) * n);

@@ -9,6 +9,11 @@ namespace fa::cuda {
 struct Queue {
   const cudaDeviceProp& properties;
   cudaStream_t stream;
+  /**
+   * On the device, 0 between launches: counts the tiles that blocks of a running kernel have taken
+   * (sm90/forward_work.h). Null where no kernel counts.
+   */
+  int* drawn = nullptr;
 };
 
 }  // namespace fa::cuda

@@ -22,6 +22,11 @@ PTX_FN int atomic_or(int* pointer, int value) { return atomicOr(pointer, value);
 
 /** The larger of two ints into global memory, relaxed; returns the old value. */
 PTX_FN int atomic_max(int* pointer, int value) { return atomicMax(pointer, value); }
+/** Counts on in global memory, from `last`, which is not negative, to 0; returns the old value. */
+PTX_FN int atomic_count(int* pointer, int last) {
+  return static_cast<int>(
+      atomicInc(reinterpret_cast<unsigned*>(pointer), static_cast<unsigned>(last)));
+}
 
 namespace detail {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
@@ -118,6 +123,14 @@ inline int atomic_or(int* pointer, int value, PTX_AT) {
 inline int atomic_max(int* pointer, int value, PTX_AT) {
   return simt::global_atomic(
       pointer, [=](int old) { return old < value ? value : old; }, at);
+}
+inline int atomic_count(int* pointer, int last, PTX_AT) {
+  return simt::global_atomic(
+      pointer,
+      [=](int old) {
+        return static_cast<unsigned>(old) >= static_cast<unsigned>(last) ? 0 : old + 1;
+      },
+      at);
 }
 
 template <int N>

@@ -20,7 +20,25 @@ struct alignas(64) tensor_map {
   uint64_t opaque[16];
 };
 
+/** How L2 is to treat what a copy brings: the word of a createpolicy instruction. */
+struct cache_policy {
+  uint64_t word;
+};
+
 #if PTX_DEVICE
+
+/** What is read once goes first. */
+PTX_FN cache_policy evict_first() {
+  cache_policy policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy.word));
+  return policy;
+}
+/** What others will read soon goes last. */
+PTX_FN cache_policy evict_last() {
+  cache_policy policy;
+  asm("createpolicy.fractional.L2::evict_last.b64 %0, 1.0;" : "=l"(policy.word));
+  return policy;
+}
 
 /** Brings the map into the cache of the copy engine. */
 PTX_FN void tma_prefetch(const tensor_map* map) {
@@ -57,6 +75,22 @@ PTX_FN void tma_load_5d(uint32_t destination, const tensor_map* map, uint32_t ba
       "cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
       "[%0], [%1, {%3, %4, %5, %6, %7}], [%2];" ::"r"(destination),
       "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z), "r"(w), "r"(v)
+      : "memory");
+}
+PTX_FN void tma_load_4d(uint32_t destination, const tensor_map* map, uint32_t barrier,
+                        cache_policy policy, int x, int y, int z, int w) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+      ".L2::cache_hint [%0], [%1, {%3, %4, %5, %6}], [%2], %7;" ::"r"(destination),
+      "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z), "r"(w), "l"(policy.word)
+      : "memory");
+}
+PTX_FN void tma_load_5d(uint32_t destination, const tensor_map* map, uint32_t barrier,
+                        cache_policy policy, int x, int y, int z, int w, int v) {
+  asm volatile(
+      "cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+      ".L2::cache_hint [%0], [%1, {%3, %4, %5, %6, %7}], [%2], %8;" ::"r"(destination),
+      "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z), "r"(w), "r"(v), "l"(policy.word)
       : "memory");
 }
 
@@ -125,6 +159,20 @@ inline void tma_load_4d(uint32_t destination, const tensor_map* map, uint32_t ba
 inline void tma_load_5d(uint32_t destination, const tensor_map* map, uint32_t barrier, int x, int y,
                         int z, int w, int v, PTX_AT) {
   simt::tensor_load(destination, map, barrier, {5, {x, y, z, w, v}}, at);
+}
+
+// The executor has no caches: policies change nothing.
+inline cache_policy evict_first() { return {simt::kEvictFirst}; }
+inline cache_policy evict_last() { return {simt::kEvictLast}; }
+inline void tma_load_4d(uint32_t destination, const tensor_map* map, uint32_t barrier,
+                        cache_policy policy, int x, int y, int z, int w, PTX_AT) {
+  simt::check_cache_policy(policy.word, at);
+  tma_load_4d(destination, map, barrier, x, y, z, w, at);
+}
+inline void tma_load_5d(uint32_t destination, const tensor_map* map, uint32_t barrier,
+                        cache_policy policy, int x, int y, int z, int w, int v, PTX_AT) {
+  simt::check_cache_policy(policy.word, at);
+  tma_load_5d(destination, map, barrier, x, y, z, w, v, at);
 }
 
 inline void tma_store_2d(const tensor_map* map, uint32_t source, int x, int y, PTX_AT) {

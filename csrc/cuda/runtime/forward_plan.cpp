@@ -50,7 +50,7 @@ int64_t places_of(const ForwardLaunch& launch, const cudaDeviceProp& properties)
   return resident * properties.multiProcessorCount;
 }
 
-/** Gives a launch tiles; blocks of sm_90a take them in turns. */
+/** Gives a launch tiles; blocks of sm_90a draw them. */
 void set_tiles(ForwardLaunch& launch, int64_t tiles, const cudaDeviceProp& properties) {
   launch.tiles = tiles;
   launch.blocks = launch.family == ForwardKernelFamily::kSm90

@@ -23,6 +23,8 @@ class Lane {
   const Queue& queue() const { return queue_; }
 
  private:
+  Lane(Device& device, cudaStream_t stream);
+
   Device& device_;
   Queue queue_;
 };

@@ -108,6 +108,16 @@ struct Consumer {
   PTX_FN Consumer(const ForwardParams& params, const SharedLayout<Traits>& layout, int of)
       : p(params), shared(layout), consumer(of), turns(of) {}
 
+  /**
+   * Waits for the next tile of rows, and for its queries; from p.tiles on there are no more. The
+   * shuffle tells the compiler that the lanes agree: what follows stays in uniform registers.
+   */
+  PTX_FN int next_tile() {
+    ptx::mbar_wait(shared.queries_full(consumer), parity);
+    parity ^= 1;
+    return ptx::shfl_idx(ptx::lds<int>(shared.tile(consumer)), 0);
+  }
+
   /** The warp's first row, of the tile's. */
   PTX_FN int warp_row() const {
     return kWarpgroupRows * consumer + this_thread() / 32 % kWarpgroupWarps * 16;
@@ -224,8 +234,6 @@ struct Consumer {
   PTX_FN bool attend(const ForwardWork& work, Softmax& softmax, typename Traits::Output& o) {
     Walk walk(p, work);
     const uint32_t queries = shared.queries_of(consumer);
-    ptx::mbar_wait(shared.queries_full(consumer), parity);
-    parity ^= 1;
     skip_hidden(walk, keys_end(work, walk));
     bool poisoned = false;
     if (walk.more()) {
@@ -290,13 +298,15 @@ struct Consumer {
 template <class Traits>
 PTX_FN void consume(const ForwardParams& p, const SharedLayout<Traits>& shared, int of) {
   Consumer<Traits> consumer(p, shared, of);
-  for (ForwardSchedule schedule; schedule.tile() < p.tiles; schedule.advance()) {
-    const ForwardWork work(p, schedule.tile(), Traits::kRows);
+  for (;;) {
+    const int tile = consumer.next_tile();
+    if (tile >= p.tiles) break;
+    const ForwardWork work(p, tile, Traits::kRows);
     OnlineSoftmax<1> softmax(kLeastMaximum<Traits::kFeatured>);
     typename Traits::Output o = {};
     const bool poisoned = consumer.attend(work, softmax, o);
     // Worked out anew, so that the loop need not keep it in registers.
-    const ForwardWork done(p, ptx::opaque(schedule.tile()), Traits::kRows);
+    const ForwardWork done(p, ptx::opaque(tile), Traits::kRows);
     const int row0 = done.row0 + kWarpgroupRows * of;
     if (row0 < done.rows.count) {
       const uint32_t extreme = finish_rows<Traits>(p, done, done.row0 + consumer.warp_row(),

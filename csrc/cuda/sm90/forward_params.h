@@ -29,6 +29,7 @@ struct ForwardParams {
   // worked on at a time.
   FastDivide m_blocks, section;
   int tiles;            // all of them
+  int* drawn;           // counts those that blocks have taken; 0 between launches (draw_tile)
   int boxes, box_keys;  // of a tile of keys: one, or of pages what lies within each
 
   // Boxes of one panel. Dimensions of q and out: dim, head in the pack, query, block of heads,

@@ -74,8 +74,12 @@ template <class Traits>
 PTX_FN void prepare_values(const ForwardParams& p, const SharedLayout<Traits>& shared,
                            int checker) {
   typename Traits::Position at;
-  for (ForwardSchedule schedule; schedule.tile() < p.tiles; schedule.advance()) {
-    const ForwardWork work(p, schedule.tile(), Traits::kRows);
+  for (int parity = 0;; parity ^= 1) {
+    ptx::mbar_wait(shared.queries_full(0), parity);
+    const int tile = ptx::lds<int>(shared.tile(0));
+    arrive_warp(shared.queries_free(0));
+    if (tile >= p.tiles) break;
+    const ForwardWork work(p, tile, Traits::kRows);
     for (typename Traits::Walk walk(p, work); walk.more(); walk.advance()) {
       shared.values.wait(at);
       if constexpr (Traits::kFp8) shared.transposed.wait_free(at);

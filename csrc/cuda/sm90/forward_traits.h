@@ -97,10 +97,16 @@ struct SharedLayout {
   PTX_FN uint32_t queries_free(int consumer) const {
     return barrier(kRingBarriers + kStages + kConsumers + consumer);
   }
+  /**
+   * The number of the tile of rows, which comes with a consumer's queries. Checkers read that of
+   * consumer 0.
+   */
+  PTX_FN uint32_t tile(int consumer) const {
+    return barrier(kRingBarriers + kStages + 2 * kConsumers) + static_cast<uint32_t>(4 * consumer);
+  }
   /** One word per checker and stage: whether it has found any. */
   PTX_FN uint32_t poison(Position at, int checker) const {
-    return barrier(kRingBarriers + kStages + 2 * kConsumers) +
-           static_cast<uint32_t>(4 * (at.stage * Traits::kCheckers + checker));
+    return tile(kConsumers) + static_cast<uint32_t>(4 * (at.stage * Traits::kCheckers + checker));
   }
 
   /** The ring of values as the products take them. */
@@ -134,7 +140,8 @@ struct SharedLayout {
     }
     for (int consumer = 0; consumer < kConsumers; ++consumer) {
       ptx::mbar_init(queries_full(consumer), 1);
-      ptx::mbar_init(queries_free(consumer), kWarpgroupWarps);
+      ptx::mbar_init(queries_free(consumer),
+                     kWarpgroupWarps + (consumer == 0 ? Traits::kCheckers : 0));
     }
     ptx::fence_mbar_init();
   }

@@ -1,5 +1,5 @@
-// What the blocks of the forward pass work on, and in which order. Blocks are persistent: as many
-// as there are SMs, each with a list of tiles that producer and consumers walk through alike.
+// What the blocks of the forward pass work on, and in which order. Blocks are persistent, as many
+// as there are SMs, and take tiles as they come to need them.
 #pragma once
 
 #include "cuda/device/tile_range.h"
@@ -8,20 +8,14 @@
 namespace fa::cuda::sm90 {
 
 /**
- * The tiles of a block. They are dealt out there and back (0 1 2 | 5 4 3 | 6 7 8): since they are
- * numbered by falling length, that leaves all blocks with about the same sum, without a counter in
- * global memory.
+ * One thread of a block: the next tile, in the order of their numbers; from p.tiles on there are no
+ * more. A block begins with the tile of its own number, and the counter counts the others. Every
+ * block draws once for each tile that it works on, so there are p.tiles draws: the last one takes
+ * the counter back to 0, where the next launch expects it.
  */
-struct ForwardSchedule {
-  int round = 0;
-
-  /** From p.tiles on: there are no more. */
-  PTX_FN int tile() const {
-    const int blocks = static_cast<int>(gridDim.x), block = static_cast<int>(blockIdx.x);
-    return round * blocks + (round % 2 != 0 ? blocks - 1 - block : block);
-  }
-  PTX_FN void advance() { ++round; }
-};
+PTX_FN int draw_tile(const ForwardParams& p) {
+  return static_cast<int>(gridDim.x) + ptx::atomic_count(p.drawn, p.tiles - 1);
+}
 
 /** A tile of rows of one block of heads, and one split of the keys that it sees. */
 struct ForwardWork {

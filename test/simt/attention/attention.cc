@@ -110,9 +110,11 @@ cudaDeviceProp device_properties() {
 std::string run_forward_on(const cudaDeviceProp& properties, const Spec& spec, uint64_t seed) {
   const Problem problem(spec, seed);
   simt::keep_reports();
-  simt_test::forward_call(problem, properties);
+  const int drawn = simt_test::forward_call(problem, properties);
   double bytes;
   std::string found = check_reports(bytes);
+  if (found.empty() && drawn != 0)
+    found = "wrong values: the counter of tiles is left at " + std::to_string(drawn);
   bytes -= static_cast<double>(simt::take_watched_reads());
   const double planned = fa::cuda::plan_attention(problem.device, properties).bytes;
   if (found.empty() && has_exact_bytes(spec) && bytes != planned)
@@ -140,7 +142,7 @@ std::string run_mla(const Spec& spec, uint64_t seed) {
   return kernel == "sm80.mla" ? run_forward_on(properties, spec, seed) : "planned for " + kernel;
 }
 
-/** Of a GPU of few SMs: blocks that take tiles in turns have several each. */
+/** Of a GPU of few SMs: blocks that take one tile after the other have several each. */
 cudaDeviceProp few_multiprocessors() {
   cudaDeviceProp properties = device_properties();
   properties.multiProcessorCount = 3;

@@ -219,6 +219,9 @@ std::string run_forward_fp8(const Spec& s, uint64_t seed) {
   params.q_scales = q.params();
   params.k_scales = k.params();
   params.v_scales = v.params();
+  const DeviceMemory drawn(sizeof(int));
+  params.drawn = static_cast<int*>(drawn.data());
+  *params.drawn = 0;
   cudaDeviceProp properties;
   cudaGetDeviceProperties(&properties, 0);
   simt::keep_reports();

@@ -80,7 +80,7 @@ void check(const Spec& spec, int device = kSm80) {
   CHECK(plan.isa == (device == kSm80 || wide ? "sm_80" : "sm_90a"));
   CHECK((plan.kernel == "sm80.mla") == wide);
   simt::keep_reports();
-  simt_test::forward_call(problem, properties);
+  CHECK(simt_test::forward_call(problem, properties) == 0);
   check_reports(spec, plan, false);
 }
 
@@ -92,7 +92,7 @@ void check_pages(const Spec& spec, int box_keys) {
   const fa::AttentionPlan plan = fa::cuda::plan_attention(problem.device, properties);
   CHECK(plan.isa == "sm_90a");
   simt::keep_reports();
-  simt_test::forward_call(problem, properties);
+  CHECK(simt_test::forward_call(problem, properties) == 0);
   const int row_tiles = (spec.seqlen_q + plan.tile_q - 1) / plan.tile_q;
   const int boxes = row_tiles * spec.heads * (spec.seqlen_k / box_keys);
   CHECK(check_reports(spec, plan, false) == 2 * sizeof(int32_t) * static_cast<size_t>(boxes));
@@ -106,7 +106,7 @@ void check_gradients(Spec spec) {
     const Problem problem(spec, 1);
     const cudaDeviceProp properties = use_device(kSm90);
     simt::keep_reports();
-    simt_test::forward_call(problem, properties);
+    CHECK(simt_test::forward_call(problem, properties) == 0);
     simt::take_reports();
     const fa::AttentionPlan plan =
         fa::cuda::plan_gradients(problem.device, problem.gradients, properties);

@@ -64,6 +64,7 @@ void launch_forward(const AttentionProblem& p, const ForwardLaunch& with, const 
   if (with.tiles == 0) return;
   ForwardParams params = forward_params(p, with);
   params.splits = splits;
+  params.drawn = queue.drawn;
   if (p.float8()) {
     params.q_scales = block_scales(p.q_scale);
     params.k_scales = block_scales(p.k_scale);
