@@ -21,7 +21,7 @@ function policies(ptx: string): string[] {
 }
 
 testWithNvcc('queries leave L2 first, keys and values last', () => {
-  const found = policies(emitPtx('csrc/cuda/sm90/forward_e4m3.cu', ['csrc']));
+  const found = policies(emitPtx('test/simt/attention/forward_fp8_kernels.cu', ['csrc']));
   expect(new Set(found)).toEqual(
     new Set([
       '4d.L2::cache_hint createpolicy.fractional.L2::evict_last.b64',
