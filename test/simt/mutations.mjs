@@ -37,9 +37,10 @@ const of = (kernel, lines) =>
 const waitForKeys = 'ptx::cp_async_wait<kInFlight>();\n    ptx::sync_block();  // K has arrived';
 const waitForValues = 'ptx::cp_async_wait<kInFlight>();\n    // V has arrived';
 
-const prepareKeys = 'if constexpr (kCodes) prepare_key_scales(k_scales, options ? 1.f : a.scale);';
+const prepareKeys =
+  'if constexpr (kCodes) prepare_key_scales<kKeys>(k_scales, options ? 1.f : a.scale);';
 const prepareValues =
-  'if constexpr (kCodes) any_poison |= prepare_value_scales(v_scales, partial);';
+  'if constexpr (kCodes)\n      level = units.prepare<kKeys>(v_scales, partial, is_first, alpha, rescales, any_poison);';
 const waitForWarpKeys = `ptx::cp_async_wait<1>();\n    ${prepareKeys}`;
 const waitForWarpValues = `ptx::cp_async_wait<1>();\n    ${prepareValues}`;
 /** The same wait, which lets one group more be in flight. */
@@ -107,18 +108,25 @@ export const mutations = [
       'window_block - n_block + kDecodeWarps',
     ],
     ['decode: tiles before the window visited', decode, 'n_block >= window_block ||', 'true ||'],
-    ['decode: V in place of K', decode, 'load(a.k, k_tile', 'load(a.v, k_tile'],
+    ['decode: V in place of K', decode, 'keys(a.k, a.k_scales', 'keys(a.v, a.k_scales'],
     [
       'decode: a row from the wrong lane',
       decodeCopies,
-      'shfl_idx(chunks, first + r)',
-      'shfl_idx(chunks, r)',
+      'shfl_idx(chunks[r / 32], first + r % 32)',
+      'shfl_idx(chunks[r / 32], r % 32)',
     ],
-    ['decode: rows loaded beyond the end', decodeCopies, 'first + r < rows && ', ''],
+    ['decode: rows loaded beyond the end', decodeCopies, 'row < rows && ', ''],
+    [
+      'decode: a tile where rows end taken for a whole one',
+      decodeCopies,
+      'rows >= Tile::kRows && ',
+      '',
+    ],
+    ['decode: half of the rows left out', decode, '(rows.count) > 8', '(rows.count) > 16'],
     [
       'decode: columns loaded beyond the head dim',
       decodeCopies,
-      ' && (chunk + c) * Tile::kChunkElements < columns',
+      ' && column * Tile::kChunkElements < columns',
       '',
     ],
     [
@@ -153,17 +161,28 @@ export const mutations = [
     [
       'decode 8-bit: next scales come too early',
       decode,
-      'scale_products(s, k_scales);\n',
-      'load_scales(k_scales, a.k_scales, next, block.kv_head, 32);\n      scale_products(s, k_scales);\n',
+      'scale_columns(s, k_scales, upper_rows);\n',
+      'keys.load(next, kKeys);\n      scale_columns(s, k_scales, upper_rows);\n',
     ],
     ['decode 8-bit: scales of the first head', decodeScales, ' + kv_head * scales.head', ''],
     [
       'decode 8-bit: scale of the key beside it',
       decodeScales,
-      '8 * n + 2 * LanePosition().t',
+      '8 * n + 2 * (this_lane() % 4)',
       '8 * n',
     ],
-    ['decode 8-bit: scales of keys left out', decode, 'scale_products(s, k_scales);', ''],
+    [
+      'decode 8-bit: scales of keys left out',
+      decode,
+      'scale_columns(s, k_scales, upper_rows);',
+      '',
+    ],
+    [
+      'decode 8-bit: keys of a lane are all its first',
+      decodeCopies,
+      '(32 * i + this_lane())',
+      'this_lane()',
+    ],
     ['decode 8-bit: factors of rows left out', decode, 'if (!options) scale[h] = factor[h];', ''],
     [
       'decode 8-bit: factors left out beside options',
@@ -187,8 +206,22 @@ export const mutations = [
     [
       'decode 8-bit: outputs not rescaled with their unit',
       decode,
-      'rescales |= units.scale',
-      'units.scale',
+      'rescales |= units.scale_rows',
+      'units.scale_rows',
+    ],
+    ['decode 8-bit: scales beyond the unit of all', decodeScales, 'usual &= is_usual(scale);', ''],
+    ['decode 8-bit: outputs keep the unit of all before', decodeScales, 'alpha[0] *= by;', ''],
+    [
+      'decode 8-bit: outputs not rescaled with the unit of all',
+      decodeScales,
+      'rescales = true;',
+      '',
+    ],
+    [
+      'decode 8-bit: rows begin without the unit of all',
+      decodeScales,
+      'if (!first) unit[0]',
+      'if (false) unit[0]',
     ],
   ]),
   ...of('forward', [

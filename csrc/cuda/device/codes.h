@@ -16,26 +16,16 @@ struct Code {
 template <class T>
 constexpr bool kIsCode = std::is_same_v<T, Code>;
 
-/** Which of a word's four codes become a pair of float16. */
-enum class CodePairs {
-  kNeighbours,  // 0 and 1, 2 and 3
-  kAlternate,   // 0 and 2, 1 and 3
-};
-
 /** Four int8: the byte, less its sign's offset, as the last bits of 1024 + byte. */
-template <CodePairs kPairs>
 PTX_FN void widen_int8(uint32_t (&pair)[2], uint32_t word) {
   constexpr uint32_t k1024 = 0x64646464u, kMinus1152 = 0xe480e480u;
-  constexpr bool kNeighbours = kPairs == CodePairs::kNeighbours;
   const uint32_t biased = word ^ 0x80808080u;
-  pair[0] =
-      ptx::add2_f16(ptx::permute_bytes(biased, k1024, kNeighbours ? 0x4140 : 0x4240), kMinus1152);
-  pair[1] =
-      ptx::add2_f16(ptx::permute_bytes(biased, k1024, kNeighbours ? 0x4342 : 0x4341), kMinus1152);
+  pair[0] = ptx::add2_f16(ptx::permute_bytes(biased, k1024, 0x4240), kMinus1152);
+  pair[1] = ptx::add2_f16(ptx::permute_bytes(biased, k1024, 0x4341), kMinus1152);
 }
 
 /**
- * Two e4m3 in the upper bytes of a word's halves: exponent and mantissa in the places that float16
+ * Two e4m3 in the upper bytes of a word's halves, whatever is in the lower ones: exponent and mantissa in the places that float16
  * has them are 2^8 too small, subnormals too. NaN has all of their bits; one more carries into
  * float16's upper exponent bit, and makes it NaN again.
  */
@@ -47,23 +37,22 @@ PTX_FN uint32_t widen_upper_e4m3(uint32_t upper) {
 }
 
 /** Four e4m3. */
-template <CodePairs kPairs>
 PTX_FN void widen_e4m3(uint32_t (&pair)[2], uint32_t word) {
-  constexpr bool kNeighbours = kPairs == CodePairs::kNeighbours;
   if constexpr (ptx::kConvertsE4M3) {
-    ptx::unpack4_e4m3(pair, kNeighbours ? word : ptx::permute_bytes(word, 0, 0x3120));
+    ptx::unpack4_e4m3(pair, ptx::permute_bytes(word, 0, 0x3120));
   } else {
-    pair[0] = widen_upper_e4m3(ptx::permute_bytes(word, 0, kNeighbours ? 0x1404 : 0x2404));
-    pair[1] = widen_upper_e4m3(ptx::permute_bytes(word, 0, kNeighbours ? 0x3424 : 0x3414));
+    pair[0] = widen_upper_e4m3(word << 8);
+    pair[1] = widen_upper_e4m3(word);
   }
 }
 
-template <bool kE4M3, CodePairs kPairs>
+/** A word's codes 0 and 2, then 1 and 3. */
+template <bool kE4M3>
 PTX_FN void widen(uint32_t (&pair)[2], uint32_t word) {
   if constexpr (kE4M3)
-    widen_e4m3<kPairs>(pair, word);
+    widen_e4m3(pair, word);
   else
-    widen_int8<kPairs>(pair, word);
+    widen_int8(pair, word);
 }
 
 }  // namespace fa::cuda

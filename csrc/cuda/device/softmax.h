@@ -61,11 +61,16 @@ struct OnlineSoftmax {
    */
   template <int kKeyTiles>
   PTX_FN bool exponentiate(float (&s)[kRowTiles][kKeyTiles][4], float (&alpha)[kRows],
-                           const float (&scale)[kRows], float to_base_2, float lift = 0) {
+                           const float (&scale)[kRows], float to_base_2, float lift = 0,
+                           bool upper_rows = true) {
     bool unchanged = true;
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
       const int m = r / 2, h = 2 * (r % 2);
+      if (h > 0 && !upper_rows) {
+        alpha[r] = 1;
+        continue;
+      }
       float top = -kInfinity;
 #pragma unroll
       for (int n = 0; n < kKeyTiles; ++n) top = fmaxf(s[m][n][h], fmaxf(s[m][n][h + 1], top));

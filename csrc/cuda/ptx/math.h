@@ -27,6 +27,10 @@ PTX_FN int opaque(int value) {
   asm volatile("" : "+r"(value));
   return value;
 }
+PTX_FN const char* opaque(const char* value) {
+  asm volatile("" : "+l"(value));
+  return value;
+}
 
 /**
  * Two floats rounded to nearest even and packed, `low` in the lower half (cvt.rn.f16x2 / bf16x2).
@@ -117,6 +121,7 @@ inline uint32_t float_bits(float value) { return fa::float_bits(value); }
 inline float float_from_bits(uint32_t bits) { return fa::float_from_bits(bits); }
 
 inline int opaque(int value) { return value; }
+inline const char* opaque(const char* value) { return value; }
 
 template <class T>
 inline T from_float(float value) {

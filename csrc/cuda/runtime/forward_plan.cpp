@@ -119,9 +119,9 @@ sm80::DecodeTile decode_tile(const AttentionProblem& p) {
   return sm80::decode_tile(p.quantized_pages(), padded_from(p));
 }
 
-/** Whether all rows of a head lie within 2^32 chunks: sm80/decode_copies.h. */
-bool within_reach(const View& view) {
-  const int64_t chunk = 16 / static_cast<int64_t>(dtype_size(view.dtype));
+/** Whether all rows of a head lie within 2^32 chunks of so many bytes: sm80/decode_copies.h. */
+bool within_reach(const View& view, int64_t chunk_bytes = 16) {
+  const int64_t chunk = chunk_bytes / static_cast<int64_t>(dtype_size(view.dtype));
   int64_t last = 0;
   for (int axis = 0; axis < 2; ++axis)
     if (view.shape[axis] > 1) last += (view.shape[axis] - 1) * (view.strides[axis] / chunk);
@@ -130,11 +130,13 @@ bool within_reach(const View& view) {
 
 /** Queries of the longest sequences that the decode kernel takes; 0: it does not take the call. */
 int64_t most_decoded(const AttentionProblem& p) {
-  const bool taken = p.q.dtype != DType::kFloat32 && !p.float8() && aligned(p) &&
-                     aligned_rows(p.k) && aligned_rows(p.v) && !p.mask.present() &&
-                     !p.block_mask.present() && !p.tree_mask.present() && p.dropout.p == 0 &&
-                     packs_heads(p) && within_reach(p.k) && within_reach(p.v) &&
-                     decode_tile(p).width > 0;
+  const bool taken =
+      p.q.dtype != DType::kFloat32 && !p.float8() && aligned(p) && aligned_rows(p.k) &&
+      aligned_rows(p.v) && !p.mask.present() && !p.block_mask.present() && !p.tree_mask.present() &&
+      p.dropout.p == 0 && packs_heads(p) && within_reach(p.k) && within_reach(p.v) &&
+      (!p.quantized_pages() ||
+       (within_reach(p.k_scale, sizeof(float)) && within_reach(p.v_scale, sizeof(float)))) &&
+      decode_tile(p).width > 0;
   return taken ? sm80::kDecodeRows / p.group() : 0;
 }
 

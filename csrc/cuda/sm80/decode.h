@@ -35,7 +35,7 @@ static __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
   using KeyTile = typename Traits::KeyTile;
   constexpr bool kCodes = Traits::kCodes;
   constexpr int kKeys = KeyTile::kRows;
-  static_assert(!kCodes || (kFeatured && kKeys == 32));
+  static_assert(!kCodes || (kFeatured && kKeys % 32 == 0));
   const AttentionParams& a = p.attention;
   const ForwardBlock block(p, static_cast<int>(blockIdx.x), kDecodeRows);
   const PackedRows& rows = block.rows;
@@ -50,6 +50,7 @@ static __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
   const uint32_t k_scales = scale_at(factors, kDecodeRows + 2 * warp * kKeys);
   const uint32_t v_scales = scale_at(k_scales, kKeys);
   const bool e4m3 = a.key_dtype == static_cast<int>(DType::kFloat8E4M3);
+  const bool upper_rows = warp_uniform(rows.count) > 8;  // rows g + 8 of a lane
   const bool options = kFeatured && (!kCodes || has_options(a));
   const Window window = window_of(a, block.sequence);
   const int i0 = rows.query_begin(0), i1 = rows.query_end(kDecodeRows);
@@ -65,24 +66,16 @@ static __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
   };
   const auto find = [&](int n_block) {
     return n_block < n_blocks.end
-               ? find_key(a, block.sequence, block.batch, n_block * kKeys + this_thread() % kKeys)
-               : KeyRow{};
+               ? find_keys<kKeys>(a, block.sequence, block.batch, n_block * kKeys)
+               : LaneKeys<kKeys>{};
   };
-  const auto load = [&](const Tensor& tensor, uint32_t tile, int columns, const RowScales& scales,
-                        uint32_t scales_of_tile, int n_block, const KeyRow& at) {
-    if (n_block < n_blocks.end) {
-      const int there = window.seqlen_k - n_block * kKeys;
-      load_rows<KeyTile>(tile, static_cast<const T*>(tensor.data) + block.kv_head * tensor.head,
-                         chunks_to<T>(at, tensor), there, columns);
-      if constexpr (kCodes) load_scales(scales_of_tile, scales, at, block.kv_head, there);
-    }
+  const TileCopies<T, KeyTile> keys(a.k, a.k_scales, block.kv_head, a.head_dim, k_tile, k_scales);
+  const TileCopies<T, KeyTile> values(a.v, a.v_scales, block.kv_head, a.head_dim_v, v_tile,
+                                      v_scales);
+  const auto load = [&](const TileCopies<T, KeyTile>& tiles, int n_block,
+                        const LaneKeys<kKeys>& at) {
+    if (n_block < n_blocks.end) tiles.load(at, window.seqlen_k - n_block * kKeys);
     ptx::cp_async_commit();
-  };
-  const auto load_keys = [&](int n_block, const KeyRow& at) {
-    load(a.k, k_tile, a.head_dim, a.k_scales, k_scales, n_block, at);
-  };
-  const auto load_values = [&](int n_block, const KeyRow& at) {
-    load(a.v, v_tile, a.head_dim_v, a.v_scales, v_scales, n_block, at);
   };
   if constexpr (!kCodes) {
     constexpr int kLoaders = 2;  // warps: four have more rows at a time than there are
@@ -93,9 +86,10 @@ static __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
     ptx::cp_async_commit();
   }
   int n_block = from(n_blocks.begin + warp);
-  const KeyRow first = find(n_block);
-  load_keys(n_block, first);
-  load_values(n_block, first);
+  const int first_block = n_block;
+  const LaneKeys<kKeys> first = find(n_block);
+  load(keys, n_block, first);
+  load(values, n_block, first);
   if constexpr (kCodes)
     load_queries<Traits>(p, block, q_tile, factors);
   else
@@ -116,22 +110,23 @@ static __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
   bool any_poison = false;
   while (n_block < n_blocks.end) {
     const int key0 = n_block * kKeys;
+    const bool is_first = n_block == first_block;
     const bool partial = window.classify(i0, i1, key0, key0 + kKeys) != TileKind::kFull;
     n_block = from(n_block + kDecodeWarps);
-    const KeyRow next = find(n_block);  // known by the time it is needed
+    const LaneKeys<kKeys> next = find(n_block);  // known by the time it is needed
 
     typename Traits::Scores s;
     ptx::cp_async_wait<1>();
-    if constexpr (kCodes) prepare_key_scales(k_scales, options ? 1.f : a.scale);
+    if constexpr (kCodes) prepare_key_scales<kKeys>(k_scales, options ? 1.f : a.scale);
     ptx::sync_warp();  // K has arrived for all lanes
     if constexpr (kCodes) {
       multiply_queries_codes<Traits>(s, q_tile, k_tile, e4m3);
-      scale_products(s, k_scales);
+      scale_columns(s, k_scales, upper_rows);
     } else {
       multiply_queries_keys<T, Traits>(s, q_tile, k_tile, 0);
     }
     ptx::sync_warp();  // and all are done with it, as ldmatrix makes sure too
-    load_keys(n_block, next);
+    load(keys, n_block, next);
 
     if (kCodes && options) multiply_rows(s, factor);
     if (options)
@@ -139,12 +134,19 @@ static __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
     else if (partial)
       modify_scores<T, false>(a, window, rows, block.batch, 0, key0, true, s);
     float alpha[2];
-    bool rescales = softmax.exponentiate(s, alpha, scale, to_base_2);
+    bool rescales = softmax.exponentiate(s, alpha, scale, to_base_2, 0, upper_rows);
 
+    bool level = true;
     ptx::cp_async_wait<1>();
-    if constexpr (kCodes) any_poison |= prepare_value_scales(v_scales, partial);
+    if constexpr (kCodes)
+      level = units.prepare<kKeys>(v_scales, partial, is_first, alpha, rescales, any_poison);
     ptx::sync_warp();  // V has arrived for all lanes
-    if constexpr (kCodes) rescales |= units.scale_weights(s, v_scales, alpha);
+    if constexpr (kCodes) {
+      if (level)
+        scale_columns(s, v_scales, upper_rows);
+      else
+        rescales |= units.scale_rows(s, v_scales, alpha);
+    }
     if (rescales) softmax.rescale(o, alpha);
     if (partial && (!kCodes || e4m3) && ptx::vote_any(chunks_poisoned<KeyTile, T, 32>(v_tile))) {
       any_poison = true;
@@ -156,7 +158,7 @@ static __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
     else
       multiply_weights_values<T, Traits>(o, Weights<T, 1, Traits::kKeyTiles>(s), v_tile);
     ptx::sync_warp();
-    load_values(n_block, next);
+    load(values, n_block, next);
   }
 
   ptx::cp_async_wait<0>();

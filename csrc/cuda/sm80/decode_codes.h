@@ -1,8 +1,8 @@
 // Decoding over keys and values in 8 bits. Codes go to shared memory as they are and become float16
 // in registers, as operands of products in float16, whatever q is. ldmatrix moves pairs of bytes as
 // if they were 16-bit elements, so dims arrive in another order than those of 16 bits:
-//   K: lane (g, t) gets dims 4t .. 4t + 3 of key g, of 16. They stand for columns 2t, 2t + 1,
-//      2t + 8 and 2t + 9 of the product; those of Q are put in the same order.
+//   K: lane (g, t) gets dims 4t .. 4t + 3 of key g, of 16. 4t and 4t + 2 stand for columns 2t and
+//      2t + 1 of the product, the others for 2t + 8 and 2t + 9; Q is put in the same order.
 //   V, transposed: dims 2g and 2g + 1 of keys 2t and 2t + 1. Even dims are column g of one
 //      accumulator tile, odd dims of the next one. A lane's results are dims 4t .. 4t + 3.
 #pragma once
@@ -13,12 +13,6 @@
 #include "cuda/sm80/forward_output.h"
 
 namespace fa::cuda::sm80 {
-
-PTX_FN float warp_max(float x) {
-#pragma unroll
-  for (int step = 16; step > 0; step /= 2) x = fmaxf(x, ptx::shfl_xor(x, step));
-  return x;
-}
 
 /**
  * The block's rows of q, float16 or bfloat16, as float16 for K's codes: times a power of two that
@@ -55,8 +49,10 @@ PTX_FN void load_queries(const ForwardParams& p, const ForwardBlock& block, uint
     if (chunk >= RowTile::kChunks) continue;
     uint32_t word[4];
 #pragma unroll
-    for (int i = 0; i < 4; ++i)
-      word[i] = ptx::pack2<ptx::f16>(pair[i].x * factor, pair[i].y * factor);
+    for (int i = 0; i < 4; i += 2) {
+      word[i] = ptx::pack2<ptx::f16>(pair[i].x * factor, pair[i + 1].x * factor);
+      word[i + 1] = ptx::pack2<ptx::f16>(pair[i].y * factor, pair[i + 1].y * factor);
+    }
     // Half a chunk each of two; which one first depends on the panel, for banks not to meet.
     const int swap = chunk / 8 % 2;
     const uint32_t half = chunk % 2 == 0 ? 0 : kChunkBytes / 2;
@@ -74,7 +70,7 @@ template <bool kE4M3, class Traits>
 PTX_FN void multiply_queries(typename Traits::Scores& s, uint32_t q, uint32_t k) {
   using RowTile = typename Traits::RowTile;
   using KeyTile = typename Traits::KeyTile;
-  const int lane = this_thread() % 32;
+  const int lane = this_lane();
   q += RowTile::offset(lane % 16, lane / 16);
   k += KeyTile::offset(lane % 8 + lane / 16 * 8, lane / 8 % 2);
 #pragma unroll
@@ -93,7 +89,7 @@ PTX_FN void multiply_queries(typename Traits::Scores& s, uint32_t q, uint32_t k)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         FragmentB<ptx::f16> b;
-        widen<kE4M3, CodePairs::kNeighbours>(b.value, raw[i]);
+        widen<kE4M3>(b.value, raw[i]);
         multiply_add<ptx::f16>(s[0][n + i / 2], a[i % 2], b);
       }
     }
@@ -113,7 +109,7 @@ template <bool kE4M3, class Traits>
 PTX_FN void multiply_weights(typename Traits::Output& o,
                              const Weights<ptx::f16, 1, Traits::kKeyTiles>& weights, uint32_t v) {
   using KeyTile = typename Traits::KeyTile;
-  const int lane = this_thread() % 32;
+  const int lane = this_lane();
   v += KeyTile::offset(lane % 16, lane / 16);
 #pragma unroll
   for (int n = 0; n < Traits::kKeyTiles; n += 2) {
@@ -125,8 +121,8 @@ PTX_FN void multiply_weights(typename Traits::Output& o,
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         uint32_t first[2], second[2];
-        widen<kE4M3, CodePairs::kAlternate>(first, raw[2 * i]);
-        widen<kE4M3, CodePairs::kAlternate>(second, raw[2 * i + 1]);
+        widen<kE4M3>(first, raw[2 * i]);
+        widen<kE4M3>(second, raw[2 * i + 1]);
         const int d = 2 * (chunk + i);
         multiply_add<ptx::f16>(o[0][d], a, FragmentB<ptx::f16>{{first[0], second[0]}});
         multiply_add<ptx::f16>(o[0][d + 1], a, FragmentB<ptx::f16>{{first[1], second[1]}});

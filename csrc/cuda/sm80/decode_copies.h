@@ -24,6 +24,9 @@ PTX_FN uint32_t chunks_to(const KeyRow& at, const Tensor& tensor) {
          static_cast<uint32_t>(at.row) * chunks(tensor.row);
 }
 
+/** The lane. Decode kernels have the registers to keep what follows from it; this_thread() does not. */
+PTX_FN int this_lane() { return static_cast<int>(threadIdx.x % 32); }
+
 /** Where a key lies; the last one in place of those that are not there. */
 PTX_FN KeyRow find_key(const AttentionParams& a, const SequenceRows& sequence, int batch, int key) {
   const int inside = key < sequence.seqlen_k ? key : sequence.seqlen_k - 1;
@@ -32,29 +35,57 @@ PTX_FN KeyRow find_key(const AttentionParams& a, const SequenceRows& sequence, i
   return {at.page, at.row};
 }
 
+/** Where the keys of a tile lie that a lane looks up for all: its own, and every 32nd from there. */
+template <int kKeys>
+struct LaneKeys {
+  static constexpr int kCount = (kKeys + 31) / 32;
+  KeyRow at[kCount];
+};
+
+template <int kKeys>
+PTX_FN LaneKeys<kKeys> find_keys(const AttentionParams& a, const SequenceRows& sequence, int batch,
+                                 int key0) {
+  LaneKeys<kKeys> keys;
+#pragma unroll
+  for (int i = 0; i < keys.kCount; ++i)
+    keys.at[i] = find_key(a, sequence, batch, key0 + (32 * i + this_lane()) % kKeys);
+  return keys;
+}
+
 /**
- * Copies a warp's tile of one head: row r of it is where lane r says, so many chunks from `head`.
- * Asynchronous; rows from `rows` on become zeros.
+ * Copies a warp's tile of `tensor`'s rows, from where lane_chunk() says. Asynchronous; rows from
+ * `rows` on become zeros.
  */
 template <class Tile, class T>
-PTX_FN void load_rows(uint32_t tile, const T* head, uint32_t chunks, int rows, int columns) {
+PTX_FN void load_rows(uint32_t tile, const char* from, const Tensor& tensor,
+                      const LaneKeys<Tile::kRows>& keys, int rows, int columns) {
   constexpr int kRowsAtOnce = 32 / Tile::kPanelChunks;
-  const int lane = this_thread() % 32;
+  const int lane = this_lane();
+  uint32_t chunks[keys.kCount];
+#pragma unroll
+  for (int i = 0; i < keys.kCount; ++i) chunks[i] = chunks_to<T>(keys.at[i], tensor);
   const int first = lane / Tile::kPanelChunks, chunk = lane % Tile::kPanelChunks;
-  const char* const from = reinterpret_cast<const char*>(head) + chunk * kChunkBytes;
   // The swizzle repeats every 8 rows: beside these, addresses differ by constants alone.
   uint32_t to[8 / kRowsAtOnce];
 #pragma unroll
   for (int i = 0; i < 8 / kRowsAtOnce; ++i)
     to[i] = tile + Tile::offset(first + i * kRowsAtOnce, chunk);
+  const auto copy = [&](auto is_there) {
 #pragma unroll
-  for (int r = 0; r < Tile::kRows; r += kRowsAtOnce) {
-    const char* const row = ptx::advance<kChunkBytes>(from, ptx::shfl_idx(chunks, first + r));
+    for (int r = 0; r < Tile::kRows; r += kRowsAtOnce) {
+      const char* const row =
+          from + uint64_t{ptx::shfl_idx(chunks[r / 32], first + r % 32)} * kChunkBytes;
 #pragma unroll
-    for (int c = 0; c < Tile::kChunks; c += Tile::kPanelChunks)
-      ptx::cp_async16(Tile::step(to[r % 8 / kRowsAtOnce], r / 8 * 8, c), row + c * kChunkBytes,
-                      first + r < rows && (chunk + c) * Tile::kChunkElements < columns);
-  }
+      for (int c = 0; c < Tile::kChunks; c += Tile::kPanelChunks)
+        ptx::cp_async16(Tile::step(to[r % 8 / kRowsAtOnce], r / 8 * 8, c), row + c * kChunkBytes,
+                        is_there(first + r, chunk + c));
+    }
+  };
+  if (rows >= Tile::kRows && columns == Tile::kRowBytes / static_cast<int>(sizeof(T)))
+    copy([](int, int) { return true; });
+  else
+    copy(
+        [&](int row, int column) { return row < rows && column * Tile::kChunkElements < columns; });
 }
 
 }  // namespace fa::cuda::sm80

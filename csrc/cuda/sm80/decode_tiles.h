@@ -18,8 +18,8 @@ constexpr DecodeTile kDecodeTiles[] = {
     {32, 32, 3}, {64, 32, 3}, {96, 32, 3}, {128, 32, 3}, {192, 16, 2}, {256, 16, 2},
 };
 
-// Keys and values in 8 bits: as many keys as lanes, each of which has a key's scales in its care.
-constexpr DecodeTile kDecodeCodeTiles[] = {{64, 32, 3}, {128, 32, 3}, {256, 32, 2}};
+// Keys and values in 8 bits: a multiple of 32 keys, whose scales the lanes share out.
+constexpr DecodeTile kDecodeCodeTiles[] = {{64, 64, 3}, {128, 32, 3}, {256, 32, 2}};
 
 /** The narrowest tile that holds `head_dim`; its width is 0 when there is none. */
 constexpr DecodeTile decode_tile(bool codes, int head_dim) {

@@ -207,6 +207,16 @@ std::vector<Spec> forward_cases() {
     s.page_size = 8;
     s.float8_pages = s.causal = true;
   });
+  for (const int queries : {2, 3}) {  // in half of a tile's rows, and in more
+    add("decode, scales of values far from each other", [&](Spec& s) {
+      s.heads = 4;
+      s.kv_heads = 1;
+      s.seqlen_q = queries;
+      s.seqlen_k = 700;
+      s.page_size = 16;
+      s.float8_pages = s.far_scales = s.causal = true;
+    });
+  }
   add("decode, pages of int8, softcap, ALiBi, sinks", [](Spec& s) {
     s.heads = s.kv_heads = 2;
     s.seqlen_q = 9;

@@ -320,11 +320,16 @@ void Problem::place_codes(const View& codes, const View& scales,
   for (int b = 0; b < spec_.batch; ++b) {
     std::vector<double>& values = sequences[static_cast<size_t>(b)].*rows;
     for (size_t begin = 0; begin < values.size(); begin += dims) {
+      const int head = static_cast<int>(begin / dims) % spec_.kv_heads;
+      const int row = static_cast<int>(begin / dims) / spec_.kv_heads;
+      if (spec_.far_scales && rows == &HostSequence::v) {
+        const int exponent = row < 256 ? -14 : row < 512 || row % 2 == 0 ? 0 : -20;
+        for (size_t d = 0; d < dims; ++d)
+          values[begin + d] = std::ldexp(values[begin + d], exponent);
+      }
       double largest = 0;
       for (size_t d = 0; d < dims; ++d) largest = std::max(largest, std::fabs(values[begin + d]));
       double scale = static_cast<float>(largest / (int8 ? 127 : 448));
-      const int head = static_cast<int>(begin / dims) % spec_.kv_heads;
-      const int row = static_cast<int>(begin / dims) / spec_.kv_heads;
       // Scales of two values, a code of a third.
       const bool poisoned = spec_.poison_codes && rows == &HostSequence::v;
       const int where = poisoned ? row - sequences[static_cast<size_t>(b)].seqlen_k : 0;
