@@ -3,32 +3,12 @@
 // waits for the older batch, exponentials follow, and then a `wgmma.wait_group 0`. ptxas is free to
 // move that last wait up, prints nothing about it, and half of the speed would be gone.
 import { readFileSync } from 'node:fs';
+import { cubinsIn, kernelsIn } from './cubin.mjs';
 
 // Of a 128-bit instruction: bits 0 to 11, as nvcc 12 and 13 encode them for sm_90a.
 const opcode = { depbar: 0x9c5, mufu: 0x308 };
 const exponential = 2; // bits 74 to 77 of MUFU
 const instructionBytes = 16;
-
-/** The sections of code in every cubin of an object file: [symbol, bytes]. */
-function* kernelsOf(object) {
-  const magic = Buffer.from('\x7fELF', 'latin1');
-  for (let at = object.indexOf(magic, 1); at >= 0; at = object.indexOf(magic, at + 1)) {
-    const elf = object.subarray(at);
-    const sections = Number(elf.readBigUInt64LE(40));
-    const [size, count, names] = [58, 60, 62].map((offset) => elf.readUInt16LE(offset));
-    const section = (i) => {
-      const header = elf.subarray(sections + i * size);
-      const [begin, length] = [24, 32].map((offset) => Number(header.readBigUInt64LE(offset)));
-      return { name: header.readUInt32LE(0), bytes: elf.subarray(begin, begin + length) };
-    };
-    const strings = section(names).bytes;
-    for (let i = 0; i < count; i++) {
-      const { name, bytes } = section(i);
-      const text = strings.subarray(name, strings.indexOf(0, name)).toString('latin1');
-      if (text.startsWith('.text.')) yield [text.slice('.text.'.length), bytes];
-    }
-  }
-}
 
 /**
  * What a kernel does in order: 'begin' of a batch of products, a wait ('wait 0', 'wait 1') or an
@@ -62,5 +42,7 @@ export function overlap(code) {
 /** [symbol, overlap] of every kernel in the object files. */
 export const overlaps = (files) =>
   files.flatMap((file) =>
-    [...kernelsOf(readFileSync(file))].map(([symbol, code]) => [symbol, overlap(code)]),
+    [...cubinsIn(readFileSync(file))]
+      .flatMap(kernelsIn)
+      .map(({ symbol, code }) => [symbol, overlap(code)]),
   );

@@ -161,8 +161,8 @@ export const mutations = [
     [
       'decode 8-bit: next scales come too early',
       decode,
-      'scale_columns(s, k_scales, upper_rows);\n',
-      'keys.load(next, kKeys);\n      scale_columns(s, k_scales, upper_rows);\n',
+      'scale_columns(s, k_scales);\n',
+      'keys.load(next, kKeys);\n      scale_columns(s, k_scales);\n',
     ],
     ['decode 8-bit: scales of the first head', decodeScales, ' + kv_head * scales.head', ''],
     [
@@ -171,12 +171,7 @@ export const mutations = [
       '8 * n + 2 * (this_lane() % 4)',
       '8 * n',
     ],
-    [
-      'decode 8-bit: scales of keys left out',
-      decode,
-      'scale_columns(s, k_scales, upper_rows);',
-      '',
-    ],
+    ['decode 8-bit: scales of keys left out', decode, 'scale_columns(s, k_scales);', ''],
     [
       'decode 8-bit: keys of a lane are all its first',
       decodeCopies,

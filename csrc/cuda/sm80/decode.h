@@ -121,7 +121,7 @@ static __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
     ptx::sync_warp();  // K has arrived for all lanes
     if constexpr (kCodes) {
       multiply_queries_codes<Traits>(s, q_tile, k_tile, e4m3);
-      scale_columns(s, k_scales, upper_rows);
+      scale_columns(s, k_scales);
     } else {
       multiply_queries_keys<T, Traits>(s, q_tile, k_tile, 0);
     }
@@ -143,7 +143,7 @@ static __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
     ptx::sync_warp();  // V has arrived for all lanes
     if constexpr (kCodes) {
       if (level)
-        scale_columns(s, v_scales, upper_rows);
+        scale_columns(s, v_scales);
       else
         rescales |= units.scale_rows(s, v_scales, alpha);
     }

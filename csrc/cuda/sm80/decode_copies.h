@@ -2,6 +2,7 @@
 // for all.
 #pragma once
 
+#include "cuda/device/codes.h"
 #include "cuda/device/load_tile.h"
 
 namespace fa::cuda::sm80 {
@@ -24,7 +25,7 @@ PTX_FN uint32_t chunks_to(const KeyRow& at, const Tensor& tensor) {
          static_cast<uint32_t>(at.row) * chunks(tensor.row);
 }
 
-/** The lane. Decode kernels have the registers to keep what follows from it; this_thread() does not. */
+/** The lane. Unlike this_thread() it may stay in registers, and what follows from it. */
 PTX_FN int this_lane() { return static_cast<int>(threadIdx.x % 32); }
 
 /** Where a key lies; the last one in place of those that are not there. */
@@ -35,7 +36,7 @@ PTX_FN KeyRow find_key(const AttentionParams& a, const SequenceRows& sequence, i
   return {at.page, at.row};
 }
 
-/** Where the keys of a tile lie that a lane looks up for all: its own, and every 32nd from there. */
+/** Where the keys of a tile lie that a lane looks up for all: its own, and each 32nd from there. */
 template <int kKeys>
 struct LaneKeys {
   static constexpr int kCount = (kKeys + 31) / 32;
@@ -81,7 +82,8 @@ PTX_FN void load_rows(uint32_t tile, const char* from, const Tensor& tensor,
                         is_there(first + r, chunk + c));
     }
   };
-  if (rows >= Tile::kRows && columns == Tile::kRowBytes / static_cast<int>(sizeof(T)))
+  // Where tiles are short of instructions, whole ones have copies of their own.
+  if (kIsCode<T> && rows >= Tile::kRows && columns == Tile::kRowBytes / static_cast<int>(sizeof(T)))
     copy([](int, int) { return true; });
   else
     copy(

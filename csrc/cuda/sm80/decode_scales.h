@@ -95,22 +95,16 @@ PTX_FN void prepare_key_scales(uint32_t scales, float of_all) {
 /** Columns times the scales of their keys: products with codes become scores, but for the factor of
  * their row. */
 template <int kKeyTiles>
-PTX_FN void scale_columns(float (&s)[1][kKeyTiles][4], uint32_t scales, bool upper_rows = true) {
-  const auto scale_rows = [&](int rows) {
+PTX_FN void scale_columns(float (&s)[1][kKeyTiles][4], uint32_t scales) {
 #pragma unroll
-    for (int n = 0; n < kKeyTiles; ++n) {
-      const float2 scale = scales_of_tile(scales, n);
+  for (int n = 0; n < kKeyTiles; ++n) {
+    const float2 scale = scales_of_tile(scales, n);
 #pragma unroll
-      for (int h = 0; h < rows; ++h) {
-        s[0][n][2 * h] *= scale.x;
-        s[0][n][2 * h + 1] *= scale.y;
-      }
+    for (int h = 0; h < 2; ++h) {
+      s[0][n][2 * h] *= scale.x;
+      s[0][n][2 * h + 1] *= scale.y;
     }
-  };
-  if (upper_rows)
-    scale_rows(2);
-  else
-    scale_rows(1);
+  }
 }
 
 /** That factor, a power of two: it is exact wherever it comes in. */
@@ -124,11 +118,11 @@ PTX_FN void multiply_rows(float (&s)[1][kKeyTiles][4], const float (&factor)[2])
 }
 
 /**
- * Weights times the scales of their values, as float16 operands, and outputs in the units of these.
- * float16 does not reach as far as scales do. As long as those of a tile lie within [1, 2^15) of one
- * power of two, all rows have that for a unit: weights are 1 at most, and lose no more to float16
- * than weights without scales do. From the first tile on of which that is not so, each row has a
- * unit of its own, near the greatest of its operands so far.
+ * Weights times the scales of their values, as float16 operands, and outputs in units of these.
+ * float16 does not reach as far as scales do. As long as those of a tile lie within [1, 2^15) of
+ * one power of two, all rows have that for a unit: weights are 1 at most, and lose no more to
+ * float16 than weights without scales do. From the first tile on of which that is not so, each row
+ * has a unit of its own, near the greatest of its operands so far.
  */
 struct WeightUnits {
   static constexpr int kUsual = 10, kGreatest = 14;  // exponents of the greatest operand
@@ -203,7 +197,7 @@ struct WeightUnits {
     return false;
   }
 
-  /** Weights times scales, of each row in its unit. True when alpha is not 1, for the whole warp. */
+  /** Weights times scales, each row's in its unit. True when alpha is not 1, for the whole warp. */
   template <int kKeyTiles>
   PTX_FN bool scale_rows(float (&weights)[1][kKeyTiles][4], uint32_t scales, float (&alpha)[2]) {
     float top[2] = {unit[0], unit[1]};

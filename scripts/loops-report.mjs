@@ -1,0 +1,75 @@
+// Counts instructions and branches of kernels, and of the shortest way round their main loops that
+// has all products and copies, in the machine code that nvcc makes for one target. Reads the code
+// itself: no disassembler, no GPU.
+//
+//   node scripts/loops-report.mjs <source.cu> [--arch sm_90] [--only <text>]
+//                                 [--with <names>] [--without <names>]
+//
+// --only: kernels whose name contains the text. --without: ways that have none of these
+// instructions; --with: that have as many of them as any. Names are those of
+// scripts/ptxas/machine-code.mjs, with a comma between. Of decoding over int8 for all 16 rows, say:
+//   --without F2FP.E4M3,MUFU.RCP --with MUFU.EX2
+import { readFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { root, run, skipped } from './ensure-built.mjs';
+import { kernelsIn } from './ptxas/cubin.mjs';
+import { countKernel } from './ptxas/loops.mjs';
+import { decode, instructions } from './ptxas/machine-code.mjs';
+import { demangle, shortName } from './ptxas/parse.mjs';
+import { nvcc } from './ptxas/wgmma.mjs';
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    arch: { type: 'string', default: 'sm_90' },
+    only: { type: 'string', default: '' },
+    with: { type: 'string', default: '' },
+    without: { type: 'string', default: '' },
+  },
+});
+
+const [source] = positionals;
+const namesOf = (text) => text.split(',').filter((name) => name !== '');
+const choice = { with: namesOf(options.with), without: namesOf(options.without) };
+const unknown = [...choice.with, ...choice.without].filter((name) => !(name in instructions));
+if (source === undefined || unknown.length > 0) {
+  console.error(
+    unknown.length > 0
+      ? `loops: no such instruction: ${unknown}. There are ${Object.keys(instructions).join(', ')}`
+      : 'loops: which source?',
+  );
+  process.exit(2);
+}
+if (nvcc === undefined) {
+  console.error('loops: this takes nvcc');
+  process.exit(skipped);
+}
+
+const folder = mkdtempSync(path.join(tmpdir(), 'flash-attention-loops-'));
+try {
+  const cubin = path.join(folder, 'cubin');
+  const gencode = `arch=${options.arch.replace('sm', 'compute')},code=${options.arch}`;
+  run(nvcc, [
+    ...['-std=c++20', '-O3', '-DNDEBUG', `-I${path.join(root, 'csrc')}`],
+    ...['-gencode', gencode, '-cubin', '-o', cubin, source],
+  ]);
+  const kernels = kernelsIn(readFileSync(cubin));
+  const names = demangle(kernels.map(({ symbol }) => symbol)).map(shortName);
+  console.log('| kernel | instructions, branches | with functions | loop | products, copies |');
+  console.log('|---|---|---|---|---|');
+  const rows = kernels.map(({ code, own }, i) => {
+    const whole = countKernel(decode(code, options.arch), choice);
+    const { instructions: count, branches, loop } = countKernel(decode(own, options.arch), choice);
+    const round = loop
+      ? [`${loop.instructions}, ${loop.branches}`, `${loop.products}, ${loop.copies}`]
+      : ['', ''];
+    return { name: names[i], cells: [`${count}, ${branches}`, whole.instructions, ...round] };
+  });
+  const shown = rows.filter(({ name }) => name.includes(options.only));
+  shown.sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
+  for (const { name, cells } of shown) console.log(`| \`${name}\` | ${cells.join(' | ')} |`);
+} finally {
+  rmSync(folder, { recursive: true });
+}
