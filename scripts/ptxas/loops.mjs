@@ -9,7 +9,7 @@ const isOneOf = ({ code }, names) => names.some((name) => instructions[name](cod
 const isBetter = (a, b) =>
   b === undefined || a.work > b.work || (a.work === b.work && a.instructions < b.instructions);
 
-/** Runs of instructions that are always run as one: [{ begin, end, next }], by first instruction. */
+/** Runs of instructions that always run as one, { begin, end, next }, by their first one. */
 function basicBlocks(code) {
   const leaders = new Set([0]);
   code.forEach(({ next }, i) => {

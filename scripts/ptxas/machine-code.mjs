@@ -36,7 +36,7 @@ export const instructions = {
 export const products = ['HMMA', 'HGMMA', 'QGMMA'];
 export const copies = ['LDGSTS'];
 
-/** Instructions from the one after a branch to its target: sm_90 keeps eight bits beside the rest. */
+/** Instructions from the one after a branch to its target. sm_90 has eight bits of it elsewhere. */
 function distance(code, arch) {
   const words = Number(BigInt.asIntN(48, code >> 34n));
   const bytes = 4 * (arch.startsWith('sm_9') ? 256 * words + bits(code, 16, 8) : words);

@@ -25,9 +25,9 @@ PTX_FN void widen_int8(uint32_t (&pair)[2], uint32_t word) {
 }
 
 /**
- * Two e4m3 in the upper bytes of a word's halves, whatever is in the lower ones: exponent and mantissa in the places that float16
- * has them are 2^8 too small, subnormals too. NaN has all of their bits; one more carries into
- * float16's upper exponent bit, and makes it NaN again.
+ * Two e4m3 in the upper bytes of a word's halves, whatever is in the lower ones: exponent and
+ * mantissa in the places that float16 has them are 2^8 too small, subnormals too. NaN has all of
+ * their bits; one more carries into float16's upper exponent bit, and makes it NaN again.
  */
 PTX_FN uint32_t widen_upper_e4m3(uint32_t upper) {
   constexpr uint32_t k256 = 0x5c005c00u;
