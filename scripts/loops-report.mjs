@@ -5,11 +5,11 @@
 //   node scripts/loops-report.mjs <source.cu> [--arch sm_90] [--only <text>]
 //                                 [--with <names>] [--without <names>]
 //
-// --only: kernels whose name contains the text. --without: ways that have none of these
-// instructions; --with: that have as many of them as any. Names are those of
+// --only: kernels whose line in the source's list (*_kernels.def) contains the text. --without: ways
+// that have none of these instructions; --with: that have as many of them as any. Names are those of
 // scripts/ptxas/machine-code.mjs, with a comma between. Of decoding over int8 for all 16 rows, say:
 //   --without F2FP.E4M3,MUFU.RCP --with MUFU.EX2
-import { readFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -47,13 +47,28 @@ if (nvcc === undefined) {
   process.exit(skipped);
 }
 
+/** What compiles a source's kernels, as cmake/kernels.cmake does. */
+function unitOf(file) {
+  const table = path.join(root, file.replace(/\.cu$/, '_kernels.def'));
+  const include = `#include "${path.join(root, file)}"\n`;
+  if (!existsSync(table)) return include;
+  const lines = readFileSync(table, 'utf8').matchAll(/^FA_KERNEL\([^,]*, (.*)\)$/gm);
+  const chosen = [...lines]
+    .map(([, kernel]) => kernel)
+    .filter((each) => each.includes(options.only));
+  const kernels = chosen.map((kernel) => `FA_KERNEL(${kernel})`).join(' ');
+  return `#define FA_IMAGE KernelImage::kMachineCode\n#define FA_KERNELS ${kernels}\n${include}`;
+}
+
 const folder = mkdtempSync(path.join(tmpdir(), 'flash-attention-loops-'));
 try {
   const cubin = path.join(folder, 'cubin');
+  const unit = path.join(folder, 'unit.cu');
+  writeFileSync(unit, unitOf(source));
   const gencode = `arch=${options.arch.replace('sm', 'compute')},code=${options.arch}`;
   run(nvcc, [
     ...['-std=c++20', '-O3', '-DNDEBUG', `-I${path.join(root, 'csrc')}`],
-    ...['-gencode', gencode, '-cubin', '-o', cubin, source],
+    ...['-gencode', gencode, '-cubin', '-o', cubin, unit],
   ]);
   const kernels = kernelsIn(readFileSync(cubin));
   const names = demangle(kernels.map(({ symbol }) => symbol)).map(shortName);
@@ -67,9 +82,8 @@ try {
       : ['', ''];
     return { name: names[i], cells: [`${count}, ${branches}`, whole.instructions, ...round] };
   });
-  const shown = rows.filter(({ name }) => name.includes(options.only));
-  shown.sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
-  for (const { name, cells } of shown) console.log(`| \`${name}\` | ${cells.join(' | ')} |`);
+  rows.sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
+  for (const { name, cells } of rows) console.log(`| \`${name}\` | ${cells.join(' | ')} |`);
 } finally {
   rmSync(folder, { recursive: true });
 }
