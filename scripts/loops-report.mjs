@@ -5,9 +5,9 @@
 //   node scripts/loops-report.mjs <source.cu> [--arch sm_90] [--only <text>]
 //                                 [--with <names>] [--without <names>]
 //
-// --only: kernels whose line in the source's list (*_kernels.def) contains the text. --without: ways
-// that have none of these instructions; --with: that have as many of them as any. Names are those of
-// scripts/ptxas/machine-code.mjs, with a comma between. Of decoding over int8 for all 16 rows, say:
+// --only: kernels whose line in the list of the source (*_kernels.def) contains the text.
+// --without: ways that have none of these instructions; --with: that have as many as any. Names are those
+// of scripts/ptxas/machine-code.mjs, with a comma between. Of decoding over int8 for 16 rows, say:
 //   --without F2FP.E4M3,MUFU.RCP --with MUFU.EX2
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
