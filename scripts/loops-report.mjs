@@ -6,8 +6,8 @@
 //                                 [--with <names>] [--without <names>]
 //
 // --only: kernels whose line in the list of the source (*_kernels.def) contains the text.
-// --without: ways that have none of these instructions; --with: that have as many as any. Names are those
-// of scripts/ptxas/machine-code.mjs, with a comma between. Of decoding over int8 for 16 rows, say:
+// --without: ways that have none of these instructions; --with: that have as many as any. Names are
+// those of scripts/ptxas/machine-code.mjs, with a comma between. Of decoding over int8 for 16 rows:
 //   --without F2FP.E4M3,MUFU.RCP --with MUFU.EX2
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
