@@ -125,7 +125,7 @@ PTX_FN void multiply_rows(float (&s)[1][kKeyTiles][4], const float (&factor)[2])
  * has a unit of its own, near the greatest of its operands so far.
  */
 struct WeightUnits {
-  static constexpr int kUsual = 10, kGreatest = 14;  // exponents of the greatest operand
+  static constexpr int kUsual = 13, kGreatest = 14;  // exponents of the greatest operand
   static constexpr float kOperand = 1.f / (1 << kGreatest);
   bool level = true;
   float common = 1;  // operands are weights times scales times this, while level
