@@ -19,9 +19,9 @@ size_t most_kept_bytes();
 /**
  * Uninitialised memory, 64-byte aligned; from 2 MiB on it starts at a 2 MiB boundary and asks for
  * huge pages, which a kernel that walks many rows at once needs to stay within the TLB. When freed
- * it goes back to the system, but for the last most_kept_bytes(). Throws Error{kOutOfMemory}, also for
- * sizes the machine could never back: the system would hand out the addresses and kill the process
- * later.
+ * it goes back to the system, but for the last most_kept_bytes(). Throws Error{kOutOfMemory}, also
+ * for sizes the machine could never back: the system would hand out the addresses and kill the
+ * process later.
  */
 std::shared_ptr<Storage> allocate_storage(Stream* stream, size_t bytes);
 
