@@ -16,6 +16,7 @@ const forwardOutput = 'cuda/sm80/forward_output.h';
 const backward = 'cuda/sm80/backward.h';
 const walk = 'cuda/device/backward_walk.h';
 const derivative = 'cuda/device/differentiate.h';
+const pairOptions = 'cuda/device/pair_options.h';
 const combine = 'cuda/elementwise/combine.cu';
 const extreme = 'cuda/elementwise/extreme_rows.cu';
 const result = 'cuda/device/row_result.h';
@@ -658,27 +659,78 @@ export const mutations = [
     [
       'one key too many',
       derivative,
-      'visible = j >= row.begin && j < row.end;',
-      'visible = j >= row.begin && j <= row.end;',
+      'visible = j >= begin && j < end;',
+      'visible = j >= begin && j <= end;',
     ],
     [
       'last key of a row hidden',
       derivative,
-      'visible = j >= row.begin && j < row.end;',
-      'visible = j >= row.begin && j < row.end - 1;',
+      'visible = j >= begin && j < end;',
+      'visible = j >= begin && j < end - 1;',
     ],
     [
       'mask left out in partial tiles',
       backward,
-      'if (Traits::kFeatured || current.kind == TileKind::kPartial)',
-      'if (Traits::kFeatured)',
+      'if (!Traits::kFeatured && current.kind == TileKind::kPartial)',
+      'if (false)',
     ],
     [
       'rows beyond the queries taken for real',
-      derivative,
-      'i < block.sequence.seqlen_q && row.in_window',
-      'row.in_window',
+      pairOptions,
+      'i < block.sequence.seqlen_q ? window.end(i) : 0',
+      'window.end(i)',
     ],
+    [
+      'with options, sink tokens hidden',
+      pairOptions,
+      '(j < begin && j >= window.sink_tokens)',
+      'j < begin',
+    ],
+    [
+      'with options, no key before the window hidden',
+      pairOptions,
+      'j >= end || (j < begin && j >= window.sink_tokens)',
+      'j >= end',
+    ],
+    [
+      'full tiles of a mask taken for full',
+      pairOptions,
+      'if (at.kind != TileKind::kPartial) return;',
+      'return;',
+    ],
+    [
+      'bits of a block mask of the neighbouring key',
+      pairOptions,
+      'if ((shown >> Pairs::bit(q, k) & 1u) == 0)',
+      'if ((shown >> Pairs::bit(q, k ^ 1) & 1u) == 0)',
+    ],
+    [
+      'mask read beyond the last query',
+      pairOptions,
+      '(i < last_query ? i : last_query) * mask.row',
+      'i * mask.row',
+    ],
+    [
+      'mask read beyond the last key',
+      pairOptions,
+      '(j < last_key ? j : last_key) * mask.key',
+      'j * mask.key',
+    ],
+    [
+      'mask of the first rows alone',
+      pairOptions,
+      'first < LanePairs<Traits>::kQueries; first += kCount',
+      'first < kCount; first += kCount',
+    ],
+    ['mask of the first head', pairOptions, '+ at.head * a.mask.head;', ';'],
+    ['bool mask left out', pairOptions, 'if (element == 0) x = -kInfinity;', ''],
+    [
+      'ALiBi of the neighbouring query',
+      pairOptions,
+      'static_cast<float>(distance + Pairs::query(q))',
+      'static_cast<float>(distance + Pairs::query(q ^ 1))',
+    ],
+    ['only the first head of a section', walk, '+ p.section.remainder(index);', ';'],
     [
       'a tile of queries too few',
       ranges,
@@ -730,7 +782,9 @@ export const mutations = [
       'add_poison<T, ScoreTile, InnerTile>(dy, p_tile, part.row, y, part.gradient_column);',
       '',
     ],
-    ['delta left out', derivative, 'weight * (y - state.delta) * slope', 'weight * y * slope'],
+    ['delta left out', derivative, 'Pairs::at(dp, q, k) -= delta;', ''],
+    ['delta of the neighbouring query', derivative, 'state_of(q).delta', 'state_of(q ^ 1).delta'],
+    ['lse of the neighbouring query', derivative, 'state_of(q).lse', 'state_of(q ^ 1).lse'],
     [
       'delta lacks a lane pair',
       'cuda/elementwise/delta.cu',
@@ -738,13 +792,14 @@ export const mutations = [
       'for (int step = kLanesPerRow / 4; step > 0; step /= 2) delta',
     ],
     ['lse not brought to base 2', 'cuda/elementwise/delta.cu', 'lse * kLog2E', 'lse'],
-    ['slope of softcap left out', derivative, 'if (a.softcap > 0) slope =', 'if (false) slope ='],
-    ['dropout left out of dP', derivative, 'y = kept_weight == 0 ? 0.f : y * kept_weight;', ''],
+    ['slope of softcap left out', pairOptions, 'Pairs::at(change, q, k) *= capped.slope;', ''],
+    ['dropout left out of dP', derivative, 'if (drops) drop_out<Traits>(a, kept, dp);', ''],
+    ['dropout left out of P', derivative, 'if (drops) drop_out<Traits>(a, kept, s);', ''],
     [
-      'dropout left out of P',
-      derivative,
-      'x = visible ? weight * kept_weight : 0.f;',
-      'x = visible ? weight : 0.f;',
+      'dropout of the neighbouring pair',
+      pairOptions,
+      'kept >> Pairs::bit(q, k) & 1u',
+      'kept >> Pairs::bit(q, k ^ 1) & 1u',
     ],
     [
       'dK not scaled',

@@ -7,6 +7,8 @@ const pairs = 'cuda/sm90/backward_pairs.h';
 const sum = 'cuda/sm90/query_sum.h';
 const walk = 'cuda/device/backward_walk.h';
 const derivative = 'cuda/device/differentiate.h';
+const pairOptions = 'cuda/device/pair_options.h';
+const turns = 'cuda/sm90/turns.h';
 const ranges = 'cuda/device/tile_range.h';
 
 const cleared = 'clear_rows<QueryTile>(shared.dout(visit.at), rows);';
@@ -59,8 +61,8 @@ export const backwardSm90 = [
   [
     'Q and dO never freed',
     consumer,
-    'ptx::wgmma_wait<0>(dk);\n    arrive_warp(shared.queries.free(visit.at));',
-    'ptx::wgmma_wait<0>(dk);',
+    'ptx::wgmma_wait<1>(dv, dk);\n    arrive_warp(shared.queries.free(visit.at));',
+    'ptx::wgmma_wait<1>(dv, dk);',
   ],
   [
     'Q and dO never freed by pairs',
@@ -79,15 +81,15 @@ export const backwardSm90 = [
   ['no wait for dP', consumer, 'ptx::wgmma_wait<0>(dp);', ''],
   ['wait for dP one batch too lax', consumer, 'ptx::wgmma_wait<0>(dp);', 'ptx::wgmma_wait<1>(dp);'],
   ['no wait for S and dP of partial tiles', consumer, 'ptx::wgmma_wait<0>(s, dp);', ''],
-  ['no wait for dQ', consumer, 'ptx::wgmma_wait<1>(dv, dq);', ''],
+  ['no wait for dQ', consumer, 'ptx::wgmma_wait<0>(dq);', ''],
+  ['wait for dQ one batch too lax', consumer, 'ptx::wgmma_wait<0>(dq);', 'ptx::wgmma_wait<1>(dq);'],
+  ['Q and dO freed before dK is done', consumer, 'ptx::wgmma_wait<1>(dv, dk);', ''],
   [
-    'wait for dQ one batch too lax',
+    'wait for dK one batch too lax',
     consumer,
-    'ptx::wgmma_wait<1>(dv, dq);',
-    'ptx::wgmma_wait<2>(dv, dq);',
+    'ptx::wgmma_wait<1>(dv, dk);',
+    'ptx::wgmma_wait<2>(dv, dk);',
   ],
-  ['Q and dO freed before dK is done', consumer, 'ptx::wgmma_wait<0>(dk);', ''],
-  ['wait for dK one batch too lax', consumer, 'ptx::wgmma_wait<0>(dk);', 'ptx::wgmma_wait<1>(dk);'],
   [
     'dQ not committed',
     consumer,
@@ -98,10 +100,39 @@ export const backwardSm90 = [
   [
     'no proxy fence after dS is stored',
     consumer,
-    'ptx::fence_proxy_async();\n    ptx::wgmma_fence(dv',
-    'ptx::wgmma_fence(dv',
+    'ptx::fence_proxy_async();\n    arrive_warp(shared.ds_full);',
+    'arrive_warp(shared.ds_full);',
   ],
-  ['no barrier after dS is stored', consumer, 'sync_consumers();  // dS is complete', ''],
+  [
+    "the other warpgroup's dS not waited for",
+    consumer,
+    'await_ds(sum_at);\n    SumPart dq;',
+    'SumPart dq;',
+  ],
+  [
+    'dS told of before it is stored',
+    consumer,
+    'store_rows<ScoreTile>(ds, first_key(), gradients);\n    ptx::fence_proxy_async();\n    arrive_warp(shared.ds_full);',
+    'arrive_warp(shared.ds_full);\n    store_rows<ScoreTile>(ds, first_key(), gradients);\n    ptx::fence_proxy_async();',
+  ],
+  ['dS full after one warpgroup', traits, 'ds_full, 4 * kBackwardConsumers', 'ds_full, 4'],
+  [
+    'dS of pairs not told of',
+    consumer,
+    'arrive_warp(shared.ds_full);\n    await_ds(sum_at);\n    add_pairs',
+    'await_ds(sum_at);\n    add_pairs',
+  ],
+  ['phase of dS', consumer, 'mbar_wait(shared.ds_full, at.parity)', 'mbar_wait(shared.ds_full, 0)'],
+  // Turns at the tensor cores.
+  ['turns at products not passed on', consumer, 'turns.end();', ''],
+  ['products begun without a turn', consumer, 'turns.begin();', ''],
+  ['last turn not taken up', consumer, 'if (part == 0) turns.finish();', ''],
+  [
+    'turns of the same warpgroup',
+    turns,
+    'consumer + 1 == Traits::kConsumers ? 0 : consumer + 1',
+    'consumer',
+  ],
   [
     'dS in one buffer',
     consumer,
@@ -257,21 +288,36 @@ export const backwardSm90 = [
   [
     'one key too many',
     derivative,
-    'visible = j >= row.begin && j < row.end;',
-    'visible = j >= row.begin && j <= row.end;',
+    'visible = j >= begin && j < end;',
+    'visible = j >= begin && j <= end;',
   ],
   [
     'last key of a row hidden',
     derivative,
-    'visible = j >= row.begin && j < row.end;',
-    'visible = j >= row.begin && j < row.end - 1;',
+    'visible = j >= begin && j < end;',
+    'visible = j >= begin && j < end - 1;',
   ],
   [
     'with options, every key visible',
-    derivative,
-    'i < block.sequence.seqlen_q && row.in_window(block.window, j)',
-    'i < block.sequence.seqlen_q',
+    pairOptions,
+    'j >= end || (j < begin && j >= window.sink_tokens)',
+    'i >= block.sequence.seqlen_q',
   ],
+  ['mask of the first head', pairOptions, '+ at.head * a.mask.head;', ';'],
+  [
+    'mask read beyond the last key',
+    pairOptions,
+    '(j < last_key ? j : last_key) * mask.key',
+    'j * mask.key',
+  ],
+  [
+    'kind of a tile with options forgotten',
+    consumer,
+    'static_cast<TileKind>(visit.record.kind)}',
+    'TileKind::kFull}',
+  ],
+  ['every section the first', walk, 'section * static_cast<int>(p.section.divisor) +', ''],
+  ['only the first head of a section', walk, '+ p.section.remainder(index);', ';'],
   [
     'a tile of queries too few',
     ranges,
@@ -350,7 +396,7 @@ export const backwardSm90 = [
   [
     'dS not complete for the pairs',
     consumer,
-    'sync_consumers();\n    add_pairs<T, QueryTile>(dk',
+    'await_ds(sum_at);\n    add_pairs<T, QueryTile>(dk',
     'add_pairs<T, QueryTile>(dk',
   ],
   ['pairs without weight multiplied', pairs, 'if (weights[h] == 0) continue;', ''],
@@ -388,26 +434,16 @@ export const backwardSm90 = [
   ['lse of the neighbouring row', consumer, 'lse[e % 2]', 'lse[e / 2]'],
   ['delta of the neighbouring row', consumer, 'delta[e % 2]', 'delta[e / 2]'],
   ['delta left out', consumer, '(dp[4 * n + e] - delta[e % 2])', 'dp[4 * n + e]'],
-  [
-    'delta left out in partial tiles',
-    derivative,
-    'weight * (y - state.delta) * slope',
-    'weight * y * slope',
-  ],
+  ['delta left out in partial tiles', derivative, 'Pairs::at(dp, q, k) -= delta;', ''],
   [
     'scores not brought to base 2',
     consumer,
     'p.call.attention.scale_log2',
     'p.call.attention.scale',
   ],
-  ['slope of softcap left out', derivative, 'if (a.softcap > 0) slope =', 'if (false) slope ='],
-  ['dropout left out of dP', derivative, 'y = kept_weight == 0 ? 0.f : y * kept_weight;', ''],
-  [
-    'dropout left out of P',
-    derivative,
-    'x = visible ? weight * kept_weight : 0.f;',
-    'x = visible ? weight : 0.f;',
-  ],
+  ['slope of softcap left out', pairOptions, 'Pairs::at(change, q, k) *= capped.slope;', ''],
+  ['dropout left out of dP', derivative, 'if (drops) drop_out<Traits>(a, kept, dp);', ''],
+  ['dropout left out of P', derivative, 'if (drops) drop_out<Traits>(a, kept, s);', ''],
   [
     'dropout of the neighbouring keys',
     consumer,

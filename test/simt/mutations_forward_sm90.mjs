@@ -7,6 +7,7 @@ const traits = 'cuda/sm90/forward_traits.h';
 const work = 'cuda/sm90/forward_work.h';
 const workItem = 'cuda/device/work_item.h';
 const ring = 'cuda/sm90/ring.h';
+const turns = 'cuda/sm90/turns.h';
 const panels = 'cuda/sm90/panels.h';
 
 const nextScores =
@@ -149,14 +150,14 @@ export const forwardSm90 = [
   // Turns at the tensor core.
   [
     'a turn too many is prepared',
-    forward,
+    turns,
     'if (consumer == Traits::kConsumers - 1) ptx::bar_arrive',
     'ptx::bar_arrive',
   ],
   [
     'the last turn is left pending',
     forward,
-    'if (this_thread() < kWarpgroupThreads) ptx::bar_sync',
+    'if (this_thread() < kWarpgroupThreads) consumer.turns.finish();',
     '',
   ],
   ['no turn taken for a skipped tile', forward, 'turns.begin();\n      turns.end();', ''],

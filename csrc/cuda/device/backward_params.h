@@ -41,6 +41,7 @@ struct BackwardParams {
   float* dsinks;       // [heads]; null: not wanted
   FastDivide tiles;    // tiles of outer rows of the longest sequence (sm80/backward_tiles.h)
   FastDivide columns;  // heads of the outer rows
+  FastDivide section;  // (sequence, head)s that are worked on at a time
 };
 
 /** NaN is not extreme: it belongs into the gradients. */

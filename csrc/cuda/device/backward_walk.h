@@ -16,15 +16,16 @@ struct BackwardBlock {
   Window window;
 
   /**
-   * Tiles of a head lie side by side, for what they stream to stay in L2; those that causal masks
-   * leave most work first.
+   * The tiles that causal masks leave most work first, those of a section's heads side by side:
+   * what they stream stays in L2.
    */
   PTX_FN BackwardBlock(const BackwardParams& p, int index) {
-    const int rest = p.tiles.quotient(index), tiles = static_cast<int>(p.tiles.divisor);
-    const int tile = index - rest * tiles;
+    const int rest = p.section.quotient(index), tiles = static_cast<int>(p.tiles.divisor);
+    const int section = p.tiles.quotient(rest), tile = rest - section * tiles;
+    const int column = section * static_cast<int>(p.section.divisor) + p.section.remainder(index);
     outer0 = (Traits::kKeys ? tile : tiles - 1 - tile) * Traits::kOuter;
-    head = p.columns.remainder(rest);
-    batch = p.columns.quotient(rest);
+    head = p.columns.remainder(column);
+    batch = p.columns.quotient(column);
     locate(p);
   }
   PTX_FN BackwardBlock(const BackwardParams& p, int of_batch, int of_head, int tile)

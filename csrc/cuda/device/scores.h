@@ -105,21 +105,25 @@ PTX_FN float mask_bias(const MaskParams& mask, const ScoreRow<kTrees>& row, int 
   return load_float(mask.data, mask.dtype, at);
 }
 
+/** tanh(x) for |x| < 1/4, where a difference would leave nothing: x + x^3 P(x^2), P minimax. */
+constexpr float kNearZero = 0.25f;
+PTX_FN float tanh_near_zero(float x) {
+  const float u = x * x;
+  return fmaf(x * u, fmaf(u, 0.12877108f, -0.33324607f), x);
+}
+
 /**
- * tanh of a score. 16-bit operands: 1 - 2 / (exp(2x) + 1), and near 0, where nothing of such a
- * difference would be left, x + x^3 P(x^2), P minimax on x^2 <= 1/16; both within 2^-19.5 of the
- * value. tanh.approx, within 2^-11, would leave an lse that is not right to float32, and takes
- * float16's results out of the tolerance. float32: the accurate one.
+ * tanh of a score. 16-bit operands: 1 - 2 / (exp(2x) + 1), and near 0 a polynomial; both within
+ * 2^-19.5 of the value. tanh.approx, within 2^-11, would leave an lse that is not right to float32,
+ * and takes float16's results out of the tolerance. float32: the accurate one.
  */
 template <class T>
 PTX_FN float tanh_of_score(float x) {
   if constexpr (sizeof(T) == 4) {
     return tanhf(x);
   } else {
-    const float u = x * x;
-    const float near = fmaf(x * u, fmaf(u, 0.12877108f, -0.33324607f), x);
     const float r = ptx::rcp_approx(1.f + ptx::exp2_approx(2.f * kLog2E * x));
-    return fabsf(x) < 0.25f ? near : fmaf(-2.f, r, 1.f);
+    return fabsf(x) < kNearZero ? tanh_near_zero(x) : fmaf(-2.f, r, 1.f);
   }
 }
 
@@ -129,14 +133,27 @@ PTX_FN float cap_score(const AttentionParams& p, float s) {
   return p.softcap * tanh_of_score<T>(s * p.softcap_reciprocal);
 }
 
+/** That, and its derivative. */
+struct CappedScore {
+  float score, slope;
+};
+
 /**
- * The derivative of that, 1 - tanh^2(x) = 4 e / (1 + e)^2 with e = exp(-2 |x|), x = s / softcap:
- * where tanh is all but 1, a difference would be noise.
+ * The derivative, 1 - tanh^2(x), is 4 e / (1 + e)^2 with e = exp(-2 |x|), x = s / softcap: where
+ * tanh is all but 1, a difference would be noise. tanh(|x|) is 1 - 2 e / (1 + e), in 16 bits.
  */
-PTX_FN float cap_slope(const AttentionParams& p, float s) {
-  const float e = ptx::exp2_approx(-2.f * kLog2E * fabsf(s * p.softcap_reciprocal));
+template <class T>
+PTX_FN CappedScore cap_with_slope(const AttentionParams& p, float s) {
+  const float x = s * p.softcap_reciprocal;
+  const float e = ptx::exp2_approx(-2.f * kLog2E * fabsf(x));
   const float r = ptx::rcp_approx(1.f + e);
-  return 4.f * e * r * r;
+  const float slope = 4.f * e * r * r;
+  if constexpr (sizeof(T) == 4) {
+    return {p.softcap * tanhf(x), slope};
+  } else {
+    const float far = copysignf(fmaf(-2.f * e, r, 1.f), x);
+    return {p.softcap * (fabsf(x) < kNearZero ? tanh_near_zero(x) : far), slope};
+  }
 }
 
 /** The score of a pair that the window shows; -infinity when a mask hides it. */

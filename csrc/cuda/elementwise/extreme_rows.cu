@@ -254,7 +254,7 @@ struct ExtremeBlock {
     if (pair.kept != 0)
       pair.dweight = pair.kept * dot(shared.outer_y + warp * shared.y_bytes,
                                      shared.inner_y + lane * shared.y_bytes, a.head_dim_v);
-    pair.slope = a.softcap > 0 ? cap_slope(a, product * a.scale) : 1.f;
+    pair.slope = a.softcap > 0 ? cap_with_slope<T>(a, product * a.scale).slope : 1.f;
     return pair;
   }
 

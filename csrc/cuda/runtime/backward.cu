@@ -8,6 +8,7 @@
 #include "cuda/base/launch.h"
 #include "cuda/base/params.h"
 #include "cuda/base/scratch.h"
+#include "cuda/base/section.h"
 #include "cuda/elementwise/convert.h"
 #include "cuda/elementwise/delta.h"
 #include "cuda/elementwise/extreme_rows.h"
@@ -55,6 +56,7 @@ void launch_backward(const AttentionProblem& problem, const BackwardPlan& plan, 
   if (tiles == 0) return;
   p.tiles = FastDivide(tiles);
   p.columns = FastDivide(heads);
+  p.section = FastDivide(backward_section(problem, outer == Outer::kKeys, queue.properties));
   const auto kernel =
       sm80::find_backward(image_for(queue.properties), dtype, outer, plan.featured, index);
   launch(kernel, tiles * heads * problem.batch(), tile.warps() * 32,

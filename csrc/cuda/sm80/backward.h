@@ -319,7 +319,7 @@ static __global__ void __launch_bounds__(
     clear(dp);
     multiply_rows<T, OuterTile, InnerTile>(dp, shared + Traits::kY, part.row,
                                            shared + Traits::kInnerY, part.column);
-    if (Traits::kFeatured || current.kind == TileKind::kPartial)
+    if (!Traits::kFeatured && current.kind == TileKind::kPartial)
       differentiate<Traits, true>(p, block, current, part, states, kept, s, dp);
     else
       differentiate<Traits, false>(p, block, current, part, states, kept, s, dp);

@@ -8,7 +8,7 @@
 namespace fa::cuda::sm90 {
 
 /** Waits for the computing warpgroups. */
-PTX_FN void sync_consumers() { ptx::bar_sync(1, 128 * kBackwardConsumers); }
+PTX_FN void sync_consumers() { ptx::bar_sync(kConsumersBarrier, 128 * kBackwardConsumers); }
 
 /** A warp of a computing warpgroup. */
 template <class Traits>
@@ -36,6 +36,7 @@ struct BackwardConsumer {
   const BackwardBlock<Traits>& block;
   const Shared& shared;
   int part;  // number of the warpgroup, and of its part of dQ
+  Turns<Traits> turns{part};
 
   PTX_FN int thread() const { return this_thread() % 128; }
   PTX_FN int first_key() const { return 64 * part + this_thread() % 128 / 32 * 16; }
@@ -225,14 +226,17 @@ struct BackwardConsumer {
   PTX_FN void differentiate_tile(const Visit& visit, Scores& s, Scores& dp) const {
     const uint32_t states =
         shared.visits.tile(visit.at) + static_cast<uint32_t>(sizeof(VisitRecord));
+    turns.begin();
     ptx::wgmma_fence(s);
     multiply_scores(s, shared.k, shared.q(visit.at));
     ptx::wgmma_commit();
     ptx::wgmma_fence(dp);
     multiply_scores(dp, shared.v, shared.dout(visit.at));
     ptx::wgmma_commit();
+    turns.end();
     if (Traits::kFeatured || visit.partial()) {
-      const InnerVisit where{visit.record.head, visit.record.tile, TileKind::kPartial};
+      const InnerVisit where{visit.record.head, visit.record.tile,
+                             static_cast<TileKind>(visit.record.kind)};
       const ScorePart mine{first_key(), 0};
       ScoreBits<Traits> kept = 0;
       if (Traits::kFeatured && p.call.attention.dropout.enabled)
@@ -251,7 +255,14 @@ struct BackwardConsumer {
     arrive_warp(shared.visits.free(visit.at));
   }
 
-  /** Adds what P^T and dS^T of a tile make of dV and dK, and leaves the part of dQ. */
+  /** Waits until both warpgroups have stored their dS of the tile. */
+  PTX_FN void await_ds(RingPosition<1> at) const { ptx::mbar_wait(shared.ds_full, at.parity); }
+
+  /**
+   * Adds what P^T and dS^T of a tile make of dV and dK, and leaves the part of dQ. Its products
+   * come last: the other warpgroup may be late by those of the two. Neither is more than a tile
+   * ahead, so that two buffers of dS are enough.
+   */
   PTX_FN void multiply_tile(const Visit& visit, RingPosition<1> sum_at, const Scores& s,
                             const Scores& dp, Gradient& dk, Gradient& dv) const {
     Operand weights, gradients;
@@ -260,22 +271,22 @@ struct BackwardConsumer {
     const uint32_t ds = shared.ds + static_cast<uint32_t>(visit.at.stage * ScoreTile::kBytes);
     store_rows<ScoreTile>(ds, first_key(), gradients);
     ptx::fence_proxy_async();
+    arrive_warp(shared.ds_full);
     ptx::wgmma_fence(dv, weights);
     multiply_gradient(dv, weights, shared.dout(visit.at));
+    ptx::wgmma_fence(dk, gradients);
+    multiply_gradient(dk, gradients, shared.q(visit.at));
     ptx::wgmma_commit();
-    sync_consumers();  // dS is complete
 
+    await_ds(sum_at);
     SumPart dq;
     ptx::wgmma_fence(dq);
     multiply_sum(dq, ds);
     ptx::wgmma_commit();
-    ptx::wgmma_fence(dk, gradients);
-    multiply_gradient(dk, gradients, shared.q(visit.at));
-    ptx::wgmma_commit();
-    ptx::wgmma_wait<1>(dv, dq);
-    leave_sum(sum_at, dq, visit.record);
-    ptx::wgmma_wait<0>(dk);
+    ptx::wgmma_wait<1>(dv, dk);
     arrive_warp(shared.queries.free(visit.at));
+    ptx::wgmma_wait<0>(dq);
+    leave_sum(sum_at, dq, visit.record);
   }
 
   /**
@@ -302,7 +313,8 @@ struct BackwardConsumer {
     ptx::sync_warp();
     pack(packed, dp);
     store_rows<ScoreTile>(ds, first_key(), packed);
-    sync_consumers();
+    arrive_warp(shared.ds_full);
+    await_ds(sum_at);
     add_pairs<T, QueryTile>(dk, shared.q(visit.at), by_keys);
     SumPart dq;
 #pragma unroll
@@ -339,6 +351,7 @@ struct BackwardConsumer {
         multiply_tile(visit, sum_at, s, dp, dk, dv);
     }
     leave_no_more_sums(sum_at);
+    if (part == 0) turns.finish();
 
     const AttentionParams& a = p.call.attention;
     sync_consumers();  // all are done with K

@@ -6,6 +6,7 @@
 #include "cuda/sm90/panels.h"
 #include "cuda/sm90/query_sum.h"
 #include "cuda/sm90/ring.h"
+#include "cuda/sm90/turns.h"
 
 namespace fa::cuda::sm90 {
 
@@ -15,7 +16,7 @@ struct BackwardTraits {
   static constexpr bool kKeys = true, kFeatured = kWithOptions;
   static constexpr BackwardTile kTile = backward_tile(kTileWidth);
   static constexpr int kWidth = kTile.width, kOuter = kTile.keys, kInner = kTile.queries;
-  static constexpr int kStages = kBackwardStages;
+  static constexpr int kStages = kBackwardStages, kConsumers = kBackwardConsumers;
   // Registers of a thread.
   static constexpr int kMoverRegisters = 24;
   static constexpr int kConsumerRegisters = 240;
@@ -63,12 +64,12 @@ struct BackwardShared {
   static constexpr int kPoisoned = kSumRecords + kBackwardConsumers * sizeof(SumRecord);
   static constexpr int kTicket = kPoisoned + 4;
   static constexpr int kBarriers = kTicket + 4;
-  static constexpr int kEnd = kBarriers + (1 + QueryRing::kBarriers + VisitRing::kBarriers +
+  static constexpr int kEnd = kBarriers + (2 + QueryRing::kBarriers + VisitRing::kBarriers +
                                            kBackwardConsumers * SumRing::kBarriers) *
                                               kBarrierBytes;
   static_assert(kEnd <= backward_shared_bytes(Traits::kTile) && kBarriers % kBarrierBytes == 0);
 
-  uint32_t k, v, ds, sum_records, poisoned, ticket, keys_full, sum_barriers;
+  uint32_t k, v, ds, sum_records, poisoned, ticket, keys_full, ds_full, sum_barriers;
   QueryRing queries;
   VisitRing visits;
 
@@ -79,8 +80,9 @@ struct BackwardShared {
         sum_records(base + kSumRecords),
         poisoned(base + kPoisoned),
         ticket(base + kTicket),
-        keys_full(base + kBarriers) {
-    uint32_t barriers = keys_full + kBarrierBytes;
+        keys_full(base + kBarriers),
+        ds_full(keys_full + kBarrierBytes) {
+    uint32_t barriers = ds_full + kBarrierBytes;
     queries = {base + kQueries, barriers};
     visits = {base + kVisits, barriers += QueryRing::kBarriers * kBarrierBytes};
     barriers += VisitRing::kBarriers * kBarrierBytes;
@@ -107,6 +109,7 @@ struct BackwardShared {
   PTX_FN void init() const {
     ptx::sts<int>(poisoned, 0);
     ptx::mbar_init(keys_full, 1);
+    ptx::mbar_init(ds_full, 4 * kBackwardConsumers);
     queries.init(4 * kBackwardConsumers);
     visits.init(4 * kBackwardConsumers);
     for (int part = 0; part < kBackwardConsumers; ++part) {

@@ -14,6 +14,7 @@
 #include "cuda/sm90/forward_loader.h"
 #include "cuda/sm90/forward_output.h"
 #include "cuda/sm90/forward_producer.h"
+#include "cuda/sm90/turns.h"
 
 namespace fa::cuda::sm90 {
 
@@ -63,26 +64,6 @@ PTX_FN void round_weights(typename Traits::Weights& weights, const typename Trai
     }
   }
 }
-
-/** Who may give work to the tensor cores: one warpgroup after the other, once per tile of keys. */
-template <class Traits>
-struct Turns {
-  int consumer;
-
-  static PTX_FN int barrier(int of) { return kFirstTurnBarrier + of; }
-  PTX_FN explicit Turns(int of) : consumer(of) {
-    if (consumer == Traits::kConsumers - 1) ptx::bar_arrive(barrier(0), 2 * kWarpgroupThreads);
-  }
-  PTX_FN void begin() const { ptx::bar_sync(barrier(consumer), 2 * kWarpgroupThreads); }
-  PTX_FN void end() const {
-    const int next = consumer + 1 == Traits::kConsumers ? 0 : consumer + 1;
-    ptx::bar_arrive(barrier(next), 2 * kWarpgroupThreads);
-  }
-  /** After the last turn of all: takes up the arrival that nobody else waits for. */
-  static PTX_FN void finish() {
-    if (this_thread() < kWarpgroupThreads) ptx::bar_sync(barrier(0), 2 * kWarpgroupThreads);
-  }
-};
 
 /** What the keys' products and the values of a tile are to be multiplied by. */
 struct TileScales {
@@ -319,7 +300,7 @@ PTX_FN void consume(const ForwardParams& p, const SharedLayout<Traits>& shared, 
       arrive_warp(shared.queries_free(of));
     }
   }
-  consumer.turns.finish();
+  if (this_thread() < kWarpgroupThreads) consumer.turns.finish();
   if (threadIdx.x % kWarpgroupThreads == 0) ptx::bulk_wait<0>();
 }
 

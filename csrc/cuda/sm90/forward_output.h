@@ -7,10 +7,9 @@
 #include "cuda/device/poison.h"
 #include "cuda/sm90/complete_rows.h"
 #include "cuda/sm90/forward_traits.h"
+#include "cuda/sm90/turns.h"
 
 namespace fa::cuda::sm90 {
-
-constexpr int kFirstTurnBarrier = 1, kFirstWarpgroupBarrier = 4;  // named barriers
 
 /** The warps of one consumer. */
 PTX_FN void sync_warpgroup(int consumer) {

@@ -1,5 +1,6 @@
 #include "core/divide.h"
 #include "cuda/base/launch.h"
+#include "cuda/base/section.h"
 #include "cuda/elementwise/fill.h"
 #include "cuda/sm90/backward_kernels.h"
 #include "cuda/sm90/host/backward_launch.h"
@@ -45,6 +46,7 @@ void launch_backward(const AttentionProblem& problem, const AttentionGradients& 
     p.ticket = p.turns + turns;
   }
 
+  p.call.section = FastDivide(backward_section(problem, true, queue.properties));
   const auto run = [&](auto kernel, int64_t rows, int tile_rows, int64_t heads, int threads,
                        int shared_bytes) {
     const int64_t tiles = ceil_div(rows, tile_rows);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "cuda/base/section.h"
 #include "cuda/sm90/forward_tiles.h"
 #include "cuda/sm90/host/tma_addressable.h"
 
@@ -12,7 +13,6 @@ namespace {
 
 /** After which the pattern of panels.h repeats. */
 constexpr int64_t kSwizzleRows = 8;
-constexpr double kShareOfL2 = 0.6;  // that keys and values of one section may take
 
 /**
  * What stays with the kernels of sm_80: also in docs/design/forward-hopper.md. (So do sequences of
@@ -30,13 +30,6 @@ constexpr bool (*kStaysOnSm80[])(const AttentionProblem& p) = {
              !tma_addressable(p.out);
     },
 };
-
-/** The greatest divisor of `count` up to `most`. */
-int64_t divisor_up_to(int64_t count, int64_t most) {
-  int64_t divisor = std::clamp<int64_t>(most, 1, std::max<int64_t>(1, count));
-  while (count % divisor != 0) --divisor;
-  return divisor;
-}
 
 }  // namespace
 
@@ -76,10 +69,7 @@ ForwardLaunch plan_forward(const AttentionProblem& p, const cudaDeviceProp& prop
   const double head_bytes = static_cast<double>(p.max_seqlen_k * (p.head_dim() + p.head_dim_v())) *
                             static_cast<double>(dtype_size(p.k.dtype));
   const bool uneven = p.window_right < p.max_seqlen_k;
-  launch.section =
-      !uneven ? 1
-              : divisor_up_to(
-                    heads, static_cast<int64_t>(kShareOfL2 * properties.l2CacheSize / head_bytes));
+  launch.section = uneven ? section_of(heads, head_bytes, properties) : 1;
   return launch;
 }
 
