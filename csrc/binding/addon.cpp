@@ -2,6 +2,7 @@
 #include "binding/append.h"
 #include "binding/attention.h"
 #include "binding/call_settings.h"
+#include "binding/decode_graph.h"
 #include "binding/devices.h"
 #include "binding/dynamic_conv.h"
 #include "binding/environment.h"
@@ -54,6 +55,9 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   add<end_step>(exports, "endStep");
   add<step_options>(exports, "stepOptions");
   add<step_attention>(exports, "stepAttention");
+  add<new_decode_graph>(exports, "newDecodeGraph");
+  add<replay_decode>(exports, "replayDecode");
+  add<end_decode_graph>(exports, "endDecodeGraph");
   add<quantize>(exports, "quantize");
   add<dequantize>(exports, "dequantize");
   add<synchronize>(exports, "synchronize");

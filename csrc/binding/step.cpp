@@ -9,6 +9,7 @@
 #include "binding/host_index.h"
 #include "binding/tensor_handle.h"
 #include "binding/wrapped.h"
+#include "core/layout.h"
 
 namespace fa::binding {
 
@@ -124,6 +125,20 @@ Napi::Value end_step(const Napi::CallbackInfo& call) {
   step.queries.reset();
   step.results.reset();
   return call.Env().Undefined();
+}
+
+void add_page_copies(ops::Concat& copies, const StepTables& tables, const Appending& a) {
+  for (const auto& [from, to, rows] : tables.copies) {
+    for (const View& pages : {a.k_pages, a.v_pages, a.k_scales, a.v_scales}) {
+      if (!pages.present()) continue;
+      View source = without_leading_axis(pages), target = source;
+      source.shape[0] = target.shape[0] = rows;
+      source.data = pages.at(from * pages.strides[0]);
+      target.data = pages.at(to * pages.strides[0]);
+      copies.sources.push_back(source);
+      copies.parts.push_back(target);
+    }
+  }
 }
 
 PreparedStep& step_of(const Napi::Value& value) {

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "binding/napi.h"
+#include "core/ops.h"
 #include "core/step.h"
 #include "core/stream.h"
 
@@ -22,6 +23,9 @@ Napi::Value new_step(const Napi::CallbackInfo& call);
 
 /** endStep(step): gives back what it holds. Idempotent. */
 Napi::Value end_step(const Napi::CallbackInfo& call);
+
+/** What the appended pages of a layer need to be written to: rows of pages that others hold too. */
+void add_page_copies(ops::Concat& copies, const StepTables& tables, const Appending& pages);
 
 /** A step that has not ended. */
 PreparedStep& step_of(const Napi::Value& value);

@@ -32,18 +32,18 @@ Inputs inputs_of(const PreparedStep& step) {
 
 class LayerCall {
  public:
-  explicit LayerCall(const Napi::CallbackInfo& call)
-      : env_(call.Env()),
-        step_(step_of(call[0])),
+  LayerCall(Napi::Env env, PreparedStep& step, const LayerArgs& args, bool returns_lse, bool sync)
+      : env_(env),
+        step_(step),
         stream_(*step_.storage->stream()),
         inputs_(inputs_of(step_)),
-        k_pages_(pages(call[1], "kPages")),
-        v_pages_(pages(call[2], "vPages")),
-        k_scales_(scales(call[3], "kScales")),
-        v_scales_(scales(call[4], "vScales")),
-        options_(step_options_of(call[8])),
-        returns_lse_(to_boolean(call[10], "returnLse")),
-        sync_(to_boolean(call[11], "sync")),
+        k_pages_(pages(args.k_pages, "kPages")),
+        v_pages_(pages(args.v_pages, "vPages")),
+        k_scales_(scales(args.k_scales, "kScales")),
+        v_scales_(scales(args.v_scales, "vScales")),
+        options_(step_options_of(args.options)),
+        returns_lse_(returns_lse),
+        sync_(sync),
         operation_(std::make_unique<Operation>(std::in_place_type<ops::StepAttention>)),
         op_(std::get<ops::StepAttention>(*operation_)) {
     for (const auto& weak : options_.storages) {
@@ -52,12 +52,17 @@ class LayerCall {
       inputs_.reads.push_back(std::move(storage));
     }
     check_device({step_.storage, step_.tables.slots}, *options_.stream, "options");
-    const View q = rows(call[5], "q", -1, head_dim());
-    read_append(call);
+    const View q = rows(args.q, "q", -1, head_dim());
+    read_append(args);
     read_problem(q);
   }
 
   Napi::Value run() { return sync_ ? returned() : enqueued(); }
+
+  LayerTask task(const TensorRef& out) {
+    TaskStorages storages = write_to(out, {});
+    return {std::move(operation_), std::move(storages)};
+  }
 
  private:
   const StepTables& tables() const { return step_.tables; }
@@ -126,29 +131,19 @@ class LayerCall {
     return copy.view;
   }
 
-  void read_append(const Napi::CallbackInfo& call) {
+  void read_append(const LayerArgs& args) {
     Appending& a = op_.append.appending;
     a.k_pages = k_pages_.view;
     a.v_pages = v_pages_.view;
     a.k_scales = k_scales_.view;
     a.v_scales = v_scales_.view;
-    a.k = rows(call[6], "k", kv_heads(), head_dim());
-    a.v = rows(call[7], "v", kv_heads(), v_pages_.view.shape[3]);
+    a.k = rows(args.k, "k", kv_heads(), head_dim());
+    a.v = rows(args.v, "v", kv_heads(), v_pages_.view.shape[3]);
     a.slots = tables().slots;
     a.rotary = options_.rotary;
-    if (a.rotary.present()) a.rotary.positions = positions(call[9]);
+    if (a.rotary.present()) a.rotary.positions = positions(args.positions);
     validate(a);
-    for (const auto& [from, to, rows] : tables().copies) {
-      for (const View& pages : {a.k_pages, a.v_pages, a.k_scales, a.v_scales}) {
-        if (!pages.present()) continue;
-        View source = without_leading_axis(pages), target = source;
-        source.shape[0] = target.shape[0] = rows;
-        source.data = pages.at(from * pages.strides[0]);
-        target.data = pages.at(to * pages.strides[0]);
-        op_.copies.sources.push_back(source);
-        op_.copies.parts.push_back(target);
-      }
-    }
+    add_page_copies(op_.copies, tables(), a);
   }
 
   /** Where the tokens stand; not judged again where that is what the step says. */
@@ -316,6 +311,17 @@ class LayerCall {
 
 }  // namespace
 
-Napi::Value step_attention(const Napi::CallbackInfo& call) { return LayerCall(call).run(); }
+Napi::Value step_attention(const Napi::CallbackInfo& call) {
+  PreparedStep& step = step_of(call[0]);
+  const LayerArgs args{call[1], call[2], call[3], call[4], call[5], call[6], call[7],
+                       call[8], call[9]};
+  const bool returns_lse = to_boolean(call[10], "returnLse"), sync = to_boolean(call[11], "sync");
+  return LayerCall(call.Env(), step, args, returns_lse, sync).run();
+}
+
+LayerTask layer_task(Napi::Env env, PreparedStep& step, const LayerArgs& args,
+                     const TensorRef& out) {
+  return LayerCall(env, step, args, false, false).task(out);
+}
 
 }  // namespace fa::binding

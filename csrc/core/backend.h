@@ -36,6 +36,11 @@ class Backend {
   virtual void check_supported(const Convolution& convolution) const = 0;
   /** Whether it makes use of shared_prefixes. */
   virtual bool shares_prefixes() const = 0;
+  /**
+   * Bytes of lists that a replay of decode steps brings to the device beside their tables;
+   * `problem` is a layer of a graph. Throws Error unless the device can replay such layers.
+   */
+  virtual size_t decode_list_bytes(const AttentionProblem& problem) const = 0;
   /** The index tensors of `problem` are host memory. */
   virtual AttentionPlan plan(const AttentionProblem& problem) const = 0;
   /** After `finish`: ends threads of its own. */

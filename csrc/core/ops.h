@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <variant>
 #include <vector>
 
@@ -10,8 +11,13 @@
 #include "core/attention.h"
 #include "core/convolution.h"
 #include "core/quantize.h"
+#include "core/storage.h"
 #include "core/view.h"
 
+namespace fa {
+struct DecodeGraph;
+struct GraphTables;
+}  // namespace fa
 namespace fa::cpu {
 struct Execution;
 }
@@ -100,19 +106,41 @@ struct StepAttention {
   Attention attention;
   Convert convert_out;  // to the dtype of q
 
-  void run(cpu::Execution& execution) const { run_all(execution); }
-  void run(cuda::Execution& execution) const { run_all(execution); }
+  void run(cpu::Execution& execution) const {
+    run(execution, [&] { attention.run(execution); });
+  }
+  void run(cuda::Execution& execution) const {
+    run(execution, [&] { attention.run(execution); });
+  }
 
- private:
-  template <typename Execution>
-  void run_all(Execution& execution) const {
+  /** `attend` takes the place of attention. */
+  template <typename Execution, typename Attend>
+  void run(Execution& execution, Attend attend) const {
     if (!copies.sources.empty()) copies.run(execution);
     append.run(execution);
     if (rotate.rotation.x.present()) rotate.run(execution);
     if (convert_q.source.present()) convert_q.run(execution);
-    attention.run(execution);
+    attend();
     if (convert_out.source.present()) convert_out.run(execution);
   }
+};
+
+/**
+ * Consecutive layers of a step, over the memory of a graph: see core/decode_graph.h. Tables and
+ * rows are brought there first, and pages that others hold too are copied. Only a device that
+ * captures has it: see Backend::decode_list_bytes.
+ */
+struct ReplayDecode {
+  std::shared_ptr<const DecodeGraph> graph;
+  std::shared_ptr<const GraphTables> tables;
+  int64_t first_layer = 0, layers = 0;
+  Concat rows;                               // q, k and v that are on the device
+  std::shared_ptr<const HostStorage> numbers;  // those that are not, as the graph's layers have them
+  Concat copies;                             // of pages
+  std::vector<std::shared_ptr<Storage>> replaced;  // results that this replay writes over
+
+  void run(cpu::Execution& execution) const;
+  void run(cuda::Execution& execution) const;
 };
 
 /** plain [batch, seqlen, heads, dim] -> values and scales. */
@@ -190,8 +218,8 @@ namespace fa {
 
 using Operation =
     std::variant<ops::Attention, ops::AttentionBackward, ops::MergeStates, ops::Append, ops::Rotate,
-                 ops::DynamicConv, ops::Convert, ops::Concat, ops::StepAttention, ops::Quantize,
-                 ops::Dequantize, ops::FillZero, ops::FillNormal, ops::Download, ops::Receive,
+                 ops::DynamicConv, ops::Convert, ops::Concat, ops::StepAttention, ops::ReplayDecode,
+                 ops::Quantize, ops::Dequantize, ops::FillZero, ops::FillNormal, ops::Download, ops::Receive,
                  ops::Lap>;
 
 }  // namespace fa

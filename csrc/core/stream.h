@@ -50,6 +50,9 @@ class Stream final {
     backend_->check_gradients_supported(problem);
   }
   bool shares_prefixes() const { return backend_->shares_prefixes(); }
+  size_t decode_list_bytes(const AttentionProblem& problem) const {
+    return backend_->decode_list_bytes(problem);
+  }
   AttentionPlan plan(const AttentionProblem& problem) const { return backend_->plan(problem); }
 
   /**

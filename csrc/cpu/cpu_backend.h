@@ -22,6 +22,7 @@ class CpuBackend final : public Backend {
   }
   void check_supported(const Convolution&) const override {}
   bool shares_prefixes() const override { return true; }
+  size_t decode_list_bytes(const AttentionProblem& problem) const override;
   AttentionPlan plan(const AttentionProblem& problem) const override;
   bool is_brief(const Operation& operation) const override;
 

@@ -14,15 +14,13 @@
 #include "simt/call_log.h"
 #include "simt/devices.h"
 #include "simt/global_memory.h"
+#include "simt/graph.h"
 #include "simt/include/cuda.h"
 #include "simt/launch.h"
 #include "simt/launch_log.h"
 #include "simt/memory_pool.h"
 #include "simt/symbols.h"
 
-struct SimtStream {
-  int device;
-};
 struct SimtEvent {
   int device;
   std::chrono::steady_clock::time_point recorded;
@@ -121,6 +119,10 @@ constexpr ErrorText kErrors[] = {
     {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
     {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
+    {cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported",
+     "operation not permitted when stream is capturing"},
+    {cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated",
+     "operation failed due to a previous error during capture"},
 };
 
 const ErrorText& text_of(cudaError_t error) {
@@ -185,7 +187,7 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int) {
   log(__func__);
   const cudaError_t status = on(current_device);
-  if (usable(status)) *stream = new SimtStream{current_device};
+  if (usable(status)) *stream = new SimtStream{current_device, nullptr};
   return status;
 }
 
@@ -198,11 +200,13 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   log(__func__, device_of(stream));
+  if (simt::breaks_capture(stream)) return note(cudaErrorStreamCaptureUnsupported);
   return on(stream);
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   log(__func__, device_of(stream));
+  if (simt::breaks_capture(stream)) return note(cudaErrorStreamCaptureUnsupported);
   simt::pool_synchronized(device_of(stream));
   return on(stream);
 }
@@ -223,6 +227,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   log(__func__, device_of(stream));
+  if (simt::breaks_capture(stream)) return note(cudaErrorStreamCaptureUnsupported);
   if (event->device != device_of(stream)) return note(cudaErrorInvalidResourceHandle);
   event->recorded =
       std::chrono::steady_clock::now();  // whatever was enqueued before has run already
@@ -231,11 +236,13 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   log(__func__, event->device);
+  if (simt::breaks_capture()) return note(cudaErrorStreamCaptureUnsupported);
   return on(event->device);
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   log(__func__, event->device);
+  if (simt::breaks_capture()) return note(cudaErrorStreamCaptureUnsupported);
   simt::pool_synchronized(event->device);
   return on(event->device);
 }
@@ -248,16 +255,19 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEve
 
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
   log(__func__);
+  if (simt::breaks_capture()) return note(cudaErrorStreamCaptureUnsupported);
   return allocate(memory, bytes, current_device);
 }
 
 cudaError_t cudaFree(void* memory) {
   log(__func__);
+  if (simt::breaks_capture()) return note(cudaErrorStreamCaptureUnsupported);
   return release(memory, current_device);
 }
 
 cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t stream) {
   log(__func__, device_of(stream));
+  if (simt::breaks_capture(stream)) return note(cudaErrorStreamCaptureUnsupported);
   const cudaError_t status = allocate(memory, bytes, device_of(stream));
   if (usable(status)) simt::pool_took(device_of(stream), *memory, bytes);
   return status;
@@ -265,17 +275,22 @@ cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t stream) {
 
 cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
   log(__func__, device_of(stream));
+  if (simt::breaks_capture(stream)) return note(cudaErrorStreamCaptureUnsupported);
   return release(memory, device_of(stream));
 }
 
 cudaError_t cudaMallocHost(void** memory, size_t bytes) {
   log(__func__);
+  if (simt::breaks_capture()) return note(cudaErrorStreamCaptureUnsupported);
   *memory = std::malloc(bytes);
+  if (*memory) simt::pin(*memory, bytes);
   return on(current_device, *memory ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 
 cudaError_t cudaFreeHost(void* memory) {
   log(__func__);
+  if (simt::breaks_capture()) return note(cudaErrorStreamCaptureUnsupported);
+  simt::unpin(memory);
   std::free(memory);
   return on(current_device);
 }
@@ -317,7 +332,16 @@ cudaError_t cudaMemcpyAsync(void* target, const void* source, size_t bytes, cuda
   const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
   if (to_device != simt::is_global(target, bytes) || from_device != simt::is_global(source, bytes))
     return note(cudaErrorInvalidValue);
-  std::memmove(target, source, bytes);
+  const void* const host = to_device ? source : target;
+  if (to_device != from_device && !simt::is_pinned(host, bytes) && simt::breaks_capture(stream))
+    return note(cudaErrorStreamCaptureUnsupported);
+  simt::run_or_capture(stream, [=] {
+    // Memory of a graph may be gone by the time it runs.
+    if ((to_device && !simt::is_global(target, bytes)) ||
+        (from_device && !simt::is_global(source, bytes)))
+      return simt::end_device(device_of(stream), "a copy of a graph to or from memory that is free");
+    std::memmove(target, source, bytes);
+  });
   return cudaSuccess;
 }
 
@@ -326,8 +350,60 @@ cudaError_t cudaMemsetAsync(void* target, int value, size_t bytes, cudaStream_t 
   const cudaError_t status = on(stream);
   if (!usable(status) || bytes == 0) return status;
   if (!simt::is_global(target, bytes)) return note(cudaErrorInvalidValue);
-  std::memset(target, value, bytes);
+  simt::run_or_capture(stream, [=] {
+    if (!simt::is_global(target, bytes))
+      return simt::end_device(device_of(stream), "a graph fills memory that is free");
+    std::memset(target, value, bytes);
+  });
   return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  log(__func__, device_of(stream));
+  if (!stream || stream->capture) return note(cudaErrorInvalidValue);
+  simt::begin_capture(*stream);
+  return on(stream);
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  log(__func__, device_of(stream));
+  *graph = nullptr;
+  if (!stream || !stream->capture) return note(cudaErrorInvalidValue);
+  *graph = simt::end_capture(*stream);
+  return on(stream, *graph ? cudaSuccess : cudaErrorStreamCaptureInvalidated);
+}
+
+cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* executable, cudaGraph_t graph,
+                                          unsigned long long) {
+  log(__func__);
+  if (simt::breaks_capture()) return note(cudaErrorStreamCaptureUnsupported);
+  *executable = new SimtGraphExec{*graph};
+  return on(current_device);
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  log(__func__, device_of(stream));
+  if (simt::breaks_capture(stream)) return note(cudaErrorStreamCaptureUnsupported);
+  const int device = device_of(stream);
+  if (device != executable->graph.device) return note(cudaErrorInvalidValue);
+  for (const auto& node : executable->graph.nodes) {
+    const cudaError_t status = on(device);
+    if (!usable(status)) return status;
+    node();
+  }
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  log(__func__);
+  delete executable;
+  return on(current_device);
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  log(__func__);
+  delete graph;
+  return on(current_device);
 }
 
 cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned version,
@@ -396,12 +472,15 @@ cudaError_t launch_kernel(const void* function, dim3 grid, dim3 block, size_t sh
       block.x * block.y * block.z > static_cast<unsigned>(properties.maxThreadsPerBlock))
     return note(cudaErrorInvalidConfiguration);
   if (shared_bytes > dynamic_shared_limit(function)) return note(cudaErrorInvalidValue);
-  Config config = Config::from_environment(launches++);
-  config.compute_capability = 10 * properties.major + properties.minor;
-  const Report report = run_grid(name, grid, block, shared_bytes, config, thread_body);
-  log_report(report);
-  // As on a GPU, the launch has succeeded; the calls after it say what came of it.
-  if (!report.ok()) end_device(device, report.error);
+  const int capability = 10 * properties.major + properties.minor;
+  run_or_capture(stream, [=] {
+    Config config = Config::from_environment(launches++);
+    config.compute_capability = capability;
+    const Report report = run_grid(name, grid, block, shared_bytes, config, thread_body);
+    log_report(report);
+    // As on a GPU, the launch has succeeded; the calls after it say what came of it.
+    if (!report.ok()) end_device(device, report.error);
+  });
   return cudaSuccess;
 }
 

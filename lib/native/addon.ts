@@ -49,6 +49,11 @@ export interface NativeStep {
   readonly __nativeStep: never;
 }
 
+/** Opaque: decode steps at fixed addresses. */
+export interface NativeDecodeGraph {
+  readonly __nativeDecodeGraph: never;
+}
+
 /** Opaque: what a model's layers have in common. */
 export interface NativeStepOptions {
   readonly __nativeStepOptions: never;
@@ -316,6 +321,24 @@ export interface NativeAddon {
   ): Sync extends true
     ? [out: Float32Array<ArrayBuffer>, lse: Float32Array<ArrayBuffer> | null]
     : [out: NativeTensor, lse: NativeTensor | null];
+  /** `layers` are [kPages, vPages, kScales, vScales]; the device captures graphs. */
+  newDecodeGraph(args: {
+    layers: readonly (readonly (NativeTensor | undefined)[])[];
+    options: NativeStepOptions;
+    heads: number;
+    dtype: number;
+    batch: number;
+    pagesPerSequence: number;
+  }): NativeDecodeGraph;
+  /** out of each layer of `rows`, which are [q, k, v]; the next replay of it writes over it. */
+  replayDecode(
+    graph: NativeDecodeGraph,
+    step: NativeStep,
+    firstLayer: number,
+    rows: readonly (readonly (NativeTensor | Float32Array)[])[],
+  ): NativeTensor[];
+  /** Gives back what a graph holds. Idempotent. */
+  endDecodeGraph(graph: NativeDecodeGraph): void;
   /** [total, H, D] with positions [total] or [1, total]; [B, S, H, D] with positions [B, S]. */
   rotate(x: NativeTensor, rotary: NativeRotary): NativeResult;
   /**

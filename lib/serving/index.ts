@@ -19,6 +19,12 @@ export {
   type SequenceOptions,
   type StepEntry,
 } from './kv-cache.js';
+export type {
+  DecodeGraph,
+  DecodeGraphOptions,
+  DecodeRows,
+  ReplayOptions,
+} from './decode-graph.js';
 export type { CacheDType } from './page-memory.js';
 export {
   ContextParallel,

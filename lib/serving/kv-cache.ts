@@ -6,6 +6,8 @@ import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
 import { checkInteger, checkOptions } from '../tensor/check.js';
 import { checkDType } from '../tensor/dtype.js';
+import type { FloatDType } from '../tensor/host-tensor.js';
+import { type DecodeGraph, type DecodeGraphOptions, newDecodeGraph } from './decode-graph.js';
 import { type CacheDType, cacheDTypes, PageMemory } from './page-memory.js';
 import { type PageCounts, PagePool } from './page-pool.js';
 import type { PrefixObserver } from './prefix-tree.js';
@@ -207,6 +209,31 @@ export class KvCache {
       reservation.undo();
       throw error;
     }
+  }
+
+  /**
+   * A graph of decode steps of this cache, with the same attention in all layers: what a GPU does
+   * for a step of up to `batch` sequences is captured once and replayed.
+   *
+   * @param options See {@link DecodeGraphOptions}.
+   * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_OPTION`, `ERR_DTYPE`, `ERR_DEVICE`,
+   * `ERR_SHAPE`: rotary tables of fewer rows than `maxSeqlen`, or on a GPU more than 64 query heads
+   * per kv head; `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`.
+   *
+   * @example
+   * using graph = cache.captureDecode({ batch: 8, heads: 32, maxSeqlen: 4096, rotary });
+   * const step = cache.step(sequences.map((sequence, i) => ({ sequence, tokens: [ids[i]] })));
+   * for (let layer = 0; layer < 32; layer++) {
+   *   const [out] = graph.replay(step, [project(layer)], { firstLayer: layer });
+   * }
+   * step.commit();
+   */
+  captureDecode<D extends FloatDType = 'float32'>(
+    options: DecodeGraphOptions & { dtype?: D },
+  ): DecodeGraph<D> {
+    this.#live();
+    const { numPages, pageSize } = this.#memory.shape;
+    return newDecodeGraph<D>(this.#memory, Math.min(this.#maxSeqlen, numPages * pageSize), options);
   }
 
   /**

@@ -90,7 +90,11 @@ function headsOf(q: LayerRows, { totalTokens }: PreparedStep, { shape }: PageMem
 }
 
 /** Numbers are copied, or read before the call returns. */
-function checkRows(value: unknown, argument: string, device: string): NativeTensor | Float32Array {
+export function checkRows(
+  value: unknown,
+  argument: string,
+  device: string,
+): NativeTensor | Float32Array {
   if (isFloat32Array(value)) {
     checkAttached(value, argument);
     return value;

@@ -37,7 +37,8 @@ export interface Sync<Value extends boolean = boolean> {
   sync?: Value;
 }
 
-const optionKeys: ReadonlySet<string> = new Set([
+/** Those of {@link Step.attention}. */
+export const optionKeys: ReadonlySet<string> = new Set([
   'scale',
   'window',
   'sinkTokens',

@@ -9,7 +9,7 @@ import type { Tensor } from '../tensor/tensor.js';
 import { checkAccept } from './accept.js';
 import type { PageMemory } from './page-memory.js';
 import { PreparedStep } from './prepared-step.js';
-import { type Reservation, slotOf } from './reservation.js';
+import { type Reservation, type Reserved, slotOf } from './reservation.js';
 import {
   attendLayer,
   type LayerResult,
@@ -34,6 +34,20 @@ const commitKeys: ReadonlySet<string> = new Set(['accept']);
 /** The constructor, for this package alone; others use {@link KvCache.step}. */
 export let newStep: (reservation: Reservation, memory: PageMemory) => Step;
 
+/** What is behind a step, for this package alone. */
+export interface StepInside {
+  readonly prepared: PreparedStep;
+  readonly entries: readonly Reserved[];
+  /** The memory of its cache; throws unless the step is open. */
+  open(): PageMemory;
+  /** Throws if a layer was attended already. */
+  expectNew(layer: number): void;
+  attended(layer: number): void;
+}
+
+/** What is behind a step; undefined for anything else. */
+export let stepInside: (value: unknown) => StepInside | undefined;
+
 /** Pages of steps that were dropped and neither committed nor disposed come back too. */
 const dropped = new FinalizationRegistry<Reservation>((reservation) => reservation.undo());
 
@@ -54,6 +68,16 @@ export class Step {
 
   static {
     newStep = (reservation, memory) => new Step(reservation, memory);
+    stepInside = (value) => {
+      if (typeof value !== 'object' || value === null || !(#prepared in value)) return undefined;
+      return {
+        prepared: value.#prepared,
+        entries: value.#reservation.entries,
+        open: () => value.#open(),
+        expectNew: (layer) => value.#expectNew(layer),
+        attended: (layer) => value.#attended.add(layer),
+      };
+    };
   }
 
   private constructor(reservation: Reservation, memory: PageMemory) {
@@ -138,9 +162,7 @@ export class Step {
   ): LayerResult {
     const memory = this.#open();
     checkInteger(layer, 0, memory.shape.layers - 1, 'layer');
-    if (this.#attended.has(layer)) {
-      fail('ERR_STATE', 'layer', 'one that was not attended yet', `${layer}`);
-    }
+    this.#expectNew(layer);
     const result = attendLayer(this.#prepared, memory, layer, [q, k, v], options);
     this.#attended.add(layer);
     return result;
@@ -205,6 +227,12 @@ export class Step {
   /** `using step = cache.step(…)` disposes it at the end of its block. */
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  #expectNew(layer: number): void {
+    if (this.#attended.has(layer)) {
+      fail('ERR_STATE', 'layer', 'one that was not attended yet', `${layer}`);
+    }
   }
 
   #end(): void {

@@ -12,6 +12,7 @@ struct QueryCounts {
   int least, most;
 
   bool hold(int64_t count) const { return least <= count && count <= most; }
+  bool operator==(const QueryCounts&) const = default;
 };
 
 /** One kernel, and the sequences it is for. */
@@ -38,6 +39,7 @@ struct ForwardLaunch {
 
   /** What follows from tile and pack: all tiles of the sequences of `counts` queries. */
   void count_tiles(const AttentionProblem& problem, QueryCounts counts);
+  bool operator==(const ForwardLaunch&) const = default;
 };
 
 /** Whether the plain kernels leave out what `problem` asks for. */

@@ -19,6 +19,9 @@ struct alignas(16) WorkItem {
   // Of query 0's head 0 of the whole tensor q, had it a row; with one split: nothing.
   PartialRow partial;
 
+  /** Stands for no work: what a list of fixed capacity is filled up with. */
+  static WorkItem none() { return {-1, 0, 0, 0}; }
+
   static constexpr int kBits = 10;  // of 256 splits
 
   /**
@@ -39,6 +42,8 @@ struct alignas(16) MergeItem {
   int32_t splits;
   PartialRow partial;  // of its head 0 in split 0
   int32_t stride;      // rows from one split to the next
+
+  static MergeItem none() { return {-1, 0, 0, 0}; }
 };
 
 /** Partial results of splits, in float32. */

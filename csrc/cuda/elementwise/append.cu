@@ -154,7 +154,9 @@ __global__ void __launch_bounds__(kThreads, 4)
   const bool values = row >= p.rows;
   const int64_t index = values ? row - p.rows : row;
   const int64_t token = index / p.kv_heads, head = index % p.kv_heads;
-  const auto slot = static_cast<uint32_t>(ptx::ldg(p.slots + token * p.slot_stride));
+  const int signed_slot = ptx::ldg(p.slots + token * p.slot_stride);
+  if (signed_slot < 0) return;  // a token that no sequence has: core/decode_graph.h
+  const auto slot = static_cast<uint32_t>(signed_slot);
   const uint32_t page = slot / p.page_size, place = slot % p.page_size;
   const Rows& of = values ? p.v : p.k;
   const Row from(of, 0, token, head), to(values ? p.v_pages : p.k_pages, page, place, head);

@@ -45,6 +45,7 @@ __global__ void __launch_bounds__(kWarps* kLanes)
   const MergeItem item = at < p.item_count
                              ? ptx::ldg(p.items + at)
                              : MergeItem{query, p.splits, query * a.heads, p.query_count * a.heads};
+  if (item.query < 0) return;  // a list of fixed capacity: nobody waits for this warp
   const int batch = p.rows.quotient(item.query), row = p.rows.remainder(item.query);
   const int splits = item.splits;
 

@@ -67,6 +67,10 @@ AttentionPlan CudaBackend::plan(const AttentionProblem& problem) const {
   return plan_attention(problem, device_.properties());
 }
 
+size_t CudaBackend::decode_list_bytes(const AttentionProblem& problem) const {
+  return cuda::decode_list_bytes(problem, device_.properties());
+}
+
 void CudaBackend::shutdown() {
   completions_.close();
   if (waiter_.joinable()) waiter_.join();
@@ -150,6 +154,29 @@ void CudaBackend::copy_to_device(const char* host, char* target, size_t bytes,
     FA_CUDA(cudaMemcpyAsync, target + at, piece.get(), n, cudaMemcpyHostToDevice, queue_.stream);
     once_run([piece = std::move(piece)](const Failure&) {});
   }
+}
+
+void CudaBackend::copy_to_device(const std::vector<HostPart>& parts, char* target,
+                                 const Cancel& cancel) {
+  if (parts.empty()) return;
+  size_t begin = parts[0].at, end = 0;
+  for (const HostPart& part : parts) {
+    begin = std::min(begin, part.at);
+    end = std::max(end, part.at + part.bytes);
+  }
+  if (end - begin > StagingRing::kPieceBytes) {
+    for (const HostPart& part : parts)
+      copy_to_device(static_cast<const char*>(part.host), target + part.at, part.bytes, cancel);
+    return;
+  }
+  if (end == begin) return;
+  cancel.check();
+  std::shared_ptr<char> piece = staging_.take(end - begin);
+  for (const HostPart& part : parts)
+    std::memcpy(piece.get() + (part.at - begin), part.host, part.bytes);
+  FA_CUDA(cudaMemcpyAsync, target + begin, piece.get(), end - begin, cudaMemcpyHostToDevice,
+          queue_.stream);
+  once_run([piece = std::move(piece)](const Failure&) {});
 }
 
 std::shared_ptr<const void> CudaBackend::upload(const void* host, size_t bytes,

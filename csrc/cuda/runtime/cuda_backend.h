@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 #include <type_traits>
+#include <vector>
 
 #include "core/backend.h"
 #include "core/queue.h"
@@ -16,6 +17,13 @@
 #include "cuda/runtime/staging.h"
 
 namespace fa::cuda {
+
+/** Bytes of the host that go to some place of the device's memory. */
+struct HostPart {
+  const void* host;
+  size_t bytes;
+  size_t at;
+};
 
 class CudaBackend final : public Backend {
  public:
@@ -31,6 +39,7 @@ class CudaBackend final : public Backend {
   void check_gradients_supported(const AttentionProblem& problem) const override;
   void check_supported(const Convolution& convolution) const override;
   bool shares_prefixes() const override { return false; }
+  size_t decode_list_bytes(const AttentionProblem& problem) const override;
   AttentionPlan plan(const AttentionProblem& problem) const override;
   void shutdown() override;
 
@@ -49,6 +58,10 @@ class CudaBackend final : public Backend {
   /** Enqueues a copy to memory of the device, freed in the order of the stream. */
   std::shared_ptr<const void> upload(const void* host, size_t bytes, const Cancel& cancel);
   void copy_to_device(const char* host, char* target, size_t bytes, const Cancel& cancel);
+  /** The same of parts, in one copy if they fit into pinned memory together with what is between. */
+  void copy_to_device(const std::vector<HostPart>& parts, char* target, const Cancel& cancel);
+  /** The memory that operations take is in its order. */
+  const std::shared_ptr<Lane>& lane() const { return lane_; }
   /** Has `milliseconds`, the memory of `target`, written once what is enqueued has run. */
   void lap(double* milliseconds, const std::shared_ptr<Storage>& target);
 

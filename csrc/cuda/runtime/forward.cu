@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
@@ -79,8 +78,7 @@ CombineParams combine_params(const AttentionProblem& p, int64_t first) {
   return params;
 }
 
-PartialResults partial_results(const AttentionProblem& p, const ForwardPlan& plan,
-                               Scratch& scratch) {
+PartialResults partial_results(const AttentionProblem& p, const ForwardPlan& plan, void* memory) {
   const int64_t rows = plan.partial_rows(p), width = ForwardPlan::partial_width(p);
   const int64_t own = p.q.shape[0] * p.q.shape[1] * p.heads();  // items count from these
   constexpr int64_t kMost = std::numeric_limits<PartialRow>::max();
@@ -88,18 +86,17 @@ PartialResults partial_results(const AttentionProblem& p, const ForwardPlan& pla
     throw Error(ErrorCode::kShape, "q",
                 "Expected at most " + std::to_string(kMost) +
                     " rows of all heads and splits but received " + std::to_string(rows));
-  float* const out = static_cast<float*>(scratch.take(static_cast<size_t>(plan.scratch_bytes(p))));
+  float* const out = static_cast<float*>(memory);
   return {out, static_cast<int>(width), out + rows * width, rows};
 }
 
-/** The list of `plan` on the device, uploaded for the first call that has it. */
+/** The list of `plan` on the device, uploaded for the first call that has it; null: it is empty. */
 const char* list_on_device(const ForwardPlan& plan, const Upload& upload) {
+  if (!plan.work || plan.work->bytes() == 0) return nullptr;
   WorkList& work = *plan.work;
   if (!work.on_device) {
     std::vector<char> list(work.bytes());
-    std::memcpy(list.data(), work.items.data(), work.merges_offset());
-    std::memcpy(list.data() + work.merges_offset(), work.merges.data(),
-                work.bytes() - work.merges_offset());
+    work.write_to(list.data());
     work.on_device = upload(list.data(), list.size());
   }
   return static_cast<const char*>(work.on_device.get());
@@ -107,28 +104,33 @@ const char* list_on_device(const ForwardPlan& plan, const Upload& upload) {
 
 }  // namespace
 
-void attention_forward(const AttentionProblem& p, const Queue& queue, const Upload& upload) {
-  const ForwardPlan plan = plan_forward(p, queue.properties);
-  if (p.float8() && p.max_seqlen_k == 0)
-    return combine(combine_params(p, 0), p.out.dtype, queue);  // nothing for TMA: rows see nothing
-  Scratch scratch(queue);
+void enqueue_forward(const AttentionProblem& p, const ForwardPlan& plan, const char* list,
+                     void* partials, const Queue& queue) {
   SplitParams splits{.items = nullptr,
                      .count = divide(plan.num_splits),
                      .stride = static_cast<int>(p.q.shape[0] * p.q.shape[1] * p.heads()),
-                     .partial = partial_results(p, plan, scratch)};
+                     .partial = partial_results(p, plan, partials)};
   CombineParams merge = combine_params(p, plan.work ? plan.work->covered : 0);
   merge.partial = splits.partial;
   if (!plan.work) {
     merge.splits = plan.num_splits;
     if (plan.num_splits == 1) merge.query_count = 0;
-  } else if (plan.work->bytes() > 0) {
-    const char* const list = list_on_device(plan, upload);
+  } else if (list != nullptr) {
     splits.items = reinterpret_cast<const WorkItem*>(list);
     merge.items = reinterpret_cast<const MergeItem*>(list + plan.work->merges_offset());
     merge.item_count = static_cast<int>(plan.work->merges.size());
   }
   launch_all(p, plan, splits, queue);
   combine(merge, p.out.dtype, queue);
+}
+
+void attention_forward(const AttentionProblem& p, const Queue& queue, const Upload& upload) {
+  const ForwardPlan plan = plan_forward(p, queue.properties);
+  if (p.float8() && p.max_seqlen_k == 0)
+    return combine(combine_params(p, 0), p.out.dtype, queue);  // nothing for TMA: rows see nothing
+  Scratch scratch(queue);
+  void* const partials = scratch.take(static_cast<size_t>(plan.scratch_bytes(p)));
+  enqueue_forward(p, plan, list_on_device(plan, upload), partials, queue);
 }
 
 }  // namespace fa::cuda

@@ -35,13 +35,13 @@ int64_t visible_keys(const AttentionProblem& p, const ForwardLaunch& plan) {
   return std::clamp<int64_t>(span, 1, std::max<int64_t>(1, p.max_seqlen_k));
 }
 
-/** Upper bound of the tiles of keys that the rows of one tile visit. */
+}  // namespace
+
 int64_t key_tiles(const AttentionProblem& p, const ForwardLaunch& launch) {
   return std::min(ceil_div(visible_keys(p, launch), launch.keys) + 1,  // they may lie across tiles
                   ceil_div(p.max_seqlen_k, launch.keys));
 }
 
-/** Blocks of a launch that run at a time. */
 int64_t places_of(const ForwardLaunch& launch, const cudaDeviceProp& properties) {
   const int64_t resident =
       std::clamp<int64_t>(static_cast<int64_t>(properties.sharedMemPerMultiprocessor) /
@@ -50,13 +50,14 @@ int64_t places_of(const ForwardLaunch& launch, const cudaDeviceProp& properties)
   return resident * properties.multiProcessorCount;
 }
 
-/** Gives a launch tiles; blocks of sm_90a draw them. */
 void set_tiles(ForwardLaunch& launch, int64_t tiles, const cudaDeviceProp& properties) {
   launch.tiles = tiles;
   launch.blocks = launch.family == ForwardKernelFamily::kSm90
                       ? std::min<int64_t>(tiles, properties.multiProcessorCount)
                       : tiles;
 }
+
+namespace {
 
 /** Splits of sequences that are alike: as many as asked for, or as fill the device. */
 void choose_splits(ForwardPlan& plan, const AttentionProblem& p, const cudaDeviceProp& properties) {

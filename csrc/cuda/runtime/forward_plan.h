@@ -32,6 +32,15 @@ struct ForwardPlan {
   int64_t scratch_bytes(const AttentionProblem& problem) const;
 };
 
+/** Upper bound of the tiles of keys that the rows of one tile visit. */
+int64_t key_tiles(const AttentionProblem& problem, const ForwardLaunch& launch);
+
+/** Blocks of a launch that run at a time. */
+int64_t places_of(const ForwardLaunch& launch, const cudaDeviceProp& properties);
+
+/** Gives a launch tiles; blocks of sm_90a draw them. */
+void set_tiles(ForwardLaunch& launch, int64_t tiles, const cudaDeviceProp& properties);
+
 /**
  * Looks at shapes, strides, options and the lengths of sequences, never at the device's memory.
  * Throws fa::Error for what no kernel can do.

@@ -8,7 +8,6 @@ namespace fa::cuda {
 
 namespace {
 
-constexpr int64_t kMaxAutoSplits = 128;
 constexpr int64_t kFewTiles = 4;      // too few for a split to be worth its merge
 constexpr double kFullDevice = 0.8;   // share of the device's places that is busy enough
 constexpr double kGoodEnough = 0.85;  // of the best speed that any number of splits reaches
@@ -34,6 +33,10 @@ int64_t least_share(const std::vector<SequenceWork>& work, int64_t longest, int6
 }
 
 }  // namespace
+
+int64_t most_blocks(int64_t blocks, int64_t places) {
+  return std::max<int64_t>(blocks + places, kMostWaves * places);
+}
 
 int splits_by_share(int64_t longest, int64_t share) {
   if (longest <= kFewTiles) return 1;

@@ -20,6 +20,16 @@ struct SequenceWork {
  */
 int64_t share_of(const std::vector<SequenceWork>& work, int64_t places);
 
+/** The most that rows are ever split into by a share. */
+constexpr int kMaxAutoSplits = 128;
+
+/**
+ * The most blocks that sequences alike in blocks, with up to so many in all, are split into by
+ * their share, however long they are: a full device's and one each, or as many as fill it in
+ * kMostWaves.
+ */
+int64_t most_blocks(int64_t blocks, int64_t places);
+
 /** Splits of rows whose blocks have up to `longest` to do. */
 int splits_by_share(int64_t longest, int64_t share);
 

@@ -148,6 +148,11 @@ std::shared_ptr<WorkList> new_list(const AttentionProblem& p,
 
 }  // namespace
 
+void WorkList::write_to(char* list) const {
+  std::copy(items.begin(), items.end(), reinterpret_cast<WorkItem*>(list));
+  std::copy(merges.begin(), merges.end(), reinterpret_cast<MergeItem*>(list + merges_offset()));
+}
+
 std::shared_ptr<WorkList> work_list(const AttentionProblem& p,
                                     const std::vector<PlacedLaunch>& launches) {
   if (!p.sequences) return new_list(p, launches);

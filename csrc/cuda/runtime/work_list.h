@@ -25,6 +25,8 @@ struct WorkList {
 
   size_t merges_offset() const { return items.size() * sizeof(WorkItem); }
   size_t bytes() const { return merges_offset() + merges.size() * sizeof(MergeItem); }
+  /** Items, then merges: `bytes`. */
+  void write_to(char* list) const;
 };
 
 /** A launch, and the blocks of it that run at a time. */

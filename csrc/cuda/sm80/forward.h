@@ -20,6 +20,7 @@ static __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kT
   constexpr int kStages = Traits::kStages, kThreads = Traits::kThreads, kKeys = KeyTile::kRows;
   const AttentionParams& a = p.attention;
   const ForwardBlock block(p, static_cast<int>(blockIdx.x), RowTile::kRows);
+  if (block.idle()) return;
   const PackedRows& rows = block.rows;
 
   const uint32_t q_tile = ptx::dyn_smem();

@@ -4,12 +4,13 @@
 #include "cuda/device/partial_row.h"
 #include "cuda/device/shared_tile.h"
 #include "cuda/device/tile_range.h"
+#include "cuda/device/work_lookup.h"
 #include "cuda/sm80/forward_params.h"
 #include "cuda/sm80/forward_tiles.h"
 
 namespace fa::cuda::sm80 {
 
-/** The part of the problem that one block works on. */
+/** The part of the problem that one block works on; of an idle one nothing else is known. */
 struct ForwardBlock {
   int batch, kv_head, row0;
   WorkSplit part;
@@ -20,10 +21,9 @@ struct ForwardBlock {
     const AttentionParams& a = p.attention;
     int head_block, m_block;
     if (p.splits.items != nullptr) {
-      // The longest items come first, those of all heads side by side.
-      const WorkItem item = ptx::ldg(p.splits.items + p.head_blocks.quotient(index));
-      head_block = p.head_blocks.remainder(index);
+      const WorkItem item = item_of(p.splits, p.head_blocks, index, head_block);
       batch = item.batch;
+      if (idle()) return;
       m_block = item.m_block;
       part = WorkSplit(item);
     } else {
@@ -43,6 +43,8 @@ struct ForwardBlock {
     kv_head = a.group.quotient(head0);
     rows = {p.pack, head0, sequence.seqlen_q * static_cast<int>(p.pack.divisor), sequence.q_begin};
   }
+
+  PTX_FN bool idle() const { return batch < 0; }
 };
 
 /**

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cuda/device/tile_range.h"
+#include "cuda/device/work_lookup.h"
 #include "cuda/sm90/forward_params.h"
 
 namespace fa::cuda::sm90 {
@@ -27,9 +28,7 @@ struct ForwardWork {
   PTX_FN ForwardWork(const ForwardParams& p, int index, int tile_rows) {
     int m_block;
     if (p.splits.items != nullptr) {
-      // The longest items come first, those of all heads side by side.
-      const WorkItem item = ptx::ldg(p.splits.items + p.head_blocks.quotient(index));
-      head_block = p.head_blocks.remainder(index);
+      const WorkItem item = item_of(p.splits, p.head_blocks, index, head_block);
       batch = item.batch;
       m_block = item.m_block;
       part = WorkSplit(item);

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -33,6 +34,8 @@ enum cudaError_t {
   cudaErrorLaunchFailure = 719,
   cudaErrorSystemNotReady = 802,
   cudaErrorSystemDriverMismatch = 803,
+  cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureInvalidated = 901,
 };
 
 const char* cudaGetErrorName(cudaError_t error);
@@ -122,6 +125,28 @@ cudaError_t cudaMemcpyAsync(void* target, const void* source, size_t bytes, cuda
                             cudaStream_t stream = nullptr);
 cudaError_t cudaMemsetAsync(void* target, int value, size_t bytes, cudaStream_t stream = nullptr);
 
+// ── Graphs ───────────────────────────────────────────────────────────────────────────────────────
+
+// Between BeginCapture and EndCapture work of a stream is noted down instead of run. What CUDA does
+// not allow meanwhile fails, and the capture with it: to wait, to ask whether something has run, to
+// record an event for others, to take or free memory; and, stricter than CUDA, to take memory in
+// the order of the stream and to copy from or to memory that is not pinned.
+using cudaGraph_t = struct SimtGraph*;
+using cudaGraphExec_t = struct SimtGraphExec*;
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal = 0,
+  cudaStreamCaptureModeThreadLocal = 1,
+};
+
+/** Plays one mode: calls of the capturing thread are judged, those of others are not. */
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
+cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* executable, cudaGraph_t graph,
+                                          unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+
 // ── The driver ───────────────────────────────────────────────────────────────────────────────────
 
 constexpr unsigned long long cudaEnableDefault = 0;
@@ -154,9 +179,13 @@ cudaError_t function_get_attributes(cudaFuncAttributes* attributes, const void* 
 cudaError_t launch_kernel(const void* function, dim3 grid, dim3 block, size_t shared_bytes,
                           cudaStream_t stream, const std::function<void()>& thread_body);
 
+/** A thread's call, with copies of the arguments: they are the caller's until the launch returns. */
 template <class... Parameters, size_t... I>
-void call(void (*kernel)(Parameters...), void** arguments, std::index_sequence<I...>) {
-  kernel(*static_cast<std::decay_t<Parameters>*>(arguments[I])...);
+auto bound(void (*kernel)(Parameters...), void** arguments, std::index_sequence<I...>) {
+  return [kernel, copies = std::tuple<std::decay_t<Parameters>...>(
+                      *static_cast<std::decay_t<Parameters>*>(arguments[I])...)] {
+    std::apply(kernel, copies);
+  };
 }
 
 }  // namespace simt
@@ -181,5 +210,5 @@ cudaError_t cudaLaunchKernel(void (*kernel)(Parameters...), dim3 grid, dim3 bloc
                              size_t shared_bytes = 0, cudaStream_t stream = nullptr) {
   return simt::launch_kernel(
       reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, stream,
-      [=] { simt::call(kernel, arguments, std::index_sequence_for<Parameters...>()); });
+      simt::bound(kernel, arguments, std::index_sequence_for<Parameters...>()));
 }

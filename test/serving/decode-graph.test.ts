@@ -1,0 +1,346 @@
+// Decode steps that are replayed beside the same steps computed call by call: the bits are equal,
+// whatever the lengths, whoever is in the batch.
+import { randn, type Tensor, tensor } from '../../lib/index.js';
+import {
+  type CacheDType,
+  type DecodeGraph,
+  type DecodeGraphOptions,
+  KvCache,
+  type KvCacheOptions,
+  type Sequence,
+  type Step,
+} from '../../lib/serving/index.js';
+import { onCpu, sized } from '../support/device.js';
+import { errorOf, expectThrow, thrownBy, wrong } from '../support/expect-error.js';
+import type { FloatDType } from '../support/numerics.js';
+import { rotaryTables } from '../support/rotary-tables.js';
+
+const [pageSize, kvHeads, headDim] = [8, 2, 64];
+
+type Rows = [q: Tensor<FloatDType>, k: Tensor<FloatDType>, v: Tensor<FloatDType>];
+
+interface Setting {
+  readonly dtype?: FloatDType;
+  readonly cacheDType?: CacheDType;
+  readonly heads?: number;
+  readonly layers?: number;
+  readonly numbers?: boolean;
+  readonly oneByOne?: boolean;
+  readonly options?: Omit<DecodeGraphOptions, 'batch' | 'heads' | 'dtype' | 'maxSeqlen' | 'rotary'>;
+  readonly rotary?: boolean;
+}
+
+/** One cache whose decode steps are replayed, and one whose steps are computed as ever. */
+class Pair {
+  readonly dtype: FloatDType;
+  readonly heads: number;
+  readonly layers: number;
+  readonly caches: readonly [KvCache, KvCache];
+  readonly graph: DecodeGraph;
+  readonly #setting: Setting;
+  readonly #options: Omit<DecodeGraphOptions, 'batch' | 'heads' | 'dtype' | 'maxSeqlen'>;
+  #seed = 1n;
+
+  constructor(setting: Setting, batch = 3) {
+    this.#setting = setting;
+    this.dtype = setting.dtype ?? 'bfloat16';
+    this.heads = setting.heads ?? 4;
+    this.layers = setting.layers ?? 2;
+    const shape: KvCacheOptions = {
+      ...{ layers: this.layers, numPages: 64, pageSize, kvHeads, headDim },
+      dtype: setting.cacheDType ?? this.dtype,
+    };
+    this.caches = [new KvCache(shape), new KvCache(shape)];
+    const table = (name: 'cos' | 'sin') =>
+      tensor(rotaryTables(64, headDim / 2)[name], [64, headDim / 2]);
+    const rotary = setting.rotary === false ? undefined : { cos: table('cos'), sin: table('sin') };
+    this.#options = { numSplits: 2, ...setting.options, rotary };
+    const own = { batch, heads: this.heads, maxSeqlen: 64, dtype: this.dtype };
+    this.graph = this.caches[0].captureDecode({ ...own, ...this.#options }) as DecodeGraph;
+  }
+
+  create(): [Sequence, Sequence] {
+    return [this.caches[0].createSequence(), this.caches[1].createSequence()];
+  }
+
+  /** New rows of all layers, the same for both caches. */
+  rows(tokens: number): Rows[] {
+    const { dtype, heads } = this;
+    const some = (count: number) =>
+      randn([tokens, count, headDim], { dtype, seed: this.#seed++ }) as Tensor<FloatDType>;
+    return Array.from({ length: this.layers }, () => [some(heads), some(kvHeads), some(kvHeads)]);
+  }
+
+  plain(step: Step, rows: readonly Rows[]): Tensor[] {
+    return rows.map(([q, k, v], layer) => step.attention(layer, q, k, v, this.#options));
+  }
+
+  /** A prompt in both caches. */
+  async feed(sequence: readonly [Sequence, Sequence], tokens: number): Promise<void> {
+    const rows = this.rows(tokens);
+    for (const [n, cache] of this.caches.entries()) {
+      const step = cache.step([{ sequence: sequence[n], tokens }]);
+      for (const out of this.plain(step, rows)) out.dispose();
+      step.commit();
+    }
+  }
+
+  /** Decodes a token of each sequence in both caches and compares what comes out of each layer. */
+  async decode(...sequences: readonly (readonly [Sequence, Sequence])[]): Promise<void> {
+    const rows = this.rows(sequences.length);
+    const entries = (n: 0 | 1) => sequences.map((each) => ({ sequence: each[n], tokens: 1 }));
+    const [replayed, computed] = [this.caches[0].step(entries(0)), this.caches[1].step(entries(1))];
+    const given = await Promise.all(
+      rows.map(async ([q, k, v]) =>
+        this.#setting.numbers
+          ? { q: await numbersOf(q), k: await numbersOf(k), v: await numbersOf(v) }
+          : { q, k, v },
+      ),
+    );
+    const outs = this.#setting.oneByOne
+      ? given.flatMap((each, n) => this.graph.replay(replayed, [each], { firstLayer: n }))
+      : this.graph.replay(replayed, given);
+    const expected = this.plain(computed, rows);
+    for (const [layer, out] of outs.entries()) {
+      expect(out.shape).toEqual([sequences.length, this.heads, headDim]);
+      expect(out.dtype).toBe(this.dtype);
+      expect(await out.toFloat32()).toEqual(await expected[layer].toFloat32());
+    }
+    for (const tensor of [...rows.flat(), ...expected]) tensor.dispose();
+    replayed.commit();
+    computed.commit();
+  }
+
+  end(): void {
+    this.graph.dispose();
+    for (const cache of this.caches) cache.dispose();
+  }
+}
+
+const numbersOf = async (rows: Tensor<FloatDType>) => Float32Array.from(await rows.toFloat32());
+
+const settings: [string, Setting][] = [
+  ['bfloat16, rotated, in two splits', {}],
+  ['one split', { options: { numSplits: 1 } }],
+  ['splits of our choice', { options: { numSplits: undefined } }],
+  ['more splits than tiles', { options: { numSplits: 7 } }],
+  ['float16, not rotated', { dtype: 'float16', rotary: false }],
+  ['float32', { dtype: 'float32' }],
+  ['float32 as numbers', { dtype: 'float32', numbers: true }],
+  ['float32 as numbers, layer by layer', { dtype: 'float32', numbers: true, oneByOne: true }],
+  ['layer by layer', { oneByOne: true, layers: 3 }],
+  ['as many heads as kv heads', { heads: 2 }],
+  ['8 heads per kv head', { heads: 16 }],
+  ['20 heads per kv head, which takes another kernel', { heads: 40 }],
+  ['an int8 cache', { cacheDType: 'int8' }],
+  ['a float8 cache under float32', { cacheDType: 'float8_e4m3', dtype: 'float32' }],
+  [
+    'float16 over bfloat16, which is computed in float32',
+    { dtype: 'float16', cacheDType: 'bfloat16' },
+  ],
+  ['a window', { options: { window: [11, 0], numSplits: 3 } }],
+  [
+    'a window with sink tokens, softcap',
+    { options: { window: [9, 0], sinkTokens: 3, softcap: 5 } },
+  ],
+  ['sinks', { options: { sinks: tensor([0, 1, -1, 2], [4]) } }],
+];
+
+test.each(settings)('%s: growing lengths, over page borders', async (_name, setting) => {
+  const pair = new Pair(setting);
+  const [a, b, c] = [pair.create(), pair.create(), pair.create()];
+  await pair.feed(a, 5);
+  await pair.feed(b, sized(47, 37));
+  await pair.feed(c, 14);
+  for (let i = 0; i < sized(12, 4); i++) await pair.decode(a, b, c);
+  pair.end();
+});
+
+test('members of the batch come and go', async () => {
+  const pair = new Pair({}, 4);
+  const [a, b, c] = [pair.create(), pair.create(), pair.create()];
+  await pair.feed(a, 30);
+  await pair.feed(b, 7);
+  await pair.decode(a, b);
+  await pair.decode(b);
+  await pair.feed(c, 16);
+  await pair.decode(c, a, b);
+  for (const sequence of b) sequence.dispose();
+  await pair.decode(a, c);
+  const d = pair.create(); // of nothing but its first token
+  await pair.decode(a, d, c);
+  await pair.decode(d);
+  pair.end();
+});
+
+test('the last page of forks is copied before a replay writes to it', async () => {
+  const pair = new Pair({ cacheDType: 'int8' }, 4);
+  const a = pair.create();
+  await pair.feed(a, 13);
+  await pair.decode(a);
+  const b = a.map((sequence) => sequence.fork()) as [Sequence, Sequence];
+  await pair.decode(b);
+  await pair.decode(a, b);
+  const c = a.map((sequence) => sequence.fork()) as [Sequence, Sequence];
+  await pair.decode(c, a, b);
+  pair.end();
+});
+
+test('steps that are disposed, prompts and steps of the usual kind come between replays', async () => {
+  const pair = new Pair({});
+  const a = pair.create();
+  await pair.feed(a, 9);
+  await pair.decode(a);
+  const step = pair.caches[0].step([{ sequence: a[0], tokens: 1 }]);
+  const [q, k, v] = pair.rows(1)[0];
+  pair.graph.replay(step, [{ q, k, v }]);
+  step.dispose();
+  await pair.feed(a, 6);
+  await pair.decode(a);
+  pair.end();
+});
+
+test('results are good until the next replay of their layer, and reads asked for before it', async () => {
+  const pair = new Pair({ dtype: 'float32', rotary: false });
+  const a = pair.create();
+  await pair.feed(a, 3);
+  const replay = (rows: readonly Rows[]) => {
+    const step = pair.caches[0].step([{ sequence: a[0], tokens: 1 }]);
+    const outs = pair.graph.replay(
+      step,
+      rows.map(([q, k, v]) => ({ q, k, v })),
+    );
+    step.commit();
+    return outs;
+  };
+  const [first] = replay(pair.rows(1));
+  const view = first.slice(null, [0, 2]);
+  const before = first.toFloat32();
+  const seen = view.toFloat32();
+  const [second] = replay(pair.rows(1));
+  expect(first.disposed).toBe(true);
+  expect(second.disposed).toBe(false);
+  const values = await before;
+  expect(values).not.toEqual(await second.toFloat32());
+  expect(await seen).toEqual(values.subarray(0, 2 * headDim));
+  if (!onCpu) expect((await errorOf(() => view.toFloat32())).code).toBe('ERR_STATE');
+  pair.graph.dispose();
+  expect(second.disposed).toBe(true);
+  pair.end();
+});
+
+describe('what is refused', () => {
+  const pair = new Pair({ rotary: false }, 2);
+  const [cache] = pair.caches;
+  const { graph } = pair;
+  const sequence = cache.createSequence();
+  afterAll(() => pair.end());
+
+  test('options', () => {
+    const capture = (options: object) => () => cache.captureDecode(wrong(options));
+    expectThrow(() => cache.captureDecode(wrong(undefined)), 'ERR_TYPE', 'options');
+    expectThrow(capture({ heads: 4 }), 'ERR_TYPE', 'options.batch');
+    expectThrow(capture({ batch: 0, heads: 4 }), 'ERR_OPTION', 'options.batch');
+    expectThrow(capture({ batch: 1, heads: 1.5 }), 'ERR_OPTION', 'options.heads');
+    const own = { batch: 1, heads: 4 };
+    expectThrow(capture({ ...own, dtype: 'int8' }), 'ERR_DTYPE', 'options.dtype');
+    expectThrow(capture({ ...own, maxSeqlen: 1e6 }), 'ERR_OPTION', 'options.maxSeqlen');
+    expectThrow(capture({ ...own, returnLse: true }), 'ERR_OPTION', 'options.returnLse');
+    expectThrow(capture({ ...own, rotary: { positions: [0] } }), 'ERR_OPTION', 'options.rotary');
+    if (onCpu) return;
+    expectThrow(capture({ ...own, numSplits: 257 }), 'ERR_OPTION', 'options.numSplits');
+    const short = tensor(new Float32Array(4), [2, 2]);
+    const rotary = { cos: short, sin: short };
+    expectThrow(capture({ ...own, maxSeqlen: 64, rotary }), 'ERR_SHAPE', 'options.rotary.cos');
+  });
+
+  test('steps', () => {
+    const [{ q, k, v }] = [pair.rows(1)[0]].map(([q, k, v]) => ({ q, k, v }));
+    const refused = (of: Step, code: string, message: RegExp) => {
+      const error = thrownBy(() => graph.replay(of, [{ q, k, v }]));
+      expect([error.code, error.argument]).toEqual([code, 'step']);
+      expect(error.message).toMatch(message);
+      of.dispose();
+    };
+    expectThrow(() => graph.replay(wrong({}), [{ q, k, v }]), 'ERR_TYPE', 'step');
+    const foreign = pair.caches[1].step([{ sequence: pair.caches[1].createSequence(), tokens: 1 }]);
+    refused(foreign, 'ERR_OPTION', /of another/);
+    refused(cache.step([{ sequence, tokens: 3 }]), 'ERR_SHAPE', /3 of entries\[0\]/);
+    const tree = cache.step([{ sequence, tokens: [7], tree: [-1] }]);
+    refused(tree, 'ERR_SHAPE', /one new token/);
+    const many = [0, 1, 2].map(() => ({ sequence: cache.createSequence(), tokens: 1 }));
+    refused(cache.step(many), 'ERR_SHAPE', /at most 2 sequences.*received 3/s);
+    const ended = cache.step([{ sequence, tokens: 1 }]);
+    ended.dispose();
+    refused(ended, 'ERR_STATE', /an open Step/);
+  });
+
+  test('a sequence that is too long', async () => {
+    const long = cache.createSequence();
+    await pair.feed([long, pair.caches[1].createSequence()], 64);
+    const step = cache.step([{ sequence: long, tokens: 1 }]);
+    const [q, k, v] = pair.rows(1)[0];
+    const error = thrownBy(() => graph.replay(step, [{ q, k, v }]));
+    expect([error.code, error.argument]).toEqual(['ERR_SHAPE', 'step']);
+    expect(error.message).toMatch(/at most 64 tokens.*received 65/s);
+    step.dispose();
+    long.dispose();
+  });
+
+  test('rows and layers', () => {
+    const step = cache.step([{ sequence, tokens: 1 }]);
+    const [[q, k, v]] = pair.rows(1);
+    const replay = (rows: unknown, options?: unknown) => () =>
+      graph.replay(step, wrong(rows), wrong(options));
+    expectThrow(replay(undefined), 'ERR_TYPE', 'rows');
+    expectThrow(replay([]), 'ERR_OPTION', 'rows.length');
+    expectThrow(
+      replay([
+        { q, k, v },
+        { q, k, v },
+        { q, k, v },
+      ]),
+      'ERR_OPTION',
+      'rows.length',
+    );
+    expectThrow(replay([undefined]), 'ERR_TYPE', 'rows[0]');
+    expectThrow(replay([{ q, k, v, w: 1 }]), 'ERR_OPTION', 'rows[0].w');
+    expectThrow(replay([{ q, k, v }], { firstLayer: 2 }), 'ERR_OPTION', 'options.firstLayer');
+    expectThrow(replay([{ q, k, v }], { sync: true }), 'ERR_OPTION', 'options.sync');
+    const float = randn([1, 4, headDim], { seed: 1n });
+    expectThrow(replay([{ q: float, k, v }]), 'ERR_DTYPE', 'rows[0].q');
+    expectThrow(replay([{ q, k, v: new Float32Array(128) }]), 'ERR_DTYPE', 'rows[0].v');
+    expectThrow(replay([{ q: k, k, v }]), 'ERR_SHAPE', 'rows[0].q');
+    expect(thrownBy(replay([{ q, k: q, v }])).code).toBe('ERR_SHAPE');
+    const [[two]] = pair.rows(2);
+    expect(thrownBy(replay([{ q: two, k, v }])).code).toBe('ERR_SHAPE');
+    expect(thrownBy(replay([{ q, k: 7, v }])).code).toBe('ERR_TYPE');
+    // Nothing has happened so far.
+    const outs = graph.replay(step, [{ q, k, v }]);
+    expect(outs).toHaveLength(1);
+    expectThrow(replay([{ q, k, v }]), 'ERR_STATE', 'layer');
+    expectThrow(() => step.attention(0, q, k, v), 'ERR_STATE', 'layer');
+    step.attention(1, q, k, v);
+    step.commit();
+  });
+
+  test('a graph or a cache that was disposed', () => {
+    const own = new KvCache({ layers: 1, numPages: 4, kvHeads, headDim, dtype: 'bfloat16' });
+    const first = own.captureDecode({ batch: 1, heads: 4, dtype: 'bfloat16' });
+    const second = own.captureDecode({ batch: 1, heads: 4, dtype: 'bfloat16' });
+    const step = own.step([{ sequence: own.createSequence(), tokens: 1 }]);
+    const [q, k, v] = pair.rows(1)[0] as [
+      Tensor<'bfloat16'>,
+      Tensor<'bfloat16'>,
+      Tensor<'bfloat16'>,
+    ];
+    first.dispose();
+    first.dispose();
+    expect(first.disposed).toBe(true);
+    expectThrow(() => first.replay(step, [{ q, k, v }]), 'ERR_DISPOSED', 'graph');
+    own.dispose();
+    expectThrow(() => second.replay(step, [{ q, k, v }]), 'ERR_DISPOSED', 'step');
+    expectThrow(() => own.captureDecode({ batch: 1, heads: 4 }), 'ERR_DISPOSED', 'cache');
+    second.dispose();
+  });
+});
