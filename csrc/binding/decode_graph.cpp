@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "binding/arguments.h"
-#include "binding/host_index.h"
 #include "binding/inputs.h"
 #include "binding/new_tensor.h"
 #include "binding/replay_rows.h"
@@ -259,10 +258,10 @@ Graph& any_graph(const Napi::Value& value) {
 }
 
 void expect_decode_step(const PreparedStep& step, const Graph& graph) {
-  const StepTables &tables = step.tables, &home = graph.home.tables;
-  if (step.storage->stream() != &graph.stream())
+  const StepTables &tables = step.on_host, &home = graph.home.tables;
+  if (step.host->stream() != &graph.stream())
     refuse(ErrorCode::kDevice, "step", "on the stream of the graph, " + graph.stream().device() + ",",
-           "on " + step.storage->stream()->device());
+           "on " + step.host->stream()->device());
   if (tables.num_pages != home.num_pages || tables.page_size != home.page_size)
     refuse(ErrorCode::kOption, "step", "of the pages of the graph", "one of others");
   if (tables.total() != tables.batch() || step.extents.longest_q > 1 || tables.tree_mask.present())
@@ -281,25 +280,25 @@ void expect_decode_step(const PreparedStep& step, const Graph& graph) {
 
 /** The tables of a step, filled up to the batch of a graph. */
 std::shared_ptr<const GraphTables> padded(const PreparedStep& step, const Graph& graph) {
-  const int64_t batch = graph.decode->batch, there = step.tables.batch();
+  const StepTables& from = step.on_host;
+  const int64_t batch = graph.decode->batch, there = from.batch();
   auto padded = std::make_shared<GraphTables>();
   padded->values.assign(
       static_cast<size_t>(tables_length(batch, graph.pages_per_sequence)), 0);
   const StepTables to = tables_over(reinterpret_cast<char*>(padded->values.data()), batch,
                                     graph.pages_per_sequence);
-  const auto copy = [&](const View& source, const View& target) {
-    const View from = host_view(source, *step.storage);
-    std::copy_n(int32_data(from), from.size(), static_cast<int32_t*>(target.data));
+  const auto copy = [](const View& source, const View& target) {
+    std::copy_n(int32_data(source), source.size(), static_cast<int32_t*>(target.data));
   };
-  copy(step.tables.slots, to.slots);
-  copy(step.tables.positions, to.positions);
-  copy(step.tables.cu_seqlens_q, to.cu_seqlens_q);
-  copy(step.tables.seqlens_k, to.seqlens_k);
+  copy(from.slots, to.slots);
+  copy(from.positions, to.positions);
+  copy(from.cu_seqlens_q, to.cu_seqlens_q);
+  copy(from.seqlens_k, to.seqlens_k);
   std::fill(static_cast<int32_t*>(to.slots.data) + there,
             static_cast<int32_t*>(to.slots.data) + batch, -1);
   std::fill(static_cast<int32_t*>(to.cu_seqlens_q.data) + there + 1,
             static_cast<int32_t*>(to.cu_seqlens_q.data) + batch + 1, static_cast<int32_t>(there));
-  const View pages = host_view(step.tables.page_table, *step.storage);
+  const View& pages = from.page_table;
   for (int64_t b = 0; b < there; ++b)
     std::copy_n(int32_data(pages) + b * pages.shape[1], pages.shape[1],
                 static_cast<int32_t*>(to.page_table.data) + b * graph.pages_per_sequence);
@@ -330,7 +329,7 @@ Napi::Value replay_decode(const Napi::CallbackInfo& call) {
   const auto layers = static_cast<int64_t>(decode.layers.size());
   const int64_t first = to_integer(call[2], "firstLayer", 0, layers - 1);
   const Napi::Array given = to_array(call[3], "rows");
-  const int64_t count = given.Length(), there = step.tables.batch();
+  const int64_t count = given.Length(), there = step.on_host.batch();
   if (count < 1 || count > layers - first)
     refuse(ErrorCode::kShape, "rows", "1 to " + std::to_string(layers - first) + " layers",
            std::to_string(count));
@@ -340,7 +339,6 @@ Napi::Value replay_decode(const Napi::CallbackInfo& call) {
   op.first_layer = first;
   op.layers = count;
   Inputs inputs{graph.stream()};
-  inputs.reads.push_back(step.storage);
   for (const auto& storage : graph.reads) inputs.reads.push_back(locked(storage));
   TaskStorages storages;
   storages.updates.push_back(graph.results);
@@ -349,14 +347,14 @@ Napi::Value replay_decode(const Napi::CallbackInfo& call) {
     const auto layer = static_cast<size_t>(first + n);
     rows.add(n, to_array(given[static_cast<uint32_t>(n)], "rows"));
     for (const auto& storage : graph.pages[layer]) storages.updates.push_back(locked(storage));
-    add_page_copies(op.copies, step.tables, decode.layers[layer].step.append.appending);
+    add_page_copies(op.copies, step.on_host, decode.layers[layer].step.append.appending);
   }
   op.rows = std::move(rows.device);
   op.numbers = rows.numbers;
 
-  if (graph.tables_of.lock() != step.storage) {
+  if (graph.tables_of.lock() != step.host) {
     graph.tables = padded(step, graph);
-    graph.tables_of = step.storage;
+    graph.tables_of = step.host;
   }
   op.tables = graph.tables;
   const Napi::Array results = Napi::Array::New(env, static_cast<size_t>(count));

@@ -1,13 +1,13 @@
 #include "binding/step.h"
 
+#include <cstring>
 #include <limits>
 #include <string>
 #include <utility>
 
 #include "binding/arguments.h"
 #include "binding/environment.h"
-#include "binding/host_index.h"
-#include "binding/tensor_handle.h"
+#include "binding/new_tensor.h"
 #include "binding/wrapped.h"
 #include "core/layout.h"
 
@@ -20,6 +20,21 @@ constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
 
 PreparedStep& any_step(const Napi::Value& value) {
   return unwrapped<PreparedStep>(value, kStepTag, "step", "what newStep() gave");
+}
+
+/** A copy of an Int32Array of JavaScript. */
+View copied(const Napi::Value& value, Stream& stream, std::shared_ptr<Storage>& storage) {
+  auto type = static_cast<napi_typedarray_type>(-1);
+  size_t length = 0;
+  void* data = nullptr;
+  const bool array =
+      value.IsTypedArray() && napi_get_typedarray_info(value.Env(), value, &type, &length, &data,
+                                                       nullptr, nullptr) == napi_ok;
+  if (!array || type != napi_int32_array)
+    refuse(ErrorCode::kType, "tables", "an Int32Array", shown(value));
+  storage = std::make_shared<HostStorage>(&stream, length * sizeof(int32_t));
+  if (length > 0) std::memcpy(storage->data(), data, length * sizeof(int32_t));
+  return contiguous_view(storage->data(), DType::kInt32, {static_cast<int64_t>(length)});
 }
 
 /** Cuts one int32 tensor into those of a step, which lie in it one behind the other. */
@@ -92,38 +107,42 @@ Napi::Value new_step(const Napi::CallbackInfo& call) {
     refuse(ErrorCode::kShape, "pagesPerSequence",
            "at most " + std::to_string(kMaxSeqlen / page_size),
            std::to_string(lengths.pages_per_sequence));
-  const TensorRef tables = tensor_of(args.Get("tables"), "tables");
-  expect_dtype(tables.view, DType::kInt32, "tables");
-  expect_rank(tables.view, "tables", {"length"});
-  if (!tables.view.contiguous() || !host_readable(*tables.storage))
-    refuse(ErrorCode::kOption, "tables", "a tensor made of plain numbers", "another");
+  Stream& stream = Environment::of(env).stream(to_text(args.Get("device"), "device"));
 
   auto step = std::make_unique<PreparedStep>();
-  step->storage = tables.storage;
-  StepTables on_host = cut(host_view(tables.view, *tables.storage), lengths);
-  on_host.num_pages = num_pages;
-  on_host.page_size = page_size;
-  const Stream& stream = *step->storage->stream();
+  const View all = copied(args.Get("tables"), stream, step->host);
+  StepTables& tables = step->on_host = cut(all, lengths);
+  tables.num_pages = num_pages;
+  tables.page_size = page_size;
   step->extents = validate_contents(
-      on_host, {.shared_prefixes = stream.shares_prefixes(), .sequences = stream.asynchronous()});
-  // Where its device has it; the copies are numbers by now.
-  Lengths without_copies = lengths;
-  View own = tables.view;
-  own.shape[0] -= 3 * lengths.copies;
-  without_copies.copies = 0;
-  step->tables = cut(own, without_copies);
-  step->tables.copies = std::move(on_host.copies);
-  step->tables.num_pages = num_pages;
-  step->tables.page_size = page_size;
+      tables, {.shared_prefixes = stream.shares_prefixes(), .sequences = stream.asynchronous()});
+  if (!stream.asynchronous()) {
+    step->storage = step->host;
+    step->tables = tables;
+  }
   return wrapped(env, std::move(step), kStepTag);
 }
 
+void bring_tables(Napi::Env env, PreparedStep& step) {
+  if (step.storage) return;
+  const StepTables& on_host = step.on_host;
+  const int64_t length = static_cast<int64_t>(step.host->bytes() / sizeof(int32_t));
+  Stream& stream = *step.host->stream();
+  const TensorRef all =
+      NewTensor("the tables", DType::kInt32, Sizes{1, {length}}, "step").allocate(env, stream);
+  stream.enqueue(
+      ops::Receive{.host = step.host->data(), .dtype = DType::kInt32, .target = all.view},
+      {{step.host}, {all.storage}});
+  StepTables& tables = step.tables = on_host;
+  for (View* view : {&tables.slots, &tables.positions, &tables.cu_seqlens_q, &tables.seqlens_k,
+                     &tables.page_table, &tables.tree_mask})
+    if (view->present())
+      view->data = all.view.at(int32_data(*view) - static_cast<int32_t*>(step.host->data()));
+  step.storage = all.storage;
+}
+
 Napi::Value end_step(const Napi::CallbackInfo& call) {
-  PreparedStep& step = any_step(call[0]);
-  step.storage.reset();
-  step.extents.sequences.reset();
-  step.queries.reset();
-  step.results.reset();
+  any_step(call[0]) = {};
   return call.Env().Undefined();
 }
 
@@ -143,7 +162,7 @@ void add_page_copies(ops::Concat& copies, const StepTables& tables, const Append
 
 PreparedStep& step_of(const Napi::Value& value) {
   PreparedStep& step = any_step(value);
-  if (!step.storage) refuse(ErrorCode::kDisposed, "step", "one that is open", "one that has ended");
+  if (!step.host) refuse(ErrorCode::kDisposed, "step", "one that is open", "one that has ended");
   return step;
 }
 

@@ -65,13 +65,14 @@ export interface NativeStepOptionArgs extends NativeModifiers {
 }
 
 /**
- * int32, made of plain numbers, one part behind the other: slots [total], positions [total],
+ * Numbers, copied, one part behind the other: slots [total], positions [total],
  * cuSeqlensQ [batch + 1], seqlensK [batch], pageTable [batch, pagesPerSequence], the tree mask
  * [total, treeWords] unless treeWords is 0, copies [copies, 3]: a page, the page that its first
  * rows have to be in before that is written to, and how many.
  */
 export interface NativeStepTables {
-  tables: NativeTensor;
+  device: string;
+  tables: Int32Array;
   batch: number;
   total: number;
   pagesPerSequence: number;

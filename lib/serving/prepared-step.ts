@@ -1,8 +1,6 @@
 import { type NativeStep, native } from '../native/addon.js';
 import { call } from '../native/errors.js';
-import { tensor } from '../tensor/make.js';
 import { contiguousStrides } from '../tensor/shape.js';
-import { liveHandle, type Tensor } from '../tensor/tensor.js';
 import type { PageMemory } from './page-memory.js';
 import { type Reservation, type Reserved, slotOf } from './reservation.js';
 import { type PackedTrees, packTrees } from './trees.js';
@@ -25,13 +23,12 @@ interface ResultAxes {
 
 /**
  * Where the tokens of a step go, and what they see: built and judged once, for all layers, and
- * brought to the device in one piece.
+ * brought to the device in one piece, by the first layer that is attended to.
  */
 export class PreparedStep {
   readonly handle: NativeStep;
   readonly totalTokens: number;
   readonly #headDimV: number;
-  readonly #tables: Tensor;
   /** Of the layer before: most have as many heads, and what they give may share its axes. */
   #axes: ResultAxes | undefined;
 
@@ -73,15 +70,9 @@ export class PreparedStep {
     if (trees) treeMask.set(trees.mask);
     copied.set(copies.flatMap(({ from, to, rows }) => [from, to, rows]));
 
-    this.#tables = tensor(scratch.subarray(0, all), [all], { dtype: 'int32', device });
-    try {
-      const tables = liveHandle(this.#tables);
-      const counts = { batch, total, pagesPerSequence, treeWords, copies: copies.length };
-      this.handle = call(() => native().newStep({ tables, ...counts, numPages, pageSize }));
-    } catch (error) {
-      this.#tables.dispose();
-      throw error;
-    }
+    const tables = scratch.subarray(0, all);
+    const counts = { batch, total, pagesPerSequence, treeWords, copies: copies.length };
+    this.handle = call(() => native().newStep({ device, tables, ...counts, numPages, pageSize }));
   }
 
   /** Of what a layer of q with so many heads gives. */
@@ -96,7 +87,6 @@ export class PreparedStep {
 
   /** Layers that were enqueued keep what they need. */
   dispose(): void {
-    this.#tables.dispose();
     call(() => native().endStep(this.handle));
   }
 }

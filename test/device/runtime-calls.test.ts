@@ -17,6 +17,9 @@ interface Decoding {
   readonly cacheDtype: string;
   readonly options?: object;
   readonly tokens?: readonly number[];
+  /** Replays all layers of a step at once, or one by one. */
+  readonly graph?: 'step' | 'layer';
+  readonly numbers?: boolean;
 }
 
 /** The calls of each step, counted by name; launches by the kernel's. */

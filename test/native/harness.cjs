@@ -316,7 +316,13 @@ async function stepsRun() {
     ...[0, 2, 1],
   ];
   const args = { batch: 2, total, pagesPerSequence: 2, treeWords: 0, copies: 1 };
-  const step = fa.newStep({ tables: ints(numbers), ...args, numPages: 4, pageSize: 4 });
+  const step = fa.newStep({
+    device: 'cpu',
+    tables: Int32Array.from(numbers),
+    ...args,
+    numPages: 4,
+    pageSize: 4,
+  });
   const table = fa.fromData('cpu', float32, [8, 32], new Float32Array(8 * 32).fill(0.5), float32);
   const rotary = { cos: table, sin: table, interleaved: false };
   const options = fa.stepOptions('cpu', { numSplits: 1, rotary });

@@ -28,6 +28,7 @@ const loads = 'cuda/device/load_tile.h';
 const keyScales = 'cuda/device/key_scales.h';
 const ranges = 'cuda/device/tile_range.h';
 const workItem = 'cuda/device/work_item.h';
+const workLookup = 'cuda/device/work_lookup.h';
 const partialRow = 'cuda/device/partial_row.h';
 const tiles = 'cuda/device/shared_tile.h';
 
@@ -539,7 +540,11 @@ export const mutations = [
       'split < work.part.splits; ++split',
       'split < work.part.parts; ++split',
     ],
-    ['items of the first head alone', forwardBlock, '= p.head_blocks.remainder(index)', '= 0'],
+    ['items of the first head alone', workLookup, '= head_blocks.remainder(index)', '= 0'],
+    ['decode: blocks without work stay', decode, 'if (block.idle()) return;', ''],
+    ['blocks without work stay', forward, 'if (block.idle()) return;', ''],
+    ['a block without work looks for a sequence', forwardBlock, 'if (idle()) return;', ''],
+    ['merge of items without work', combine, 'if (item.query < 0) return;', ''],
     ['merge ignores the sums of splits', combine, 'kLog2E) * sum_of_split;', 'kLog2E);'],
     ['maxima left in base 2', result, 'if constexpr (!kFeatured) {', 'if constexpr (false) {'],
     // Scores beyond base 2.

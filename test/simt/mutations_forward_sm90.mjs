@@ -5,6 +5,7 @@ const loader = 'cuda/sm90/forward_loader.h';
 const output = 'cuda/sm90/forward_output.h';
 const traits = 'cuda/sm90/forward_traits.h';
 const work = 'cuda/sm90/forward_work.h';
+const workLookup = 'cuda/device/work_lookup.h';
 const workItem = 'cuda/device/work_item.h';
 const ring = 'cuda/sm90/ring.h';
 const turns = 'cuda/sm90/turns.h';
@@ -267,7 +268,7 @@ export const forwardSm90 = [
   ['the sink joins every split', output, 'work.part.split == 0', 'true'],
   ['partial results of the other split', workItem, 'row0(index * p.stride)', 'row0(0)'],
   ['partial results of the other item', workItem, 'row0(item.partial)', 'row0(0)'],
-  ['items of the first head alone', work, '= p.head_blocks.remainder(index)', '= 0'],
+  ['items of the first head alone', workLookup, '= head_blocks.remainder(index)', '= 0'],
   [
     'partial results stored beyond the rows',
     output,

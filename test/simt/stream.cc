@@ -22,12 +22,14 @@ namespace fa {
 
 void ops::Attention::run(cuda::Execution&) const {}
 void ops::AttentionBackward::run(cuda::Execution&) const {}
+void ops::ReplayDecode::run(cuda::Execution&) const {}
 
 }  // namespace fa
 
 namespace fa::cuda {
 
 AttentionPlan plan_attention(const AttentionProblem&, const cudaDeviceProp&) { return {}; }
+size_t decode_list_bytes(const AttentionProblem&, const cudaDeviceProp&) { return 0; }
 
 }  // namespace fa::cuda
 

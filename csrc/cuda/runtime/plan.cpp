@@ -5,6 +5,7 @@
 #include "core/divide.h"
 #include "core/tile_count.h"
 #include "cuda/runtime/backward_plan.h"
+#include "cuda/runtime/decode_plan.h"
 #include "cuda/runtime/forward_plan.h"
 #include "cuda/runtime/head_block.h"
 
@@ -126,6 +127,10 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
   plan.executed_flops = executed * (p.q.dtype == DType::kFloat32 ? kTf32Products : 1);
   plan.scratch_bytes = forward.scratch_bytes(p);
   return plan;
+}
+
+size_t decode_list_bytes(const AttentionProblem& problem, const cudaDeviceProp& properties) {
+  return plan_decode(problem, properties).work->bytes();
 }
 
 }  // namespace fa::cuda

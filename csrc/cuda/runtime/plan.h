@@ -15,4 +15,7 @@ namespace fa::cuda {
  */
 AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDeviceProp& properties);
 
+/** See Backend::decode_list_bytes. */
+size_t decode_list_bytes(const AttentionProblem& problem, const cudaDeviceProp& properties);
+
 }  // namespace fa::cuda

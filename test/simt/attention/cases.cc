@@ -280,6 +280,20 @@ std::vector<Spec> forward_cases() {
     s.seqlen_k = 900;
     s.num_splits = 0;
   });
+  for (const DType dtype : {DType::kBFloat16, DType::kFloat32}) {
+    add("pages of decode steps, a list that is longer than the work", [&](Spec& s) {
+      s.lengths = {{1, 400}, {1, 40}, {1, 1}};
+      s.dtype = dtype;
+      s.varlen = s.causal = s.spare_items = true;
+      s.page_size = 16;
+      s.batch = 3;
+      s.heads = 4;
+      s.kv_heads = 2;
+      s.seqlen_q = 1;
+      s.seqlen_k = 400;
+      s.num_splits = 3;
+    });
+  }
   add("float32", [](Spec& s) {
     s.dtype = DType::kFloat32;
     s.head_dim = s.head_dim_v = 32;

@@ -10,24 +10,44 @@
 
 namespace simt_test {
 
-/**
- * Reads of index tensors and lists are watched, which plans leave out. Returns what the counter of
- * tiles is left at, which is to be 0.
- */
+/** Reads of index tensors and lists are watched, which plans leave out. */
+inline std::shared_ptr<const void> upload(const void* host, size_t bytes) {
+  const auto memory = std::make_shared<DeviceMemory>(bytes);
+  std::memcpy(memory->data(), host, bytes);
+  simt::watch_global_reads(memory->data());
+  return std::shared_ptr<const void>(memory, memory->data());
+}
+
+/** A call whose list is longer than its work. */
+inline void call_with_spare_items(const fa::AttentionProblem& call, const fa::cuda::Queue& queue) {
+  constexpr int64_t kSpare = 3;
+  fa::cuda::ForwardPlan plan = fa::cuda::plan_forward(call, queue.properties);
+  fa::cuda::WorkList& work = *plan.work;
+  fa::cuda::ForwardLaunch& last = plan.launches[plan.launch_count - 1];
+  work.items.resize(work.items.size() + kSpare, fa::cuda::WorkItem::none());
+  work.merges.resize(work.merges.size() + kSpare, fa::cuda::MergeItem::none());
+  fa::cuda::set_tiles(last, last.tiles + kSpare * last.head_blocks, queue.properties);
+  std::vector<char> list(work.bytes());
+  work.write_to(list.data());
+  const auto on_device = upload(list.data(), list.size());
+  const DeviceMemory partials(static_cast<size_t>(plan.scratch_bytes(call)));
+  fa::cuda::enqueue_forward(call, plan, static_cast<const char*>(on_device.get()), partials.data(),
+                            queue);
+}
+
+/** Returns what the counter of tiles is left at, which is to be 0. */
 inline int forward_call(const Problem& problem, const cudaDeviceProp& properties) {
-  const fa::cuda::Upload upload = [](const void* host, size_t bytes) {
-    const auto memory = std::make_shared<DeviceMemory>(bytes);
-    std::memcpy(memory->data(), host, bytes);
-    simt::watch_global_reads(memory->data());
-    return std::shared_ptr<const void>(memory, memory->data());
-  };
   fa::AttentionProblem call = problem.device;
   fa::for_each_index(call, [](const fa::View& view) { simt::watch_global_reads(view.data); });
   call.sequences = fa::sequence_table(call);
   const DeviceMemory drawn(sizeof(int));
   int* const counter = static_cast<int*>(drawn.data());
   *counter = 0;
-  fa::cuda::attention_forward(call, {properties, nullptr, counter}, upload);
+  const fa::cuda::Queue queue{properties, nullptr, counter};
+  if (problem.spec().spare_items)
+    call_with_spare_items(call, queue);
+  else
+    fa::cuda::attention_forward(call, queue, upload);
   return *counter;
 }
 
