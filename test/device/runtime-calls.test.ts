@@ -94,3 +94,41 @@ testOnSimt.each([
   }
   expect(one[1]).toEqual(expected);
 });
+
+// What is waited for, once each: pinned memory of a copy, and the synchronize() of this test.
+const waits = { cudaEventRecord: 2, cudaEventQuery: 2, cudaEventSynchronize: 2 };
+const copied = { cudaMemcpyAsync: 1, ...waits };
+
+testOnSimt.each<[string, Omit<Decoding, 'layers'>, Record<string, number>]>([
+  // Rows that are numbers are in one copy with the tables; then there is the graph.
+  [
+    'all layers, of numbers',
+    { dtype: 'float32', cacheDtype: 'bfloat16', graph: 'step', numbers: true },
+    { ...copied, cudaGraphLaunch: 1 },
+  ],
+  [
+    'splits of all layers, of numbers',
+    {
+      ...{ dtype: 'float32', cacheDtype: 'int8', graph: 'step', numbers: true },
+      options: { numSplits: 3 },
+    },
+    { ...copied, cudaGraphLaunch: 1 },
+  ],
+  // q, k and v of three layers that are on the device are copied there.
+  [
+    'all layers, of tensors',
+    { dtype: 'bfloat16', cacheDtype: 'bfloat16', graph: 'step' },
+    { ...copied, cudaMemcpyAsync: 1 + 3 * 3, cudaGraphLaunch: 1 },
+  ],
+  [
+    'layer by layer, of tensors',
+    { dtype: 'bfloat16', cacheDtype: 'bfloat16', graph: 'layer' },
+    { ...copied, cudaMemcpyAsync: 1 + 3 * 3, cudaGraphLaunch: 3 },
+  ],
+])('a replayed step of three layers: %s', (_name, decoding, expected) => {
+  const [first, ...others] = countedCalls({ ...decoding, layers: 3 });
+  // The first one launches kernels and captures them.
+  expect(first).toMatchObject({ append_kernel: 6, cudaStreamBeginCapture: expect.anything() });
+  expect(first).not.toHaveProperty('cudaGraphLaunch');
+  for (const step of others) expect(step).toEqual(expected);
+});
