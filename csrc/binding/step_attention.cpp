@@ -314,8 +314,8 @@ class LayerCall {
 Napi::Value step_attention(const Napi::CallbackInfo& call) {
   PreparedStep& step = step_of(call[0]);
   bring_tables(call.Env(), step);
-  const LayerArgs args{call[1], call[2], call[3], call[4], call[5], call[6], call[7],
-                       call[8], call[9]};
+  const LayerArgs args{call[1], call[2], call[3], call[4], call[5],
+                       call[6], call[7], call[8], call[9]};
   const bool returns_lse = to_boolean(call[10], "returnLse"), sync = to_boolean(call[11], "sync");
   return LayerCall(call.Env(), step, args, returns_lse, sync).run();
 }

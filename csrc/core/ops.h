@@ -134,9 +134,10 @@ struct ReplayDecode {
   std::shared_ptr<const DecodeGraph> graph;
   std::shared_ptr<const GraphTables> tables;
   int64_t first_layer = 0, layers = 0;
-  Concat rows;                               // q, k and v that are on the device
-  std::shared_ptr<const HostStorage> numbers;  // those that are not, as the graph's layers have them
-  Concat copies;                             // of pages
+  Concat rows;  // q, k and v that are on the device
+  std::shared_ptr<const HostStorage>
+      numbers;    // those that are not, as the graph's layers have them
+  Concat copies;  // of pages
   std::vector<std::shared_ptr<Storage>> replaced;  // results that this replay writes over
 
   void run(cpu::Execution& execution) const;
@@ -219,7 +220,7 @@ namespace fa {
 using Operation =
     std::variant<ops::Attention, ops::AttentionBackward, ops::MergeStates, ops::Append, ops::Rotate,
                  ops::DynamicConv, ops::Convert, ops::Concat, ops::StepAttention, ops::ReplayDecode,
-                 ops::Quantize, ops::Dequantize, ops::FillZero, ops::FillNormal, ops::Download, ops::Receive,
-                 ops::Lap>;
+                 ops::Quantize, ops::Dequantize, ops::FillZero, ops::FillNormal, ops::Download,
+                 ops::Receive, ops::Lap>;
 
 }  // namespace fa

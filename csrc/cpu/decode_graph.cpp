@@ -1,5 +1,6 @@
 // Graphs, which a CPU has no use for: a call that has one computes its layers one by one.
 #include "core/decode_graph.h"
+
 #include "core/error.h"
 #include "cpu/cpu_backend.h"
 

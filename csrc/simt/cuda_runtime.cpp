@@ -339,7 +339,8 @@ cudaError_t cudaMemcpyAsync(void* target, const void* source, size_t bytes, cuda
     // Memory of a graph may be gone by the time it runs.
     if ((to_device && !simt::is_global(target, bytes)) ||
         (from_device && !simt::is_global(source, bytes)))
-      return simt::end_device(device_of(stream), "a copy of a graph to or from memory that is free");
+      return simt::end_device(device_of(stream),
+                              "a copy of a graph to or from memory that is free");
     std::memmove(target, source, bytes);
   });
   return cudaSuccess;

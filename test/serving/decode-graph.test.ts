@@ -1,6 +1,6 @@
 // Decode steps that are replayed beside the same steps computed call by call: the bits are equal,
 // whatever the lengths, whoever is in the batch.
-import { randn, type Tensor, tensor } from '../../lib/index.js';
+import { randn, synchronize, type Tensor, tensor } from '../../lib/index.js';
 import {
   type CacheDType,
   type DecodeGraph,
@@ -10,7 +10,9 @@ import {
   type Sequence,
   type Step,
 } from '../../lib/serving/index.js';
-import { onCpu, sized } from '../support/device.js';
+import { native } from '../../lib/native/addon.js';
+import { dtypeNumber } from '../../lib/tensor/dtype.js';
+import { device, onCpu, onSimtHopper, sized, testIf } from '../support/device.js';
 import { errorOf, expectThrow, thrownBy, wrong } from '../support/expect-error.js';
 import type { FloatDType } from '../support/numerics.js';
 import { rotaryTables } from '../support/rotary-tables.js';
@@ -343,4 +345,76 @@ describe('what is refused', () => {
     expectThrow(() => own.captureDecode({ batch: 1, heads: 4 }), 'ERR_DISPOSED', 'cache');
     second.dispose();
   });
+});
+
+const testOnDevice = testIf(!onCpu, 'a CPU has no graphs');
+
+testOnDevice('the native side judges by itself', async () => {
+  const addon = native();
+  const bfloat16 = dtypeNumber.bfloat16;
+  const pages = () => addon.empty(device, bfloat16, [4, pageSize, kvHeads, headDim]);
+  const layers = [[pages(), pages(), undefined, undefined]];
+  const right = {
+    layers,
+    options: addon.stepOptions(device, {}),
+    ...{ heads: 4, dtype: bfloat16, batch: 2, pagesPerSequence: 2 },
+  };
+  const refused = (run: () => unknown) => {
+    try {
+      run();
+    } catch (error) {
+      const { code, argument } = error as { code: string; argument: string };
+      return `${code} ${argument}`;
+    }
+    return 'nothing';
+  };
+  const capture = (args: object) => refused(() => addon.newDecodeGraph(wrong(args)));
+  expect(capture({ ...right, layers: [] })).toBe('ERR_OPTION layers');
+  expect(capture({ ...right, layers: [7] })).toBe('ERR_TYPE layers');
+  expect(capture({ ...right, heads: 3 })).toMatch('ERR_SHAPE');
+  expect(capture({ ...right, dtype: dtypeNumber.int32 })).toBe('ERR_DTYPE dtype');
+  expect(capture({ ...right, batch: 2 ** 21 })).toBe('ERR_OPTION batch');
+  expect(capture({ ...right, pagesPerSequence: 2 ** 29 })).toMatch('pagesPerSequence');
+  expect(capture({ ...right, options: {} })).toBe('ERR_TYPE options');
+  const small = () => addon.empty(device, bfloat16, [4, 4, kvHeads, headDim]);
+  expect(capture({ ...right, layers: [...layers, [small(), small()]] })).toMatch('ERR_SHAPE');
+  const mqa = () => addon.empty(device, bfloat16, [4, pageSize, 1, headDim]);
+  const many = capture({ ...right, layers: [[mqa(), mqa()]], heads: 80 });
+  expect(many).toBe(onSimtHopper ? 'ERR_SHAPE heads' : 'nothing');
+
+  /** Of sequences of so many tokens, so many of them new. */
+  const step = (lengths: readonly number[], tokens: number, numPages = 4) => {
+    const total = lengths.length * tokens;
+    const range = Array.from({ length: total }, (_, n) => n);
+    const offsets = [0, ...lengths.map((_, b) => (b + 1) * tokens)];
+    const wide = Math.max(...lengths.map((length) => Math.ceil(length / pageSize)));
+    const table = lengths.flatMap((_, b) => Array.from({ length: wide }, () => b % 4));
+    const tables = Int32Array.from([...range, ...range, ...offsets, ...lengths, ...table]);
+    const counts = { batch: lengths.length, total, pagesPerSequence: wide };
+    const own = { treeWords: 0, copies: 0, numPages, pageSize };
+    return addon.newStep({ device, tables, ...counts, ...own });
+  };
+  const graph = addon.newDecodeGraph(right);
+  const row = (heads: number) => addon.zeros(device, bfloat16, [1, heads, headDim]);
+  const rows = [[row(4), row(kvHeads), row(kvHeads)]];
+  const replay = (...args: unknown[]) =>
+    refused(() => (addon.replayDecode as (...all: unknown[]) => unknown)(...args));
+  expect(replay({}, step([1], 1), 0, rows)).toBe('ERR_TYPE graph');
+  expect(replay(graph, {}, 0, rows)).toBe('ERR_TYPE step');
+  expect(replay(graph, step([3], 2), 0, rows)).toBe('ERR_SHAPE step');
+  expect(replay(graph, step([1, 1, 1], 1), 0, rows)).toBe('ERR_SHAPE step');
+  expect(replay(graph, step([17], 1), 0, rows)).toBe('ERR_SHAPE step');
+  expect(replay(graph, step([1], 1, 5), 0, rows)).toBe('ERR_OPTION step');
+  expect(replay(graph, step([1], 1), 1, rows)).toBe('ERR_OPTION firstLayer');
+  expect(replay(graph, step([1], 1), 0, [])).toBe('ERR_SHAPE rows');
+  expect(replay(graph, step([1], 1), 0, [[row(4), row(4), row(4)]])).toBe('ERR_SHAPE k');
+  expect(replay(graph, step([1], 1), 0, [[new Float32Array(256)]])).toBe('ERR_DTYPE q');
+  expect(replay(graph, step([1], 1), 0, [[new Int32Array(256)]])).toBe('ERR_TYPE q');
+  expect(replay(graph, step([1], 1), 0, rows)).toBe('nothing');
+  addon.dispose(wrong(layers[0][0]));
+  await synchronize(); // what was enqueued holds it
+  expect(replay(graph, step([1], 1), 0, rows)).toBe('ERR_DISPOSED graph');
+  addon.endDecodeGraph(graph);
+  addon.endDecodeGraph(graph);
+  expect(replay(graph, step([1], 1), 0, rows)).toBe('ERR_DISPOSED graph');
 });

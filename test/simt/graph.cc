@@ -51,8 +51,8 @@ void check_replays() {
     graph = capture(queue, [&](const Queue& noted) {
       launch(add, 1, 32, 0, noted, params);
       launch(add, 1, 32, 0, noted, Params{data.device() + 1, 5});
-      CHECK(cudaMemcpyAsync(data.device() + 2, data.device(), sizeof(int),
-                            cudaMemcpyDeviceToDevice, noted.stream) == cudaSuccess);
+      CHECK(cudaMemcpyAsync(data.device() + 2, data.device(), sizeof(int), cudaMemcpyDeviceToDevice,
+                            noted.stream) == cudaSuccess);
       CHECK(cudaMemsetAsync(data.device() + 3, 0, sizeof(int), noted.stream) == cudaSuccess);
     });
     params.add = 100;  // a launch has its own copy

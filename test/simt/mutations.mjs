@@ -541,8 +541,6 @@ export const mutations = [
       'split < work.part.parts; ++split',
     ],
     ['items of the first head alone', workLookup, '= head_blocks.remainder(index)', '= 0'],
-    ['decode: blocks without work stay', decode, 'if (block.idle()) return;', ''],
-    ['blocks without work stay', forward, 'if (block.idle()) return;', ''],
     ['a block without work looks for a sequence', forwardBlock, 'if (idle()) return;', ''],
     ['merge of items without work', combine, 'if (item.query < 0) return;', ''],
     ['merge ignores the sums of splits', combine, 'kLog2E) * sum_of_split;', 'kLog2E);'],

@@ -96,7 +96,7 @@ class CapturedDecode {
   const std::shared_ptr<Lane> lane_;
   const DecodeGraph& graph_;  // which holds this
   ForwardPlan plan_;
-  std::shared_ptr<Storage> partials_;            // of a layer: they run one after the other
+  std::shared_ptr<Storage> partials_;           // of a layer: they run one after the other
   std::shared_ptr<const GraphTables> present_;  // what the graph's memory has
   std::map<std::pair<int64_t, int64_t>, GraphExec> graphs_;  // by first layer and number
 };
@@ -113,8 +113,7 @@ void ops::ReplayDecode::run(cuda::Execution& execution) const {
       "Expected the result of a graph to be read before the next replay but received one that was "
       "written over");
   for (const auto& storage : replaced) storage->fail(gone);
-  if (!graph->captured)
-    graph->captured = std::make_shared<cuda::CapturedDecode>(*graph, execution);
+  if (!graph->captured) graph->captured = std::make_shared<cuda::CapturedDecode>(*graph, execution);
   auto& captured = *static_cast<cuda::CapturedDecode*>(graph->captured.get());
   captured.bring(*this, execution);
   rows.run(execution);

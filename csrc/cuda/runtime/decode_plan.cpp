@@ -32,8 +32,7 @@ ForwardPlan plan_decode(const AttentionProblem& p, const cudaDeviceProp& propert
   const int64_t tiles = p.batch() * launch.m_blocks;  // of rows, of a block of heads
   int64_t items = tiles * splits;
   if (p.num_splits == 0) {
-    const int64_t blocks =
-        most_blocks(tiles * launch.head_blocks, places_of(launch, properties));
+    const int64_t blocks = most_blocks(tiles * launch.head_blocks, places_of(launch, properties));
     items = std::min(items, ceil_div(blocks, launch.head_blocks));
   }
   const bool merges = splits > 1;

@@ -280,10 +280,11 @@ std::vector<Spec> forward_cases() {
     s.seqlen_k = 900;
     s.num_splits = 0;
   });
-  for (const DType dtype : {DType::kBFloat16, DType::kFloat32}) {
+  for (const DType dtype : {DType::kFloat16, DType::kFloat32}) {
     add("pages of decode steps, a list that is longer than the work", [&](Spec& s) {
       s.lengths = {{1, 400}, {1, 40}, {1, 1}};
       s.dtype = dtype;
+      s.head_dim = s.head_dim_v = dtype == DType::kFloat32 ? 32 : 64;
       s.varlen = s.causal = s.spare_items = true;
       s.page_size = 16;
       s.batch = 3;
