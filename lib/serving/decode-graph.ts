@@ -34,7 +34,7 @@ export interface DecodeGraphOptions extends Omit<StepAttentionOptions, 'rotary' 
 
 /** New rows of a layer. */
 export interface DecodeRows<D extends FloatDType = FloatDType> {
-  /** `[sequences, heads, headDim]`, in the dtype of the graph; or a Float32Array of float32 ones. */
+  /** `[sequences, heads, headDim]`, in the dtype of the graph; or a Float32Array. */
   readonly q: LayerRows<D>;
   /** `[sequences, kvHeads, headDim]`, likewise. */
   readonly k: LayerRows<D>;
@@ -168,7 +168,7 @@ export class DecodeGraph<D extends FloatDType = FloatDType> {
     return results;
   }
 
-  /** Gives its memory back, once what was enqueued has run. Its results are disposed. Idempotent. */
+  /** Gives its memory back, once enqueued work has run; disposes its results. Idempotent. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;

@@ -58,7 +58,7 @@ class CudaBackend final : public Backend {
   /** Enqueues a copy to memory of the device, freed in the order of the stream. */
   std::shared_ptr<const void> upload(const void* host, size_t bytes, const Cancel& cancel);
   void copy_to_device(const char* host, char* target, size_t bytes, const Cancel& cancel);
-  /** The same of parts, in one copy if they fit into pinned memory together with what is between. */
+  /** The same of parts, in one copy if they fit into a piece of pinned memory as they lie. */
   void copy_to_device(const std::vector<HostPart>& parts, char* target, const Cancel& cancel);
   /** The memory that operations take is in its order. */
   const std::shared_ptr<Lane>& lane() const { return lane_; }

@@ -1,5 +1,5 @@
-// Replays: a step's tables, list and rows are brought to where the graph has them, in one copy where
-// they lie side by side, then all kernels of its layers are launched as one graph.
+// Replays: tables, list and rows of a step are brought to where the graph has them, in one copy
+// where they lie side by side, then all kernels of its layers are launched as one graph.
 #include "core/decode_graph.h"
 
 #include <map>

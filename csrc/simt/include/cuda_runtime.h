@@ -179,7 +179,7 @@ cudaError_t function_get_attributes(cudaFuncAttributes* attributes, const void* 
 cudaError_t launch_kernel(const void* function, dim3 grid, dim3 block, size_t shared_bytes,
                           cudaStream_t stream, const std::function<void()>& thread_body);
 
-/** A thread's call, with copies of the arguments: they are the caller's until the launch returns. */
+/** A call of a thread with copies of the arguments: the caller changes them after the launch. */
 template <class... Parameters, size_t... I>
 auto bound(void (*kernel)(Parameters...), void** arguments, std::index_sequence<I...>) {
   return [kernel, copies = std::tuple<std::decay_t<Parameters>...>(
