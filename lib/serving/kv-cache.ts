@@ -218,7 +218,7 @@ export class KvCache {
    * @param options See {@link DecodeGraphOptions}.
    * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_OPTION`, `ERR_DTYPE`, `ERR_DEVICE`,
    * `ERR_SHAPE`: rotary tables of fewer rows than `maxSeqlen`, or on a GPU more than 64 query heads
-   * per kv head; `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`.
+   * per kv head, or head dims beyond 256; `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`.
    *
    * @example
    * using graph = cache.captureDecode({ batch: 8, heads: 32, maxSeqlen: 4096, rotary });

@@ -37,8 +37,8 @@ static __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
   constexpr int kKeys = KeyTile::kRows;
   static_assert(!kCodes || (kFeatured && kKeys % 32 == 0));
   const AttentionParams& a = p.attention;
+  if (without_work(p.splits, p.head_blocks)) return;
   const ForwardBlock block(p, static_cast<int>(blockIdx.x), kDecodeRows);
-  if (block.idle()) return;
   const PackedRows& rows = block.rows;
 
   const int warp = warp_uniform(this_thread() / 32);

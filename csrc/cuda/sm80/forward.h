@@ -19,8 +19,8 @@ static __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kT
   using KeyTile = typename Traits::KeyTile;
   constexpr int kStages = Traits::kStages, kThreads = Traits::kThreads, kKeys = KeyTile::kRows;
   const AttentionParams& a = p.attention;
+  if (kFeatured && without_work(p.splits, p.head_blocks)) return;
   const ForwardBlock block(p, static_cast<int>(blockIdx.x), RowTile::kRows);
-  if (block.idle()) return;
   const PackedRows& rows = block.rows;
 
   const uint32_t q_tile = ptx::dyn_smem();

@@ -10,7 +10,7 @@
 
 namespace fa::cuda::sm80 {
 
-/** The part of the problem that one block works on; of an idle one nothing else is known. */
+/** The part of the problem that one block works on. */
 struct ForwardBlock {
   int batch, kv_head, row0;
   WorkSplit part;
@@ -23,7 +23,6 @@ struct ForwardBlock {
     if (p.splits.items != nullptr) {
       const WorkItem item = item_of(p.splits, p.head_blocks, index, head_block);
       batch = item.batch;
-      if (idle()) return;
       m_block = item.m_block;
       part = WorkSplit(item);
     } else {
@@ -43,8 +42,6 @@ struct ForwardBlock {
     kv_head = a.group.quotient(head0);
     rows = {p.pack, head0, sequence.seqlen_q * static_cast<int>(p.pack.divisor), sequence.q_begin};
   }
-
-  PTX_FN bool idle() const { return batch < 0; }
 };
 
 /**
