@@ -155,18 +155,20 @@ class Maker {
   LayerTask take_layer(Graph& graph, const TensorRef& memory, const DecodeGraph::Layer& rows,
                        uint32_t n, const TensorRef& out) {
     const auto handle = [&](const View& view) { return new_handle(env_, {memory.storage, view}); };
+    const Napi::Object q = handle(rows.q), k = handle(rows.k), v = handle(rows.v);
     const Napi::Array pages = layer(n);
     LayerTask task = layer_task(env_, graph.home,
                                 {.k_pages = pages[0u],
                                  .v_pages = pages[1u],
                                  .k_scales = pages[2u],
                                  .v_scales = pages[3u],
-                                 .q = handle(rows.q),
-                                 .k = handle(rows.k),
-                                 .v = handle(rows.v),
+                                 .q = q,
+                                 .k = k,
+                                 .v = v,
                                  .options = options_,
                                  .positions = env_.Undefined()},
                                 out);
+    for (const Napi::Object& used : {q, k, v}) dispose_handle(used, "q");  // or they hold memory
     if (std::get<ops::StepAttention>(*task.operation).append.appending.page_size() !=
         k_pages_.shape[1])
       refuse(ErrorCode::kShape, "kPages", "pages of one size in all layers", "others");

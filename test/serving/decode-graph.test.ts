@@ -1,6 +1,6 @@
 // Decode steps that are replayed beside the same steps computed call by call: the bits are equal,
 // whatever the lengths, whoever is in the batch.
-import { randn, synchronize, type Tensor, tensor } from '../../lib/index.js';
+import { memory, randn, synchronize, type Tensor, tensor } from '../../lib/index.js';
 import {
   type CacheDType,
   type DecodeGraph,
@@ -228,6 +228,16 @@ test('results are good until the next replay of their layer, and reads asked for
   if (!onCpu) expect((await errorOf(() => view.toFloat32())).code).toBe('ERR_STATE');
   pair.graph.dispose();
   expect(second.disposed).toBe(true);
+  pair.end();
+});
+
+test('a graph gives its memory back at once', async () => {
+  const pair = new Pair({ rotary: false });
+  const own = { batch: 3, heads: 4, dtype: 'bfloat16' } as const;
+  await synchronize();
+  const { tensors, bytes } = memory();
+  for (let i = 0; i < 3; i++) pair.caches[0].captureDecode(own).dispose();
+  expect(memory()).toMatchObject({ tensors, bytes });
   pair.end();
 });
 
