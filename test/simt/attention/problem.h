@@ -32,7 +32,7 @@ struct Spec {
   bool int8_pages = false;                        // values of rows between 2^-6 and 2^6
   bool float8_pages = false;
   int num_splits = 1;
-  bool far_scales = false;  // of values in 8 bits: 2^-14, from key 256 on 1, then 1 and 2^-20
+  bool far_scales = false;   // of values in 8 bits: 2^-14, from key 256 on 1, then 1 and 2^-20
   bool spare_items = false;  // the list is longer than the work, as that of a graph
   bool poison_v = false, poison_dout = false;  // infinities and NaN among the values
   bool poison_codes = false;                   // NaN among the codes of values, and their scales
