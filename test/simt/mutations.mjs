@@ -541,6 +541,18 @@ export const mutations = [
       'split < work.part.parts; ++split',
     ],
     ['items of the first head alone', workLookup, '= head_blocks.remainder(index)', '= 0'],
+    [
+      'decode: blocks without work stay',
+      decode,
+      'if (without_work(p.splits, p.head_blocks)) return;',
+      '',
+    ],
+    [
+      'blocks without work stay',
+      forward,
+      'if (kFeatured && without_work(p.splits, p.head_blocks)) return;',
+      '',
+    ],
     ['merge of items without work', combine, 'if (item.query < 0) return;', ''],
     ['merge ignores the sums of splits', combine, 'kLog2E) * sum_of_split;', 'kLog2E);'],
     ['maxima left in base 2', result, 'if constexpr (!kFeatured) {', 'if constexpr (false) {'],
