@@ -35,7 +35,7 @@ const allowed = [
   /^dist\/viz\.html$/,
   /^cmake\/\w+\.cmake$/,
   /^csrc\/(core|cpu|binding)\/(\w+\/)?\w+\.(h|cpp|map|def)$/,
-  /^csrc\/cuda\/(\w+\/){0,2}\w+\.(h|cpp|cu)$/, // and nothing of csrc/simt, which only tests use
+  /^csrc\/cuda\/(\w+\/){0,2}\w+\.(h|cpp|cu|def)$/, // and nothing of csrc/simt, which only tests use
   /^prebuilds\/(linux|darwin|win32)-(x64|arm64)\/flash-attention(\.glibc|\.musl)?\.node$/,
 ];
 
