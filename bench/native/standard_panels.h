@@ -53,8 +53,9 @@ void dot_products(const float* matrix, int64_t rows, int dim, const float* packe
                   float* products) {
   const Operand operand{matrix, kPack * int64_t{dim}, dim, 1};
   RowState unused{};
+  Upcoming nothing;
   scores<kRowVectors, Scores::kRaw, Element::kFloat>(operand, static_cast<int>(rows), dim, 1.f,
-                                                     packed, products, 0, unused);
+                                                     packed, products, 0, unused, nothing);
 }
 
 /** packed = sum over j of weights[j][lane] * row j, in blocks of rows whose weights stay in L1. */
@@ -62,12 +63,13 @@ void weighted_sums(const float* matrix, int64_t rows, int dim, float* weights, f
   constexpr int64_t kBlock = 128;
   Vec one[kRowVectors];
   for (Vec& x : one) x = splat(1.f);
+  Upcoming nothing;
   for (int64_t j = 0; j < rows; j += kBlock) {
     Staircase stairs;
     for (int& end : stairs.ends) end = static_cast<int>(smaller(kBlock, rows - j));
     const Operand operand{matrix + j * dim, kPack, 1, dim};
     values<kRowVectors, Element::kFloat>(operand, stairs, dim, weights + j * kPanelRows, packed,
-                                         one, j == 0);
+                                         one, j == 0, nothing);
   }
 }
 

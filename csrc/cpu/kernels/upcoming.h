@@ -14,6 +14,9 @@ namespace {
 
 class Upcoming {
  public:
+  /** Nothing. */
+  Upcoming() = default;
+
   /**
    * The rows that block `a` writes, then those that the next one reads. `tiles`: how often `fetch`
    * is going to be called.
