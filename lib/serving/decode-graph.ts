@@ -46,7 +46,7 @@ export interface DecodeRows<D extends FloatDType = FloatDType> {
 export interface ReplayOptions {
   /** The layer of the first rows. Default 0. */
   firstLayer?: number;
-  /** See {@link CallOptions.signal}. */
+  /** See `signal` of {@link CallOptions}. */
   signal?: AbortSignal;
 }
 

@@ -21,13 +21,15 @@ class Host {
   readonly told: FromWorker[] = [];
   readonly #port: MessagePort;
   readonly #ended: Promise<void>;
+  #pause?: { pass: number; over: Promise<void> };
 
   constructor(model: ScriptedOptions, limits: Partial<EngineOptions>) {
     this.forward = new ScriptedForward(model);
-    this.forward.onRun = (entries) => {
+    this.forward.onRun = async (entries) => {
       const { scope } = entries[0].sequence as unknown as { scope: string };
       const tokens = entries.map((entry) => entry.tokens.length);
       this.passes.push({ embeds: scope === 'short:embeddings', tokens });
+      if (this.passes.length === this.#pause?.pass) await this.#pause.over;
     };
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
@@ -57,6 +59,18 @@ class Host {
 
   embed(id: number, length: number): void {
     this.send({ type: 'embed', id, tokens: new Int32Array(length).fill(7) });
+  }
+
+  /** Sends within the given pass, which ends no sooner than all of it has arrived. */
+  async during(pass: number, send: () => void): Promise<void> {
+    let resume = () => {};
+    this.#pause = { pass, over: new Promise((resolve) => (resume = resolve)) };
+    await until(() => this.passes.length === pass);
+    send();
+    const last = 1000;
+    this.send({ type: 'stats', id: last });
+    await this.end(last);
+    resume();
   }
 
   /** What was said of a text, or of the end of an answer. */
@@ -89,9 +103,10 @@ test('a long text takes every other step a piece, within the budget; answers and
   const host = new Host({ contextLength: 500, pages: 500 }, {});
   const prompts = [[1], [2], [3]];
   for (const [id, prompt] of prompts.entries()) host.answer(id, prompt, 200);
-  await until(() => host.passes.length > 5);
-  host.embed(10, 200);
-  host.answer(3, new Array(100).fill(5), 1);
+  await host.during(6, () => {
+    host.embed(10, 200);
+    host.answer(3, new Array(100).fill(5), 1);
+  });
   expect(await host.end(10)).toEqual(Float32Array.of(200, 7));
   await host.end(3);
   const { passes } = host;
@@ -156,10 +171,11 @@ test('a budget that answers need whole: a text gets on one token at a time', asy
 test('a text that nobody waits for is computed no further, and its pages return', async () => {
   const host = new Host({ contextLength: 500, pages: 500 }, {});
   host.answer(0, [1], 400);
-  await until(() => host.passes.length > 2);
-  host.embed(10, 400);
-  host.embed(11, 400);
-  host.embed(12, 16);
+  await host.during(3, () => {
+    host.embed(10, 400);
+    host.embed(11, 400);
+    host.embed(12, 16);
+  });
   await until(() => host.passes.some(({ embeds }) => embeds));
   host.send({ type: 'cancel', id: 11 }); // it waits
   host.send({ type: 'cancel', id: 10 }); // it is computed
@@ -176,8 +192,7 @@ test('a text that nobody waits for is computed no further, and its pages return'
 test('a full cache: the text gives its pages up before an answer loses any, and may come again', async () => {
   const host = new Host({ contextLength: 500, pages: 12, pageSize: 4 }, {});
   host.answer(0, [1, 2, 3], 40);
-  await until(() => host.passes.length > 2);
-  host.embed(10, 40);
+  await host.during(3, () => host.embed(10, 40));
   expect(await host.end(10)).toEqual({ code: 'queue_full', message: 'The cache is full.' });
   expect(await host.end(0)).toMatchObject({ reason: 'length', completionTokens: 40 });
   host.send({ type: 'stats', id: 11 });
