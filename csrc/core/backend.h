@@ -52,6 +52,11 @@ class Backend {
    */
   virtual bool is_brief(const Operation&) const { return false; }
 
+  /** Threads that it will want beside the stream's: for `expect`. */
+  virtual int helpers_of(const Operation&) const { return 0; }
+  /** The stream's thread is being woken for an operation that will want so many. */
+  virtual void expect(int /*helpers*/) {}
+
   // For the stream's thread; `run` of a backend that is not asynchronous also for that of the
   // environment, while the queue is empty.
 

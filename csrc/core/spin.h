@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <thread>
 
 namespace fa {
 
@@ -21,6 +22,17 @@ bool spin_until(Condition condition) {
       __asm__ volatile("yield");
 #endif
     }
+  } while (std::chrono::steady_clock::now() < deadline);
+  return condition();
+}
+
+/** Polls `condition` for `limit`, for as long as no other thread wants the core. */
+template <typename Condition>
+bool yield_until(Condition condition, std::chrono::microseconds limit) {
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  do {
+    if (condition()) return true;
+    std::this_thread::yield();
   } while (std::chrono::steady_clock::now() < deadline);
   return condition();
 }

@@ -103,8 +103,12 @@ void Stream::push(Task task) {
   if (!thread_.joinable() && !closed_.load(std::memory_order_relaxed)) {
     thread_ = start_thread("fa-stream", [this] { dispatch(); });
   }
+  // Its thread sleeps, or will soon; once pushed the operation may be gone.
+  const bool idle = task.operation && completed(task.sequence - 1);
+  const int helpers = idle ? backend_->helpers_of(*task.operation) : 0;
   // A closed queue leaves the task as it was. NOLINTNEXTLINE(bugprone-use-after-move)
   if (!tasks_.push(std::move(task)) && task.done) task.done();
+  if (helpers > 0) backend_->expect(helpers);
 }
 
 void Stream::notify(std::function<void()> done) {

@@ -7,25 +7,37 @@
 #include "core/system.h"
 #include "core/validate.h"
 #include "cpu/storage.h"
-#include "cpu/thread_pool.h"
 
 namespace fa::cpu {
 
 namespace {
 
-constexpr int64_t kBriefWork = int64_t{1} << 16;  // multiply-adds: a microsecond or two
+constexpr int64_t kBriefWork = int64_t{1} << 16;   // multiply-adds: a microsecond or two
+constexpr int64_t kHelperWork = int64_t{1} << 21;  // what is worth waking a thread for
+constexpr int64_t kMostWork = kHelperWork * 1024;
 constexpr int64_t kBriefCopy = int64_t{4} << 10;  // elements
 
-bool takes_no_time(const ops::Attention& op) {
-  const AttentionProblem& p = op.problem;
+/** Multiply-adds of a call that hides nothing, or kMostWork. */
+int64_t work_of(const AttentionProblem& p) {
   const int64_t dims = p.heads() * (p.head_dim() + p.head_dim_v());
   int64_t work = 1;
   for (const int64_t factor : {p.batch(), p.max_seqlen_q, p.max_seqlen_k, dims}) {
-    if (factor > kBriefWork) return false;  // nor can the product overflow
-    work = std::min(work * factor, kBriefWork + 1);
+    if (factor > kMostWork) return kMostWork;  // nor can the product overflow
+    work = std::min(work * factor, kMostWork);
   }
-  return work <= kBriefWork;
+  return work;
 }
+
+int64_t work_of(const ops::Attention& op) { return work_of(op.problem); }
+int64_t work_of(const ops::AttentionBackward& op) { return work_of(op.problem); }
+int64_t work_of(const ops::StepAttention& op) { return work_of(op.attention); }
+
+template <typename Other>
+int64_t work_of(const Other&) {
+  return 0;
+}
+
+bool takes_no_time(const ops::Attention& op) { return work_of(op) <= kBriefWork; }
 
 bool takes_no_time(const ops::Download& op) { return op.source.size() <= kBriefCopy; }
 
@@ -38,6 +50,11 @@ bool takes_no_time(const Other&) {
 
 bool CpuBackend::is_brief(const Operation& operation) const {
   return std::visit([](const auto& op) { return takes_no_time(op); }, operation);
+}
+
+int CpuBackend::helpers_of(const Operation& operation) const {
+  const int64_t work = std::visit([](const auto& op) { return work_of(op); }, operation);
+  return static_cast<int>(std::min<int64_t>(work / kHelperWork, num_threads() - 1));
 }
 
 size_t CpuBackend::capacity() const { return usable_memory(); }

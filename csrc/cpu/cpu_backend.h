@@ -5,6 +5,7 @@
 #include "core/backend.h"
 #include "core/priority.h"
 #include "cpu/ops.h"
+#include "cpu/thread_pool.h"
 
 namespace fa::cpu {
 
@@ -25,6 +26,8 @@ class CpuBackend final : public Backend {
   size_t decode_list_bytes(const AttentionProblem& problem) const override;
   AttentionPlan plan(const AttentionProblem& problem) const override;
   bool is_brief(const Operation& operation) const override;
+  int helpers_of(const Operation& operation) const override;
+  void expect(int helpers) override { expect_loop(helpers); }
 
   bool asynchronous() const override { return false; }
   void run(const Operation& operation, const TaskStorages& storages, Cancel cancel) override;

@@ -19,6 +19,9 @@ namespace {
 
 constexpr int kMaxThreads = 1024;
 
+/** Within which an expected loop is there, unless the one who brings it waits for others. */
+constexpr std::chrono::microseconds kExpectedSoon{200};
+
 int configured_threads() {
   const auto threads = integer_setting("FLASH_ATTENTION_NUM_THREADS", 1, kMaxThreads);
   return threads ? static_cast<int>(*threads) : std::min(usable_cores(), kMaxThreads);
@@ -119,6 +122,17 @@ class Pool {
     withdraw(loop);
   }
 
+  void expect(int helpers) {
+    int wanted = 0;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (spins_) wanted = std::min(helpers - spinning_, sleeping_);
+      if (wanted <= expected_) return;
+      expected_ = wanted;
+    }
+    wake(wanted);
+  }
+
   void run_alone(Loop& loop) {
     loop.run();
     while (loop.has_work()) {
@@ -139,11 +153,14 @@ class Pool {
       wanted -= spinning_;  // those see it without being woken
       sleeping = sleeping_;
     }
-    if (wanted >= sleeping) {
-      if (sleeping > 0) work_.notify_all();
-    } else {
-      for (int i = 0; i < wanted; ++i) work_.notify_one();
-    }
+    if (wanted < sleeping)
+      wake(wanted);
+    else if (sleeping > 0)
+      work_.notify_all();
+  }
+
+  void wake(int helpers) {
+    for (int i = 0; i < helpers; ++i) work_.notify_one();
   }
 
   void withdraw(Loop& loop) {
@@ -198,19 +215,34 @@ class Pool {
           left_.notify_all();
         }
       } else if (!spins_ || !spin_for_work(lock)) {
-        ++sleeping_;
-        work_.wait(lock, [this] { return next_loop() != loops_.end(); });
-        --sleeping_;
+        sleep_until_work(lock);
       }
     }
   }
 
   bool spin_for_work(std::unique_lock<std::mutex>& lock) {
+    return look_out(lock, [](const auto& published) { return spin_until(published); });
+  }
+
+  /** Returns sooner without work when none comes that was expected. */
+  void sleep_until_work(std::unique_lock<std::mutex>& lock) {
+    ++sleeping_;
+    work_.wait(lock, [this] { return expected_ > 0 || next_loop() != loops_.end(); });
+    --sleeping_;
+    if (expected_ == 0) return;
+    --expected_;
+    if (next_loop() != loops_.end()) return;
+    // The thread that brings the loop may be waiting for this very core.
+    look_out(lock, [](const auto& published) { return yield_until(published, kExpectedSoon); });
+  }
+
+  /** Polls without the mutex whether a loop has been published since; returns what `poll` does. */
+  template <typename Poll>
+  bool look_out(std::unique_lock<std::mutex>& lock, Poll poll) {
     const uint64_t seen = published_.load(std::memory_order_relaxed);
     ++spinning_;
     lock.unlock();
-    const bool found =
-        spin_until([&] { return published_.load(std::memory_order_relaxed) != seen; });
+    const bool found = poll([&] { return published_.load(std::memory_order_relaxed) != seen; });
     lock.lock();
     --spinning_;
     return found;
@@ -225,6 +257,7 @@ class Pool {
   std::vector<Loop*> loops_;
   int spinning_ = 0;
   int sleeping_ = 0;
+  int expected_ = 0;  // of those: they look out for a loop that is not there yet
   std::atomic<uint64_t> published_{0};
 };
 
@@ -240,6 +273,8 @@ int num_threads() {
   static const int threads = configured_threads();
   return threads;
 }
+
+void expect_loop(int helpers) { pool().expect(helpers); }
 
 LoopPreference::LoopPreference(bool preferred) : before_(prefers) { prefers = preferred; }
 

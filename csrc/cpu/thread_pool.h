@@ -28,6 +28,12 @@ void parallel_for(int64_t count, const std::function<void(int64_t item)>& body,
                   const Cancel& cancel = {}, const char* kind = "other", int threads = kAllThreads);
 
 /**
+ * A loop of so many threads beside the caller's is about to come, from a thread that is being woken
+ * for it: wakes others meanwhile, so that they need not be woken one after the other.
+ */
+void expect_loop(int helpers);
+
+/**
  * While one of `preferred` lives, the loops that its thread starts come before those of other
  * threads: no item of another loop begins while one of them runs, unless no item of theirs is left
  * to be taken.
