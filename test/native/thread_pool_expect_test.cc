@@ -1,5 +1,5 @@
-// The thread pool with as many threads as cores, so that they spin: loops that are expected, some of
-// which never come. Meant for ThreadSanitizer.
+// The thread pool with as many threads as cores, so that they spin: loops that are expected, some
+// of which never come. Meant for ThreadSanitizer.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
