@@ -35,6 +35,7 @@ export type { ContextCut, CutPart } from './context/cut.js';
 export type { PartState } from './context/merge-parts.js';
 export { ContextPart } from './context/part.js';
 export type { ContextAttentionOptions } from './context/options.js';
+export type { ContextRows } from './context/rows.js';
 export type { ContextSequence } from './context/sequence.js';
 export type { ContextStep } from './context/step.js';
 export {

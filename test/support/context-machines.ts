@@ -3,12 +3,14 @@
  * is compared at every layer. Free slots of the parts' caches are NaN from the start.
  */
 import { tensor } from '../../lib/index.js';
+import type { FloatDType } from '../../lib/tensor/host-tensor.js';
 import {
   type CacheDType,
   type ContextAttentionOptions,
   type ContextCut,
   ContextParallel,
   ContextPart,
+  type ContextRows,
   type ContextSequence,
   type ContextTransport,
   inProcessTransport,
@@ -51,6 +53,7 @@ export interface TwinFeed {
 }
 
 type Rows = [q: Float32Array, k: Float32Array, v: Float32Array];
+type ContextMachineRows = readonly [q: ContextRows, k: ContextRows, v: ContextRows];
 
 /** Replies of parts are compared with those of one machine up to this: float32, twice rounded. */
 export const tolerance = 2e-5;
@@ -60,6 +63,7 @@ export interface MachineOptions {
   readonly shape?: MachineShape;
   readonly numPages?: number;
   readonly timeoutMs?: number;
+  readonly replyDType?: FloatDType;
   /** What stands between the caller and the parts. */
   readonly transport?: (parts: readonly ContextPart[]) => ContextTransport;
 }
@@ -73,7 +77,8 @@ export class ContextMachines {
   readonly #random = uniform(17);
 
   constructor(cut: ContextCut, options: MachineOptions = {}) {
-    const { shape = smallShape, dtype = 'float32', numPages = sized(64, 24), timeoutMs } = options;
+    const { shape = smallShape, dtype = 'float32', numPages = sized(64, 24) } = options;
+    const { timeoutMs, replyDType } = options;
     const { heads: _, ...cached } = shape;
     const cache = (of: KvCacheDetails) => new KvCache({ ...cached, dtype, ...of });
     this.shape = shape;
@@ -83,7 +88,7 @@ export class ContextMachines {
     this.parts = this.caches.map((each, part) => new ContextPart(each, { ...cut, part }));
     const transport = (options.transport ?? inProcessTransport)(this.parts);
     const { layers, kvHeads, headDim, headDimV } = shape;
-    const of = { layers, kvHeads, headDim, headDimV, timeoutMs };
+    const of = { layers, kvHeads, headDim, headDimV, timeoutMs, replyDType };
     this.context = new ContextParallel({ cut, transport, ...of });
   }
 
@@ -118,7 +123,7 @@ export class ContextMachines {
   /** All layers over several parts. */
   async apart(
     feeds: readonly { readonly apart: ContextSequence; readonly tokens: number }[],
-    rows: readonly Rows[],
+    rows: readonly ContextMachineRows[],
     options: ContextAttentionOptions,
     accept?: readonly number[],
   ): Promise<PartState[]> {
@@ -144,8 +149,9 @@ export class ContextMachines {
     const rows = Array.from({ length: layers }, () => this.rows(total));
     const entries = feeds.map(({ twin, tokens }) => ({ apart: twin.apart, tokens }));
     const apart = await this.apart(entries, rows, options, accept);
-    const { sinks, ...same } = options;
+    const { sinks, alibiSlopes, ...same } = options;
     using sinksTensor = sinks && tensor(Float32Array.from(sinks), [heads]);
+    using slopes = alibiSlopes && tensor(Float32Array.from(alibiSlopes), [heads]);
     using step = this.cache.step(
       feeds.map(({ twin, tokens }) => ({ sequence: twin.alone, tokens })),
     );
@@ -156,6 +162,7 @@ export class ContextMachines {
       const alone = step.attention(layer, qRows, kRows, vRows, {
         ...same,
         sinks: sinksTensor,
+        alibiSlopes: slopes,
         returnLse: true,
       });
       const [out, lse] = await Promise.all([alone.out.take(), alone.lse.take()]);

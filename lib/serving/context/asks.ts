@@ -1,7 +1,8 @@
 // Who is asked what in one layer: the query rows of a sequence go to all parts that they see
 // something of, the new keys and values to the part that they lie on.
-import type { HostTensor } from '../../tensor/host-tensor.js';
+import type { FloatDType, HostTensor } from '../../tensor/host-tensor.js';
 import { type ContextCut, type CutPart, partOf, tokensOn } from './cut.js';
+import { type HostRows, zeroRows } from './host-rows.js';
 import type { Ask } from './link.js';
 import type { RowAxes, Stretch } from './merge-parts.js';
 import type { GrowingState } from './sequence.js';
@@ -12,8 +13,13 @@ interface LayerAxes extends RowAxes {
   readonly headDim: number;
 }
 
+/** What all parts of a layer are told. */
+interface LayerBody {
+  readonly reach: Reach;
+}
+
 /** q, k and v. */
-type LayerRows = readonly Float32Array[];
+type LayerRows = readonly HostRows[];
 
 /** What a part is asked, and for which entries and rows. */
 export interface LayerAsk extends Ask {
@@ -26,11 +32,12 @@ export function asksOf(
   entries: readonly GrowingState[],
   rows: LayerRows,
   axes: LayerAxes,
-  body: { readonly reach: Reach },
+  body: LayerBody,
+  alibiSlopes: Float32Array | undefined,
 ): LayerAsk[] {
   const asks: LayerAsk[] = [];
   for (let part = 0; part < cut.parts; part++) {
-    const ask = askOf({ ...cut, part }, entries, rows, axes, body);
+    const ask = askOf({ ...cut, part }, entries, rows, axes, body, alibiSlopes);
     if (ask) asks.push(ask);
   }
   return asks;
@@ -41,7 +48,8 @@ function askOf(
   entries: readonly GrowingState[],
   [q, k, v]: LayerRows,
   { heads, kvHeads, headDim, headDimV }: LayerAxes,
-  body: { readonly reach: Reach },
+  body: LayerBody,
+  alibiSlopes: Float32Array | undefined,
 ): LayerAsk | undefined {
   const asked: GrowingState[] = [];
   const stretches: Stretch[] = [];
@@ -73,6 +81,9 @@ function askOf(
     },
     tensors: {
       q: rowsOf(q, stretches, [heads, headDim]),
+      ...(alibiSlopes && {
+        alibiSlopes: { dtype: 'float32', shape: [heads], data: alibiSlopes },
+      }),
       ...(own.length > 0 && {
         k: rowsOf(k, own, [kvHeads, headDim]),
         v: rowsOf(v, own, [kvHeads, headDimV]),
@@ -104,18 +115,18 @@ function addStretch(stretches: Stretch[], next: Stretch): void {
 
 /** Rows of all stretches, one behind the other. */
 function rowsOf(
-  data: Float32Array,
+  { dtype, data }: HostRows,
   stretches: readonly Stretch[],
   axes: readonly [heads: number, dim: number],
-): HostTensor<'float32'> {
+): HostTensor<FloatDType> {
   const row = axes[0] * axes[1];
   const count = stretches.reduce((sum, { begin, end }) => sum + end - begin, 0);
-  if (count * row === data.length) return { dtype: 'float32', shape: [count, ...axes], data };
-  const rows = new Float32Array(count * row);
+  if (count * row === data.length) return { dtype, shape: [count, ...axes], data };
+  const rows = zeroRows(dtype, count * row).data;
   let at = 0;
   for (const { begin, end } of stretches) {
     rows.set(data.subarray(begin * row, end * row), at);
     at += (end - begin) * row;
   }
-  return { dtype: 'float32', shape: [count, ...axes], data: rows };
+  return { dtype, shape: [count, ...axes], data: rows };
 }

@@ -2,6 +2,8 @@ import { type DeviceName, deviceOption } from '../../native/device.js';
 import { fail } from '../../native/errors.js';
 import { show } from '../../native/show.js';
 import { checkInteger, checkOptions } from '../../tensor/check.js';
+import { checkDType } from '../../tensor/dtype.js';
+import { type FloatDType, floatDTypes } from '../../tensor/host-tensor.js';
 import { type ContextCut, checkCut, cutKeys } from './cut.js';
 import { ContextLink } from './link.js';
 import {
@@ -32,6 +34,12 @@ export interface ContextParallelOptions {
   timeoutMs?: number;
   /** Where replies are merged and rows rotated. Default {@link defaultDevice}. */
   device?: DeviceName;
+  /**
+   * What each part rounds its out to before it sends it. The merged out is a mean of these: it is
+   * off by at most 2^-8 (bfloat16) or 2^-11 (float16) of the largest, or 2^-25 where float16's
+   * fall below 2^-14. float16 has no number above 65504. Default float32: nothing is rounded.
+   */
+  replyDType?: FloatDType;
 }
 
 /** New tokens of one sequence. */
@@ -50,8 +58,10 @@ const optionKeys: ReadonlySet<string> = new Set([
   'headDimV',
   'timeoutMs',
   'device',
+  'replyDType',
 ]);
-const entryKeys: ReadonlySet<string> = new Set(['sequence', 'tokens']);
+/** With trees, which are refused. */
+const entryKeys: ReadonlySet<string> = new Set(['sequence', 'tokens', 'tree']);
 const knownCutKeys: ReadonlySet<string> = new Set(cutKeys);
 
 const maxHeadDim = 576;
@@ -84,6 +94,7 @@ export class ContextParallel {
     const count = (name: keyof ContextParallelOptions, most: number, value: unknown) =>
       checkInteger(value, 1, most, `options.${name}`);
     const { transport, timeoutMs = 10_000, headDim, headDimV = headDim } = given;
+    const { replyDType = 'float32' } = given;
     const is = (name: 'scatter' | 'gather') => typeof transport?.[name] === 'function';
     if (!is('scatter') || !is('gather')) {
       const expected = 'an object with functions scatter and gather';
@@ -96,6 +107,7 @@ export class ContextParallel {
       headDim: count('headDim', maxHeadDim, headDim),
       headDimV: count('headDimV', maxHeadDim, headDimV),
       device: deviceOption(given.device),
+      replyDType: checkDType(replyDType, 'options.replyDType', floatDTypes) as FloatDType,
     };
     const wait = count('timeoutMs', maxInt32, timeoutMs);
     this.#link = new ContextLink(checkCut(cut, 'options.cut'), transport, wait);
@@ -126,6 +138,16 @@ export class ContextParallel {
       const path = `entries[${i}]`;
       const given = checkOptions(entry, entryKeys, path);
       if (given === undefined) fail('ERR_TYPE', path, 'an object', 'undefined');
+      if ('tree' in given && given.tree !== undefined) {
+        const hint = 'A path that is kept would move its tokens from part to part.';
+        fail(
+          'ERR_OPTION',
+          `${path}.tree`,
+          'absent: drafts over several parts are no tree,',
+          'one',
+          hint,
+        );
+      }
       const state = this.#checkSequence(given.sequence, `${path}.sequence`);
       if (states.has(state)) {
         fail('ERR_OPTION', `${path}.sequence`, 'a sequence of its own', 'one that is named twice');

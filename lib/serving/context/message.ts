@@ -2,7 +2,12 @@
 // a worker or a transport in another language needs no format of ours.
 import { FlashAttentionError, fail } from '../../native/errors.js';
 import { show, showShape } from '../../native/show.js';
-import { elementsOf, type HostTensor } from '../../tensor/host-tensor.js';
+import {
+  elementsOf,
+  type FloatDType,
+  floatDTypes,
+  type HostTensor,
+} from '../../tensor/host-tensor.js';
 import {
   entryOf,
   type FileDType,
@@ -14,16 +19,15 @@ import {
 import { checkBytes } from '../../tensor/tensor-data.js';
 
 const format = 'flash-attention.context';
-const version = '1';
-
-/** float32 tensors by name. */
-export type Rows = Readonly<Record<string, HostTensor<'float32'>>>;
+/** 2: rows in 16 bits, ALiBi slopes. */
+const version = '2';
 
 /** What was sent: a JSON object, and tensors. */
 export interface Message {
   readonly body: Readonly<Record<string, unknown>>;
-  /** The elements of a tensor of this shape; -1 is any length. */
-  rows(name: string, shape: readonly number[]): HostTensor<'float32'>;
+  has(name: string): boolean;
+  /** The elements of a floating tensor of this shape; -1 is any length. */
+  rows(name: string, shape: readonly number[]): HostTensor<FloatDType>;
   bytes(name: string): Uint8Array<ArrayBuffer>;
 }
 
@@ -55,20 +59,20 @@ export function decodeMessage(value: unknown, argument: string): Message {
   if (metadata.format !== format || metadata.version !== version) {
     refuse(`is of format ${show(metadata.format)}, version ${show(metadata.version)}`);
   }
-  const read = <D extends FileDType>(name: string, dtype: D) => {
-    const entry = entryOf(header, name, data.length, [dtype], refuse);
-    const elements = elementsOf(data.slice(entry.begin, entry.end).buffer, dtype);
-    return { dtype, shape: entry.shape, data: elements };
+  const read = (name: string): HostTensor<FloatDType> => {
+    const { dtype, shape, begin, end } = entryOf(header, name, data.length, floatDTypes, refuse);
+    return { dtype, shape, data: elementsOf(data.slice(begin, end).buffer, dtype) };
   };
   return {
     body: bodyOf(metadata.body, refuse),
+    has: (name) => Object.hasOwn(header, name),
     rows(name, shape) {
-      const found = read(name, 'float32');
+      const found = read(name);
       const fits = shape.every((length, i) => length === -1 || length === found.shape[i]);
       if (found.shape.length !== shape.length || !fits) {
         fail('ERR_SHAPE', argument, `of ${name} ${showShape(shape)}`, showShape(found.shape));
       }
-      return found as HostTensor<'float32'>;
+      return found;
     },
     bytes(name) {
       const { begin, end } = entryOf(header, name, data.length, ['int8'], refuse);

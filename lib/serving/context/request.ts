@@ -1,6 +1,8 @@
 // What a part can be asked. Each request names the cut, so that no worker answers for another part.
 import { FlashAttentionError, fail } from '../../native/errors.js';
 import { show } from '../../native/show.js';
+import { checkDType } from '../../tensor/dtype.js';
+import { type FloatDType, floatDTypes } from '../../tensor/host-tensor.js';
 import { checkInteger, checkNumber, checkOptions, checkWindowBound } from '../../tensor/check.js';
 import { type CutPart, checkCutPart } from './cut.js';
 import type { Message } from './message.js';
@@ -26,7 +28,10 @@ interface Addressed {
   readonly owner: string;
 }
 
-/** Appends what is the part's of k and v, and attends: see {@link attend}. */
+/**
+ * Appends what is the part's of k and v, and attends: see {@link attend}. Tensors are q, k and v
+ * where some are the part's, and ALiBi slopes where there are some.
+ */
 export interface AttendRequest extends Addressed {
   readonly kind: 'attend';
   /** One number for all layers of a step. */
@@ -35,6 +40,8 @@ export interface AttendRequest extends Addressed {
   readonly entries: readonly EntryRequest[];
   readonly reach: Reach;
   readonly options: PartOptions;
+  /** Of out in the reply. */
+  readonly replyDType: FloatDType;
 }
 
 /** Appends saved tokens in all layers. */
@@ -115,7 +122,7 @@ function entryOf(value: unknown, path: string): EntryRequest {
 
 const optionKeys: ReadonlySet<string> = new Set(['scale', 'softcap', 'numSplits']);
 
-function attendFields(body: Body): Pick<AttendRequest, 'layer' | 'entries' | 'reach' | 'options'> {
+function attendFields(body: Body): Omit<AttendRequest, keyof Addressed | 'kind' | 'step'> {
   const { entries, layer } = body;
   if (!Array.isArray(entries)) fail('ERR_TYPE', 'request.entries', 'an array', show(entries));
   const read = entries.map((entry, i) => entryOf(entry, `request.entries[${i}]`));
@@ -135,5 +142,6 @@ function attendFields(body: Body): Pick<AttendRequest, 'layer' | 'entries' | 're
       sinkTokens: checkInteger(sinkTokens, 0, most, 'request.reach.sinkTokens'),
     },
     options,
+    replyDType: checkDType(body.replyDType, 'request.replyDType', floatDTypes) as FloatDType,
   };
 }

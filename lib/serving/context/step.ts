@@ -5,10 +5,12 @@ import type { DeviceName } from '../../native/device.js';
 import { fail } from '../../native/errors.js';
 import { show } from '../../native/show.js';
 import { checkInteger } from '../../tensor/check.js';
+import type { FloatDType } from '../../tensor/host-tensor.js';
 import { asksOf } from './asks.js';
 import type { ContextLink } from './link.js';
 import { mergeParts, type PartState, stateOfReply, stateOfSinks } from './merge-parts.js';
-import { type ContextAttentionOptions, checkContextOptions, checkRow, rotated } from './options.js';
+import { type ContextAttentionOptions, checkContextOptions } from './options.js';
+import { type ContextRows, checkRow, sentRows } from './rows.js';
 import type { GrowingState } from './sequence.js';
 
 /** What a model's layers have in common. */
@@ -18,6 +20,8 @@ export interface ModelShape {
   readonly headDim: number;
   readonly headDimV: number;
   readonly device: DeviceName;
+  /** Of the outs that parts reply. */
+  readonly replyDType: FloatDType;
 }
 
 /** The constructor, for this package alone; others use {@link ContextParallel.step}. */
@@ -70,9 +74,10 @@ export class ContextStep {
    * sequence, and compute it again.
    *
    * @param layer 0 to layers - 1, each once, in any order.
-   * @param q `[totalTokens, heads, headDim]`
-   * @param k `[totalTokens, kvHeads, headDim]`; rounded to the dtype of its part's cache, or
-   * quantised.
+   * @param q `[totalTokens, heads, headDim]`: a Float32Array, or a tensor of float32, float16 or
+   * bfloat16, whose elements are sent as they are.
+   * @param k `[totalTokens, kvHeads, headDim]`, likewise; rounded to the dtype of its part's cache,
+   * or quantised.
    * @param v `[totalTokens, kvHeads, headDimV]`; likewise.
    * @param options See {@link ContextAttentionOptions}.
    * @returns out `[totalTokens, heads, headDimV]`; with `returnLse: true` `{ out, lse }`, lse
@@ -85,24 +90,24 @@ export class ContextStep {
    */
   attention(
     layer: number,
-    q: Float32Array,
-    k: Float32Array,
-    v: Float32Array,
+    q: ContextRows,
+    k: ContextRows,
+    v: ContextRows,
     options: ContextAttentionOptions & { returnLse: true },
   ): Promise<PartState>;
   /** {@link ContextStep.attention} without its lse. */
   attention(
     layer: number,
-    q: Float32Array,
-    k: Float32Array,
-    v: Float32Array,
+    q: ContextRows,
+    k: ContextRows,
+    v: ContextRows,
     options?: ContextAttentionOptions & ReturnLse<false>,
   ): Promise<Float32Array>;
   async attention(
     layer: number,
-    q: Float32Array,
-    k: Float32Array,
-    v: Float32Array,
+    q: ContextRows,
+    k: ContextRows,
+    v: ContextRows,
     options?: ContextAttentionOptions & ReturnLse,
   ): Promise<PartState | Float32Array> {
     this.#open();
@@ -123,22 +128,22 @@ export class ContextStep {
 
   async #attend(
     layer: number,
-    rows: readonly [q: Float32Array, k: Float32Array, v: Float32Array],
+    rows: readonly [q: ContextRows, k: ContextRows, v: ContextRows],
     given: (ContextAttentionOptions & ReturnLse) | undefined,
   ): Promise<PartState> {
     const { totalTokens: total } = this;
-    const { kvHeads, headDim, headDimV, device } = this.#shape;
+    const { kvHeads, headDim, headDimV, device, replyDType } = this.#shape;
     const heads = checkRow(rows[0], 'q', total, headDim, kvHeads);
     checkRow(rows[1], 'k', total, headDim, kvHeads, kvHeads);
     checkRow(rows[2], 'v', total, headDimV, kvHeads, kvHeads);
-    const { reach, options, sinks, rotary, signal } = checkContextOptions(given, heads);
+    const checked = checkContextOptions(given, heads);
+    const { reach, options, sinks, alibiSlopes, rotary, signal } = checked;
     const axes = { total, heads, kvHeads, headDim, headDimV };
-    const turned = rotary
-      ? await rotated(rows, rotary, this.#entries, { total, headDim, device })
-      : rows;
+    const ready = sentRows(rows, rotary, this.#entries, this.#shape);
+    const sent = ready instanceof Promise ? await ready : ready;
     this.#open(); // a request of a step that has ended would come after those of the next
-    const body = { kind: 'attend', step: this.#number, layer, reach, options };
-    const asks = asksOf(this.#link.cut, this.#entries, turned, axes, body);
+    const body = { kind: 'attend', step: this.#number, layer, reach, options, replyDType };
+    const asks = asksOf(this.#link.cut, this.#entries, sent, axes, body, alibiSlopes);
     for (const { part, entries } of asks) for (const { state } of entries) state.touched.add(part);
     const replies = await this.#link.ask(asks, signal);
     const states = replies.map((reply, i) => stateOfReply(reply, asks[i].stretches, axes));

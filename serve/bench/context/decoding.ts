@@ -1,7 +1,9 @@
 // The same tokens decoded by one process and over several.
+import { tensor } from 'flash-attention';
 import {
   type ContextCut,
   ContextParallel,
+  type ContextRows,
   type ContextSequence,
   KvCache,
   type Sequence,
@@ -53,12 +55,14 @@ export class Decoding {
   readonly #apart: ContextSequence;
 
   constructor(options: ContextBenchOptions, cut: ContextCut, transport: CountedTransport) {
-    const { layers, kvHeads, headDim, dtype, tokens, steps, rounds } = options;
+    const { layers, kvHeads, headDim, dtype, tokens, steps, rounds, replies } = options;
     const model = { layers, kvHeads, headDim };
     this.#options = options;
     this.#cut = cut;
     this.#transport = transport;
-    this.#context = new ContextParallel({ ...model, cut, transport, timeoutMs: 120_000 });
+    this.#context = new ContextParallel({
+      ...{ ...model, cut, transport, timeoutMs: 120_000, replyDType: replies },
+    });
     const numPages = Math.ceil((tokens + (steps + 2) * rounds + 16) / 16) + 1;
     this.#cache = new KvCache({ ...model, dtype, numPages, pageSize: 16 });
     this.#alone = this.#cache.createSequence();
@@ -146,6 +150,16 @@ export class Decoding {
     return out;
   }
 
+  /** The rows as the model would have them: numbers, or tensors of 16-bit floats. */
+  #sent(rows: Rows, tokens: number): readonly [ContextRows, ContextRows, ContextRows] {
+    const { rows: dtype, headDim } = this.#options;
+    if (dtype === 'float32') return rows;
+    const [q, k, v] = rows.map((data) => {
+      return tensor(data, [tokens, data.length / (tokens * headDim), headDim], { dtype });
+    });
+    return [q, k, v];
+  }
+
   /** Keeps `accept` of the tokens. */
   async #stepApart(
     sequence: ContextSequence,
@@ -156,19 +170,20 @@ export class Decoding {
   ): Promise<Float32Array> {
     const step = this.#context.step([{ sequence, tokens }]);
     let out: Float32Array = new Float32Array(0);
+    const sent = this.#sent(rows, tokens);
     this.#transport.reset();
     const began = performance.now();
     for (let layer = 0; layer < this.#options.layers; layer++) {
       const before = performance.now();
-      out = await step.attention(layer, ...rows);
+      out = await step.attention(layer, ...sent);
       times?.layers.push(performance.now() - before);
     }
     if (times) {
       times.tokens.push(performance.now() - began);
-      const { messages, sent, received, rounds } = this.#transport;
+      const { messages, sent: bytes, received, rounds } = this.#transport;
       Object.assign(times, {
         messages: messages / rounds,
-        sent: sent / rounds,
+        sent: bytes / rounds,
         received: received / rounds,
       });
     }

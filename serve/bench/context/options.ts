@@ -1,5 +1,9 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import type { DType } from 'flash-attention';
 import type { CacheDType } from 'flash-attention/serving';
+
+/** What goes over the wire. */
+export type WireDType = Extract<DType, 'float32' | 'float16' | 'bfloat16'>;
 
 export interface ContextBenchOptions {
   readonly tokens: number;
@@ -9,6 +13,8 @@ export interface ContextBenchOptions {
   readonly kvHeads: number;
   readonly headDim: number;
   readonly dtype: CacheDType;
+  readonly rows: WireDType;
+  readonly replies: WireDType;
   readonly run: number;
   readonly steps: number;
   readonly rounds: number;
@@ -26,6 +32,8 @@ const integer = (text: string): number => {
 export function readOptions(argv: readonly string[], cores: number): ContextBenchOptions {
   const count = (flags: string, text: string, value: number) =>
     new Option(flags, text).argParser(integer).default(value);
+  const wire = (flags: string, text: string) =>
+    new Option(flags, text).choices(['float32', 'float16', 'bfloat16']).default('float32');
   return new Command('bench:context')
     .description('Decoding over several processes and NATS, beside one process.')
     .addOption(count('--tokens <n>', 'keys of the sequence', 65_536))
@@ -39,6 +47,8 @@ export function readOptions(argv: readonly string[], cores: number): ContextBenc
         .choices(['float32', 'float16', 'bfloat16', 'int8', 'float8_e4m3'])
         .default('bfloat16'),
     )
+    .addOption(wire('--rows <name>', 'of q, k and v as they are sent'))
+    .addOption(wire('--replies <name>', 'of the outs that parts reply'))
     .addOption(count('--run <n>', 'tokens of a run of the cut, a multiple of 16', 64))
     .addOption(count('--steps <n>', 'decoded tokens of a round', 20))
     .addOption(count('--rounds <n>', 'of both, in turn', 3))

@@ -18,12 +18,12 @@ export function printReport(report: ContextReport): void {
     console.log(JSON.stringify(report));
     return;
   }
-  const { tokens, layers, heads, kvHeads, headDim, dtype, workers, threads, workerThreads } =
-    options;
+  const { tokens, layers, heads, kvHeads, headDim, dtype } = options;
+  const { workers, threads, workerThreads, rows: sentAs, replies } = options;
   console.log(`${machine}, load ${load.toFixed(1)}`);
   console.log(
     `${tokens} tokens, ${layers} layers, ${heads} heads over ${kvHeads} of ${headDim}, ${dtype}; ` +
-      `runs of ${options.run}, ${alone.tokens.length} steps`,
+      `runs of ${options.run}, ${alone.tokens.length} steps; rows ${sentAs}, replies ${replies}`,
   );
   const rows: [string, Times][] = [
     [`one process, ${threads} threads`, alone],

@@ -16,6 +16,8 @@ const dtypes: readonly CacheDType[] = onSimtHopper
   ? ['bfloat16']
   : sized(['float32', 'bfloat16', 'int8', 'float8_e4m3'], ['float32', 'int8']);
 
+const slopes = [0.5, 0.25, 0.02, 1];
+
 describe.each(sized(cuts, cuts.slice(2, 3)))('$parts parts, runs of $tokensPerRun', (cut) => {
   test.each(dtypes)('prompts beside decoding, odd lengths: %s', async (dtype) => {
     const machines = new ContextMachines(cut, { dtype });
@@ -37,7 +39,16 @@ describe.each(sized(cuts, cuts.slice(2, 3)))('$parts parts, runs of $tokensPerRu
     ['window behind the diagonal', { window: [12, -3] }],
     ['window and sink tokens', { window: [5, Infinity], sinkTokens: 6 }],
     ['sinks', { sinks: [0.5, -1, 2, 8] }],
+    ['softcap', { softcap: 0.8 }],
     ['all', { window: [7, 0], sinkTokens: 2, sinks: [1, 0, -2, 3], softcap: 3, scale: 0.7 }],
+    ['ALiBi', { alibiSlopes: slopes }],
+    ['ALiBi and a window', { alibiSlopes: slopes, window: [11, 0] }],
+    ['ALiBi behind the diagonal', { alibiSlopes: slopes, window: [12, -3] }],
+    ['ALiBi and sink tokens', { alibiSlopes: slopes, window: [5, 0], sinkTokens: 6 }],
+    [
+      'ALiBi and all',
+      { alibiSlopes: slopes, window: [9, 0], sinkTokens: 5, sinks: [1, 0, -2, 3], softcap: 3 },
+    ],
     ['splits', { numSplits: 3 }],
   ])('%s', async (_, options) => {
     const machines = new ContextMachines(cut);
@@ -94,7 +105,11 @@ test('whatever is done to sequences, in any order', async () => {
     what: fc.constantFrom('feed', 'feed', 'feed', 'fork', 'truncate', 'dispose'),
     which: fc.nat(),
     amount: fc.nat(20),
-    options: fc.constantFrom<ContextAttentionOptions>({}, { window: [6, 0], sinkTokens: 3 }),
+    options: fc.constantFrom<ContextAttentionOptions>(
+      {},
+      { window: [6, 0], sinkTokens: 3 },
+      { alibiSlopes: slopes },
+    ),
   });
   const scenario = async (
     cut: { parts: number; tokensPerRun: number },
@@ -135,6 +150,22 @@ test('whatever is done to sequences, in any order', async () => {
   );
 });
 
+test.each(dtypes)('ALiBi over more runs than one call takes: %s', async (dtype) => {
+  const machines = new ContextMachines({ parts: 2, tokensPerRun: 4 }, { dtype });
+  const [a, b] = [machines.create(), machines.create()];
+  const options = { alibiSlopes: slopes, window: [120, 0], sinkTokens: 13 };
+  await machines.feed([{ twin: a, tokens: 150 }], options);
+  for (let i = 0; i < 3; i++) {
+    const feeds = [
+      { twin: b, tokens: 2 },
+      { twin: a, tokens: 1 },
+    ];
+    await machines.feed(feeds, options);
+    await machines.feed(feeds, { alibiSlopes: slopes });
+  }
+  await machines.end(a, b);
+});
+
 testOnCpu('64k tokens over 3 parts', async () => {
   const shape = { layers: 1, heads: 4, kvHeads: 1, headDim: 16, headDimV: 16, pageSize: 16 };
   const cut = { parts: 3, tokensPerRun: 1024 };
@@ -147,7 +178,12 @@ testOnCpu('64k tokens over 3 parts', async () => {
     await machines.feed([{ twin, tokens }], { window: [0, 0] });
   }
   expect(twin.apart.length).toBe(65_536);
-  for (const options of [{}, { window: [20_000, 0], sinkTokens: 4 }, { sinks: [1, 2, 3, 4] }]) {
+  for (const options of [
+    {},
+    { window: [20_000, 0], sinkTokens: 4 },
+    { sinks: [1, 2, 3, 4] },
+    { alibiSlopes: slopes },
+  ]) {
     await machines.feed([{ twin, tokens: 1 }], options);
   }
   await machines.end(twin);

@@ -1,4 +1,5 @@
 // What is refused, by the caller's end and by the parts, and that nothing has changed then.
+import { type Tensor, tensor } from '../../../lib/index.js';
 import {
   ContextParallel,
   ContextPart,
@@ -183,6 +184,9 @@ test('bad input names its argument', async () => {
   const part = (of: object) => () => new ContextPart(cache, { ...good.cut, part: 0, ...of });
   const layer = (options: object) => () => step.attention(0, row(), row(), row(), wrong(options));
   const free = context.createSequence();
+  const codes: Tensor<'float32'> = wrong(tensor(new Int8Array(8), [1, 1, 8]));
+  const gone = tensor(row(), [1, 1, 8]);
+  gone.dispose();
   const cases: [() => unknown, string, string][] = [
     [make({ cut: undefined }), 'ERR_TYPE', 'options.cut.parts'],
     [make({ cut: { parts: 0, tokensPerRun: 8 } }), 'ERR_OPTION', 'options.cut.parts'],
@@ -192,6 +196,7 @@ test('bad input names its argument', async () => {
     [make({ layers: 0 }), 'ERR_OPTION', 'options.layers'],
     [make({ timeoutMs: 0 }), 'ERR_OPTION', 'options.timeoutMs'],
     [make({ heads: 4 }), 'ERR_OPTION', 'options.heads'],
+    [make({ replyDType: 'int8' }), 'ERR_DTYPE', 'options.replyDType'],
     [part({ part: 1 }), 'ERR_OPTION', 'cut.part'],
     [part({ tokensPerRun: 6 }), 'ERR_OPTION', 'cut.tokensPerRun'],
     [() => new ContextPart(wrong({}), { ...good.cut, part: 0 }), 'ERR_TYPE', 'cache'],
@@ -209,6 +214,11 @@ test('bad input names its argument', async () => {
       'ERR_OPTION',
       'entries[1].sequence',
     ],
+    [
+      () => context.step([{ sequence: free, tokens: 2, ...{ tree: [-1, 0] } }]),
+      'ERR_OPTION',
+      'entries[0].tree',
+    ],
     [() => free.truncate(1), 'ERR_OPTION', 'length'],
     [() => free.append(wrong([])), 'ERR_TYPE', 'bytes'],
     [() => free.append(new Uint8Array(4)), 'ERR_TYPE', 'bytes'],
@@ -217,11 +227,17 @@ test('bad input names its argument', async () => {
     [() => step.attention(0, new Float32Array(12), row(), row()), 'ERR_SHAPE', 'q'],
     [() => step.attention(0, row(), new Float32Array(16), row()), 'ERR_SHAPE', 'k'],
     [() => step.attention(0, row(), row(), new Float32Array(0)), 'ERR_SHAPE', 'v'],
+    [() => step.attention(0, tensor(row(), [8]), row(), row()), 'ERR_SHAPE', 'q'],
+    [() => step.attention(0, tensor(row(), [1, 1, 8]), row(), codes), 'ERR_DTYPE', 'v'],
+    [() => step.attention(0, row(), gone, row()), 'ERR_DISPOSED', 'k'],
     [layer({ causal: true }), 'ERR_OPTION', 'options.causal'],
     [layer({ window: [1] }), 'ERR_TYPE', 'options.window'],
     [layer({ window: [0.5, 0] }), 'ERR_OPTION', 'options.window[0]'],
     [layer({ sinkTokens: -1 }), 'ERR_OPTION', 'options.sinkTokens'],
     [layer({ sinks: [1, 2] }), 'ERR_SHAPE', 'options.sinks'],
+    [layer({ alibiSlopes: [1, 2] }), 'ERR_SHAPE', 'options.alibiSlopes'],
+    [layer({ alibiSlopes: 1 }), 'ERR_TYPE', 'options.alibiSlopes'],
+    [layer({ alibiSlopes: ['1'] }), 'ERR_TYPE', 'options.alibiSlopes[0]'],
     [layer({ scale: '1' }), 'ERR_TYPE', 'options.scale'],
     [layer({ scale: Number.NaN }), 'ERR_OPTION', 'options.scale'],
     [layer({ softcap: -1 }), 'ERR_OPTION', 'options.softcap'],
@@ -247,6 +263,7 @@ describe('what a worker may be sent', () => {
     entries: [{ sequence: 1, length: 0, tokens: 1 }],
     reach: { left: null, right: 0, sinkTokens: 0 },
     options: {},
+    replyDType: 'float32',
   };
   const numbers = (count: number, heads = 1) => {
     return {
@@ -278,6 +295,8 @@ describe('what a worker may be sent', () => {
     expect(await refused({ ...attend, reach: undefined })).toBe('ERR_TYPE');
     expect(await refused({ ...attend, options: { mask: 1 } })).toBe('ERR_OPTION');
     expect(await refused({ ...attend, layer: 1 })).toBe('ERR_OPTION');
+    expect(await refused({ ...attend, replyDType: 'int8' })).toBe('ERR_DTYPE');
+    expect(await refused(attend, { ...rows, alibiSlopes: numbers(1) })).toBe('ERR_SHAPE');
     expect(await refused(attend, {})).toBe('ERR_TYPE');
     expect(await refused(attend, { ...rows, q: numbers(2) })).toBe('ERR_SHAPE');
     expect(await refused(attend, { ...rows, k: numbers(1, 2) })).toBe('ERR_SHAPE');

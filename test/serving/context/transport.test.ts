@@ -1,6 +1,7 @@
 // What goes between the caller and the parts: who is asked, in which order replies come, which of
 // them never do.
 import {
+  type ContextAttentionOptions,
   type ContextPart,
   ContextParallel,
   type ContextTransport,
@@ -71,7 +72,10 @@ test('parts that a window does not reach are not asked, those of sink tokens are
   expect(asked).toEqual([[2], [1, 2], [0, 2], [0]].flatMap(twice));
 });
 
-test('bits do not depend on the order of arrival, nor on the batch', async () => {
+test.each<[string, ContextAttentionOptions]>([
+  ['sinks', { sinks: [1, 2, 3, 4] }],
+  ['ALiBi', { alibiSlopes: [0.5, 0.25, 0.02, 1] }],
+])('bits do not depend on the order of arrival, nor on the batch: %s', async (_, given) => {
   const runs: number[][][] = [];
   for (const seed of [1, 2, 3]) {
     const interference = new Interference();
@@ -83,9 +87,9 @@ test('bits do not depend on the order of arrival, nor on the batch', async () =>
     };
     const machines = new ContextMachines(cut, { transport: interference.transport });
     const [a, b] = [machines.create(), machines.create()];
-    const options = { numSplits: 1, sinks: [1, 2, 3, 4] };
-    const given = Array.from({ length: 2 }, () => machines.rows(40));
-    await machines.apart([{ apart: a.apart, tokens: 40 }], given, options);
+    const options = { numSplits: 1, ...given };
+    const prompt = Array.from({ length: 2 }, () => machines.rows(40));
+    await machines.apart([{ apart: a.apart, tokens: 40 }], prompt, options);
     const rows = Array.from({ length: 2 }, () => machines.rows(1));
     if (seed !== 3) {
       runs.push(bitsOf(await machines.apart([{ apart: a.apart, tokens: 1 }], rows, options)));
