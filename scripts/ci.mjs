@@ -46,6 +46,11 @@ const steps = [
     minutes: 30,
   },
   {
+    name: 'the server on the SIMT device',
+    command: npm('test:serve', '--', '--device', 'simt:sm80', '--ci'),
+    jest: true,
+  },
+  {
     name: 'CUDA on the SIMT device of sm_86',
     command: npm('test:simt:sm86', '--', '--ci'),
     jest: true,

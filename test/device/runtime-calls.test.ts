@@ -125,6 +125,15 @@ testOnSimt.each<[string, Omit<Decoding, 'layers'>, Record<string, number>]>([
     { dtype: 'bfloat16', cacheDtype: 'bfloat16', graph: 'layer' },
     { ...copied, cudaMemcpyAsync: 1 + 3 * 3, cudaGraphLaunch: 3 },
   ],
+  // What a model of which parts run on the host does, such as the server's.
+  [
+    'layer by layer, of numbers',
+    { dtype: 'float32', cacheDtype: 'bfloat16', graph: 'layer', numbers: true },
+    {
+      ...{ cudaMemcpyAsync: 3, cudaEventRecord: 4, cudaEventQuery: 4, cudaEventSynchronize: 4 },
+      cudaGraphLaunch: 3,
+    },
+  ],
 ])('a replayed step of three layers: %s', (_name, decoding, expected) => {
   const [first, ...others] = countedCalls({ ...decoding, layers: 3 });
   // The first one launches kernels and captures them.

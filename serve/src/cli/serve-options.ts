@@ -25,6 +25,7 @@ export interface EngineCliOptions {
   readonly kvDtype: EngineOptions['kvDtype'];
   readonly pageSize: number;
   readonly prefixCache: boolean;
+  readonly decodeGraphs: boolean;
   readonly maxRunning: number;
   readonly maxQueued: number;
   readonly maxBatchTokens: number;
@@ -57,7 +58,7 @@ export type ServeOptions = HttpOptions &
 export const engineOptionNames = [
   ...(['servedModelName', 'device', 'threads', 'maxTokensInCache', 'kvDtype'] as const),
   ...(['pageSize', 'prefixCache', 'maxRunning', 'maxQueued', 'maxBatchTokens'] as const),
-  ...(['prefillChunk', 'stepTimeout', 'loadTimeout'] as const),
+  ...(['decodeGraphs', 'prefillChunk', 'stepTimeout', 'loadTimeout'] as const),
 ] as const;
 
 /** Options as they are written, for another process that takes these and those of a cluster. */
@@ -132,6 +133,7 @@ export function addEngineOptions(command: Command): Command {
     )
     .option('--page-size <n>', 'tokens of a page of the cache', integer(1, 4096), 16)
     .option('--no-prefix-cache', 'compute every prompt from its beginning')
+    .option('--no-decode-graphs', 'on a GPU: launch every kernel of a decode step by itself')
     .option('--max-running <n>', 'answers computed side by side', integer(1, 4096), 32)
     .option('--max-queued <n>', 'requests that may wait for a place', integer(0, 1_000_000), 256)
     .option(

@@ -311,6 +311,8 @@ export interface EngineOptions {
   readonly maxRunning: number;
   readonly maxQueued: number;
   readonly prefixCache: boolean;
+  /** Decode steps on a GPU are replayed as CUDA graphs. Default true. */
+  readonly decodeGraphs?: boolean;
   /** Stored prefixes are told, see {@link Engine.watchPrefixes}. */
   readonly prefixChanges?: boolean;
   /** Seconds after which a step is taken to hang. Default 120. */

@@ -1,6 +1,7 @@
 import { type DeviceName, tensor } from 'flash-attention';
-import type { Step, StepAttentionOptions } from 'flash-attention/serving';
+import type { KvCache, Step, StepAttentionOptions } from 'flash-attention/serving';
 import type { CutModel } from '../cutter/cut.js';
+import { DecodeGraphs } from './decode-graphs.js';
 import type { NewTokens } from './packed-tokens.js';
 import { Rotary } from './rotary.js';
 
@@ -25,6 +26,13 @@ interface Layer {
   readonly rotary?: { readonly table: number; readonly interleaved: boolean };
 }
 
+/** What decode steps are captured in. */
+export interface GraphMemory {
+  readonly cache: KvCache;
+  /** The most tokens that a sequence of it has. */
+  readonly maxSeqlen: number;
+}
+
 /** The attentions of a model, and what they need on their device. */
 export class Attention {
   readonly #device: DeviceName;
@@ -32,8 +40,11 @@ export class Attention {
   readonly #tables: readonly Rotary[];
   /** By layer, where positions say which rows of a table tokens turn by. */
   readonly #options: readonly StepAttentionOptions[];
+  /** Undefined on the CPU, which launches nothing. */
+  readonly #graphs: DecodeGraphs | undefined;
 
-  constructor(device: DeviceName, { layers, tables }: CutModel) {
+  /** @param memory absent: decode steps are computed call by call. */
+  constructor(device: DeviceName, { layers, tables }: CutModel, memory?: GraphMemory) {
     this.#device = device;
     this.#tables = tables.map((each) => new Rotary(each, device));
     this.#layers = layers.map(({ attention, sinks, table }) => {
@@ -50,6 +61,7 @@ export class Attention {
       return { ...layer, rotary: { table, interleaved: rotary.interleaved } };
     });
     this.#options = this.#layers.map((layer) => this.#optionsOf(layer, []));
+    if (memory && device !== 'cpu') this.#graphs = this.#graphsIn(memory);
   }
 
   /**
@@ -69,6 +81,13 @@ export class Attention {
         const layer = this.#layers[index];
         const [q, k, v] = separate(projections, layer, totalTokens);
         return step.attention(index, q, k, v, { ...options[index], sync: true });
+      };
+    }
+    const graphs = options === this.#options && this.#graphs?.fits(entries) && this.#graphs;
+    if (graphs) {
+      return async (index, projections) => {
+        const [q, k, v] = separate(projections, this.#layers[index], totalTokens);
+        return graphs.replay(step, index, { q, k, v }).take();
       };
     }
     return async (index, projections) => {
@@ -103,7 +122,14 @@ export class Attention {
     };
   }
 
+  #graphsIn({ cache, maxSeqlen }: GraphMemory): DecodeGraphs | undefined {
+    const kinds = this.#layers.map(({ heads }, n) => ({ heads, ...this.#options[n] }));
+    const rows = this.#tables.map(({ cos }) => cos.shape[0]);
+    return DecodeGraphs.of(cache, kinds, Math.min(maxSeqlen, ...rows));
+  }
+
   dispose(): void {
+    this.#graphs?.dispose();
     for (const table of this.#tables) table.dispose();
     for (const { options } of this.#layers) options.sinks?.dispose();
   }

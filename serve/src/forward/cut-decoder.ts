@@ -3,7 +3,7 @@ import type { Step } from 'flash-attention/serving';
 import { Tensor } from 'onnxruntime-node';
 import type { CutLayer } from '../cutter/cut.js';
 import type { DecoderModel } from '../model/decoder-model.js';
-import { Attention } from './attention.js';
+import { Attention, type GraphMemory } from './attention.js';
 import { gatherTokens, type NewTokens, packTokens } from './packed-tokens.js';
 import { PartSession, type Tensors } from './part-session.js';
 
@@ -20,26 +20,29 @@ export class CutDecoder {
   readonly #parts: readonly PartSession[];
   readonly #attention: Attention;
 
-  private constructor({ cut }: DecoderModel, parts: readonly PartSession[], device: DeviceName) {
+  private constructor({ cut }: DecoderModel, parts: readonly PartSession[], attention: Attention) {
     const ends = [...cut.parts, ...(cut.hidden ? [cut.hidden] : [])];
     this.#layers = cut.layers.map(({ projections, output, attention }, layer) => ({
       ...{ projections, output, width: attention.heads * attention.headDim },
       needed: [...new Set(ends.slice(layer + 1).flatMap(({ inputs }) => inputs))],
     }));
     this.#parts = parts;
-    this.#attention = new Attention(device, cut);
+    this.#attention = attention;
   }
 
-  /** @throws what onnxruntime throws. */
+  /**
+   * @param options.graphs absent: decode steps are computed call by call.
+   * @throws what onnxruntime throws, and the device where memory is lacking.
+   */
   static load(
     model: DecoderModel,
-    { device, threads }: { device: DeviceName; threads: number },
+    { device, threads, graphs }: { device: DeviceName; threads: number; graphs?: GraphMemory },
   ): CutDecoder {
     const { cut, graphFolder } = model;
     const parts: PartSession[] = [];
     try {
       for (const part of cut.parts) parts.push(new PartSession(part, graphFolder, threads));
-      return new CutDecoder(model, parts, device);
+      return new CutDecoder(model, parts, new Attention(device, cut, graphs));
     } catch (error) {
       for (const part of parts) part.release();
       throw error;

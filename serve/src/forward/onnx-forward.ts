@@ -26,7 +26,9 @@ export type ForwardOptions = Pick<
   EngineOptions,
   'folder' | 'maxTokensInCache' | 'pageSize' | 'kvDtype' | 'device'
 > &
-  Partial<Pick<EngineOptions, 'modelName' | 'threads' | 'prefixCache' | 'prefixChanges'>> & {
+  Partial<
+    Pick<EngineOptions, 'modelName' | 'threads' | 'prefixCache' | 'prefixChanges' | 'decodeGraphs'>
+  > & {
     /** One of several graphs in the folder. */
     readonly graph?: string;
   };
@@ -70,14 +72,17 @@ export class OnnxForward implements Forward {
     const { pageSize, kvDtype } = options;
     const device = options.device as DeviceName;
     const prefixes = options.prefixChanges ? new PrefixLog() : undefined;
+    const numPages = Math.ceil(options.maxTokensInCache / pageSize);
     const cache = new KvCache({
       ...{ layers, kvHeads, headDim, pageSize, device, maxSeqlen: contextLength },
-      numPages: Math.ceil(options.maxTokensInCache / pageSize),
+      numPages,
       dtype: kvDtype as KvCacheOptions['dtype'],
       prefixObserver: prefixes,
     });
     try {
-      const decoder = CutDecoder.load(model, { device, threads: threadsOf(options) });
+      const maxSeqlen = Math.min(contextLength, numPages * pageSize);
+      const graphs = options.decodeGraphs === false ? undefined : { cache, maxSeqlen };
+      const decoder = CutDecoder.load(model, { device, threads: threadsOf(options), graphs });
       return new OnnxForward(model.info, options, decoder, cache, prefixes);
     } catch (error) {
       cache.dispose();
@@ -163,8 +168,8 @@ export class OnnxForward implements Forward {
   }
 
   async close(): Promise<void> {
-    this.#cache.dispose();
     this.#decoder.release();
+    this.#cache.dispose();
     this.#hidden?.release();
   }
 
