@@ -20,7 +20,7 @@ export interface ChaosResult {
 
 /** Holds chats while workers end, one after the other; each is started again. */
 export async function holdInChaos(
-  deployment: Deployment,
+  deployment: Pick<Deployment, 'pids' | 'urls'>,
   chats: readonly Chat[],
   { killEvery, leastKills, ...load }: ChaosOptions,
 ): Promise<ChaosResult> {

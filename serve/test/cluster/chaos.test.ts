@@ -8,30 +8,32 @@ import { describeWithNats } from '../support/cluster.js';
 const model = modelsFolder();
 const main = path.resolve(import.meta.dirname, '../../dist/cli/main.js');
 
-// `npm run bench:cluster -- chaos` does it with 200 chats and a death every 5 seconds.
-describeWithNats('two frontends and three workers, killed or told to stop in turn', () => {
-  test('hold every chat to its end, with the words of a quiet run', async () => {
-    const deployment = await Deployment.start({
-      ...{ main, folder: model('int4-level1'), frontends: 2, workers: 3 },
-      workerArguments: ['--max-tokens-in-cache', '4096'],
-    });
-    try {
-      const chats = chatsOf(36, 3, 12, 2);
-      const load = { side: 12, maxTokens: 60 };
-      const quiet = await holdAll(chats, deployment.urls, load);
-      const { rounds } = await holdInChaos(deployment, chats, {
-        ...load,
-        ...{ killEvery: 4000, leastKills: 4 },
+describeWithNats(
+  'two frontends and three workers, one killed or told to stop every 5 seconds',
+  () => {
+    test('hold 200 chats to their ends, with the words of a quiet run', async () => {
+      const deployment = await Deployment.start({
+        ...{ main, folder: model('int4-level1'), frontends: 2, workers: 3 },
+        workerArguments: ['--max-tokens-in-cache', '4096'],
       });
-      const decided = decidedChats(quiet);
-      expect(decided.length).toBeGreaterThan(0.9 * chats.length);
-      const answersOf = (each: readonly ChatResult[]) => decided.map((i) => each[i].answers);
-      for (const results of rounds) {
-        expect(answersOf(results)).toEqual(answersOf(quiet));
-        for (const { completionTokens } of results) expect(completionTokens).toBe(2 * 60);
+      try {
+        const chats = chatsOf(200, 4, 12, 2);
+        const load = { side: 16, maxTokens: 60 };
+        const quiet = await holdAll(chats, deployment.urls, load);
+        const { rounds } = await holdInChaos(deployment, chats, {
+          ...load,
+          ...{ killEvery: 5000, leastKills: 4 },
+        });
+        const decided = decidedChats(quiet);
+        expect(decided.length).toBeGreaterThan(0.9 * chats.length);
+        const answersOf = (each: readonly ChatResult[]) => decided.map((i) => each[i].answers);
+        for (const results of rounds) {
+          expect(answersOf(results)).toEqual(answersOf(quiet));
+          for (const { completionTokens } of results) expect(completionTokens).toBe(2 * 60);
+        }
+      } finally {
+        await deployment.stop();
       }
-    } finally {
-      await deployment.stop();
-    }
-  });
-});
+    }, 300_000);
+  },
+);

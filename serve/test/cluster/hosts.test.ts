@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { decidedChats } from '../../bench/cluster/chaos.js';
-import { chatsOf, holdAll } from '../../bench/cluster/chats.js';
+import { decidedChats, holdInChaos } from '../../bench/cluster/chaos.js';
+import { type ChatResult, chatsOf, holdAll } from '../../bench/cluster/chats.js';
 import { findNatsServer, howToInstall, NatsServer } from '../../src/cluster/nats-server.js';
 import { modelsFolder } from '../models/index.js';
 import { type Host, Network, whyNoHosts } from '../support/hosts.js';
@@ -16,6 +16,13 @@ const describeHosts =
     : (name: string, body: () => void) => describe.skip(`${name} (${reason})`, body);
 
 const children: ChildProcess[] = [];
+
+function endAll(): void {
+  for (const child of children.splice(0)) {
+    child.removeAllListeners('exit'); // it is not started again
+    child.kill('SIGKILL');
+  }
+}
 
 function run(host: Host, ...args: readonly string[]): ChildProcess {
   const [command, all] = host.command(process.execPath, main, ...args);
@@ -36,7 +43,84 @@ const says = (child: ChildProcess, pattern: RegExp): Promise<RegExpMatchArray> =
     child.once('exit', (code) => reject(new Error(`It ended with ${code}.`)));
   });
 
-describeHosts('frontend and workers on hosts of their own', () => {
+/** Workers of one host each, which are started again when they end. */
+class Workers {
+  readonly #running = new Map<Host, ChildProcess>();
+  readonly #args: readonly string[];
+
+  private constructor(args: readonly string[]) {
+    this.#args = args;
+  }
+
+  /** Resolves when all of them have the model. */
+  static async start(hosts: readonly Host[], ...args: readonly string[]): Promise<Workers> {
+    const workers = new Workers(args);
+    await Promise.all(hosts.map((host) => says(workers.#start(host), /in worker/)));
+    return workers;
+  }
+
+  get pids(): number[] {
+    return [...this.#running.values()].flatMap(({ pid }) => pid ?? []);
+  }
+
+  #start(host: Host): ChildProcess {
+    const child = run(host, 'worker', ...this.#args);
+    this.#running.set(host, child);
+    child.once('exit', () => {
+      this.#running.delete(host);
+      this.#start(host);
+    });
+    return child;
+  }
+}
+
+/** Frontends of one host each; their addresses. */
+function frontends(hosts: readonly Host[], ...args: readonly string[]): Promise<string[]> {
+  const options = ['--host', '0.0.0.0', '--port', '8080'];
+  const started = hosts.map(async (host) => {
+    await says(run(host, 'frontend', ...args, ...options), / at http/);
+    return `http://${host.address}:8080`;
+  });
+  return Promise.all(started);
+}
+
+/** The answers of the chats that hang on no tie. */
+const answersOf = (results: readonly ChatResult[], decided: readonly number[]) =>
+  decided.map((i) => results[i].answers);
+
+describeHosts('frontends and workers on hosts of their own', () => {
+  test('200 chats at two frontends and three workers, one of which ends every 5 seconds', async () => {
+    using network = new Network();
+    const nats = await NatsServer.start({ host: network.address });
+    try {
+      const cluster = ['--nats', nats.url];
+      const hosts = [network.host(), network.host(), network.host()];
+      const options = ['--threads', '1', '--max-tokens-in-cache', '4096'];
+      const workers = await Workers.start(hosts, model('int4-level1'), ...cluster, ...options);
+      const urls = await frontends([network.host(), network.host()], ...cluster);
+      const chats = chatsOf(200, 4, 12, 2);
+      const load = { side: 16, maxTokens: 60 };
+      const quiet = await holdAll(chats, urls, load);
+      const deployment = {
+        urls,
+        get pids() {
+          return workers.pids;
+        },
+      };
+      const times = { killEvery: 5000, leastKills: 4 };
+      const { rounds } = await holdInChaos(deployment, chats, { ...load, ...times });
+      const decided = decidedChats(quiet);
+      expect(decided.length).toBeGreaterThan(0.9 * chats.length);
+      for (const results of rounds) {
+        expect(answersOf(results, decided)).toEqual(answersOf(quiet, decided));
+        for (const { completionTokens } of results) expect(completionTokens).toBe(2 * 60);
+      }
+    } finally {
+      endAll();
+      await nats.close();
+    }
+  }, 300_000);
+
   test('a host that is cut off loses no chat, and works again when it is back', async () => {
     using network = new Network();
     const nats = await NatsServer.start({ host: network.address });
@@ -44,14 +128,8 @@ describeHosts('frontend and workers on hosts of their own', () => {
       const folder = model('int4-level1');
       const cluster = ['--nats', nats.url];
       const hosts = [network.host(), network.host()];
-      const workers = hosts.map((host) => {
-        return run(host, 'worker', folder, ...cluster, '--threads', '1');
-      });
-      await Promise.all(workers.map((worker) => says(worker, /in worker/)));
-      const front = network.host();
-      const frontend = run(front, 'frontend', ...cluster, '--host', '0.0.0.0', '--port', '8080');
-      await says(frontend, / at http/);
-      const urls = [`http://${front.address}:8080`];
+      await Workers.start(hosts, folder, ...cluster, '--threads', '1');
+      const urls = await frontends([network.host()], ...cluster);
       const chats = chatsOf(16, 2, 12, 2);
       const load = { side: 8, maxTokens: 60 };
       const quiet = await holdAll(chats, urls, load);
@@ -59,10 +137,9 @@ describeHosts('frontend and workers on hosts of their own', () => {
       const held = holdAll(chats, urls, load);
       await delay(300);
       cut.connect(false);
-      const answers = decidedChats(quiet);
+      const decided = decidedChats(quiet);
       const same = async (results: Promise<typeof quiet>): Promise<void> => {
-        const told = await results;
-        expect(answers.map((i) => told[i].answers)).toEqual(answers.map((i) => quiet[i].answers));
+        expect(answersOf(await results, decided)).toEqual(answersOf(quiet, decided));
       };
       await same(held);
       cut.connect(true);
@@ -73,7 +150,7 @@ describeHosts('frontend and workers on hosts of their own', () => {
       while (!(await ready())) await delay(100);
       await same(holdAll(chats, urls, load));
     } finally {
-      for (const child of children) child.kill('SIGKILL');
+      endAll();
       await nats.close();
     }
   });

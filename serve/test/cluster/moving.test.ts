@@ -87,7 +87,7 @@ describeWithNats('pages that are moved', () => {
   });
 
   test('answers that are cut go on with their pages', async () => {
-    const worker = await cluster.scripted(slow);
+    const worker = await cluster.scripted({ model, stepMilliseconds: 30 }); // 12 s for all
     const { engine } = await cluster.frontend();
     const long = chats.map((request) => ({ ...request, maxTokens: 400 }));
     const answers = hold(engine, long);
@@ -184,7 +184,8 @@ describeWithNats('pages that are moved', () => {
 
     test('whoever is left does all of it', async () => {
       const prefill = await cluster.scripted(slow, {}, { role: 'prefill' });
-      const decode = await cluster.scripted(slow, {}, { role: 'decode' });
+      const slower = { model, stepMilliseconds: 100 }; // not to end before it is looked at
+      const decode = await cluster.scripted(slower, {}, { role: 'decode' });
       const { engine } = await cluster.frontend({ workers: 2 });
       const answers = hold(engine, long);
       await until(async () => (await decode.engine.stats()).running > 0);
@@ -202,7 +203,7 @@ describeWithNats('pages that are moved', () => {
       const short = { ...long[0], maxTokens: 1 };
       const stopped = { ...long[0], stopTokenIds: [plain(long[0])[0]] };
       expect(await hold(engine, [short, stopped])).toEqual([short, stopped].map(plain));
-      const gone = engine.generate(long[2]);
+      const gone = engine.generate({ ...long[2], maxTokens: 200 });
       await delay(30);
       gone.cancel();
       expect((await gone.finished).reason).toBe('abort');

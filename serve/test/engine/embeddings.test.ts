@@ -21,7 +21,9 @@ class Host {
   readonly told: FromWorker[] = [];
   readonly #port: MessagePort;
   readonly #ended: Promise<void>;
-  #pause?: { pass: number; over: Promise<void> };
+  #paused = () => {};
+  #last = 1000;
+  #pause?: { at: (passes: readonly Pass[]) => boolean; over: Promise<void> };
 
   constructor(model: ScriptedOptions, limits: Partial<EngineOptions>) {
     this.forward = new ScriptedForward(model);
@@ -29,7 +31,11 @@ class Host {
       const { scope } = entries[0].sequence as unknown as { scope: string };
       const tokens = entries.map((entry) => entry.tokens.length);
       this.passes.push({ embeds: scope === 'short:embeddings', tokens });
-      if (this.passes.length === this.#pause?.pass) await this.#pause.over;
+      const pause = this.#pause;
+      if (!pause?.at(this.passes)) return;
+      this.#pause = undefined;
+      this.#paused();
+      await pause.over;
     };
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
@@ -61,13 +67,19 @@ class Host {
     this.send({ type: 'embed', id, tokens: new Int32Array(length).fill(7) });
   }
 
-  /** Sends within the given pass, which ends no sooner than all of it has arrived. */
-  async during(pass: number, send: () => void): Promise<void> {
+  /**
+   * Sends within the first pass of which `at` holds, with all passes up to it; that one ends no
+   * sooner than all of it has arrived.
+   */
+  async during(at: (passes: readonly Pass[]) => boolean, send: () => void): Promise<void> {
     let resume = () => {};
-    this.#pause = { pass, over: new Promise((resolve) => (resume = resolve)) };
-    await until(() => this.passes.length === pass);
+    const paused = new Promise<void>((resolve) => {
+      this.#paused = resolve;
+    });
+    this.#pause = { at, over: new Promise((resolve) => (resume = resolve)) };
+    await paused;
     send();
-    const last = 1000;
+    const last = this.#last++;
     this.send({ type: 'stats', id: last });
     await this.end(last);
     resume();
@@ -97,13 +109,15 @@ class Host {
   }
 }
 
+/** Of passes from the first one on. */
+const nth = (count: number) => (passes: readonly Pass[]) => passes.length === count;
 const sum = (values: readonly number[]) => values.reduce((all, value) => all + value, 0);
 
 test('a long text takes every other step a piece, within the budget; answers and prompts get on', async () => {
   const host = new Host({ contextLength: 500, pages: 500 }, {});
   const prompts = [[1], [2], [3]];
   for (const [id, prompt] of prompts.entries()) host.answer(id, prompt, 200);
-  await host.during(6, () => {
+  await host.during(nth(6), () => {
     host.embed(10, 200);
     host.answer(3, new Array(100).fill(5), 1);
   });
@@ -171,14 +185,16 @@ test('a budget that answers need whole: a text gets on one token at a time', asy
 test('a text that nobody waits for is computed no further, and its pages return', async () => {
   const host = new Host({ contextLength: 500, pages: 500 }, {});
   host.answer(0, [1], 400);
-  await host.during(3, () => {
+  await host.during(nth(3), () => {
     host.embed(10, 400);
     host.embed(11, 400);
     host.embed(12, 16);
   });
-  await until(() => host.passes.some(({ embeds }) => embeds));
-  host.send({ type: 'cancel', id: 11 }); // it waits
-  host.send({ type: 'cancel', id: 10 }); // it is computed
+  const isEmbedding = (passes: readonly Pass[]) => passes.at(-1)?.embeds === true;
+  await host.during(isEmbedding, () => {
+    host.send({ type: 'cancel', id: 11 }); // it waits
+    host.send({ type: 'cancel', id: 10 }); // it is computed
+  });
   expect(await host.end(12)).toEqual(Float32Array.of(16, 7));
   const pieces = host.passes.filter(({ embeds }) => embeds);
   expect(pieces.length).toBeLessThan(20); // 52 of a whole one
@@ -192,7 +208,7 @@ test('a text that nobody waits for is computed no further, and its pages return'
 test('a full cache: the text gives its pages up before an answer loses any, and may come again', async () => {
   const host = new Host({ contextLength: 500, pages: 12, pageSize: 4 }, {});
   host.answer(0, [1, 2, 3], 40);
-  await host.during(3, () => host.embed(10, 40));
+  await host.during(nth(3), () => host.embed(10, 40));
   expect(await host.end(10)).toEqual({ code: 'queue_full', message: 'The cache is full.' });
   expect(await host.end(0)).toMatchObject({ reason: 'length', completionTokens: 40 });
   host.send({ type: 'stats', id: 11 });

@@ -283,7 +283,7 @@ test('a model that is not loaded in time is given up', async () => {
 });
 
 test('a text that nobody waits for is cancelled', async () => {
-  const slow = { model: { contextLength: 2000 }, stepMilliseconds: 5 };
+  const slow = { model: { contextLength: 2000 }, stepMilliseconds: 100 }; // 25 steps
   const running = await start(slow);
   const gone = new AbortController();
   const [text, other] = [0, 1].map(() => running.embed(new Int32Array(400).fill(1), gone.signal));

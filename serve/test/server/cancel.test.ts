@@ -195,8 +195,7 @@ test('a reader that takes nothing for too long is cut off', async () => {
     ...{ max_tokens: 40_000 },
   });
   slow.pause();
-  await until(() => engine.live.size === 1);
-  await until(() => engine.live.size === 0);
+  await until(() => engine.requests.length === 1 && engine.live.size === 0);
   expect((await engine.stats()).finished.abort).toBe(1);
   slow.destroy();
 });

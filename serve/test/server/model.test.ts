@@ -207,8 +207,11 @@ test('stopping under load ends every stream, one way or the other', async () => 
     return response.ok ? (await eventsOf(response)).at(-1) : jsonOf(response);
   };
   const lasts = Array.from({ length: 24 }, ask);
-  let { running, waiting } = await engine.stats();
-  while (running + waiting < lasts.length) ({ running, waiting } = await engine.stats());
+  const come = async () => {
+    const { running, waiting, finished } = await engine.stats();
+    return running + waiting + finished.stop + finished.length;
+  };
+  while ((await come()) < lasts.length);
   await server.close(20);
   for (const last of await Promise.all(lasts)) {
     expect(last === '[DONE]' || last.error.code === 'engine_unavailable').toBe(true);
