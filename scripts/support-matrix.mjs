@@ -29,8 +29,8 @@ const features = (fa, device) => {
   const paged = { pageTable: ints([1, 0], [1, 2]), seqlensK: ints([100]) };
   const ragged = { ...paged, cuSeqlensQ: ints([0, 128]) };
   const scales = () => ({ kScales: zeros([2, 64, 2]), vScales: zeros([2, 64, 2]) });
-  const over = (keys, more) => [
-    `\`flashAttentionPaged\` over ${keys}`,
+  const over = (name, keys, more) => [
+    `\`flashAttentionPaged\` over ${name}`,
     { pages: true, keys },
     () => ({ ...paged, ...more?.() }),
   ];
@@ -58,9 +58,9 @@ const features = (fa, device) => {
     ['`flashAttentionVarlen`', { packed: true }, () => varlen],
     ['`flashAttentionPaged`', { pages: true }, () => paged],
     ['`flashAttentionRagged`', { packed: true, pages: true }, () => ragged],
-    over('bfloat16'),
-    over('int8', scales),
-    over('float8_e4m3', scales),
+    over('bfloat16', 'bfloat16'),
+    over('int8, a scale per token', 'int8', scales),
+    over('float8_e4m3, a scale per token', 'float8_e4m3', scales),
   ];
 };
 
@@ -80,7 +80,7 @@ function tensors(fa, device, dtype, features) {
 /** Kernels of the forward and the backward pass, or the code of the error. */
 function cell(fa, device, dtype, [, shape, options]) {
   const one = () => fa.tensor([1], [1], { device });
-  const scales = dtype === 'float8_e4m3' && !shape.packed && !shape.pages;
+  const scales = dtype === 'float8_e4m3' && !shape.keys;
   const given = { ...options(), ...(scales ? { scales: { q: one(), k: one(), v: one() } } : {}) };
   try {
     const plan = fa.explain(...tensors(fa, device, dtype, shape), given);

@@ -344,6 +344,8 @@ describe('float8', () => {
     (...args: unknown[]) =>
     () =>
       addon.dequantize(...(args as Parameters<NativeAddon['dequantize']>));
+  const packed = (offsets: NativeTensor | undefined, longest: number | undefined) => () =>
+    addon.quantize(random([6, 4, 8]), 0, 2, undefined, offsets, longest);
 
   test.each<[string, () => unknown, string, string]>([
     ['layout', () => addon.quantize(plain, anything(2), 2, undefined), 'ERR_OPTION', 'layout'],
@@ -382,6 +384,34 @@ describe('float8', () => {
     ['two scales', back(values, random([2]), 0, undefined, 0), 'ERR_SHAPE', 'scales'],
     ['to integers', back(values, scales, 0, undefined, int32), 'ERR_DTYPE', 'tensor'],
     ['to float8', back(values, scales, 0, undefined, float8), 'ERR_DTYPE', 'tensor'],
+    ['offsets that are none', packed(anything([0, 6]), 6), 'ERR_TYPE', 'cuSeqlens'],
+    ['offsets of another dtype', packed(random([2]), 6), 'ERR_DTYPE', 'cuSeqlens'],
+    ['offsets without axes', packed(ints([0, 6], [1, 2]), 6), 'ERR_SHAPE', 'cuSeqlens'],
+    ['no offsets', packed(ints([], [0]), 6), 'ERR_SHAPE', 'cuSeqlens'],
+    ['offsets beyond the tokens', packed(ints([0, 7]), 7), 'ERR_SHAPE', 'cuSeqlens'],
+    ['offsets that descend', packed(ints([0, 4, 3]), 6), 'ERR_SHAPE', 'cuSeqlens'],
+    ['a sequence beyond the bound', packed(ints([0, 6]), 5), 'ERR_OPTION', 'maxSeqlen'],
+    ['a bound that is none', packed(ints([0, 6]), anything('6')), 'ERR_TYPE', 'maxSeqlen'],
+    ['offsets without a bound', packed(ints([0, 6]), undefined), 'ERR_TYPE', 'maxSeqlen'],
+    ['a bound without offsets', packed(undefined, 6), 'ERR_OPTION', 'maxSeqlen'],
+    [
+      'offsets in another layout',
+      () => addon.quantize(random([6, 4, 8]), 1, 2, undefined, ints([0, 6]), 6),
+      'ERR_OPTION',
+      'layout',
+    ],
+    [
+      'offsets, and a batch',
+      () => addon.quantize(plain, 0, 2, undefined, ints([0, 6]), 6),
+      'ERR_SHAPE',
+      'tensor',
+    ],
+    [
+      'scales of more sequences',
+      () => addon.dequantize(like([6, 4, 8]), random([2, 4, 1]), 0, undefined, 0, ints([0, 6]), 6),
+      'ERR_SHAPE',
+      'scales',
+    ],
   ])('%s: refused', (_, call, code, argument) => {
     expect(call).toThrow(expect.objectContaining({ code, argument }));
   });
@@ -396,6 +426,14 @@ describe('float8', () => {
     kScale: random([2, 2, 2]),
     vScale: random([2, 2]),
   };
+  const packed8 = {
+    q: like([9, 4, 8]),
+    k: like([7, 2, 8]),
+    v: like([7, 2, 8]),
+    cuSeqlensQ: ints([0, 9]),
+    cuSeqlensK: ints([0, 7]),
+  };
+  const pages8 = { pageTable: ints([0, 1], [2, 1]), seqlensK: ints([1, 1]) };
 
   test.each<[string, object, string, string]>([
     ['no scale of q', { qScale: undefined }, 'ERR_OPTION', 'scales.q'],
@@ -405,19 +443,22 @@ describe('float8', () => {
     ['v per block', { vScale: random([2, 2, 2]) }, 'ERR_SHAPE', 'scales.v'],
     ['integers', { vScale: ints([1]) }, 'ERR_DTYPE', 'scales.v'],
     ['keys of another dtype', { k: random([2, 150, 2, 8]) }, 'ERR_DTYPE', 'k'],
+    ['packed, scales of a batch', packed8, 'ERR_SHAPE', 'scales.k'],
     [
-      'packed',
-      {
-        q: like([9, 4, 8]),
-        k: like([7, 2, 8]),
-        v: like([7, 2, 8]),
-        cuSeqlensQ: ints([0, 9]),
-        cuSeqlensK: ints([0, 7]),
-      },
+      'packed, on this device',
+      { ...packed8, kScale: random([1, 2, 1]), vScale: random([1, 2]) },
       'ERR_DTYPE',
       'q',
     ],
-    ['pages', { pageTable: ints([0, 1], [2, 1]), seqlensK: ints([1, 1]) }, 'ERR_DTYPE', 'q'],
+    ['pages, a scale per block', pages8, 'ERR_SHAPE', 'scales.k'],
+    ['pages, too few heads', { ...pages8, kScale: random([3]) }, 'ERR_SHAPE', 'scales.k'],
+    ['pages, v per token', { ...pages8, kScale: one, vScale: v8 }, 'ERR_DTYPE', 'scales.v'],
+    [
+      'pages, on this device',
+      { ...pages8, kScale: random([2]), vScale: random([2, 2]) },
+      'ERR_DTYPE',
+      'q',
+    ],
     ['this device', {}, 'ERR_DTYPE', 'q'],
     ['scales without float8', { q, k, v }, 'ERR_OPTION', 'scales'],
   ])('attention, %s: refused', (_, args, code, argument) => {

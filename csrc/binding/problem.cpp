@@ -9,6 +9,7 @@
 #include "binding/environment.h"
 #include "binding/host_index.h"
 #include "binding/tensor_handle.h"
+#include "core/divide.h"
 
 namespace fa::binding {
 
@@ -153,23 +154,25 @@ class Reader {
   }
 
   /**
-   * One scale for all of a tensor, per head, or (q and k) per head and block of tokens; those of
-   * pages are per token and head.
+   * One scale for all of a tensor, per head, or (q and k) per head and block of a sequence's
+   * tokens. Of 8-bit pages under floating q they are per token and head.
    */
   void read_scales() {
+    const int64_t batch = problem_.batch(), kv_heads = problem_.k.shape[2];
+    problem_.q_scale =
+        scales_over(tensor("qScale"),
+                    {batch, problem_.q.shape[2], ceil_div(problem_.max_seqlen_q, kScaleTokens)});
+    problem_.k_scale = tensor("kScale");
+    problem_.v_scale = tensor("vScale");
     if (problem_.paged()) {
-      problem_.q_scale = tensor("qScale");
-      problem_.k_scale = tensor("kScale");
-      problem_.v_scale = tensor("vScale");
-      return;
+      if (!problem_.float8()) return;
+      problem_.k_scale = head_scales_over(problem_.k_scale, batch, kv_heads);
+      problem_.v_scale = head_scales_over(problem_.v_scale, batch, kv_heads);
+    } else {
+      const int64_t blocks = ceil_div(problem_.max_seqlen_k, kScaleTokens);
+      problem_.k_scale = scales_over(problem_.k_scale, {batch, kv_heads, blocks});
+      problem_.v_scale = scales_over(problem_.v_scale, {batch, kv_heads});
     }
-    const auto blocks = [](const View& view) {
-      return (view.shape[1] + kScaleTokens - 1) / kScaleTokens;
-    };
-    const View &q = problem_.q, &k = problem_.k, &v = problem_.v;
-    problem_.q_scale = scales_over(tensor("qScale"), {q.shape[0], q.shape[2], blocks(q)});
-    problem_.k_scale = scales_over(tensor("kScale"), {k.shape[0], k.shape[2], blocks(k)});
-    problem_.v_scale = scales_over(tensor("vScale"), {v.shape[0], v.shape[2]});
   }
 
   void read_masks() {

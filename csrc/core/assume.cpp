@@ -16,6 +16,11 @@ void fill(View& view, int32_t value, AssumedContents& assumed) {
   std::fill_n(view.strides, view.rank, 0);
 }
 
+/** As many tokens as have scales, where those are per block, up to `longest`. */
+int64_t scaled_tokens(const View& scales, int64_t longest) {
+  return scales.rank == 3 ? std::min(longest, scales.shape[2] * kScaleTokens) : longest;
+}
+
 /** Offsets of sequences of `longest` tokens, until `total` are used up. */
 void fill_offsets(View& offsets, int64_t total, int64_t longest, AssumedContents& assumed) {
   std::vector<int32_t> values;
@@ -37,11 +42,13 @@ AssumedContents assume_contents(AttentionProblem& p) {
   if (unknown(p.positions) || unknown(p.cu_seqlens_q) || unknown(p.seqlens_k))
     p.tree_mask = p.positions = {};
   if (unknown(p.cu_seqlens_q)) {
-    fill_offsets(p.cu_seqlens_q, p.q.shape[1], p.max_seqlen_q, assumed);
+    const int64_t longest = scaled_tokens(p.q_scale, p.max_seqlen_q);
+    fill_offsets(p.cu_seqlens_q, p.q.shape[1], longest, assumed);
     assumed.names.push_back("cuSeqlensQ");
   }
   if (unknown(p.cu_seqlens_k)) {
-    fill_offsets(p.cu_seqlens_k, p.k.shape[1], p.max_seqlen_k, assumed);
+    const int64_t longest = p.paged() ? p.max_seqlen_k : scaled_tokens(p.k_scale, p.max_seqlen_k);
+    fill_offsets(p.cu_seqlens_k, p.k.shape[1], longest, assumed);
     assumed.names.push_back("cuSeqlensK");
   }
   // Entries of a page table behind the true lengths may be anything.

@@ -1,6 +1,7 @@
 #include "core/attention.h"
 
 #include "core/error.h"
+#include "core/layout.h"
 
 namespace fa {
 
@@ -66,6 +67,13 @@ View scales_over(const View& scales, std::initializer_list<int64_t> shape) {
     result.shape[axis] = extent;
     result.strides[axis] = 0;
   }
+  return result;
+}
+
+View head_scales_over(const View& scales, int64_t batch, int64_t heads) {
+  if (scales.rank != 1 || scales.shape[0] != heads) return scales_over(scales, {batch, heads});
+  View result = with_leading_axis(scales);
+  result.shape[0] = batch;
   return result;
 }
 

@@ -75,7 +75,7 @@ struct AttentionProblem {
   // What an element is multiplied by, float32. Of float8_e4m3 q, k and v; strides may be 0, where
   // one scale stands for several:
   //   q_scale [B, H, ceil(Sq / kScaleTokens)], k_scale [B, Hkv, ceil(Sk / kScaleTokens)],
-  //   v_scale [B, Hkv]
+  //   v_scale [B, Hkv]; of pages k_scale, too
   // Of pages in 8 bits, under floating q: k_scale and v_scale [pages, pageSize, Hkv].
   View q_scale, k_scale, v_scale;
 
@@ -194,6 +194,13 @@ std::shared_ptr<const SequenceTable> sequence_table(const AttentionProblem& prob
  * one scale stands for several. Another comes back as it is, for `validate` to judge.
  */
 View scales_over(const View& scales, std::initializer_list<int64_t> shape);
+
+/**
+ * Scales of float8 pages, of shape [1], [heads] or [batch, heads], as a view of [batch, heads].
+ * Sequences may share pages, so there are none per token of a sequence. Another comes back as it
+ * is.
+ */
+View head_scales_over(const View& scales, int64_t batch, int64_t heads);
 
 /**
  * A mask that broadcasts, from the right, to `shape`, as a view of `shape`: strides are 0 along

@@ -148,6 +148,7 @@ struct ReplayDecode {
 struct Quantize {
   View plain;
   Quantized quantized;
+  bool check_contents = false;
 
   void run(cpu::Execution& execution) const;
   void run(cuda::Execution& execution) const;
@@ -156,6 +157,7 @@ struct Quantize {
 struct Dequantize {
   Quantized quantized;
   View plain;
+  bool check_contents = false;
 
   void run(cpu::Execution& execution) const;
   void run(cuda::Execution& execution) const;

@@ -4,29 +4,45 @@
 // section 3.3): M = diag(random signs) * Hadamard / sqrt(dim).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "core/attention.h"
+#include "core/divide.h"
 #include "core/float8.h"
 #include "core/philox.h"
 
 namespace fa {
 
 struct Quantized {
-  View values;  // float8_e4m3 [batch, seqlen, heads, dim]
+  View values;  // float8_e4m3 [batch, seqlen, heads, dim]; packed: [1, total, heads, dim]
   // float32, contiguous: [1], [batch, heads] or [batch, heads, ceil(seqlen / kScaleTokens)]
   View scales;
-  bool rotated = false;  // dim is a power of two then
-  uint64_t seed = 0;     // of the signs
+  // int32 [batch + 1]: packed sequences, each of which begins a block. Rows of none are 0.
+  View cu_seqlens;
+  int64_t max_seqlen = 0;  // packed: upper bound of any sequence's length
+  bool rotated = false;    // dim is a power of two then
+  uint64_t seed = 0;       // of the signs
 
-  int64_t batch() const { return values.shape[0]; }
-  int64_t seqlen() const { return values.shape[1]; }
+  bool packed() const { return cu_seqlens.present(); }
+  int64_t batch() const { return packed() ? cu_seqlens.shape[0] - 1 : values.shape[0]; }
+  int64_t seqlen() const { return packed() ? max_seqlen : values.shape[1]; }
   int64_t heads() const { return values.shape[2]; }
   int64_t dim() const { return values.shape[3]; }
-  int64_t blocks() const { return (seqlen() + kScaleTokens - 1) / kScaleTokens; }
+  int64_t blocks() const { return ceil_div(seqlen(), kScaleTokens); }
+  /** Blocks of a head that may have tokens: no sequence is longer than all of them. */
+  int64_t filled_blocks() const {
+    return ceil_div(std::min(seqlen(), values.shape[1]), kScaleTokens);
+  }
   /** The scale of every block of tokens: [batch, heads, blocks]. */
   View block_scales() const { return scales_over(scales, {batch(), heads(), blocks()}); }
 };
+
+/** Calls `function` with the tensor of `quantized` whose contents decide what is legal. */
+template <typename Function>
+void for_each_index(Quantized& quantized, Function function) {
+  if (quantized.packed()) function(quantized.cu_seqlens);
+}
 
 /** The scale of elements whose largest finite magnitude is that: never 0 or subnormal. */
 static FA_INLINE float scale_of(float largest) {

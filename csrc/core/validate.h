@@ -75,6 +75,13 @@ void validate_concat(const std::vector<View>& tensors, int64_t axis);
  */
 void validate_quantized(const View& plain, const Quantized& quantized, Layout layout);
 
+/** The same of what its index tensor holds, in host memory. */
+void validate_contents(const Quantized& quantized);
+
+/** Throws unless `offsets` may be those of packed sequences of up to `longest` tokens. */
+void expect_cu_seqlens(const View& offsets, const char* argument, int64_t longest,
+                       const char* longest_argument);
+
 /** Throws unless `scales` are [1], [batch, heads] or `shape` itself. See scales_over. */
 void expect_scales(const View& scales, const char* argument, std::initializer_list<int64_t> shape,
                    const char* hint = "");

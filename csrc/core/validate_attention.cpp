@@ -88,6 +88,16 @@ void validate_page_scales(const AttentionProblem& p) {
   judge(p.v_scale, "vScales");
 }
 
+/** Of float8 pages under float8 q: see head_scales_over. */
+void expect_head_scales(const View& scales, const char* argument, const AttentionProblem& p) {
+  expect_dtype(scales, DType::kFloat32, argument);
+  if (scales.rank == 2 && scales.shape[0] == p.batch() && scales.shape[1] == p.kv_heads()) return;
+  refuse(ErrorCode::kShape, argument,
+         "of shape [1] or [" + text(p.kv_heads()) + "] or [" + text(p.batch()) + ", " +
+             text(p.kv_heads()) + "] with `pageTable`",
+         shape_text(scales));
+}
+
 void validate_scales(const AttentionProblem& p) {
   const bool q = p.q_scale.present(), k = p.k_scale.present(), v = p.v_scale.present();
   if (p.paged() && !p.float8() && !q) return validate_page_scales(p);
@@ -96,13 +106,6 @@ void validate_scales(const AttentionProblem& p) {
     refuse(ErrorCode::kOption, "scales",
            std::string("absent with ") + dtype_name(p.q.dtype) + " `q`", "some");
   }
-  if (p.packed_queries() || p.packed_keys() || p.paged())
-    refuse(ErrorCode::kDType, "q",
-           std::string("one of float32, float16, bfloat16 with ") +
-               (p.packed_queries() ? "`cuSeqlensQ`"
-                : p.packed_keys()  ? "`cuSeqlensK`"
-                                   : "`pageTable`"),
-           "float8_e4m3");
   if (!q || !k || !v) {
     const char* const missing = !q && !k && !v ? "scales"
                                 : !q           ? "scales.q"
@@ -111,24 +114,21 @@ void validate_scales(const AttentionProblem& p) {
     refuse(ErrorCode::kOption, missing, "given with float8_e4m3 `q`, `k` and `v`",
            "none: quantize() makes them, dequantize() gives tensors that need none");
   }
-  const auto blocks = [](const View& view) {
-    return (view.shape[1] + kScaleTokens - 1) / kScaleTokens;
+  // Of packed sequences: enough for the longest one, which is a matter of their contents.
+  const auto blocks = [](const View& view, const View& scales, bool packed) {
+    return packed && scales.rank == 3 ? scales.shape[2] : ceil_div(view.shape[1], kScaleTokens);
   };
-  expect_scales(p.q_scale, "scales.q", {p.q.shape[0], p.heads(), blocks(p.q)});
-  expect_scales(p.k_scale, "scales.k", {p.k.shape[0], p.kv_heads(), blocks(p.k)});
-  expect_scales(p.v_scale, "scales.v", {p.v.shape[0], p.kv_heads()},
+  expect_scales(p.q_scale, "scales.q",
+                {p.batch(), p.heads(), blocks(p.q, p.q_scale, p.packed_queries())});
+  if (p.paged()) {
+    expect_head_scales(p.k_scale, "scales.k", p);
+    expect_head_scales(p.v_scale, "scales.v", p);
+    return;
+  }
+  expect_scales(p.k_scale, "scales.k",
+                {p.batch(), p.kv_heads(), blocks(p.k, p.k_scale, p.packed_keys())});
+  expect_scales(p.v_scale, "scales.v", {p.batch(), p.kv_heads()},
                 p.v_scale.rank == 3 ? ". Quantize `v` with per: 'head' or 'tensor'" : "");
-}
-
-void expect_cu_seqlens(const View& offsets, const char* argument, int64_t longest,
-                       const char* longest_argument) {
-  expect_dtype(offsets, DType::kInt32, argument);
-  expect_rank(offsets, argument, {"batch + 1"});
-  if (offsets.shape[0] < 1)
-    refuse(ErrorCode::kShape, argument, "of shape [batch + 1], with at least the first 0,",
-           shape_text(offsets));
-  expect_option(longest >= 0 && longest <= kMaxSeqlen, longest_argument, "a length",
-                static_cast<double>(longest));
 }
 
 /** Queries and keys are packed or not, each for themselves. */
@@ -296,6 +296,17 @@ void validate_outputs(const AttentionProblem& p, Layout layout) {
 
 }  // namespace
 
+void expect_cu_seqlens(const View& offsets, const char* argument, int64_t longest,
+                       const char* longest_argument) {
+  expect_dtype(offsets, DType::kInt32, argument);
+  expect_rank(offsets, argument, {"batch + 1"});
+  if (offsets.shape[0] < 1)
+    refuse(ErrorCode::kShape, argument, "of shape [batch + 1], with at least the first 0,",
+           shape_text(offsets));
+  expect_option(longest >= 0 && longest <= kMaxSeqlen, longest_argument, "a length",
+                static_cast<double>(longest));
+}
+
 View checked_axes(const View& view, Layout layout, const char* argument) {
   switch (layout) {
     case Layout::kBshd: expect_rank(view, argument, {"batch", "seqlen", "heads", "headDim"}); break;
@@ -315,8 +326,8 @@ View checked_lse_axes(const View& view, Layout layout) {
 
 void validate(const AttentionProblem& problem, Layout layout) {
   validate_qkv(problem, layout);
-  validate_scales(problem);
   validate_indices(problem);
+  validate_scales(problem);
   validate_tree(problem);
   validate_modifiers(problem);
   if (problem.mask.present()) validate_mask(problem);

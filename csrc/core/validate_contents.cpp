@@ -1,6 +1,7 @@
 // What index tensors hold. Entries that no kernel looks at are not looked at here either.
 #include <algorithm>
 
+#include "core/divide.h"
 #include "core/expect.h"
 #include "core/validate.h"
 
@@ -29,6 +30,27 @@ void validate_cu_seqlens(const View& cu, int64_t total, int64_t longest, const c
   const int64_t last = data[(n - 1) * stride];
   if (last > total)
     refuse_entry(argument, at(n - 1), "at most the " + text(total) + " packed tokens", last);
+}
+
+/** Of float8 q or k that are packed: every block of a sequence has a scale. */
+void validate_scaled_blocks(const View& scales, int64_t longest, const char* argument) {
+  const int64_t blocks = ceil_div(longest, kScaleTokens);
+  if (scales.rank != 3 || blocks <= scales.shape[2]) return;
+  refuse(ErrorCode::kShape, argument,
+         "of at least " + text(blocks) + " blocks of " + text(kScaleTokens) +
+             " tokens, for a sequence of " + text(longest) + ",",
+         "shape " + shape_text(scales));
+}
+
+void validate_packed_scales(const AttentionProblem& p) {
+  int64_t longest_q = 0, longest_k = 0;
+  for (int64_t b = 0; b < p.batch(); ++b) {
+    const Sequence s = sequence(p, b);
+    longest_q = std::max(longest_q, s.seqlen_q);
+    longest_k = std::max(longest_k, s.seqlen_k);
+  }
+  validate_scaled_blocks(p.q_scale, longest_q, "scales.q");
+  validate_scaled_blocks(p.k_scale, longest_k, "scales.k");
 }
 
 void validate_seqlens(const AttentionProblem& p) {
@@ -119,8 +141,15 @@ void validate_contents(const AttentionProblem& p) {
   if (p.seqlens_k.present()) validate_seqlens(p);
   if (p.first_positions.present()) validate_first_positions(p);
   if (p.paged()) validate_page_table(p);
+  if (p.float8() && p.packed_queries()) validate_packed_scales(p);
   if (p.tree_mask.present()) validate_positions(p);
   if (p.block_mask.present()) validate_cells(p.block_mask);
+}
+
+void validate_contents(const Quantized& quantized) {
+  if (quantized.packed())
+    validate_cu_seqlens(quantized.cu_seqlens, quantized.values.shape[1], quantized.max_seqlen,
+                        "cuSeqlens", "maxSeqlen");
 }
 
 }  // namespace fa

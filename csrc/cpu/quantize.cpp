@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
+#include "core/validate.h"
 #include "cpu/isa.h"
 #include "cpu/ops.h"
 #include "cpu/thread_pool.h"
@@ -13,27 +15,53 @@ namespace fa::cpu {
 
 namespace {
 
-/** One (batch, head, block of tokens): what one scale of the finest kind covers. */
+/** Rows [begin, end) of values[batch]. */
+struct Tokens {
+  int64_t batch, begin, end;
+};
+
+Tokens tokens_of(const Quantized& q, int64_t sequence) {
+  if (!q.packed()) return {sequence, 0, q.seqlen()};
+  const int32_t* const offsets = int32_data(q.cu_seqlens);
+  const int64_t stride = q.cu_seqlens.strides[0];
+  return {0, offsets[sequence * stride], offsets[(sequence + 1) * stride]};
+}
+
+/** One (sequence, head, block of tokens): what one scale of the finest kind covers. */
 struct Block {
-  int64_t batch, head, index, begin, end;
+  int64_t sequence, head, index;
+  Tokens tokens;
 
   Block(const Quantized& q, int64_t item)
-      : batch(item / (q.heads() * q.blocks())),
-        head(item / q.blocks() % q.heads()),
-        index(item % q.blocks()),
-        begin(index * kScaleTokens),
-        end(std::min(q.seqlen(), begin + kScaleTokens)) {}
+      : sequence(item / (q.heads() * q.filled_blocks())),
+        head(item / q.filled_blocks() % q.heads()),
+        index(item % q.filled_blocks()),
+        tokens(tokens_of(q, sequence)) {
+    tokens.begin += index * kScaleTokens;
+    tokens.end = std::min(tokens.end, tokens.begin + kScaleTokens);
+  }
 
   char* row(const View& view, int64_t token) const {
-    return view.at(batch * view.strides[0] + token * view.strides[1] + head * view.strides[2]);
+    return view.at(tokens.batch * view.strides[0] + token * view.strides[1] +
+                   head * view.strides[2]);
   }
   float& scale(const View& scales) const {
     return *reinterpret_cast<float*>(scales.at(
-        batch * scales.strides[0] + head * scales.strides[1] + index * scales.strides[2]));
+        sequence * scales.strides[0] + head * scales.strides[1] + index * scales.strides[2]));
   }
 };
 
-int64_t count(const Quantized& q) { return q.batch() * q.heads() * q.blocks(); }
+int64_t count(const Quantized& q) { return q.batch() * q.heads() * q.filled_blocks(); }
+
+/** Rows behind the last of the packed sequences become 0. */
+void clear_rest(const Quantized& q, const View& view) {
+  if (!q.packed()) return;
+  const int64_t begin = int32_data(q.cu_seqlens)[q.batch() * q.cu_seqlens.strides[0]];
+  const int64_t elements = (view.shape[1] - begin) * view.shape[2] * view.shape[3];
+  if (elements > 0)
+    std::memset(view.at(begin * view.shape[2] * view.shape[3]), 0,
+                static_cast<size_t>(elements) * dtype_size(view.dtype));
+}
 
 /**
  * Rows of a tensor by the rotation of a Quantized; that of one which is not rotated does nothing.
@@ -89,7 +117,7 @@ void for_each_row(const View& view, const Block& block, Function function) {
   constexpr int kRoom = kMaxHeadDim + 16;
   alignas(64) float row[kRoom];
   const int dim = static_cast<int>(view.shape[3]);
-  for (int64_t token = block.begin; token < block.end; ++token) {
+  for (int64_t token = block.tokens.begin; token < block.tokens.end; ++token) {
     kernels().convert_row(block.row(view, token), static_cast<int>(view.dtype), view.strides[3],
                           dim, reinterpret_cast<char*>(row), static_cast<int>(DType::kFloat32));
     function(row, token);
@@ -104,6 +132,7 @@ void store_row(const View& view, const Block& block, int64_t token, const float*
 
 }  // namespace
 
+/** Into contiguous values. */
 void quantize(const View& plain, const Quantized& quantized, Cancel cancel) {
   const Rotation rotation(quantized);
   const View scales = quantized.block_scales();
@@ -141,8 +170,10 @@ void quantize(const View& plain, const Quantized& quantized, Cancel cancel) {
         });
       },
       cancel, "quantize");
+  clear_rest(quantized, quantized.values);
 }
 
+/** Into a contiguous `plain`. */
 void dequantize(const Quantized& quantized, const View& plain, Cancel cancel) {
   const Rotation rotation(quantized);
   const View scales = quantized.block_scales();
@@ -159,6 +190,7 @@ void dequantize(const Quantized& quantized, const View& plain, Cancel cancel) {
         });
       },
       cancel, "dequantize");
+  clear_rest(quantized, plain);
 }
 
 }  // namespace fa::cpu
@@ -166,10 +198,12 @@ void dequantize(const Quantized& quantized, const View& plain, Cancel cancel) {
 namespace fa {
 
 void ops::Quantize::run(cpu::Execution& execution) const {
+  if (check_contents) validate_contents(quantized);
   cpu::quantize(plain, quantized, execution.cancel);
 }
 
 void ops::Dequantize::run(cpu::Execution& execution) const {
+  if (check_contents) validate_contents(quantized);
   cpu::dequantize(quantized, plain, execution.cancel);
 }
 

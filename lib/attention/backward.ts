@@ -70,7 +70,7 @@ export function flashAttentionBackward<D extends DType>(
 export function flashAttentionVarlenBackward<D extends DType>(
   dOut: Tensor,
   state: ForwardState<D>,
-  options: VarlenAttentionOptions & ReturnLse,
+  options: Omit<VarlenAttentionOptions, 'scales'> & ReturnLse,
 ): AttentionGradients<D> {
   const { q, k, v } = checkState(state);
   return backward(dOut, state, varlenProblem(q, k, v, options, names), options.deterministic);

@@ -85,14 +85,18 @@ export interface ReturnLse<Value extends boolean = boolean> {
 
 /**
  * float32 tensors on the device of q: `scales` of what {@link quantize} returned for q, k and v.
- * Positive and finite: that is not checked, and with other scales results mean nothing.
+ * Positive and finite: that is not checked, and with other scales results mean nothing. Packed
+ * sequences each begin a block, and have room for as many as the longest one has, or more.
  */
 export interface AttentionScales {
   /** `[batch, heads, ceil(seqlenQ / 128)]`, `[batch, heads]` or `[1]`. */
   q: Tensor;
-  /** `[batch, kvHeads, ceil(seqlenK / 128)]`, `[batch, kvHeads]` or `[1]`. */
+  /**
+   * `[batch, kvHeads, ceil(seqlenK / 128)]`, `[batch, kvHeads]` or `[1]`. Of pages `[kvHeads]`,
+   * `[batch, kvHeads]` or `[1]`: sequences may share them, so no scale is for tokens of one.
+   */
   k: Tensor;
-  /** `[batch, kvHeads]` or `[1]`. */
+  /** `[batch, kvHeads]` or `[1]`; of pages also `[kvHeads]`. */
   v: Tensor;
 }
 
@@ -129,10 +133,12 @@ export interface VarlenAttentionOptions extends CommonAttentionOptions {
   maxSeqlenQ?: number;
   /** An upper bound of the key sequences' lengths. Default: worked out. */
   maxSeqlenK?: number;
+  /** With float8_e4m3 q, k and v, and only then: what their elements are multiplied by. */
+  scales?: AttentionScales;
 }
 
 /** Options of {@link flashAttentionPaged}. `layout` concerns q and out only. */
-export interface PagedAttentionOptions extends Omit<AttentionOptions, 'scales'> {
+export interface PagedAttentionOptions extends AttentionOptions {
   /**
    * int32 `[batch, pagesPerSequence]`: which page holds keys `i * pageSize` onwards of a sequence.
    */
@@ -140,8 +146,9 @@ export interface PagedAttentionOptions extends Omit<AttentionOptions, 'scales'> 
   /** int32 `[batch]`: keys of each sequence; with a batch of 1 also a number. */
   seqlensK: IntVector | number;
   /**
-   * float32 `[numPages, pageSize, kvHeads]`, with int8 or float8_e4m3 pages and only then: what the
-   * elements of a token's row of k are multiplied by, as `appendKv` wrote it.
+   * float32 `[numPages, pageSize, kvHeads]`, with int8 or float8_e4m3 pages under q of another
+   * dtype and only then: what the elements of a token's row of k are multiplied by, as `appendKv`
+   * wrote it.
    */
   kScales?: Tensor;
   /** Likewise for v. */
@@ -182,9 +189,9 @@ export const commonKeys: readonly string[] = [
   ...callKeys,
 ];
 
-const dense = [...commonKeys, 'layout', 'seqlensK', 'mask', 'blockMask'];
+const dense = [...commonKeys, 'layout', 'seqlensK', 'mask', 'blockMask', 'scales'];
 
-export const denseKeys: ReadonlySet<string> = new Set([...dense, 'scales']);
+export const denseKeys: ReadonlySet<string> = new Set(dense);
 
 export const varlenKeys: ReadonlySet<string> = new Set([
   ...commonKeys,
@@ -192,6 +199,7 @@ export const varlenKeys: ReadonlySet<string> = new Set([
   'cuSeqlensK',
   'maxSeqlenQ',
   'maxSeqlenK',
+  'scales',
 ]);
 
 const pages = ['pageTable', 'kScales', 'vScales'];
@@ -205,6 +213,7 @@ export const raggedKeys: ReadonlySet<string> = new Set([
   'maxSeqlenQ',
   'seqlensK',
   'mask',
+  'scales',
   'tree',
 ]);
 

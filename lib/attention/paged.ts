@@ -18,10 +18,11 @@ import { applyPageScales } from './scales.js';
  * {@link flashAttention} over keys and values that lie in pages (PagedAttention, Kwon et al. 2023):
  * key j of sequence b is row `j % pageSize` of page `pageTable[b, floor(j / pageSize)]`.
  *
- * @param q `[batch, seqlenQ, heads, headDim]` (or bhsd by `layout`); float32, float16 or bfloat16.
+ * @param q `[batch, seqlenQ, heads, headDim]` (or bhsd by `layout`); float32, float16, bfloat16, or
+ * with `scales` float8_e4m3 (GPUs of compute capability 9.0 only).
  * @param kPages `[numPages, pageSize, kvHeads, headDim]`, device of q; any page size. Dtype of q;
  * float16 and bfloat16 also with float32 q; int8 and float8_e4m3, with `kScales` and `vScales`,
- * with any q.
+ * with any q of 16 or 32 bits.
  * @param vPages `[numPages, pageSize, kvHeads, headDimV]`, dtype of kPages.
  * @param options See {@link PagedAttentionOptions}; `pageTable` and `seqlensK` are required.
  * Entries of the table past a sequence's keys are never looked at. `mask` and `blockMask` span

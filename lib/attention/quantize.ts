@@ -1,13 +1,14 @@
 import { native } from '../native/addon.js';
-import { type CallOptions, callKeys, enqueued } from '../native/call-options.js';
+import { type CallOptions, callKeys } from '../native/call-options.js';
 import { call, fail } from '../native/errors.js';
 import { show } from '../native/show.js';
 import { checkOptions, checkTensor, checkUint64 } from '../tensor/check.js';
 import { checkDType, dtypeNumber, floating } from '../tensor/dtype.js';
 import { isTensor, liveHandle, type Tensor } from '../tensor/tensor.js';
-import type { Layout } from './options.js';
+import type { IntVector, Layout } from './options.js';
 import { checkLayout, handleOn } from './qkv.js';
 import { resultTensor } from './result.js';
+import { checkSequences, withSequences } from './sequences.js';
 
 /**
  * The orthogonal matrix that rows are multiplied by: signs, then a Hadamard matrix / sqrt(headDim).
@@ -35,6 +36,17 @@ export interface QuantizeOptions extends CallOptions {
   hadamard?: HadamardOptions;
   /** Axes of the tensor. Default `'bshd'`. */
   layout?: Layout;
+  /**
+   * int32 `[batch + 1]`, ascending from 0: the tensor is `[total, heads, headDim]`, and its rows
+   * `cuSeqlens[b]` to `cuSeqlens[b + 1]` are sequence b, whose blocks begin with it. Rows past the
+   * last sequence count for no scale and become 0. `layout` does not apply.
+   */
+  cuSeqlens?: IntVector;
+  /**
+   * An upper bound of the packed sequences' lengths. Default: worked out from plain numbers;
+   * `cuSeqlens` that is a Tensor needs it, for the shape of `scales` is known before its contents.
+   */
+  maxSeqlen?: number;
 }
 
 /** A tensor as float8: element = value * scale, rotated if `hadamard` is there. */
@@ -43,12 +55,15 @@ export interface Quantized {
   readonly values: Tensor;
   /**
    * float32: `[batch, heads, ceil(seqlen / 128)]` per block, `[batch, heads]` per head, `[1]` per
-   * tensor. The largest finite magnitude of what shares a scale is 448 times the scale, which is 1
-   * where all are 0 and at least 2^-126.
+   * tensor; of packed sequences seqlen is `maxSeqlen`. The largest finite magnitude of what shares
+   * a scale is 448 times the scale, which is 1 where all are 0 and at least 2^-126.
    */
   readonly scales: Tensor;
   readonly layout: Layout;
   readonly hadamard?: HadamardOptions;
+  /** Where packed sequences begin; the caller's Tensor, if it was one. */
+  readonly cuSeqlens?: Tensor | Int32Array;
+  readonly maxSeqlen?: number;
 }
 
 /** Options of {@link dequantize}. */
@@ -57,7 +72,14 @@ export interface DequantizeOptions extends CallOptions {
   dtype?: 'float32' | 'float16' | 'bfloat16';
 }
 
-const quantizeKeys: ReadonlySet<string> = new Set(['per', 'hadamard', 'layout', ...callKeys]);
+const quantizeKeys: ReadonlySet<string> = new Set([
+  'per',
+  'hadamard',
+  'layout',
+  'cuSeqlens',
+  'maxSeqlen',
+  ...callKeys,
+]);
 const hadamardKeys: ReadonlySet<string> = new Set(['seed']);
 const dequantizeKeys: ReadonlySet<string> = new Set(['dtype', ...callKeys]);
 const layouts: readonly Layout[] = ['bshd', 'bhsd'];
@@ -69,14 +91,16 @@ const layouts: readonly Layout[] = ['bshd', 'bhsd'];
  * counts for scales: zero it first. Enqueues the work and returns at once; the bits are the same on
  * every device.
  *
- * @param tensor `[batch, seqlen, heads, headDim]` (or bhsd by `layout`), any strides; float32,
- * float16 or bfloat16; headDim 1 to 576.
+ * @param tensor `[batch, seqlen, heads, headDim]` (or bhsd by `layout`), or with `cuSeqlens`
+ * `[total, heads, headDim]`, for {@link flashAttentionVarlen}; any strides; float32, float16 or
+ * bfloat16; headDim 1 to 576.
  * @param dtype `'float8_e4m3'`.
  * @param options See {@link QuantizeOptions}.
  * @returns New tensors on the device of `tensor`, and what {@link dequantize} needs to undo it.
  * Both tensors are the caller's to dispose.
- * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE`, `ERR_DTYPE`, `ERR_OPTION`,
- * `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`.
+ * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE`, `ERR_DTYPE`, `ERR_DEVICE`,
+ * `ERR_OPTION`, `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`. What `cuSeqlens` that is still being computed
+ * holds is checked when the work runs.
  *
  * @example
  * const hadamard = { seed: 1n };
@@ -96,18 +120,28 @@ export function quantize(
   const layout = checkLayout(given?.layout);
   const per = checkPer(given?.per, 'options.per');
   const seed = checkRotation(given?.hadamard, 'options.hadamard');
-  const [values, scales] = enqueued(given, () =>
-    call(() => native().quantize(liveHandle(tensor), layout, per, seed), quantizeNames),
+  const sequences = checkSequences(given, tensor.device, 'options');
+  const [values, scales] = withSequences(sequences, tensor.device, given, (offsets, longest) =>
+    call(
+      () => native().quantize(liveHandle(tensor), layout, per, seed, offsets, longest),
+      quantizeNames,
+    ),
   );
   return {
     values: resultTensor(values, tensor.device),
     scales: resultTensor(scales, tensor.device),
     layout: layouts[layout],
     ...(seed === undefined ? {} : { hadamard: { seed } }),
+    ...(sequences && { cuSeqlens: sequences.offsets, maxSeqlen: sequences.longest }),
   };
 }
 
-const quantizeNames = { hadamard: 'options.hadamard' };
+const quantizeNames = {
+  layout: 'options.layout',
+  hadamard: 'options.hadamard',
+  cuSeqlens: 'options.cuSeqlens',
+  maxSeqlen: 'options.maxSeqlen',
+};
 
 /**
  * The tensor that a {@link Quantized} stands for: value * scale, rotated back. This is the way to
@@ -117,7 +151,7 @@ const quantizeNames = { hadamard: 'options.hadamard' };
  * @param options See {@link DequantizeOptions}.
  * @returns A new tensor, shaped like `quantized.values` and on its device; rounded to nearest even
  * when its dtype is not float32.
- * @throws {@link FlashAttentionError} as {@link quantize}, and `ERR_DEVICE`.
+ * @throws {@link FlashAttentionError} as {@link quantize}.
  */
 export function dequantize(quantized: Quantized, options?: DequantizeOptions): Tensor {
   const { values, scales, hadamard } = checkQuantized(quantized);
@@ -131,13 +165,20 @@ export function dequantize(quantized: Quantized, options?: DequantizeOptions): T
   const given = checkOptions(options, dequantizeKeys);
   const wanted = given?.dtype;
   const dtype = wanted === undefined ? 'float32' : checkDType(wanted, 'options.dtype', floating);
-  const plain = enqueued(given, () =>
-    call(() => native().dequantize(...handles, layout, seed, dtypeNumber[dtype]), dequantizeNames),
+  const sequences = checkSequences(quantized, device, 'quantized');
+  const plain = withSequences(sequences, device, given, (offsets, longest) =>
+    call(
+      () => native().dequantize(...handles, layout, seed, dtypeNumber[dtype], offsets, longest),
+      dequantizeNames,
+    ),
   );
   return resultTensor(plain, device);
 }
 
 const dequantizeNames = {
+  layout: 'quantized.layout',
+  cuSeqlens: 'quantized.cuSeqlens',
+  maxSeqlen: 'quantized.maxSeqlen',
   values: 'quantized.values',
   scales: 'quantized.scales',
   hadamard: 'quantized.hadamard',

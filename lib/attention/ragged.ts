@@ -61,10 +61,11 @@ const treeKeys: ReadonlySet<string> = new Set(['mask', 'positions']);
  * last key. The kernel is chosen for each sequence by its own length, and with a fixed `numSplits`
  * its bits depend on that sequence alone.
  *
- * @param q `[total, heads, headDim]`; float32, float16 or bfloat16.
+ * @param q `[total, heads, headDim]`; float32, float16, bfloat16, or with `scales` float8_e4m3
+ * (GPUs of compute capability 9.0 only).
  * @param kPages `[numPages, pageSize, kvHeads, headDim]`, device of q; any page size. Dtype of q;
  * float16 and bfloat16 also with float32 q; int8 and float8_e4m3, with `kScales` and `vScales`,
- * with any q.
+ * with any q of 16 or 32 bits.
  * @param vPages `[numPages, pageSize, kvHeads, headDimV]`, dtype of kPages.
  * @param options See {@link RaggedAttentionOptions}; `cuSeqlensQ`, `pageTable` and `seqlensK` are
  * required. Slots past a sequence's keys may hold anything, and entries of the table past them are

@@ -12,13 +12,15 @@ import {
 } from './options.js';
 import { newArgs, type Problem, run } from './problem.js';
 import { checkTensors, type Names, plainNames, requireOptions } from './qkv.js';
+import { applyScales } from './scales.js';
 
 /**
  * {@link flashAttention} over sequences of different lengths packed one after the other, without
  * padding. Sequence b is rows `cuSeqlensQ[b]` to `cuSeqlensQ[b + 1]` of q and likewise of k and v;
  * sequences do not see each other, and each has its own diagonal.
  *
- * @param q `[totalQ, heads, headDim]`; float32, float16 or bfloat16.
+ * @param q `[totalQ, heads, headDim]`; float32, float16, bfloat16, or with `scales` float8_e4m3
+ * (GPUs of compute capability 9.0 only).
  * @param k `[totalK, kvHeads, headDim]`, dtype and device of q.
  * @param v `[totalK, kvHeads, headDimV]`, dtype and device of q.
  * @param options See {@link VarlenAttentionOptions}; `layout`, `mask`, `blockMask` and `seqlensK`
@@ -67,12 +69,13 @@ export function varlenProblem(
 ): Problem {
   checkTensors(q, k, v, names);
   const given = requireOptions(checkOptions(options, varlenKeys), 'cuSeqlensQ and cuSeqlensK');
-  const { cuSeqlensQ, cuSeqlensK, maxSeqlenQ, maxSeqlenK } = given;
+  const { cuSeqlensQ, cuSeqlensK, maxSeqlenQ, maxSeqlenK, scales } = given;
   const args = newArgs(q, k, v, 0);
   const queries = checkIntVector(cuSeqlensQ, q.device, 'options.cuSeqlensQ');
   const keys = checkIntVector(cuSeqlensK, q.device, 'options.cuSeqlensK');
   if (maxSeqlenQ !== undefined) args.maxSeqlenQ = checkNumber(maxSeqlenQ, 'options.maxSeqlenQ');
   if (maxSeqlenK !== undefined) args.maxSeqlenK = checkNumber(maxSeqlenK, 'options.maxSeqlenK');
+  if (scales !== undefined) applyScales(args, scales, q.device);
   applyCommon(args, given, q.device);
   const temporaries: Tensor[] = [];
   args.cuSeqlensQ = intHandle(queries, q.device, temporaries, given);

@@ -172,7 +172,8 @@ export interface NativeAttentionArgs extends NativeModifiers {
   blockMaskSeqlenK?: number;
   /**
    * float8_e4m3: float32 [1], [B, H] or [B, H, ceil(S / 128)], all three given. vScale: [1] or [B,
-   * Hkv]. int8 or float8_e4m3 pages under floating q: kScale and vScale [pages, pageSize, Hkv].
+   * Hkv], and so kScale of pages, or [Hkv]. int8 or float8_e4m3 pages under floating q: kScale and
+   * vScale [pages, pageSize, Hkv].
    */
   qScale?: NativeTensor;
   kScale?: NativeTensor;
@@ -343,14 +344,16 @@ export interface NativeAddon {
   /** [total, H, D] with positions [total] or [1, total]; [B, S, H, D] with positions [B, S]. */
   rotate(x: NativeTensor, rotary: NativeRotary): NativeResult;
   /**
-   * [B, S, H, D] (layout 0) or [B, H, S, D] (1). per: a scale per 0 tensor, 1 head, 2 head and 128
-   * tokens. seed: of a rotation.
+   * [B, S, H, D] (layout 0) or [B, H, S, D] (1); [total, H, D] with cuSeqlens and maxSeqlen. per: a
+   * scale per 0 tensor, 1 head, 2 head and 128 tokens. seed: of a rotation.
    */
   quantize(
     tensor: NativeTensor,
     layout: 0 | 1,
     per: number,
     seed: bigint | undefined,
+    cuSeqlens?: NativeTensor,
+    maxSeqlen?: number,
   ): [values: NativeResult, scales: NativeResult];
   dequantize(
     values: NativeTensor,
@@ -358,6 +361,8 @@ export interface NativeAddon {
     layout: 0 | 1,
     seed: bigint | undefined,
     dtype: number,
+    cuSeqlens?: NativeTensor,
+    maxSeqlen?: number,
   ): NativeResult;
   synchronize(device: string): Promise<void>;
   /**

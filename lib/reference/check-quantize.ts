@@ -1,8 +1,20 @@
 // Checks of what the float8 functions are given.
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
-import { checkInteger, checkLength, checkNumbers, checkUint64, codeOf } from './check.js';
-import { BLOCK, type E4m3Shape, type E4m3Tensor, type QuantizeE4m3Options } from './e4m3-tensor.js';
+import {
+  checkInteger,
+  checkLength,
+  checkList,
+  checkNumbers,
+  checkUint64,
+  codeOf,
+} from './check.js';
+import {
+  blocksOf,
+  type E4m3Shape,
+  type E4m3Tensor,
+  type QuantizeE4m3Options,
+} from './e4m3-tensor.js';
 
 const AXES = '[batch, seqlen, heads, dim]';
 
@@ -46,10 +58,22 @@ export function checkQuantization(options: QuantizeE4m3Options, dim: number): vo
   }
 }
 
+function checkSequences(cuSeqlens: unknown, { batch, seqlen }: E4m3Shape): void {
+  if (cuSeqlens === undefined) return;
+  checkList('cuSeqlens', cuSeqlens);
+  const offsets = Array.from(cuSeqlens as ArrayLike<number>);
+  const ascends = offsets.every((at, b) => Number.isInteger(at) && at >= (offsets[b - 1] ?? 0));
+  if (batch !== 1 || offsets[0] !== 0 || !ascends || Number(offsets.at(-1)) > seqlen) {
+    const expected = `integers that ascend from 0 within ${seqlen} tokens of a batch of 1`;
+    fail('ERR_SHAPE', 'cuSeqlens', expected, `${show(offsets)} and a batch of ${batch}`);
+  }
+}
+
 /** Checks the arguments of quantizeE4m3(). */
 export function checkQuantize(data: unknown, shape: E4m3Shape, options: QuantizeE4m3Options): void {
   checkNumbers('data', data, checkShape(shape), AXES);
   checkQuantization(options, shape.dim);
+  checkSequences(options.cuSeqlens, shape);
 }
 
 /** Checks the argument of dequantizeE4m3(). */
@@ -61,9 +85,10 @@ export function checkQuantized(quantized: E4m3Tensor): void {
     fail('ERR_TYPE', 'bits', 'a Uint8Array', show(bits));
   }
   checkLength('bits', bits, [size], AXES);
-  const blocks = Math.ceil(shape.seqlen / BLOCK);
-  checkNumbers('scales', scales, shape.batch * shape.heads * blocks, '[batch, heads, blocks]');
   checkQuantization(quantized, shape.dim);
+  checkSequences(quantized.cuSeqlens, shape);
+  const { count } = blocksOf(shape, quantized.cuSeqlens);
+  checkNumbers('scales', scales, count, '[batch, heads, blocks]');
 }
 
 /** Checks the arguments of hadamardRotate(). */

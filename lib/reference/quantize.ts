@@ -1,5 +1,10 @@
 import { checkQuantize, checkQuantized, checkRotation } from './check-quantize.js';
-import { BLOCK, type E4m3Shape, type E4m3Tensor, type QuantizeE4m3Options } from './e4m3-tensor.js';
+import {
+  blocksOf,
+  type E4m3Shape,
+  type E4m3Tensor,
+  type QuantizeE4m3Options,
+} from './e4m3-tensor.js';
 import { e4m3Bits, e4m3FromBits } from './float.js';
 import { philox4x32 } from './philox.js';
 import type { Numbers } from './problem.js';
@@ -69,18 +74,6 @@ export function hadamardRotate(
   return rotated;
 }
 
-/** For every element, the index of its block in [batch, heads, ceil(seqlen / 128)]. */
-function blockOf({ seqlen, heads, dim }: E4m3Shape): (index: number) => number {
-  const blocks = Math.ceil(seqlen / BLOCK);
-  return (index) => {
-    const row = Math.floor(index / dim);
-    const head = row % heads;
-    const token = Math.floor(row / heads) % seqlen;
-    const batch = Math.floor(row / (heads * seqlen));
-    return (batch * heads + head) * blocks + Math.floor(token / BLOCK);
-  };
-}
-
 /**
  * Rounds a tensor to float8, with a scale that maps the largest magnitude of what shares it to 448.
  * Infinities do not count for a scale; NaN stays NaN.
@@ -93,26 +86,27 @@ export function quantizeE4m3(
   options: QuantizeE4m3Options = {},
 ): E4m3Tensor {
   checkQuantize(data, shape, options);
-  const { batch, seqlen, heads, dim } = shape;
-  const { per = 'block', hadamard } = options;
-  const x = hadamard ? hadamardRotate(data, dim, hadamard.seed) : data;
-  const block = blockOf(shape);
-  const blocks = Math.ceil(seqlen / BLOCK);
+  const { per = 'block', hadamard, cuSeqlens } = options;
+  const x = hadamard ? hadamardRotate(data, shape.dim, hadamard.seed) : data;
+  const blocks = blocksOf(shape, cuSeqlens);
 
-  const largest = new Float64Array(batch * heads * blocks);
+  const largest = new Float64Array(blocks.count);
   x.forEach((value, i) => {
-    const magnitude = Math.abs(value);
-    if (magnitude < Infinity) largest[block(i)] = Math.max(largest[block(i)], magnitude);
+    const [block, magnitude] = [blocks.at(i), Math.abs(value)];
+    if (block >= 0 && magnitude < Infinity) largest[block] = Math.max(largest[block], magnitude);
   });
-  const shared = { block: 1, head: blocks, tensor: largest.length }[per];
+  const shared = { block: 1, head: blocks.perHead, tensor: largest.length }[per];
   const scales = new Float32Array(largest.length);
   for (let first = 0; first < scales.length; first += shared) {
     const most = largest.subarray(first, first + shared).reduce((a, b) => Math.max(a, b), 0);
     const scale = most > 0 ? Math.max(most / LARGEST, 2 ** -126) : 1;
     scales.fill(scale, first, first + shared);
   }
-  const bits = Uint8Array.from(x, (value, i) => e4m3Bits(Math.fround(value / scales[block(i)])));
-  return { shape, bits, scales, per, hadamard };
+  const bits = Uint8Array.from(x, (value, i) => {
+    const block = blocks.at(i);
+    return block < 0 ? 0 : e4m3Bits(Math.fround(value / scales[block]));
+  });
+  return { shape, bits, scales, per, hadamard, cuSeqlens };
 }
 
 /**
@@ -122,8 +116,11 @@ export function quantizeE4m3(
  */
 export function dequantizeE4m3(quantized: E4m3Tensor): Float64Array {
   checkQuantized(quantized);
-  const { shape, bits, scales, hadamard } = quantized;
-  const block = blockOf(shape);
-  const x = Float64Array.from(bits, (byte, i) => e4m3FromBits(byte) * scales[block(i)]);
+  const { shape, bits, scales, hadamard, cuSeqlens } = quantized;
+  const blocks = blocksOf(shape, cuSeqlens);
+  const x = Float64Array.from(bits, (byte, i) => {
+    const block = blocks.at(i);
+    return block < 0 ? 0 : e4m3FromBits(byte) * scales[block];
+  });
   return hadamard ? hadamardRotate(x, shape.dim, hadamard.seed, 'back') : x;
 }

@@ -7,7 +7,7 @@ import { addScaled, copyRows, scaleBy, zeros } from './matrix.js';
 import { completeShape, type ReferenceProblem, type ReferenceResult } from './problem.js';
 import { dequantizeE4m3, quantizeE4m3 } from './quantize.js';
 
-export interface QuantizedAttentionOptions extends QuantizeE4m3Options {
+export interface QuantizedAttentionOptions extends Omit<QuantizeE4m3Options, 'cuSeqlens'> {
   /** Bc, keys per tile. Default 128. */
   readonly blockK?: number;
   /** Whether P is rounded to float8 as well. Default true. */
@@ -27,6 +27,8 @@ const P_SCALE = 2 ** 8;
  * The denominator l sums P before it is rounded, and the scales of q and k, which differ from tile
  * to tile, are part of S before the softmax. That of v is the same along the sum, and a factor of
  * the result. Section 3.3 of Shah et al., "FlashAttention-3", 2024, arXiv 2407.08608.
+ *
+ * Packed sequences are a batch here, padded with zeros, which count for no scale.
  *
  * @param options `per: 'head'` and `'tensor'` hold for q, k and v; `'block'` (default) for q and k.
  * `hadamard` rotates q and k.

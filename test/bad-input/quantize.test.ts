@@ -6,6 +6,7 @@ import {
   flashAttentionBackward,
   flashAttentionPaged,
   flashAttentionVarlen,
+  flashAttentionVarlenBackward,
   mergeAttentionStates,
   quantize,
   randn,
@@ -51,7 +52,12 @@ describe('quantize()', () => {
   test.each<[unknown, string, string, RegExp?]>([
     [null, 'ERR_TYPE', 'options'],
     ['block', 'ERR_TYPE', 'options'],
-    [{ axis: 1 }, 'ERR_OPTION', 'options.axis', /Known: per, hadamard, layout/],
+    [
+      { axis: 1 },
+      'ERR_OPTION',
+      'options.axis',
+      /Known: per, hadamard, layout, cuSeqlens, maxSeqlen/,
+    ],
     [{ per: 'token' }, 'ERR_OPTION', 'options.per', /'block', 'head' or 'tensor'/],
     [{ per: 128 }, 'ERR_TYPE', 'options.per'],
     [{ layout: 'sbhd' }, 'ERR_OPTION', 'options.layout'],
@@ -69,6 +75,74 @@ describe('quantize()', () => {
       quantize(zeros([1, 2, 1, dim]), dtype, { hadamard: { seed: 1n } });
     for (const dim of [3, 96, 192, 576])
       expectThrow(rotate(dim), 'ERR_SHAPE', 'options.hadamard', /power of two/);
+  });
+});
+
+describe('quantize() of packed sequences', () => {
+  const packed = zeros([6, 4, 8]);
+  test.each<[unknown, string, string, RegExp?]>([
+    [{ cuSeqlens: 6 }, 'ERR_TYPE', 'options.cuSeqlens'],
+    [{ cuSeqlens: [0, 2.5] }, 'ERR_OPTION', 'options.cuSeqlens[1]'],
+    [{ cuSeqlens: [0, -1] }, 'ERR_OPTION', 'options.cuSeqlens[1]'],
+    [{ cuSeqlens: [] }, 'ERR_SHAPE', 'options.cuSeqlens', /at least the first 0/],
+    [{ cuSeqlens: [1, 6] }, 'ERR_SHAPE', 'options.cuSeqlens', /cuSeqlens\[0\] to be 0/],
+    [{ cuSeqlens: [0, 4, 3] }, 'ERR_SHAPE', 'options.cuSeqlens', /ascending .* 3 after 4/],
+    [{ cuSeqlens: [0, 7] }, 'ERR_SHAPE', 'options.cuSeqlens', /at most the 6 packed tokens/],
+    [{ cuSeqlens: zeros([2]), maxSeqlen: 6 }, 'ERR_DTYPE', 'options.cuSeqlens'],
+    [
+      { cuSeqlens: zeros([2, 1], { dtype: 'int32' }), maxSeqlen: 6 },
+      'ERR_SHAPE',
+      'options.cuSeqlens',
+    ],
+    [
+      { cuSeqlens: zeros([2], { dtype: 'int32' }) },
+      'ERR_OPTION',
+      'options.maxSeqlen',
+      /given with cuSeqlens that is a Tensor/,
+    ],
+    [{ cuSeqlens: gone, maxSeqlen: 6 }, 'ERR_DISPOSED', 'options.cuSeqlens'],
+    [{ maxSeqlen: 6 }, 'ERR_OPTION', 'options.maxSeqlen', /absent without cuSeqlens/],
+    [{ cuSeqlens: [0, 6], maxSeqlen: '6' }, 'ERR_TYPE', 'options.maxSeqlen'],
+    [{ cuSeqlens: [0, 6], maxSeqlen: 5 }, 'ERR_OPTION', 'options.maxSeqlen', /longest sequence, 6/],
+    [{ cuSeqlens: [0, 6], maxSeqlen: -1 }, 'ERR_OPTION', 'options.maxSeqlen'],
+    [{ cuSeqlens: [0, 6], maxSeqlen: 2 ** 40 }, 'ERR_OPTION', 'options.maxSeqlen'],
+    [{ cuSeqlens: [0, 6], layout: 'bhsd' }, 'ERR_OPTION', 'options.layout', /'bshd' with/],
+  ])('options %p', (...[options, code, argument, message]) => {
+    expectThrow(
+      () => quantize(packed, dtype, wrong(options)),
+      code as 'ERR_TYPE',
+      argument,
+      message,
+    );
+  });
+
+  test('tensors', () => {
+    expectThrow(
+      () => quantize(x, dtype, { cuSeqlens: [0, 2] }),
+      'ERR_SHAPE',
+      'tensor',
+      /\[total, heads, headDim\]/,
+    );
+    expectThrow(
+      () =>
+        quantize(packed, dtype, {
+          cuSeqlens: elsewhere(zeros([2], { dtype: 'int32' })),
+          maxSeqlen: 6,
+        }),
+      'ERR_DEVICE',
+      'options.cuSeqlens',
+    );
+  });
+
+  test.each<[string, object, string, string]>([
+    ['no offsets', { cuSeqlens: undefined }, 'ERR_OPTION', 'quantized.maxSeqlen'],
+    ['other offsets', { cuSeqlens: [0, 9] }, 'ERR_OPTION', 'quantized.maxSeqlen'],
+    ['more sequences', { cuSeqlens: [0, 3, 6] }, 'ERR_SHAPE', 'quantized.scales'],
+    ['a greater bound', { maxSeqlen: 129 }, 'ERR_SHAPE', 'quantized.scales'],
+    ['another layout', { layout: 'bhsd' }, 'ERR_OPTION', 'quantized.layout'],
+  ])('dequantize(): %s', (...[, change, code, argument]) => {
+    const good = quantize(packed, dtype, { cuSeqlens: [0, 6] });
+    expectThrow(() => dequantize(wrong({ ...good, ...change })), code as 'ERR_TYPE', argument);
   });
 });
 
@@ -146,14 +220,21 @@ describe('float8 where it does not belong', () => {
     const state = { q: float8, k: float8, v: float8, out: q, lse };
     expectThrow(
       () => flashAttentionVarlen(packed, packed, packed, { cuSeqlensQ, cuSeqlensK: cuSeqlensQ }),
-      'ERR_DTYPE',
-      'q',
+      'ERR_OPTION',
+      'options.scales',
     );
     const pageTable = zeros([2, 2], { dtype: 'int32' });
     expectThrow(
       () => flashAttentionPaged(float8, float8, float8, { pageTable, seqlensK: [1, 1] }),
+      'ERR_OPTION',
+      'options.scales',
+    );
+    const packedState = { q: packed, k: packed, v: packed, out: packed, lse: zeros([4, 6]) };
+    expectThrow(
+      () =>
+        flashAttentionVarlenBackward(packed, packedState, { cuSeqlensQ, cuSeqlensK: cuSeqlensQ }),
       'ERR_DTYPE',
-      'q',
+      'state.q',
     );
     expectThrow(() => scaledDotProductAttention(float8, float8, float8), 'ERR_DTYPE', 'query');
     expectThrow(() => flashAttentionBackward(q, state), 'ERR_DTYPE', 'state.q');

@@ -4,7 +4,9 @@
 #include "cuda/base/execution.h"
 #include "cuda/base/launch.h"
 #include "cuda/device/element.h"
+#include "cuda/device/sequence.h"
 #include "cuda/elementwise/fill.h"
+#include "cuda/elementwise/index_contents.h"
 #include "cuda/elementwise/quantize.h"
 
 namespace fa::cuda {
@@ -14,6 +16,7 @@ namespace {
 constexpr int kWarp = 32;
 constexpr int kWarps = 4;
 constexpr int kThreads = kWarp * kWarps;
+constexpr int kBlocksPerSm = 5;                // or ptxas aims at 64 registers, and spills two
 constexpr int kPerLane = kMaxHeadDim / kWarp;  // elements of a row: dims lane, lane + 32, ...
 
 struct Elements {
@@ -26,7 +29,9 @@ struct QuantizeParams {
   Elements plain, values;
   float* scales;
   int64_t scale_strides[3];
-  int64_t seqlen, heads, blocks;
+  int64_t seqlen;
+  int heads, blocks;   // blocks of a head
+  Indices cu_seqlens;  // of packed sequences; seqlen then is that of all
   int dim;
   bool rotated;
   uint64_t seed;
@@ -38,27 +43,40 @@ struct ScaleParams {
   int64_t count;
 };
 
-/** The (batch, head, block of tokens) of a thread block. */
+/** The (sequence, head, block of tokens) of a thread block: rows [begin, end) of a batch. */
 struct Place {
-  int64_t batch, head, block;
+  int sequence, head, block, batch;
+  int64_t begin, end;
 };
 
+/** Whatever the offsets are, the rows lie within the tensor. */
 PTX_FN Place place(const QuantizeParams& p) {
-  const int64_t item = blockIdx.x;
-  return {item / (p.heads * p.blocks), item / p.blocks % p.heads, item % p.blocks};
+  const int item = static_cast<int>(blockIdx.x), of_heads = item / p.blocks;
+  Place at{of_heads / p.heads, of_heads % p.heads, item % p.blocks, 0, 0, p.seqlen};
+  if (p.cu_seqlens.data != nullptr) {
+    const auto inside = [&](int64_t offset) {
+      return offset < 0 ? 0 : offset > p.seqlen ? p.seqlen : offset;
+    };
+    at.begin = inside(index_at(p.cu_seqlens, at.sequence));
+    at.end = inside(index_at(p.cu_seqlens, at.sequence + 1));
+  } else {
+    at.batch = at.sequence;
+  }
+  at.begin += int64_t{at.block} * kScaleTokens;
+  if (at.end > at.begin + kScaleTokens) at.end = at.begin + kScaleTokens;
+  return at;
 }
 
 PTX_FN float* scale_at(const QuantizeParams& p, const Place& at) {
-  return p.scales + at.batch * p.scale_strides[0] + at.head * p.scale_strides[1] +
+  return p.scales + at.sequence * p.scale_strides[0] + at.head * p.scale_strides[1] +
          at.block * p.scale_strides[2];
 }
 
-/** Calls `function(row)` with the offsets of the rows of a block that fall to this warp. */
+/** Calls `function(row)` with the rows of a block that fall to this warp. */
 template <typename Function>
-PTX_FN void for_each_token(const QuantizeParams& p, const Place& at, Function function) {
-  const int64_t begin = at.block * kScaleTokens + threadIdx.x / kWarp;
-  const int64_t end = (at.block + 1) * kScaleTokens;
-  for (int64_t token = begin; token < end && token < p.seqlen; token += kWarps) function(token);
+PTX_FN void for_each_token(const Place& at, Function function) {
+  for (int64_t token = at.begin + threadIdx.x / kWarp; token < at.end; token += kWarps)
+    function(token);
 }
 
 PTX_FN char* element(const Elements& e, const Place& at, int64_t token, int dim) {
@@ -134,11 +152,11 @@ PTX_FN void load_rotated(float (&x)[kPerLane], const QuantizeParams& p, const Pl
 }
 
 /** scale <- the largest magnitude of what shares it. Magnitudes order like their bits. */
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     largest_kernel(const __grid_constant__ QuantizeParams p) {
   const Place at = place(p);
   float most = 0;
-  for_each_token(p, at, [&](int64_t token) {
+  for_each_token(at, [&](int64_t token) {
     float x[kPerLane];
     load_rotated(x, p, at, token);
 #pragma unroll
@@ -156,11 +174,11 @@ __global__ void __launch_bounds__(kThreads) scale_kernel(const __grid_constant__
   if (index < p.count) ptx::stg<float>(p.scales + index, scale_of(ptx::ldg(p.scales + index)));
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     quantize_kernel(const __grid_constant__ QuantizeParams p) {
   const Place at = place(p);
   const float scale = ptx::ldg(scale_at(p, at));
-  for_each_token(p, at, [&](int64_t token) {
+  for_each_token(at, [&](int64_t token) {
     float x[kPerLane];
     load_rotated(x, p, at, token);
 #pragma unroll
@@ -169,11 +187,11 @@ __global__ void __launch_bounds__(kThreads)
   });
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     dequantize_kernel(const __grid_constant__ QuantizeParams p) {
   const Place at = place(p);
   const float scale = ptx::ldg(scale_at(p, at));
-  for_each_token(p, at, [&](int64_t token) {
+  for_each_token(at, [&](int64_t token) {
     float x[kPerLane];
     load_row(x, p, p.values, at, token);
 #pragma unroll
@@ -199,9 +217,11 @@ QuantizeParams quantize_params(const View& plain, const Quantized& quantized) {
   const View scales = quantized.block_scales();
   p.scales = static_cast<float*>(scales.data);
   for (int axis = 0; axis < 3; ++axis) p.scale_strides[axis] = scales.strides[axis];
-  p.seqlen = quantized.seqlen();
-  p.heads = quantized.heads();
-  p.blocks = quantized.blocks();
+  p.seqlen = quantized.values.shape[1];
+  p.heads = static_cast<int>(quantized.heads());
+  p.blocks = static_cast<int>(quantized.filled_blocks());
+  if (quantized.packed())
+    p.cu_seqlens = {int32_data(quantized.cu_seqlens), quantized.cu_seqlens.strides[0]};
   p.dim = static_cast<int>(quantized.dim());
   p.rotated = quantized.rotated;
   p.seed = quantized.seed;
@@ -209,7 +229,7 @@ QuantizeParams quantize_params(const View& plain, const Quantized& quantized) {
   return p;
 }
 
-int64_t thread_blocks(const Quantized& q) { return q.batch() * q.heads() * q.blocks(); }
+int64_t thread_blocks(const Quantized& q) { return q.batch() * q.heads() * q.filled_blocks(); }
 
 }  // namespace
 
@@ -218,6 +238,7 @@ void quantize(const View& plain, const Quantized& quantized, const Queue& queue)
   const int64_t blocks = thread_blocks(quantized);
   const int64_t scales = quantized.scales.size();
   fill_zero(quantized.scales, queue);
+  if (quantized.packed()) fill_zero(quantized.values, queue);  // some rows may be of no sequence
   launch(largest_kernel, blocks, kThreads, 0, queue, params);
   launch(scale_kernel, (scales + kThreads - 1) / kThreads, kThreads, 0, queue,
          ScaleParams{params.scales, scales});
@@ -225,6 +246,7 @@ void quantize(const View& plain, const Quantized& quantized, const Queue& queue)
 }
 
 void dequantize(const Quantized& quantized, const View& plain, const Queue& queue) {
+  if (quantized.packed()) fill_zero(plain, queue);
   launch(dequantize_kernel, thread_blocks(quantized), kThreads, 0, queue,
          quantize_params(plain, quantized));
 }
@@ -234,10 +256,12 @@ void dequantize(const Quantized& quantized, const View& plain, const Queue& queu
 namespace fa {
 
 void ops::Quantize::run(cuda::Execution& execution) const {
+  if (check_contents) cuda::validate_contents_on_device(quantized, execution.queue);
   cuda::quantize(plain, quantized, execution.queue);
 }
 
 void ops::Dequantize::run(cuda::Execution& execution) const {
+  if (check_contents) cuda::validate_contents_on_device(quantized, execution.queue);
   cuda::dequantize(quantized, plain, execution.queue);
 }
 

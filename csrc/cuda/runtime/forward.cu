@@ -126,7 +126,7 @@ void enqueue_forward(const AttentionProblem& p, const ForwardPlan& plan, const c
 
 void attention_forward(const AttentionProblem& p, const Queue& queue, const Upload& upload) {
   const ForwardPlan plan = plan_forward(p, queue.properties);
-  if (p.float8() && p.max_seqlen_k == 0)
+  if (p.float8() && (p.max_seqlen_k == 0 || p.k.size() == 0))
     return combine(combine_params(p, 0), p.out.dtype, queue);  // nothing for TMA: rows see nothing
   Scratch scratch(queue);
   void* const partials = scratch.take(static_cast<size_t>(plan.scratch_bytes(p)));

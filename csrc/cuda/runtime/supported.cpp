@@ -41,6 +41,7 @@ void check_float8(const AttentionProblem& p, const cudaDeviceProp& properties) {
   expect_absent(!p.alibi_slopes.present(), "alibiSlopes", kSome);
   expect_absent(!p.mask.present(), "mask", kSome);
   expect_absent(!p.block_mask.present(), "blockMask", kSome);
+  expect_absent(!p.tree_mask.present(), "treeMask", kSome);
   expect_absent(!p.sinks.present(), "sinks", kSome);
   expect_absent(p.sink_tokens == 0, "sinkTokens", number_text(static_cast<double>(p.sink_tokens)));
   expect_absent(p.dropout.p == 0, "dropout", "p = " + number_text(p.dropout.p));
@@ -49,6 +50,10 @@ void check_float8(const AttentionProblem& p, const cudaDeviceProp& properties) {
   expect_readable(p.q, "q");
   expect_readable(p.k, "k");
   expect_readable(p.v, "v");
+  if (p.paged() && !sm90::tma_copies_pages(p.k.shape[1]))
+    refuse_with_float8(ErrorCode::kShape, "k",
+                       "pages of a multiple of " + std::to_string(sm90::kSwizzleRows) + " keys",
+                       "pages of " + std::to_string(p.k.shape[1]));
 }
 
 std::string above_widest() {

@@ -36,19 +36,23 @@ inline void call_with_spare_items(const fa::AttentionProblem& call, const fa::cu
 }
 
 /** Returns what the counter of tiles is left at, which is to be 0. */
-inline int forward_call(const Problem& problem, const cudaDeviceProp& properties) {
-  fa::AttentionProblem call = problem.device;
+inline int forward_call(fa::AttentionProblem call, const cudaDeviceProp& properties,
+                        bool spare_items = false) {
   fa::for_each_index(call, [](const fa::View& view) { simt::watch_global_reads(view.data); });
   call.sequences = fa::sequence_table(call);
   const DeviceMemory drawn(sizeof(int));
   int* const counter = static_cast<int*>(drawn.data());
   *counter = 0;
   const fa::cuda::Queue queue{properties, nullptr, counter};
-  if (problem.spec().spare_items)
+  if (spare_items)
     call_with_spare_items(call, queue);
   else
     fa::cuda::attention_forward(call, queue, upload);
   return *counter;
+}
+
+inline int forward_call(const Problem& problem, const cudaDeviceProp& properties) {
+  return forward_call(problem.device, properties, problem.spec().spare_items);
 }
 
 }  // namespace simt_test

@@ -11,6 +11,7 @@
 #include "cuda/runtime/plan.h"
 #include "device_array.h"
 #include "forward_call.h"
+#include "fp8.h"
 #include "problem.h"
 #include "simt/launch_log.h"
 
@@ -82,6 +83,18 @@ void check(const Spec& spec, int device = kSm80) {
   simt::keep_reports();
   CHECK(simt_test::forward_call(problem, properties) == 0);
   check_reports(spec, plan, false);
+}
+
+/** On sm_90a, of float8. */
+void check_float8(const Spec& spec) {
+  const simt_test::Float8Problem problem(spec, 1);
+  const cudaDeviceProp properties = use_device(kSm90);
+  const fa::AttentionPlan plan = fa::cuda::plan_attention(problem.device, properties);
+  CHECK(plan.kernel == "sm90.forward.float8");
+  simt::keep_reports();
+  CHECK(simt_test::forward_call(problem.device, properties) == 0);
+  check_reports(spec, plan, false);
+  CHECK(problem.wrong_values().empty());
 }
 
 /** On sm_90a, one full sequence of whole pages: each box of keys, and of values, is looked up. */
@@ -266,6 +279,20 @@ int main() {
   check_pages(spec, 16);
   spec.page_size = 48;
   check_pages(spec, 16);
+
+  for (const int page_size : {0, 16}) {
+    for (const int splits : {1, 3}) {
+      spec = Spec{page_size ? "float8, pages" : "float8, packed"};
+      spec.varlen = spec.causal = true;
+      spec.page_size = page_size;
+      spec.num_splits = splits;
+      spec.lengths = {{1, 300}, {0, 50}, {150, 420}, {3, 0}, {200, 200}};
+      spec.batch = 5;
+      spec.head_dim = spec.head_dim_v = 128;
+      spec.kv_heads = 1;
+      check_float8(spec);
+    }
+  }
 
   spec = Spec{"gradients, float16"};
   spec.seqlen_q = 304;

@@ -11,9 +11,6 @@ namespace fa::cuda::sm90 {
 
 namespace {
 
-/** After which the pattern of panels.h repeats. */
-constexpr int64_t kSwizzleRows = 8;
-
 /**
  * What stays with the kernels of sm_80: also in docs/design/forward-hopper.md. (So do sequences of
  * few rows, which want tiles of few rows: see kFewRows.)
@@ -22,7 +19,7 @@ constexpr bool (*kStaysOnSm80[])(const AttentionProblem& p) = {
     // wgmma has no product that is good to float32.
     [](const AttentionProblem& p) { return p.q.dtype == DType::kFloat32; },
     // TMA copies boxes of one page, and swizzles eight rows at a time.
-    [](const AttentionProblem& p) { return p.paged() && p.k.shape[1] % kSwizzleRows != 0; },
+    [](const AttentionProblem& p) { return p.paged() && !tma_copies_pages(p.k.shape[1]); },
     // Pages of another dtype are converted by threads.
     [](const AttentionProblem& p) { return p.k.dtype != p.q.dtype; },
     [](const AttentionProblem& p) {

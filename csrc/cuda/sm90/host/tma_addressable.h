@@ -11,4 +11,10 @@ namespace fa::cuda::sm90 {
  */
 bool tma_addressable(const View& view);
 
+/** After which the pattern of panels.h repeats. */
+constexpr int64_t kSwizzleRows = 8;
+
+/** Whether boxes that lie within one page can make up a tile of keys. */
+constexpr bool tma_copies_pages(int64_t page_size) { return page_size % kSwizzleRows == 0; }
+
 }  // namespace fa::cuda::sm90
