@@ -19,22 +19,19 @@ function servePackage() {
 }
 
 /**
- * Packs what `npm run build` has left in serve/dist.
+ * Packs what `npm run build` has left in serve/dist, and what else serve/package.json names.
  *
  * @param pack runs `npm pack` in a folder.
  */
 export function packServe(pack) {
   const folder = mkdtempSync(path.join(tmpdir(), 'flash-attention-serve-'));
   try {
-    for (const [from, to] of [
-      ['serve/dist', 'dist'],
-      ['serve/README.md', 'README.md'],
-      ['LICENSE', 'LICENSE'],
-    ]) {
-      cpSync(path.join(root, from), path.join(folder, to), { recursive: true });
+    const about = servePackage();
+    for (const file of about.files) {
+      cpSync(path.join(root, 'serve', file), path.join(folder, file), { recursive: true });
     }
-    const text = `${JSON.stringify(servePackage(), null, 2)}\n`;
-    writeFileSync(path.join(folder, 'package.json'), text);
+    cpSync(path.join(root, 'LICENSE'), path.join(folder, 'LICENSE'));
+    writeFileSync(path.join(folder, 'package.json'), `${JSON.stringify(about, null, 2)}\n`);
     return pack(folder);
   } finally {
     rmSync(folder, { recursive: true, force: true });

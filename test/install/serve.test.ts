@@ -36,8 +36,9 @@ test('both tarballs in an empty folder: the server finds the package, and answer
   expect(dependencies['flash-attention']).toBe(version);
   expect(JSON.stringify({ dependencies, own })).not.toContain('file:');
   expect(own).not.toHaveProperty('private');
-  // One package, where both find it.
+  // One package, where both find it; and all that package.json names.
   expect(readdirSync(installed)).not.toContain('node_modules');
+  expect(readdirSync(installed)).toEqual(expect.arrayContaining(own.files));
 
   const model = path.join(project, 'model');
   cpSync(path.join(root, 'serve/demo/model'), model, { recursive: true });
