@@ -461,7 +461,7 @@ describe('attention on float8 pages', () => {
       /\[1\] or \[2\] or \[1, 2\] with options.pageTable but received \[4, 16, 2\]/,
     );
     const rows = zeros([4, 16, 2]);
-    expectThrow(make(16)({ kScales: rows }), 'ERR_OPTION', 'options.kScales', /absent with scales/);
+    expectThrow(make(16)({ kScales: rows }), 'ERR_OPTION', 'options.scales', /absent with kScales/);
     expectThrow(
       make(16)({ scales: undefined, kScales: rows, vScales: rows }),
       'ERR_OPTION',

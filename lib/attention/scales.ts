@@ -25,7 +25,7 @@ export function applyPageScales(
 ): void {
   if (scales !== undefined) {
     const both = kScales !== undefined ? 'kScales' : vScales !== undefined ? 'vScales' : undefined;
-    if (both !== undefined) fail('ERR_OPTION', `options.${both}`, 'absent with scales', 'some');
+    if (both !== undefined) fail('ERR_OPTION', 'options.scales', `absent with ${both}`, 'some');
     applyScales(args, scales, device);
   }
   if (kScales !== undefined) args.kScale = handleOn(device, kScales, 'options.kScales');
