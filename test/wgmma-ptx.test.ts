@@ -61,7 +61,7 @@ test.each([
   expect(products.map(wrongOperands)).toEqual([wrong]);
 });
 
-const widths = [32, 64, 80, 96, 128, 192, 256];
+const widths = [32, 40, 64, 80, 96, 128, 192, 256];
 const ss = (...transposed: number[]) => ({ registers: false, transposed: transposed.map(String) });
 const rs = (...transposed: number[]) => ({ registers: true, transposed: transposed.map(String) });
 /** What the source asks for, in its order; `adds` is undefined for a value of run time. */

@@ -152,24 +152,27 @@ void read_registers(const Product& product, float* out) {
 
 using Vector = float __attribute__((vector_size(32)));
 
-/** d[64][n] += a[64][k_count] b[k_count][n], 4 rows and 16 columns at a time. */
-void multiply(float* d, const float* a, const float* b, int n, int k_count) {
+/** d[64][n] += a[64][k_count] b[k_count][n] for 8 kVectors columns, 4 rows at a time. */
+template <int kVectors>
+void multiply_columns(float* d, const float* a, const float* b, int n, int k_count) {
   for (int row = 0; row < kRows; row += 4) {
-    for (int column = 0; column < n; column += 16) {
-      Vector sums[4][2];
-      for (int i = 0; i < 4; ++i) std::memcpy(sums[i], d + (row + i) * n + column, sizeof sums[i]);
-      for (int k = 0; k < k_count; ++k) {
-        Vector right[2];
-        std::memcpy(right, b + k * n + column, sizeof right);
-        for (int i = 0; i < 4; ++i) {
-          const float left = a[(row + i) * k_count + k];
-          sums[i][0] += left * right[0];
-          sums[i][1] += left * right[1];
-        }
-      }
-      for (int i = 0; i < 4; ++i) std::memcpy(d + (row + i) * n + column, sums[i], sizeof sums[i]);
+    Vector sums[4][kVectors];
+    for (int i = 0; i < 4; ++i) std::memcpy(sums[i], d + (row + i) * n, sizeof sums[i]);
+    for (int k = 0; k < k_count; ++k) {
+      Vector right[kVectors];
+      std::memcpy(right, b + k * n, sizeof right);
+      for (int i = 0; i < 4; ++i)
+        for (int v = 0; v < kVectors; ++v) sums[i][v] += a[(row + i) * k_count + k] * right[v];
     }
+    for (int i = 0; i < 4; ++i) std::memcpy(d + (row + i) * n, sums[i], sizeof sums[i]);
   }
+}
+
+/** All columns: 16 at a time, and 8 that may be left. */
+void multiply(float* d, const float* a, const float* b, int n, int k_count) {
+  int column = 0;
+  for (; column + 16 <= n; column += 16) multiply_columns<2>(d + column, a, b + column, n, k_count);
+  if (column < n) multiply_columns<1>(d + column, a, b + column, n, k_count);
 }
 
 void execute(Product& product, const uint8_t* memory) {

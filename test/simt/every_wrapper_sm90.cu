@@ -34,6 +34,7 @@ PTX_FN void products(const Params& p, uint32_t shared) {
 template <class T>
 PTX_FN void all_products(const Params& p, uint32_t shared) {
   products<T, 32>(p, shared);
+  products<T, 40>(p, shared);
   products<T, 64>(p, shared);
   products<T, 80>(p, shared);
   products<T, 96>(p, shared);

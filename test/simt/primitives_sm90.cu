@@ -642,6 +642,7 @@ int main() {
     check_products<256>(seed);
     check_16bit_products<ptx::bf16, 96, k64>(seed);
     check_16bit_products<ptx::f16, 80, k32>(seed);
+    check_16bit_products<ptx::bf16, 40, k128>(seed);
   }
   std::printf("primitives of sm_90: passed\n");
 }

@@ -85,6 +85,7 @@ PTX_FN void schedule_fence() {
 // What an asm statement says of `HALF` = N / 2 accumulators: their names in the text, and their
 // operands.
 #define PTX_NAMES_16 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
+#define PTX_NAMES_20 PTX_NAMES_16 ", %16, %17, %18, %19"
 #define PTX_NAMES_32 \
   PTX_NAMES_16 ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
 #define PTX_NAMES_40 PTX_NAMES_32 ", %32, %33, %34, %35, %36, %37, %38, %39"
@@ -101,10 +102,12 @@ PTX_FN void schedule_fence() {
   "%111"                                                                                     \
   ", %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, "   \
   "%126, %127"
+#define PTX_REGISTERS_4(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define PTX_REGISTERS_8(d, i)                                                                 \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
       "+f"(d[i + 6]), "+f"(d[i + 7])
 #define PTX_REGISTERS_16(d, i) PTX_REGISTERS_8(d, i), PTX_REGISTERS_8(d, i + 8)
+#define PTX_REGISTERS_20(d, i) PTX_REGISTERS_16(d, i), PTX_REGISTERS_4(d, i + 16)
 #define PTX_REGISTERS_32(d, i) PTX_REGISTERS_16(d, i), PTX_REGISTERS_16(d, i + 16)
 #define PTX_REGISTERS_40(d, i) PTX_REGISTERS_32(d, i), PTX_REGISTERS_8(d, i + 32)
 #define PTX_REGISTERS_48(d, i) PTX_REGISTERS_32(d, i), PTX_REGISTERS_16(d, i + 32)
@@ -163,6 +166,7 @@ PTX_FN void schedule_fence() {
  * (_rs), `b` a descriptor.
  */
 PTX_WGMMA_FUNCTIONS(32, 16, 16, 17, 18, 19, 20, 21, 22)
+PTX_WGMMA_FUNCTIONS(40, 20, 20, 21, 22, 23, 24, 25, 26)
 PTX_WGMMA_FUNCTIONS(64, 32, 32, 33, 34, 35, 36, 37, 38)
 PTX_WGMMA_FUNCTIONS(80, 40, 40, 41, 42, 43, 44, 45, 46)
 PTX_WGMMA_FUNCTIONS(96, 48, 48, 49, 50, 51, 52, 53, 54)
@@ -173,14 +177,17 @@ PTX_WGMMA_FUNCTIONS(256, 128, 128, 129, 130, 131, 132, 133, 134)
 #undef PTX_WGMMA_FUNCTIONS
 #undef PTX_WGMMA
 #undef PTX_NAMES_16
+#undef PTX_NAMES_20
 #undef PTX_NAMES_32
 #undef PTX_NAMES_40
 #undef PTX_NAMES_48
 #undef PTX_NAMES_64
 #undef PTX_NAMES_96
 #undef PTX_NAMES_128
+#undef PTX_REGISTERS_4
 #undef PTX_REGISTERS_8
 #undef PTX_REGISTERS_16
+#undef PTX_REGISTERS_20
 #undef PTX_REGISTERS_32
 #undef PTX_REGISTERS_40
 #undef PTX_REGISTERS_48
