@@ -34,7 +34,10 @@ if (options.first && options.write) throw new Error('the table of --write counts
 
 const out = path.join(root, 'build-simt/programs');
 const work = path.join(root, 'build-simt/mutants');
-const kernels = ['forward', 'mla', 'backward', 'forward_sm90', 'backward_sm90', 'forward_fp8'];
+const kernels = [
+  ...['forward', 'mla', 'backward'],
+  ...['forward_sm90', 'forward_fp8', 'backward_sm90', 'backward_sm90_wide'],
+];
 
 /** Reports fall into these classes; the first that matches names one. */
 const classes = [

@@ -45,7 +45,7 @@ void print_sm90() {
       for (const sm90::BackwardTile& tile : sm90::kBackwardTiles)
         std::printf(
             "{\"kernel\":\"sm90::backward_kernel<%s, %d, %s>\",\"threads\":%d,\"shared\":%d}\n",
-            type, tile.width, flag, sm90::kBackwardThreads, sm90::backward_shared_bytes(tile));
+            type, tile.width, flag, tile.threads(), sm90::backward_shared_bytes(tile));
   }
   print_forward_sm90("ptx::e4m3", 1, sm90::ForwardVariant::kFp8, sm90::kFp8Tiles);
 }

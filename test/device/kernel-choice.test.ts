@@ -75,6 +75,17 @@ describe('on a GPU', () => {
     }
   });
 
+  testOnGpu('gradients of every head dim that TMA can address, too', () => {
+    for (const headDim of [8, 64, 72, 128, 136, 160, 192, 200, 248, 256]) {
+      const q = make([1, 130, 1, headDim]);
+      expect(explain(q, q, q, { causal: true }).backwardKernel).toBe(`${family}.backward`);
+      const featured = explain(q, q, q, { softcap: 5 }).backwardKernel;
+      expect(featured).toBe(`${family}.backward.featured`);
+    }
+    const float32 = make([1, 130, 1, 256], 'float32');
+    expect(explain(float32, float32, float32).backwardKernel).toBe('sm80.backward.featured');
+  });
+
   testOnGpu('the rest is left to sm_80', () => {
     const shape: Shape = [1, 300, 2, 64];
     expect(kernel(shape, shape, {}, 'float32')).toBe('sm80.forward.featured');

@@ -46,6 +46,18 @@ describe.each(testedDTypes)('gradients, %s', (dtype) => {
     await expectGradients({ ...shape, headDimV: 20 }, { causal: true }, { dtype });
   });
 
+  test.each([136, 192, 200, 248, 256])('wide heads of %i dims, with options', async (headDim) => {
+    const shape = { batch: 1, seqlenQ: 70, seqlenK: 110, heads: 2, kvHeads: 1, headDim };
+    const varied: Parameters<typeof expectGradients>[1][] = [
+      { causal: true, deterministic: true },
+      { window: [30, 5], softcap: 5 },
+      { softcap: 5, deterministic: true },
+    ];
+    for (const option of varied) await expectGradients(shape, option, { dtype, mostRows: 9 });
+    const headDimV = 264 - headDim; // narrower ones for V, and 8
+    await expectGradients({ ...shape, headDimV }, { causal: true }, { dtype, mostRows: 9 });
+  });
+
   test.each(Object.entries(options))('%s', async (_name, option) => {
     await expectGradients(shape, option, { dtype, mostRows: 24 });
     await expectGradients(shape, { ...option, deterministic: true }, { dtype, mostRows: 9 });

@@ -2,6 +2,7 @@
 // once, it becomes `to`. `kernel` names the program's cases. Every bug found later belongs here,
 // too.
 import { backwardSm90 } from './mutations_backward_sm90.mjs';
+import { backwardSm90Wide } from './mutations_backward_sm90_wide.mjs';
 import { forwardFp8, forwardSm90 } from './mutations_forward_sm90.mjs';
 import { mla } from './mutations_mla.mjs';
 
@@ -907,4 +908,5 @@ export const mutations = [
   ...of('forward_sm90', forwardSm90),
   ...of('forward_fp8', forwardFp8),
   ...of('backward_sm90', backwardSm90),
+  ...of('backward_sm90_wide', backwardSm90Wide),
 ];

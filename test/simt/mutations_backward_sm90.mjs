@@ -2,7 +2,8 @@
 const kernel = 'cuda/sm90/backward.h';
 const traits = 'cuda/sm90/backward_traits.h';
 const mover = 'cuda/sm90/backward_mover.h';
-const consumer = 'cuda/sm90/backward_consumer.h';
+const consumer = 'cuda/sm90/backward_consumer.h'; // what both divisions have in common
+const byKeys = 'cuda/sm90/backward_by_keys.h';
 const pairs = 'cuda/sm90/backward_pairs.h';
 const sum = 'cuda/sm90/query_sum.h';
 const walk = 'cuda/device/backward_walk.h';
@@ -11,7 +12,7 @@ const pairOptions = 'cuda/device/pair_options.h';
 const turns = 'cuda/sm90/turns.h';
 const ranges = 'cuda/device/tile_range.h';
 
-const cleared = 'clear_rows<QueryTile>(shared.dout(visit.at), rows);';
+const cleared = 'clear_rows<QueryTile>(ring.tile(visit.at), rows);';
 const clearedKeys = 'clear_rows<KeyTile>(shared.k, rows);';
 
 export const backwardSm90 = [
@@ -21,22 +22,22 @@ export const backwardSm90 = [
   [
     'Q and dO free after one warpgroup',
     traits,
-    'queries.init(4 * kBackwardConsumers)',
-    'queries.init(4)',
+    'queries.init(kWarps);\n    douts.init(kWarps);',
+    'queries.init(4);\n    douts.init(4);',
   ],
+  ['visits free after one warpgroup', traits, 'visits.init(kWarps)', 'visits.init(4)'],
   [
-    'visits free after one warpgroup',
+    'part of dQ full after one warp',
     traits,
-    'visits.init(4 * kBackwardConsumers)',
-    'visits.init(4)',
+    'sum(consumer).full({}), 4',
+    'sum(consumer).full({}), 1',
   ],
-  ['part of dQ full after one warp', traits, 'sum(part).full({}), 4', 'sum(part).full({}), 1'],
   ['too few bytes of K and V expected', mover, '2 * KeyTile::kBytes);', 'KeyTile::kBytes);'],
   ['too many bytes of K and V expected', mover, '2 * KeyTile::kBytes);', '3 * KeyTile::kBytes);'],
   // The loads.
   ['no wait for K and V', consumer, 'ptx::mbar_wait(shared.keys_full, 0);', ''],
-  ['no wait for a visit', consumer, 'shared.visits.wait(visit.at);', ''],
-  ['no wait for Q and dO', consumer, 'shared.queries.wait(visit.at);', ''],
+  ['no wait for a visit', byKeys, 'shared.visits.wait(visit.at);', ''],
+  ['no wait for Q and dO', consumer, 'ring.wait(visit.at);', ''],
   [
     'Q and dO loaded before they are free',
     mover,
@@ -49,7 +50,12 @@ export const backwardSm90 = [
     'ptx::mbar_wait(shared.visits.free(at), at.parity ^ 1);\n    const uint32_t record',
     'const uint32_t record',
   ],
-  ['dO of another head', mover, '&p.dout, full, row, visit.head,', '&p.dout, full, row, 0,'],
+  [
+    'dO of another head',
+    mover,
+    '&p.dout, shared.douts.full(at), row, visit.head,',
+    '&p.dout, shared.douts.full(at), row, 0,',
+  ],
   [
     'dO in the place of Q',
     mover,
@@ -60,73 +66,68 @@ export const backwardSm90 = [
   ['visits never freed', consumer, 'arrive_warp(shared.visits.free(visit.at));', ''],
   [
     'Q and dO never freed',
-    consumer,
-    'ptx::wgmma_wait<1>(dv, dk);\n    arrive_warp(shared.queries.free(visit.at));',
+    byKeys,
+    'ptx::wgmma_wait<1>(dv, dk);\n    free_rows(visit);',
     'ptx::wgmma_wait<1>(dv, dk);',
   ],
-  [
-    'Q and dO never freed by pairs',
-    consumer,
-    'now\n    arrive_warp(shared.queries.free(visit.at));',
-    'now',
-  ],
+  ['Q and dO never freed by pairs', byKeys, 'now\n    free_rows(visit);', 'now'],
   // The products.
-  ['no fence before S', consumer, 'ptx::wgmma_fence(s);', ''],
-  ['no fence before dP', consumer, 'ptx::wgmma_fence(dp);', ''],
-  ['no fence before dV', consumer, 'ptx::wgmma_fence(dv, weights);', ''],
-  ['no fence before dQ', consumer, 'ptx::wgmma_fence(dq);', ''],
-  ['no fence before dK', consumer, 'ptx::wgmma_fence(dk, gradients);', ''],
+  ['no fence before S', byKeys, 'ptx::wgmma_fence(s);', ''],
+  ['no fence before dP', byKeys, 'ptx::wgmma_fence(dp);', ''],
+  ['no fence before dV', byKeys, 'ptx::wgmma_fence(dv, weights);', ''],
+  ['no fence before dQ', byKeys, 'ptx::wgmma_fence(dq);', ''],
+  ['no fence before dK', byKeys, 'ptx::wgmma_fence(dk, gradients);', ''],
   ['no wait for S', consumer, 'ptx::wgmma_wait<1>(s);', ''],
   ['wait for S one batch too lax', consumer, 'ptx::wgmma_wait<1>(s);', 'ptx::wgmma_wait<2>(s);'],
   ['no wait for dP', consumer, 'ptx::wgmma_wait<0>(dp);', ''],
   ['wait for dP one batch too lax', consumer, 'ptx::wgmma_wait<0>(dp);', 'ptx::wgmma_wait<1>(dp);'],
   ['no wait for S and dP of partial tiles', consumer, 'ptx::wgmma_wait<0>(s, dp);', ''],
-  ['no wait for dQ', consumer, 'ptx::wgmma_wait<0>(dq);', ''],
-  ['wait for dQ one batch too lax', consumer, 'ptx::wgmma_wait<0>(dq);', 'ptx::wgmma_wait<1>(dq);'],
-  ['Q and dO freed before dK is done', consumer, 'ptx::wgmma_wait<1>(dv, dk);', ''],
+  ['no wait for dQ', byKeys, 'ptx::wgmma_wait<0>(dq);', ''],
+  ['wait for dQ one batch too lax', byKeys, 'ptx::wgmma_wait<0>(dq);', 'ptx::wgmma_wait<1>(dq);'],
+  ['Q and dO freed before dK is done', byKeys, 'ptx::wgmma_wait<1>(dv, dk);', ''],
   [
     'wait for dK one batch too lax',
-    consumer,
+    byKeys,
     'ptx::wgmma_wait<1>(dv, dk);',
     'ptx::wgmma_wait<2>(dv, dk);',
   ],
   [
     'dQ not committed',
-    consumer,
+    byKeys,
     'multiply_sum(dq, ds);\n    ptx::wgmma_commit();',
     'multiply_sum(dq, ds);',
   ],
   // dS by way of shared memory.
   [
     'no proxy fence after dS is stored',
-    consumer,
+    byKeys,
     'ptx::fence_proxy_async();\n    arrive_warp(shared.ds_full);',
     'arrive_warp(shared.ds_full);',
   ],
   [
     "the other warpgroup's dS not waited for",
-    consumer,
+    byKeys,
     'await_ds(sum_at);\n    SumPart dq;',
     'SumPart dq;',
   ],
   [
     'dS told of before it is stored',
-    consumer,
+    byKeys,
     'store_rows<ScoreTile>(ds, first_key(), gradients);\n    ptx::fence_proxy_async();\n    arrive_warp(shared.ds_full);',
     'arrive_warp(shared.ds_full);\n    store_rows<ScoreTile>(ds, first_key(), gradients);\n    ptx::fence_proxy_async();',
   ],
-  ['dS full after one warpgroup', traits, 'ds_full, 4 * kBackwardConsumers', 'ds_full, 4'],
+  ['dS full after one warpgroup', traits, 'ds_full, kWarps', 'ds_full, 4'],
   [
     'dS of pairs not told of',
-    consumer,
+    byKeys,
     'arrive_warp(shared.ds_full);\n    await_ds(sum_at);\n    add_pairs',
     'await_ds(sum_at);\n    add_pairs',
   ],
   ['phase of dS', consumer, 'mbar_wait(shared.ds_full, at.parity)', 'mbar_wait(shared.ds_full, 0)'],
   // Turns at the tensor cores.
-  ['turns at products not passed on', consumer, 'turns.end();', ''],
-  ['products begun without a turn', consumer, 'turns.begin();', ''],
-  ['last turn not taken up', consumer, 'if (part == 0) turns.finish();', ''],
+  ['turns at products not passed on', byKeys, 'turns.end();', ''],
+  ['products begun without a turn', byKeys, 'turns.begin();', ''],
+  ['last turn not taken up', byKeys, 'if (consumer == 0) turns.finish();', ''],
   [
     'turns of the same warpgroup',
     turns,
@@ -135,19 +136,19 @@ export const backwardSm90 = [
   ],
   [
     'dS in one buffer',
-    consumer,
+    byKeys,
     'visit.at.stage * ScoreTile::kBytes);\n    store_rows',
     '0 * ScoreTile::kBytes);\n    store_rows',
   ],
   [
     'dS without swizzle',
-    consumer,
+    byKeys,
     '2 * step + lane / 16), packed[step]',
     '(2 * step + lane / 16) ^ (lane & 7)), packed[step]',
   ],
   [
     'dS: matrices exchanged',
-    consumer,
+    byKeys,
     '(row + lane % 16, 2 * step + lane / 16)',
     '(row + lane % 8 + lane / 16 * 8, 2 * step + lane / 8 % 2)',
   ],
@@ -179,7 +180,7 @@ export const backwardSm90 = [
     'ptx::bulk_wait_read<0>();',
   ],
   ['parts never freed', mover, 'ptx::mbar_arrive(sum.free(at));', ''],
-  ['no end of the parts', consumer, 'leave_no_more_sums(sum_at);', ''],
+  ['no end of the parts', byKeys, 'Base::leave_no_more_sums(sum_at);', ''],
   // The same bits every time.
   [
     'turns not waited for',
@@ -204,8 +205,8 @@ export const backwardSm90 = [
   [
     'one turn for both parts',
     mover,
-    'p.turns + 2 * record.tile + part',
-    'p.turns + 2 * record.tile',
+    'p.turns + Sum::kParts * record.tile + record.part',
+    'p.turns + Sum::kParts * record.tile',
   ],
   [
     'blocks in any order',
@@ -216,44 +217,44 @@ export const backwardSm90 = [
   // Operands.
   [
     'keys of the other warpgroup',
-    consumer,
-    'part * 64 * kPanelRowBytes',
-    '(1 - part) * 64 * kPanelRowBytes',
+    byKeys,
+    'consumer * 64 * kPanelRowBytes',
+    '(1 - consumer) * 64 * kPanelRowBytes',
   ],
   [
     'S added to the last one',
-    consumer,
+    byKeys,
     'QueryTile::by_columns(b, step),\n                       step > 0)',
     'QueryTile::by_columns(b, step),\n                       true)',
   ],
   [
     'dQ added to the last one',
-    consumer,
+    byKeys,
     'KeyTile::by_rows(columns, step),\n                             step > 0)',
     'KeyTile::by_rows(columns, step),\n                             true)',
   ],
   [
     'dK and dV of the last tile alone',
-    consumer,
+    byKeys,
     'QueryTile::by_rows(b, step), true)',
     'QueryTile::by_rows(b, step), step > 0)',
   ],
-  ['dO and Q not transposed', consumer, 'ptx::wgmma_rs<T, 1>', 'ptx::wgmma_rs<T, 0>'],
-  ['dS not transposed', consumer, 'ptx::wgmma_ss<T, 1, 1>', 'ptx::wgmma_ss<T, 0, 1>'],
-  ['K not transposed', consumer, 'ptx::wgmma_ss<T, 1, 1>', 'ptx::wgmma_ss<T, 1, 0>'],
+  ['dO and Q not transposed', byKeys, 'ptx::wgmma_rs<T, 1>', 'ptx::wgmma_rs<T, 0>'],
+  ['dS not transposed', byKeys, 'ptx::wgmma_ss<T, 1, 1>', 'ptx::wgmma_ss<T, 0, 1>'],
+  ['K not transposed', byKeys, 'ptx::wgmma_ss<T, 1, 1>', 'ptx::wgmma_ss<T, 1, 0>'],
   [
     'dQ of the other queries',
-    consumer,
-    'Sum::query_panel(part) * ScoreTile::kPanelBytes',
-    '(1 - Sum::query_panel(part)) * ScoreTile::kPanelBytes',
+    byKeys,
+    'Sum::query_panel(consumer) * ScoreTile::kPanelBytes',
+    '(1 - Sum::query_panel(consumer)) * ScoreTile::kPanelBytes',
   ],
   [
     'dQ of the other columns',
-    consumer,
-    'Sum::column_panel(part) * KeyTile::kPanelBytes);\n#pragma',
+    byKeys,
+    'Sum::column_panel(consumer) * KeyTile::kPanelBytes);\n#pragma',
     '0 * KeyTile::kPanelBytes);\n#pragma',
   ],
-  ['P in place of dS', consumer, 'pack(gradients, dp);', 'pack(gradients, s);'],
+  ['P in place of dS', byKeys, 'pack(gradients, dp);', 'pack(gradients, s);'],
   [
     'step of rows wrong',
     'cuda/sm90/panels.h',
@@ -275,8 +276,8 @@ export const backwardSm90 = [
   [
     'registers of the computing warpgroups',
     traits,
-    'kConsumerRegisters = 240;',
-    'kConsumerRegisters = 248;',
+    'kConsumers == 2 ? 240 :',
+    'kConsumers == 2 ? 248 :',
   ],
   // Masks and bounds.
   [
@@ -338,15 +339,15 @@ export const backwardSm90 = [
   ],
   [
     'rows of the next sequence of Q kept',
-    consumer,
-    'clear_rows<QueryTile>(shared.q(visit.at), rows);',
-    '',
+    byKeys,
+    'Base::await_rows(shared.queries, visit);',
+    'shared.queries.wait(visit.at);',
   ],
   [
     'rows of the next sequence of dO kept',
-    consumer,
-    'clear_rows<QueryTile>(shared.dout(visit.at), rows);',
-    '',
+    byKeys,
+    'Base::await_rows(shared.douts, visit);',
+    'shared.douts.wait(visit.at);',
   ],
   ['cleared without a proxy fence', consumer, `${cleared}\n    ptx::fence_proxy_async();`, cleared],
   [
@@ -370,36 +371,36 @@ export const backwardSm90 = [
   [
     'cleared before it has arrived',
     consumer,
-    'shared.queries.wait(visit.at);\n    const int rows',
+    'ring.wait(visit.at);\n    const int rows',
     'const int rows',
   ],
   [
     'keys that are not finite multiplied',
-    consumer,
-    'visit.partial() && (bad_keys || queries_poisoned(visit))',
-    'visit.partial() && queries_poisoned(visit)',
+    byKeys,
+    'visit.partial() && (bad_keys || Base::queries_poisoned(visit))',
+    'visit.partial() && Base::queries_poisoned(visit)',
   ],
   [
     'queries that are not finite multiplied',
-    consumer,
-    'visit.partial() && (bad_keys || queries_poisoned(visit))',
+    byKeys,
+    'visit.partial() && (bad_keys || Base::queries_poisoned(visit))',
     'visit.partial() && bad_keys',
   ],
   ['rows never suspect', mover, 'return ptx::vote_any(strange);', 'return false;'],
   ['rows that see nothing never suspect', mover, 'not_finite(state.lse) ||', ''],
   [
     'no sync_warp after P is stored',
-    consumer,
-    'ptx::sync_warp();\n    add_pairs<T, QueryTile>(dv',
-    'add_pairs<T, QueryTile>(dv',
+    byKeys,
+    'ptx::sync_warp();\n    add_pairs<T, QueryTile, Weights::kA>(dv',
+    'add_pairs<T, QueryTile, Weights::kA>(dv',
   ],
   [
     'dS not complete for the pairs',
-    consumer,
-    'await_ds(sum_at);\n    add_pairs<T, QueryTile>(dk',
-    'add_pairs<T, QueryTile>(dk',
+    byKeys,
+    'await_ds(sum_at);\n    add_pairs<T, QueryTile, Weights::kA>(dk',
+    'add_pairs<T, QueryTile, Weights::kA>(dk',
   ],
-  ['pairs without weight multiplied', pairs, 'if (weights[h] == 0) continue;', ''],
+  ['pairs without weight multiplied', pairs, 'if (weight != 0) d', 'd'],
   [
     'keys not looked at by all',
     consumer,
@@ -408,18 +409,18 @@ export const backwardSm90 = [
   ],
   [
     'K overwritten while dQ is computed',
-    consumer,
-    'sync_consumers();  // all are done with K',
+    byKeys,
+    'Base::sync_consumers();  // all are done with K',
     '//',
   ],
   [
     'no sync_warp before a gradient is read back',
-    consumer,
+    byKeys,
     'store_rows<KeyTile>(tile, first_key(), packed);\n    ptx::sync_warp();',
     'store_rows<KeyTile>(tile, first_key(), packed);',
   ],
-  ['gradients stored beyond the keys', consumer, 'block.outer0 + row < s.seqlen_k && ', ''],
-  ['gradients stored beyond the head dim', consumer, ' && 8 * chunk < columns)', ')'],
+  ['gradients stored beyond the keys', consumer, 'block.outer0 + row >= s.seqlen_k || ', ''],
+  ['gradients stored beyond the head dim', consumer, ' || 8 * chunk >= columns', ''],
   ['dQ stored beyond the queries', sum, 'if (row < s.seqlen_q)', ''],
   ['dQ stored beyond the queries, lower rows', sum, 'if (row + 8 < s.seqlen_q)', ''],
   ['dQ stored beyond the head dim', sum, ' && column + 8 * run < a.head_dim', ''],
@@ -431,31 +432,26 @@ export const backwardSm90 = [
     'a.scale * sums.z, a.scale * sums.w',
   ],
   // Arithmetic.
-  ['lse of the neighbouring row', consumer, 'lse[e % 2]', 'lse[e / 2]'],
-  ['delta of the neighbouring row', consumer, 'delta[e % 2]', 'delta[e / 2]'],
-  ['delta left out', consumer, '(dp[4 * n + e] - delta[e % 2])', 'dp[4 * n + e]'],
+  ['lse of the neighbouring row', byKeys, 'lse[e % 2]', 'lse[e / 2]'],
+  ['delta of the neighbouring row', byKeys, 'delta[e % 2]', 'delta[e / 2]'],
+  ['delta left out', byKeys, '(dp[4 * n + e] - delta[e % 2])', 'dp[4 * n + e]'],
   ['delta left out in partial tiles', derivative, 'Pairs::at(dp, q, k) -= delta;', ''],
-  [
-    'scores not brought to base 2',
-    consumer,
-    'p.call.attention.scale_log2',
-    'p.call.attention.scale',
-  ],
+  ['scores not brought to base 2', byKeys, 'p.call.attention.scale_log2', 'p.call.attention.scale'],
   ['slope of softcap left out', pairOptions, 'Pairs::at(change, q, k) *= capped.slope;', ''],
   ['dropout left out of dP', derivative, 'if (drops) drop_out<Traits>(a, kept, dp);', ''],
   ['dropout left out of P', derivative, 'if (drops) drop_out<Traits>(a, kept, s);', ''],
   [
     'dropout of the neighbouring keys',
-    consumer,
-    'const ScorePart mine{first_key(), 0};',
-    'const ScorePart mine{first_key() ^ 16, 0};',
+    byKeys,
+    'visit, {first_key(), 0}, s, dp',
+    'visit, {first_key() ^ 16, 0}, s, dp',
   ],
-  ['dK not scaled', consumer, 'a.head_dim, a.scale, dk', 'a.head_dim, 1.f, dk'],
+  ['dK not scaled', byKeys, 'a.head_dim, a.scale, dk', 'a.head_dim, 1.f, dk'],
   [
     'dQ not scaled',
     sum,
     'ptx::pack2<T>(a.scale * sums.x, a.scale * sums.y)',
     'ptx::pack2<T>(sums.x, sums.y)',
   ],
-  ['gradients not zero at first', consumer, 'dk[i] = dv[i] = 0;', 'dk[i] = 0;'],
+  ['gradients not zero at first', byKeys, 'dk[i] = dv[i] = 0;', 'dk[i] = 0;'],
 ];

@@ -1,7 +1,7 @@
 // The pairs of a query and a key that a lane has in its warp's part of a tile of scores: with g =
-// lane / 4 and t = lane % 4, element e of accumulator (m, n) is outer row 16m + 8 (e / 2) + g,
-// inner row 8n + 2t + e % 2. Traits: those of backward_walk.h, kRowTiles and kScoreTiles
-// (accumulators of the part), and Scores, the array of them.
+// lane / 4 and t = lane % 4, element e of accumulator (m, n) is in row 16m + 8 (e / 2) + g, column
+// 8n + 2t + e % 2. Traits: those of backward_walk.h, kKeyRows (rows of scores are keys, else
+// queries), kRowTiles and kScoreTiles (accumulators of the part), and Scores, the array of them.
 #pragma once
 
 #include <type_traits>
@@ -15,6 +15,19 @@ struct ScorePart {
   int row, column;
 };
 
+/** The first query and key of a part, counted from the sequence's. */
+struct PartOrigin {
+  int query, key;
+
+  template <class Traits>
+  PTX_FN PartOrigin(const BackwardBlock<Traits>& block, const InnerVisit& at,
+                    const ScorePart& part) {
+    const int inner0 = at.tile * Traits::kInner;
+    query = (Traits::kKeys ? inner0 : block.outer0) + (Traits::kKeyRows ? part.column : part.row);
+    key = (Traits::kKeys ? block.outer0 : inner0) + (Traits::kKeyRows ? part.row : part.column);
+  }
+};
+
 /** A bit for each of this lane's scores. */
 template <class Traits>
 using ScoreBits =
@@ -23,7 +36,7 @@ using ScoreBits =
 /** kQueries x kKeys pairs. */
 template <class Traits>
 struct LanePairs {
-  static constexpr bool kByKeys = Traits::kKeys;  // outer rows are keys
+  static constexpr bool kByKeys = Traits::kKeyRows;
   static constexpr int kQueries = 2 * (kByKeys ? Traits::kScoreTiles : Traits::kRowTiles);
   static constexpr int kKeys = 2 * (kByKeys ? Traits::kRowTiles : Traits::kScoreTiles);
   using Scores = typename Traits::Scores;
@@ -34,11 +47,11 @@ struct LanePairs {
   PTX_FN LanePairs(const BackwardBlock<Traits>& block, const InnerVisit& at,
                    const ScorePart& part) {
     const LanePosition lane;
-    const int outer = block.outer0 + part.row, inner = at.tile * Traits::kInner + part.column;
+    const PartOrigin origin(block, at, part);
     const int query_lane = kByKeys ? 2 * lane.t : lane.g;
     part_query = (kByKeys ? part.column : part.row) + query_lane;
-    query0 = (kByKeys ? inner : outer) + query_lane;
-    key0 = (kByKeys ? outer : inner) + (kByKeys ? lane.g : 2 * lane.t);
+    query0 = origin.query + query_lane;
+    key0 = origin.key + (kByKeys ? lane.g : 2 * lane.t);
   }
 
   /** Queries and keys, counted from the first ones. */
@@ -47,8 +60,8 @@ struct LanePairs {
 
   /** 4 (m kScoreTiles + n) + e, with element e of accumulator (m, n). */
   static PTX_FN int bit(int q, int k) {
-    const int outer = kByKeys ? k : q, inner = kByKeys ? q : k;
-    return 4 * (outer / 2 * Traits::kScoreTiles + inner / 2) + 2 * (outer % 2) + inner % 2;
+    const int row = kByKeys ? k : q, column = kByKeys ? q : k;
+    return 4 * (row / 2 * Traits::kScoreTiles + column / 2) + 2 * (row % 2) + column % 2;
   }
   static PTX_FN float& at(Scores& s, int q, int k) {
     const int i = bit(q, k);

@@ -15,20 +15,19 @@ PTX_FN ScoreBits<Traits> kept_scores(const BackwardParams& p, const BackwardBloc
   const AttentionParams& a = p.attention;
   const LanePosition lane;
   const int stream = block.batch * a.heads + at.head;
-  const int outer0 = block.outer0 + part.row, inner0 = at.tile * Traits::kInner + part.column;
+  const PartOrigin origin(block, at, part);
   ScoreBits<Traits> kept = 0;
 #pragma unroll
   for (int m = 0; m < Traits::kRowTiles; ++m) {
 #pragma unroll
     for (int n = 0; n < Traits::kScoreTiles; ++n) {
-      const int row = outer0 + 16 * m, column = inner0 + 8 * n;
       ScoreBits<Traits> bits;
-      if constexpr (Traits::kKeys) {
-        const int query = column + 2 * lane.t;
-        bits = kept_pairs_across(a.dropout, {query, query + 1}, stream, row);
+      if constexpr (Traits::kKeyRows) {
+        const int query = origin.query + 8 * n + 2 * lane.t;
+        bits = kept_pairs_across(a.dropout, {query, query + 1}, stream, origin.key + 16 * m);
       } else {
-        const int query = row + lane.g;
-        bits = kept_pairs(a.dropout, {query, query + 8}, {stream, stream}, column);
+        const int query = origin.query + 16 * m + lane.g;
+        bits = kept_pairs(a.dropout, {query, query + 8}, {stream, stream}, origin.key + 8 * n);
       }
       kept |= bits << (4 * (m * Traits::kScoreTiles + n));
     }
@@ -77,12 +76,12 @@ PTX_FN void add_mask_rows(const MaskParams& mask, int64_t head, int first, int c
   }
 }
 
-/** Adds a dense mask, eight scores at a time: loads of more would not leave registers enough. */
+/** Adds a dense mask, some eight scores at a time: more loads would not leave registers enough. */
 template <class Traits>
 PTX_FN void add_mask(const AttentionParams& a, const BackwardBlock<Traits>& block,
                      const InnerVisit& at, const LanePairs<Traits>& pairs,
                      typename Traits::Scores& s) {
-  constexpr int kCount = 8 / LanePairs<Traits>::kKeys;
+  constexpr int kKeys = LanePairs<Traits>::kKeys, kCount = kKeys < 8 ? 8 / kKeys : 1;
   const int64_t head = block.batch * a.mask.batch + at.head * a.mask.head;
 #pragma unroll
   for (int first = 0; first < LanePairs<Traits>::kQueries; first += kCount) {

@@ -80,10 +80,10 @@ AttentionPlan plan_gradients(const AttentionProblem& p, const AttentionGradients
   plan.kernel = backward.kernel();
   if (!backward.sm90) return plan;
   const sm90::BackwardTile& tile = backward.layout.tile;
-  plan.threads = sm90::kBackwardThreads;
+  plan.threads = tile.threads();
   plan.tile_q = tile.queries;
   plan.tile_k = tile.keys;
-  plan.stages = sm90::kBackwardStages;
+  plan.stages = tile.stages;
   plan.work_items = ceil_div(p.max_seqlen_k, tile.keys) * p.kv_heads() * p.batch();
   plan.shared_bytes = sm90::backward_shared_bytes(tile);
   plan.scratch_bytes = backward.scratch_bytes(p);
@@ -114,8 +114,8 @@ AttentionPlan plan_gradients(const AttentionProblem& p, const AttentionGradients
   const double visits = static_cast<double>(plan.tiles_full + plan.tiles_partial);
   const double all_rows = static_cast<double>(p.q.shape[0] * p.q.shape[1] * p.heads());
   plan.flops = 2 * (3 * dim + 2 * dim_v) * size.pairs;
-  plan.executed_flops = visits * 2 * tile.keys *
-                        (4. * tile.queries * tile.width + sm90::kBackwardConsumers * 64 * 64);
+  plan.executed_flops =
+      visits * 2 * tile.keys * (4. * tile.queries * tile.width + tile.sum_parts() * 64 * 64);
   plan.bytes +=
       visits * tile.queries * tile.width * 4                    // added to the sum of dQ
       + size.keys * row + size.rows * dim * element             // dK and dV, dQ

@@ -23,7 +23,7 @@ template <class Element, Outer kOuterRows, bool kWithOptions, int kIndex>
 struct BackwardTraits {
   using T = Element;
   static constexpr bool kFeatured = kWithOptions;
-  static constexpr bool kKeys = kOuterRows == Outer::kKeys;
+  static constexpr bool kKeys = kOuterRows == Outer::kKeys, kKeyRows = kKeys;
   static constexpr BackwardTile kTile =
       backward_tiles(sizeof(T) == 4, kOuterRows, kFeatured).tiles[kIndex];
   static constexpr int kOuter = kTile.outer, kInner = kTile.inner, kWidth = kTile.width;

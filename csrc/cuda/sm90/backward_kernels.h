@@ -17,8 +17,8 @@ struct BackwardKernelParams {
   ptx::tensor_map q, dout, k, v;
 
   // For the same bits every time, else null: blocks take numbers from `ticket`, and of the blocks
-  // that add to a part of dq_sum each waits for its turn: turns[2 tile + part] is 1 + the number of
-  // the last tile of keys that has added.
+  // that add to a part of dq_sum each waits for its turn: turns[parts tile + part] is 1 + the
+  // number of the last tile of keys that has added.
   int* ticket;
   int* turns;
 };

@@ -1,5 +1,5 @@
-// What the first warpgroup of a backward kernel does: warp 0 loads tiles, a thread each of warps 1
-// and 2 adds a computing warpgroup's parts of dQ to global memory.
+// What the first warpgroup of a backward kernel does: warp 0 loads tiles, a thread each of the
+// others adds a computing warpgroup's parts of dQ to global memory.
 #pragma once
 
 #include "cuda/device/poison.h"
@@ -62,10 +62,12 @@ PTX_FN void load_tiles(const BackwardKernelParams& p, const BackwardBlock<Traits
   for (; !tiles.done(visit); visit = tiles.after(visit), at.advance()) {
     if (elected) {
       const int row = s.q_begin + visit.tile * Traits::kInner;
-      const uint32_t full = shared.queries.full(at);
       shared.queries.begin_fill(at);
-      load_panels<QueryTile>(shared.q(at), &p.q, full, row, visit.head, s.q_batch);
-      load_panels<QueryTile>(shared.dout(at), &p.dout, full, row, visit.head, s.q_batch);
+      load_panels<QueryTile>(shared.q(at), &p.q, shared.queries.full(at), row, visit.head,
+                             s.q_batch);
+      shared.douts.begin_fill(at);
+      load_panels<QueryTile>(shared.dout(at), &p.dout, shared.douts.full(at), row, visit.head,
+                             s.q_batch);
     }
     ptx::mbar_wait(shared.visits.free(at), at.parity ^ 1);
     const uint32_t record = shared.visits.tile(at);
@@ -94,14 +96,15 @@ PTX_FN int key_tile_before(const InnerTiles<Traits>& tiles, int head, int query_
 /** One thread: adds a warpgroup's parts of dQ to the sum in global memory. */
 template <class Traits>
 PTX_FN void add_sums(const BackwardKernelParams& p, const BackwardBlock<Traits>& block,
-                     const BackwardShared<Traits>& shared, int part) {
-  const auto sum = shared.sum(part);
-  const uint32_t bytes = static_cast<uint32_t>(Traits::Sum::runs(part) * Traits::Sum::kRunBytes);
+                     const BackwardShared<Traits>& shared, int consumer) {
+  using Sum = typename Traits::Sum;
+  const auto sum = shared.sum(consumer);
   for (RingPosition<1> at;; at.advance()) {
     sum.wait(at);
-    const SumRecord record = ptx::lds<SumRecord>(shared.sum_record(part));
+    const SumRecord record = ptx::lds<SumRecord>(shared.sum_record(consumer));
     if (record.tile < 0) break;
-    float* const to = Traits::Sum::part(p, record.tile, part);
+    const uint32_t bytes = static_cast<uint32_t>(Sum::runs(record.part) * Sum::kRunBytes);
+    float* const to = Sum::part(p, record.tile, record.part);
     if (p.turns == nullptr) {
       ptx::bulk_reduce_add_f32(to, sum.tile(at), bytes);
       ptx::bulk_commit();
@@ -109,7 +112,7 @@ PTX_FN void add_sums(const BackwardKernelParams& p, const BackwardBlock<Traits>&
     } else {
       const InnerTiles<Traits> tiles(p.call, block);
       const int before = key_tile_before<Traits>(tiles, record.head, record.query_tile);
-      int* const turn = p.turns + 2 * record.tile + part;
+      int* const turn = p.turns + Sum::kParts * record.tile + record.part;
       while (ptx::ld_acquire(turn) != before + 1) ptx::spin_pause();
       ptx::fence_proxy_async_global();
       ptx::bulk_reduce_add_f32(to, sum.tile(at), bytes);

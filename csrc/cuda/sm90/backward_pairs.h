@@ -6,26 +6,29 @@
 
 namespace fa::cuda::sm90 {
 
+/** Which operand of a product has the weights. */
+enum class Weights { kA, kB };
+
 /**
- * d += a b pair by pair, without those whose a is 0. weight(k, h): where a is, at inner row k and
+ * d += a b pair by pair, without those whose weight is 0. a(k, h): where a is, at inner row k and
  * row g + 8 h of the warp's 16; b: rows of a tile.
  */
-template <class T, class Tile, int kCount, class Weight>
-PTX_FN void add_pairs(float (&d)[kCount], uint32_t b, Weight weight) {
+template <class T, class Tile, Weights kWeights, int kCount, class A>
+PTX_FN void add_pairs(float (&d)[kCount], uint32_t b, A a) {
   const LanePosition lane;
 #pragma unroll 1
   for (int k = 0; k < Tile::kRows; ++k) {
-    const float weights[2] = {ptx::to_float(ptx::lds<T>(weight(k, 0))),
-                              ptx::to_float(ptx::lds<T>(weight(k, 1)))};
+    const float rows[2] = {ptx::to_float(ptx::lds<T>(a(k, 0))),
+                           ptx::to_float(ptx::lds<T>(a(k, 1)))};
 #pragma unroll
     for (int run = 0; run < kCount / 4; ++run) {
       const float2 pair = ptx::unpack2<T>(
           ptx::lds<uint32_t>(b + Tile::offset(k, run) + static_cast<uint32_t>(4 * lane.t)));
+      const float columns[2] = {pair.x, pair.y};
 #pragma unroll
-      for (int h = 0; h < 2; ++h) {
-        if (weights[h] == 0) continue;
-        d[4 * run + 2 * h] += weights[h] * pair.x;
-        d[4 * run + 2 * h + 1] += weights[h] * pair.y;
+      for (int e = 0; e < 4; ++e) {
+        const float weight = kWeights == Weights::kA ? rows[e / 2] : columns[e % 2];
+        if (weight != 0) d[4 * run + e] += rows[e / 2] * columns[e % 2];
       }
     }
   }

@@ -7,15 +7,26 @@
 namespace fa::cuda::sm90 {
 
 struct BackwardTile {
-  int width;    // head dims, of V too, up to this one run on it, padded
-  int keys;     // rows that a block keeps, 64 for each of its two computing warpgroups
-  int queries;  // rows of a tile that streams past
+  int width;      // head dims, of V too, up to this one run on it, padded
+  int keys;       // rows that a block keeps
+  int queries;    // rows of a tile that streams past
+  int consumers;  // warpgroups that compute; one more moves data
+  int stages;     // tiles of Q and of dO in shared memory
+
+  /** Whether dK and dV are divided among the warpgroups by dims, else by keys, 64 each. */
+  constexpr bool by_dims() const { return width > 128; }
+  constexpr int threads() const { return 128 * (consumers + 1); }
+  /** dQ of a tile is cut into parts of 64 x 64, by queries or by columns. */
+  constexpr int sum_parts() const { return queries / 64 * ((width + 63) / 64); }
 };
 
-// Of a thread's 240 registers, gradients of keys take width, scores and their derivatives
-// `queries`. dQ of a tile is cut into two parts of 64 x 64, by queries or by columns: one for each
-// warpgroup.
-constexpr BackwardTile kBackwardTiles[] = {{64, 128, 128}, {96, 128, 64}, {128, 128, 64}};
+// Of a thread's registers, 240 or, with three warpgroups that compute, 160, gradients of keys take
+// width * keys / (64 * consumers), scores and their derivatives queries * keys / (64 * consumers).
+constexpr BackwardTile kBackwardTiles[] = {{64, 128, 128, 2, 2},
+                                           {96, 128, 64, 2, 2},
+                                           {128, 128, 64, 2, 2},
+                                           {192, 96, 64, 3, 1},
+                                           {256, 80, 64, 2, 1}};
 
 /** The narrowest tile that holds `head_dim`; its width is 0 when there is none. */
 constexpr BackwardTile backward_tile(int head_dim) {
@@ -24,20 +35,19 @@ constexpr BackwardTile backward_tile(int head_dim) {
   return {};
 }
 
-constexpr int kBackwardConsumers = 2;  // warpgroups that compute; one more moves data
-constexpr int kBackwardThreads = 128 * (kBackwardConsumers + 1);
-constexpr int kQuerySumThreads = 128 * kBackwardConsumers;
-constexpr int kBackwardStages = 2;  // tiles of Q and of dO in shared memory, and of dS
+/** Bytes of a row of 16-bit elements, in panels of 64 columns. */
+constexpr int panel_row_bytes(int columns) { return (columns + 63) / 64 * 128; }
 
 /**
- * Dynamic shared memory of a block: K and V, Q and dO, dS, dQ on its way out, row states; the last
- * kilobyte holds barriers.
+ * Dynamic shared memory of a block: K and V, Q and dO, two tiles of dS or one of P and one of dS,
+ * dQ on its way out, row states; the last kilobyte holds barriers.
  */
 constexpr int backward_shared_bytes(const BackwardTile& t) {
-  const int row = (t.width + 63) / 64 * 128;  // bytes of a row, in panels of 64 columns
-  return 2 * t.keys * row + 2 * kBackwardStages * t.queries * row +
-         kBackwardStages * t.keys * t.queries * 2 + kBackwardConsumers * 64 * 64 * 4 +
-         kBackwardStages * t.queries * kRowStateBytes + 1024;
+  const int row = panel_row_bytes(t.width);
+  const int scores =
+      t.by_dims() ? t.queries * panel_row_bytes(t.keys) : t.keys * panel_row_bytes(t.queries);
+  return 2 * t.keys * row + 2 * t.stages * t.queries * row + 2 * scores +
+         t.consumers * 64 * 64 * 4 + t.stages * t.queries * kRowStateBytes + 1024;
 }
 
 }  // namespace fa::cuda::sm90

@@ -6,9 +6,11 @@ namespace {
 
 template <class T>
 QuerySumKernel find(int width) {
-  return width == 64   ? query_sum_kernel<T, 64>
-         : width == 96 ? query_sum_kernel<T, 96>
-                       : query_sum_kernel<T, 128>;
+  return width == 64    ? query_sum_kernel<T, 64>
+         : width == 96  ? query_sum_kernel<T, 96>
+         : width == 128 ? query_sum_kernel<T, 128>
+         : width == 192 ? query_sum_kernel<T, 192>
+                        : query_sum_kernel<T, 256>;
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // The float32 sum of dQ in global memory, in the order in which warpgroups hold it: tiles of
-// kQueries rows, of two parts of 64 x 64 (the last may lack columns), of runs of 8 columns, of what
+// kQueries rows, of parts of 64 x 64 (the last may lack columns), of runs of 8 columns, of what
 // the 128 threads of a warpgroup hold of those: elements (g, 2t) (g, 2t + 1) (g + 8, 2t) (g + 8, 2t
 // + 1) of the 16 rows of its warp. So a part is one run of bytes, in shared and in global memory,
 // and every tile has all its rows, whether the sequence does or not.
@@ -16,11 +16,12 @@ struct QuerySum {
   static constexpr BackwardTile kTile = backward_tile(kTileWidth);
   static constexpr int kWidth = kTile.width, kQueries = kTile.queries;
   static constexpr int kTileFloats = kQueries * kWidth;
+  static constexpr int kParts = kTile.sum_parts();
   static constexpr int kPartFloats = 64 * 64;
   static constexpr int kRunBytes = 128 * 16;
   static constexpr bool kByQueries =
       kQueries == 128;  // parts are rows 0 .. 63 and 64 .. 127, else columns
-  static_assert(kByQueries ? kWidth == 64 : kQueries == 64 && kWidth > 64 && kWidth <= 128);
+  static_assert(kByQueries ? kWidth == 64 : kQueries == 64 && kWidth > 64);
 
   static PTX_FN int query_panel(int part) { return kByQueries ? part : 0; }
   static PTX_FN int column_panel(int part) { return kByQueries ? 0 : part; }
@@ -46,7 +47,7 @@ struct QuerySum {
 
 /** dq = scale * the sum. A block makes one tile of queries, a warpgroup each part. */
 template <class T, int kWidth>
-__global__ void __launch_bounds__(kQuerySumThreads)
+__global__ void __launch_bounds__(128 * QuerySum<kWidth>::kParts)
     query_sum_kernel(const __grid_constant__ BackwardKernelParams p) {
   using Sum = QuerySum<kWidth>;
   const AttentionParams& a = p.call.attention;

@@ -1,7 +1,9 @@
 // The attention kernels on the SIMT executor against float64, at small sizes and under many
 // schedules:
 //
-//   simt_attention forward|mla|backward|forward_sm90|backward_sm90|forward_fp8 [seeds]
+//   simt_attention <pass> [seeds]
+//
+// with a pass of kPasses.
 //
 // Every seed runs all cases in a process of its own, until something is noticed: a report of the
 // executor, a wrong value, a bank conflict among tiles, a crash, a hang. One line per seed that
@@ -231,6 +233,7 @@ constexpr Pass kPasses[] = {
     {"mla", "sm80", simt_test::mla_cases, run_mla},
     {"backward", "sm80", simt_test::backward_cases, run_backward},
     {"backward_sm90", "sm90", simt_test::backward_sm90_cases, run_backward_sm90},
+    {"backward_sm90_wide", "sm90", simt_test::backward_sm90_wide_cases, run_backward_sm90},
     {"forward_sm90", "sm90", simt_test::forward_sm90_cases, run_forward_sm90},
     {"forward_fp8", "sm90", simt_test::forward_fp8_cases, simt_test::run_forward_fp8},
 };

@@ -4,7 +4,11 @@
 
 namespace fa::cuda::sm90 {
 
+// backward_sm90_wide_kernels.cu
+BackwardKernel wide_backward(DType dtype, bool featured, int width);
+
 BackwardKernel find_backward(DType dtype, bool featured, int width) {
+  if (width > 128) return wide_backward(dtype, featured, width);
   if (dtype == DType::kBFloat16)
     return width != 128 ? nullptr
            : featured   ? backward_kernel<ptx::bf16, 128, true>

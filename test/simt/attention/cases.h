@@ -12,5 +12,6 @@ std::vector<Spec> mla_cases();
 std::vector<Spec> backward_cases();
 std::vector<Spec> forward_sm90_cases();
 std::vector<Spec> backward_sm90_cases();
+std::vector<Spec> backward_sm90_wide_cases();
 
 }  // namespace simt_test

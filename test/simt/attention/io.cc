@@ -304,5 +304,13 @@ int main() {
   spec.head_dim = 104;  // 64 x 128, padded
   spec.head_dim_v = 128;
   check_gradients(spec);
+  spec.name = "gradients, wide";
+  spec.seqlen_q = 176;
+  spec.seqlen_k = 230;
+  spec.head_dim = 136;  // 64 x 96, padded
+  check_gradients(spec);
+  spec.dtype = DType::kFloat16;
+  spec.head_dim = spec.head_dim_v = 256;  // 64 x 80
+  check_gradients(spec);
   return 0;
 }

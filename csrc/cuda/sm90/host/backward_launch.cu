@@ -41,7 +41,7 @@ void launch_backward(const AttentionProblem& problem, const AttentionGradients& 
   };
   p.call.dq_sum = static_cast<float*>(zeros(DType::kFloat32, layout.sum_size(problem)));
   if (problem.deterministic) {
-    const int64_t turns = kBackwardConsumers * layout.sum_tiles(problem);
+    const int64_t turns = tile.sum_parts() * layout.sum_tiles(problem);
     p.turns = static_cast<int*>(zeros(DType::kInt32, turns + 1));
     p.ticket = p.turns + turns;
   }
@@ -56,9 +56,9 @@ void launch_backward(const AttentionProblem& problem, const AttentionGradients& 
            queue, p);
   };
   run(find_backward(dtype, featured, tile.width), problem.max_seqlen_k, tile.keys,
-      problem.kv_heads(), kBackwardThreads, backward_shared_bytes(tile));
+      problem.kv_heads(), tile.threads(), backward_shared_bytes(tile));
   run(find_query_sum(dtype, tile.width), problem.max_seqlen_q, tile.queries, problem.heads(),
-      kQuerySumThreads, 0);
+      128 * tile.sum_parts(), 0);
 }
 
 }  // namespace fa::cuda::sm90

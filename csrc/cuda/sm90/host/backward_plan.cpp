@@ -17,8 +17,7 @@ BackwardTile tile_of(const AttentionProblem& p) {
 }  // namespace
 
 bool takes_backward(const AttentionProblem& p, const AttentionGradients& gradients) {
-  // What stays on sm_80: float32, head dims whose gradients fill the registers, rows that TMA
-  // cannot take.
+  // What stays on sm_80: float32, and rows that TMA cannot take.
   return p.q.dtype != DType::kFloat32 && tile_of(p).width > 0 && tma_addressable(p.q) &&
          tma_addressable(p.k) && tma_addressable(p.v) && tma_addressable(p.out) &&
          tma_addressable(gradients.dout);
