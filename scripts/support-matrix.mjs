@@ -53,6 +53,7 @@ const features = (fa, device) => {
     ['head dim 256', { dim: 256 }, () => ({})],
     ['head dim 576', { dim: 576 }, () => ({})],
     ['latents: head dim 576, values in its first 512', { latents: true }, () => ({})],
+    ['the same in pages, `KvCache` with `latents`', { latents: true, pages: true }, () => ragged],
     ['head dim 72', { dim: 72 }, () => ({})],
     ['head dim 20', { dim: 20 }, () => ({})],
     ['`flashAttentionVarlen`', { packed: true }, () => varlen],
@@ -69,8 +70,9 @@ function tensors(fa, device, dtype, features) {
   const { seqlenQ = 128, dim = 64, packed = false, pages = false, keys = dtype } = features;
   const zeros = (shape, dtype) => fa.zeros(shape, { dtype, device });
   if (features.latents) {
-    const latents = zeros([1, 128, 1, 576], dtype);
-    return [zeros([1, 128, 4, 576], dtype), latents, latents.slice(null, null, null, [0, 512])];
+    const latents = zeros([pages ? 2 : 1, pages ? 64 : 128, 1, 576], dtype);
+    const queries = pages ? [128, 4, 576] : [1, 128, 4, 576];
+    return [zeros(queries, dtype), latents, latents.slice(null, null, null, [0, 512])];
   }
   const keyShape = pages ? [2, 64, 2, dim] : packed ? [128, 2, dim] : [1, 128, 2, dim];
   const queries = packed ? [128, 4, dim] : [1, seqlenQ, 4, dim];

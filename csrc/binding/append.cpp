@@ -27,20 +27,20 @@ Napi::Value append(const Napi::CallbackInfo& info) {
     storages.updates.push_back(memory_of(pages.storage));
     return TensorRef{std::make_shared<UpdatedStorage>(storages.updates.back()), pages.view};
   };
-  const auto updated_scales = [&](const Napi::Value& value, const char* argument) {
+  const auto updated_if_any = [&](const Napi::Value& value, const char* argument) {
     return value.IsUndefined() ? TensorRef{} : updated(tensor_of(value, argument), argument);
   };
   TensorRef k_after = updated(k_pages, "kPages");
-  TensorRef v_after = updated(tensor_of(info[3], "vPages"), "vPages");
-  TensorRef k_scales = updated_scales(info[6], "kScales");
-  TensorRef v_scales = updated_scales(info[7], "vScales");
+  TensorRef v_after = updated_if_any(info[3], "vPages");
+  TensorRef k_scales = updated_if_any(info[6], "kScales");
+  TensorRef v_scales = updated_if_any(info[7], "vScales");
   Appending appending;
   appending.k_pages = k_after.view;
   appending.v_pages = v_after.view;
   appending.k_scales = k_scales.view;
   appending.v_scales = v_scales.view;
   appending.k = inputs.tensor(info[0], "k");
-  appending.v = inputs.tensor(info[1], "v");
+  if (!info[1].IsUndefined()) appending.v = inputs.tensor(info[1], "v");
   appending.slots = inputs.index(info[4], "slots");
   appending.rotary = inputs.rotary(info[5]);
   validate(appending);

@@ -25,6 +25,7 @@ Rotary Inputs::tables(const Napi::Value& value) {
   rotary.cos = tensor(given.Get("cos"), "cos");
   rotary.sin = tensor(given.Get("sin"), "sin");
   rotary.interleaved = to_boolean(given.Get("interleaved"), "interleaved");
+  rotary.offset = to_integer(given.Get("rotaryOffset"), "rotaryOffset", 0, kMaxSafeInteger);
   return rotary;
 }
 

@@ -20,7 +20,7 @@ struct Inputs {
 
   View tensor(const Napi::Value& value, const char* argument);
   View index(const Napi::Value& value, const char* argument);
-  /** { cos, sin, interleaved } */
+  /** { cos, sin, interleaved, rotaryOffset } */
   Rotary tables(const Napi::Value& value);
   /** The same with positions; nothing of undefined. */
   Rotary rotary(const Napi::Value& value);

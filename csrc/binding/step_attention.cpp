@@ -134,11 +134,13 @@ class LayerCall {
   void read_append(const LayerArgs& args) {
     Appending& a = op_.append.appending;
     a.k_pages = k_pages_.view;
-    a.v_pages = v_pages_.view;
     a.k_scales = k_scales_.view;
     a.v_scales = v_scales_.view;
     a.k = rows(args.k, "k", kv_heads(), head_dim());
-    a.v = rows(args.v, "v", kv_heads(), v_pages_.view.shape[3]);
+    if (!args.v.IsUndefined()) {
+      a.v = rows(args.v, "v", kv_heads(), v_pages_.view.shape[3]);
+      a.v_pages = v_pages_.view;
+    }
     a.slots = tables().slots;
     a.rotary = options_.rotary;
     if (a.rotary.present()) a.rotary.positions = positions(args.positions);
@@ -184,6 +186,8 @@ class LayerCall {
     if (!options_.scale_given) p.scale = usual_scale(p.head_dim());
     expect_floating(q, "q");
     validate(p, Layout::kPacked);
+    if (!op_.append.appending.has_values() && !p.values_in_keys())
+      refuse(ErrorCode::kType, "v", "rows of values, which are no part of the keys,", "none");
     stream_.check_supported(p);
     own_dtype_ = q.dtype;
     const Rotary& rotary = op_.append.appending.rotary;

@@ -8,8 +8,9 @@ namespace fa {
 
 /** Token t goes to row slots[t] % pageSize of page slots[t] / pageSize. */
 struct Appending {
-  View k, v;  // [total, kvHeads, dim], of dtypes of their own
-  // [pages, pageSize, kvHeads, dim], of one dtype, to which k and v are converted
+  // [total, kvHeads, dim], of dtypes of their own. No v: values are a part of their keys (latents).
+  View k, v;
+  // [pages, pageSize, kvHeads, dim], of one dtype, to which k and v are converted; v_pages like v
   View k_pages, v_pages;
   // Of pages in 8 bits: float32 [pages, pageSize, kvHeads], written beside them. Without, k and v
   // are of the pages' dtype and copied as they are.
@@ -20,6 +21,7 @@ struct Appending {
   int64_t tokens() const { return k.shape[0]; }
   int64_t kv_heads() const { return k.shape[1]; }
   int64_t page_size() const { return k_pages.shape[1]; }
+  bool has_values() const { return v.present(); }
   bool quantizes() const { return k_scales.present(); }
 };
 

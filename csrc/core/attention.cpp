@@ -11,13 +11,13 @@ int32_t int32_at(const View& view, int64_t i) { return int32_data(view)[i * view
 
 }  // namespace
 
-bool AttentionProblem::values_in_keys() const {
+bool values_in_keys(const View& k, const View& v) {
   const auto same_strides = [&] {
     for (int axis = 0; axis < 4; ++axis)
       if (v.shape[axis] > 1 && v.strides[axis] != k.strides[axis]) return false;
     return true;
   };
-  return v.data == k.data && v.dtype == k.dtype && head_dim_v() <= head_dim() && same_strides();
+  return v.data == k.data && v.dtype == k.dtype && v.shape[3] <= k.shape[3] && same_strides();
 }
 
 Sequence sequence(const AttentionProblem& problem, int64_t batch) {

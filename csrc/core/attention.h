@@ -59,6 +59,9 @@ enum class QueryLayout { kBatched, kPacked };
 /** Likewise the keys and values; or in pages that a table lists. */
 enum class KeyLayout { kBatched, kPacked, kPaged };
 
+/** Whether each value is the first dims of its key, as they lie: latents (MLA). */
+bool values_in_keys(const View& k, const View& v);
+
 struct AttentionProblem {
   // Logical axis order is always [batch, seqlen, heads, dim], whatever the strides say. Queries and
   // keys lie independently of each other (v is like k):
@@ -125,8 +128,7 @@ struct AttentionProblem {
   int64_t group() const { return heads() / kv_heads(); }
   int64_t head_dim() const { return q.shape[3]; }
   int64_t head_dim_v() const { return v.shape[3]; }
-  /** Whether each value is the first dims of its key, as they lie: latents (MLA). */
-  bool values_in_keys() const;
+  bool values_in_keys() const { return fa::values_in_keys(k, v); }
   bool float8() const { return q.dtype == DType::kFloat8E4M3; }
   DType out_dtype() const { return float8() ? DType::kBFloat16 : q.dtype; }
   /** Whether rows of q, or of k, may belong to no sequence. */

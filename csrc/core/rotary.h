@@ -14,13 +14,13 @@ struct Rotary {
   View cos, sin;  // float32, float16 or bfloat16 [positions, dim / 2]; absent: nothing turns
   // int32 [batch, seqlen] of rotate(), [total] of append(): rows of the tables
   View positions;
-  // Pair i is elements 2i and 2i + 1 (GPT-J), or else i and i + dim / 2 (GPT-NeoX).
+  // Pair i is elements 2i and 2i + 1 (GPT-J), or else i and i + pairs (GPT-NeoX), counted from
+  // `offset` on. Elements of no pair stay.
   bool interleaved = false;
+  int64_t offset = 0;
 
   bool present() const { return cos.present(); }
   int64_t pairs() const { return present() ? cos.shape[1] : 0; }
-  /** Elements of a row that turn; those after them stay. */
-  int64_t dim() const { return 2 * pairs(); }
 };
 
 /** x [batch, seqlen, heads, dim], rotated -> out, of the same shape and dtype. */
@@ -29,12 +29,13 @@ struct Rotation {
   Rotary rotary;
 };
 
-/** Where the elements of pair `i` stand. */
+/** Where the elements of pair `i` stand; those of the first one begin at `offset`. */
 struct RotaryPair {
   int first, second;
 
-  FA_INLINE RotaryPair(bool interleaved, int i, int pairs)
-      : first(interleaved ? 2 * i : i), second(interleaved ? 2 * i + 1 : i + pairs) {}
+  FA_INLINE RotaryPair(bool interleaved, int offset, int i, int pairs)
+      : first(offset + (interleaved ? 2 * i : i)),
+        second(offset + (interleaved ? 2 * i + 1 : i + pairs)) {}
 };
 
 /**

@@ -97,11 +97,14 @@ void validate_scales(const Appending& a) {
 void validate_rotary(const Rotary& rotary, int64_t head_dim) {
   expect_floating(rotary.cos, "cos");
   expect_rank(rotary.cos, "cos", {"positions", "rotaryDim / 2"});
-  const int64_t pairs = rotary.cos.shape[1];
-  if (pairs < 1 || 2 * pairs > head_dim)
+  if (rotary.offset < 0 || rotary.offset >= head_dim)
+    refuse(ErrorCode::kOption, "rotaryOffset",
+           "from 0 to " + text(head_dim - 1) + ", below the head dim,", text(rotary.offset));
+  const int64_t pairs = rotary.cos.shape[1], room = head_dim - rotary.offset;
+  if (pairs < 1 || 2 * pairs > room)
     refuse(ErrorCode::kShape, "cos",
-           "of shape [positions, rotaryDim / 2], with a rotaryDim from 2 to the head dim, " +
-               text(head_dim) + ",",
+           "of shape [positions, rotaryDim / 2], with a rotaryDim from 2 to " + text(room) +
+               ", the elements of a head from `rotaryOffset` on,",
            shape_text(rotary.cos));
   if (rotary.sin.dtype != rotary.cos.dtype)
     refuse(ErrorCode::kDType, "sin",
@@ -136,22 +139,40 @@ void expect_distinct(const View& slots) {
            "slot " + text(*twice) + " twice");
 }
 
-}  // namespace
-
-void validate(const Appending& a) {
-  if (!is_quantized(a.k_pages.dtype)) expect_floating(a.k_pages, "kPages");
-  expect_rank(a.k_pages, "kPages", {"numPages", "pageSize", "kvHeads", "headDim"});
+void validate_value_pages(const Appending& a) {
   if (a.v_pages.dtype != a.k_pages.dtype)
     refuse(ErrorCode::kDType, "vPages",
            std::string(dtype_name(a.k_pages.dtype)) + ", the dtype of `kPages`,",
            dtype_name(a.v_pages.dtype));
   expect_shape(a.v_pages, "vPages",
                {a.k_pages.shape[0], a.k_pages.shape[1], a.k_pages.shape[2], "headDimV"});
-  expect_rows(a.k_pages, "kPages");
   expect_rows(a.v_pages, "vPages");
-  expect_writable(a.k_pages, "kPages");
   expect_writable(a.v_pages, "vPages");
   expect_apart(a.k_pages, a.v_pages, "kPages", "vPages");
+}
+
+void validate_values(const Appending& a) {
+  expect_tokens(a.v, "v", a);
+  expect_shape(a.v, "v", {a.tokens(), a.v_pages.shape[2], a.v_pages.shape[3]}, Layout::kBshd,
+               ", [total, kvHeads, headDimV] of `k` and `vPages`,");
+  expect_apart(a.v, "v", a);
+}
+
+}  // namespace
+
+void validate(const Appending& a) {
+  if (!is_quantized(a.k_pages.dtype)) expect_floating(a.k_pages, "kPages");
+  expect_rank(a.k_pages, "kPages", {"numPages", "pageSize", "kvHeads", "headDim"});
+  expect_rows(a.k_pages, "kPages");
+  expect_writable(a.k_pages, "kPages");
+  if (a.v_pages.present() != a.has_values())
+    refuse(ErrorCode::kType, a.has_values() ? "vPages" : "v",
+           "given with " + quoted(a.has_values() ? "v" : "vPages"), "none");
+  if (a.has_values())
+    validate_value_pages(a);
+  else if (is_quantized(a.k_pages.dtype))
+    refuse(ErrorCode::kDType, "kPages", "float32, float16 or bfloat16 without `v`",
+           dtype_name(a.k_pages.dtype));
   validate_scales(a);
   expect_tokens(a.k, "k", a);
   expect_shape(a.k, "k", {"total", a.k_pages.shape[2], a.k_pages.shape[3]}, Layout::kBshd,
@@ -160,9 +181,7 @@ void validate(const Appending& a) {
   if (a.tokens() > slots)
     refuse(ErrorCode::kShape, "k",
            "at most as many tokens as there are slots, " + text(slots) + ",", text(a.tokens()));
-  expect_tokens(a.v, "v", a);
-  expect_shape(a.v, "v", {a.tokens(), a.v_pages.shape[2], a.v_pages.shape[3]}, Layout::kBshd,
-               ", [total, kvHeads, headDimV] of `k` and `vPages`,");
+  if (a.has_values()) validate_values(a);
   expect_dtype(a.slots, DType::kInt32, "slots");
   expect_shape(a.slots, "slots", {a.tokens()}, Layout::kBshd, ", one per token of `k`,");
   if (a.rotary.present()) {
@@ -174,7 +193,6 @@ void validate(const Appending& a) {
                  ", one per token of `k`,");
   }
   expect_apart(a.k, "k", a);
-  expect_apart(a.v, "v", a);
   expect_apart(a.rotary.cos, "cos", a);
   expect_apart(a.rotary.sin, "sin", a);
 }

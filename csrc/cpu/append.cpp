@@ -35,7 +35,9 @@ void from_floats(const float* floats, int64_t count, char* row, DType dtype) {
 class Turn {
  public:
   Turn(const Rotary& rotary, int64_t position)
-      : pairs_(static_cast<int>(rotary.pairs())), interleaved_(rotary.interleaved) {
+      : pairs_(static_cast<int>(rotary.pairs())),
+        offset_(static_cast<int>(rotary.offset)),
+        interleaved_(rotary.interleaved) {
     for (const auto& [table, floats] : {std::pair{&rotary.cos, cos_}, {&rotary.sin, sin_}})
       to_floats(table->at(position * table->strides[0]), table->dtype, table->strides[1], pairs_,
                 floats);
@@ -43,14 +45,14 @@ class Turn {
 
   void apply(float* row) const {
     for (int i = 0; i < pairs_; ++i) {
-      const RotaryPair pair(interleaved_, i, pairs_);
+      const RotaryPair pair(interleaved_, offset_, i, pairs_);
       turn(row[pair.first], row[pair.second], cos_[i], sin_[i]);
     }
   }
 
  private:
   static constexpr int kRoom = kMaxHeadDim / 2 + 16;
-  int pairs_;
+  int pairs_, offset_;
   bool interleaved_;
   alignas(64) float cos_[kRoom];
   alignas(64) float sin_[kRoom];
@@ -110,7 +112,7 @@ void append(const Appending& a, Cancel cancel) {
       } else {
         copy_token(a.k, t, a.k_pages, a.k_scales, slot, nullptr);
       }
-      copy_token(a.v, t, a.v_pages, a.v_scales, slot, nullptr);
+      if (a.has_values()) copy_token(a.v, t, a.v_pages, a.v_scales, slot, nullptr);
     }
   };
   parallel_for(ceil_div(tokens, each), std::ref(append_item), cancel, "append");

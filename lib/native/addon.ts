@@ -25,6 +25,7 @@ export interface NativeRotary {
   sin: NativeTensor;
   positions: NativeTensor;
   interleaved: boolean;
+  rotaryOffset: number;
 }
 
 /** What a call says of any q, k and v. */
@@ -278,20 +279,20 @@ export interface NativeAddon {
    * page slots[t] / pageSize, k rotated first. In the order of the stream that the pages were made
    * on, and behind what other streams read of them so far. int8 and float8_e4m3 pages have scales,
    * [pages, pageSize, H] float32, which are written likewise; without them k and v are of the
-   * pages' dtype.
+   * pages' dtype. Without v and vPages values are a part of their keys.
    */
   append(
     k: NativeTensor,
-    v: NativeTensor,
+    v: NativeTensor | undefined,
     kPages: NativeTensor,
-    vPages: NativeTensor,
+    vPages: NativeTensor | undefined,
     slots: NativeTensor,
     rotary: NativeRotary | undefined,
     kScales: NativeTensor | undefined,
     vScales: NativeTensor | undefined,
   ): [
     kPages: NativeResult,
-    vPages: NativeResult,
+    vPages: NativeResult | null,
     kScales: NativeResult | null,
     vScales: NativeResult | null,
   ];
@@ -304,8 +305,8 @@ export interface NativeAddon {
   /**
    * As {@link append} of k and v, whose slots are the step's, then attention of q over the pages,
    * in one task; k and q are rotated where `options` say so, at the step's positions or those
-   * given. q, k and v are tensors or Float32Arrays. With `sync` returns when it has run, what it
-   * computed, as float32.
+   * given. q, k and v are tensors or Float32Arrays; no v where vPages is a view of the first dims
+   * of kPages. With `sync` returns when it has run, what it computed, as float32.
    */
   stepAttention<Sync extends boolean>(
     step: NativeStep,
@@ -315,7 +316,7 @@ export interface NativeAddon {
     vScales: NativeTensor | undefined,
     q: NativeTensor | Float32Array,
     k: NativeTensor | Float32Array,
-    v: NativeTensor | Float32Array,
+    v: NativeTensor | Float32Array | undefined,
     options: NativeStepOptions,
     positions: NativeTensor | undefined,
     returnLse: boolean,
@@ -337,7 +338,7 @@ export interface NativeAddon {
     graph: NativeDecodeGraph,
     step: NativeStep,
     firstLayer: number,
-    rows: readonly (readonly (NativeTensor | Float32Array)[])[],
+    rows: readonly (readonly (NativeTensor | Float32Array | undefined)[])[],
   ): NativeTensor[];
   /** Gives back what a graph holds. Idempotent. */
   endDecodeGraph(graph: NativeDecodeGraph): void;

@@ -15,11 +15,13 @@ export interface RotaryOptions {
   readonly cos: Numbers;
   /** Likewise the sine. */
   readonly sin: Numbers;
-  /** Even: the first elements of a row, which turn. The others stay. Default headDim. */
+  /** Even: elements of a row that turn. The others stay. Default: all from `rotaryOffset` on. */
   readonly rotaryDim?: number;
+  /** Elements of a row before the first one that turns. Default 0. */
+  readonly rotaryOffset?: number;
   /** `[tokens]`: rows of the tables. */
   readonly positions: ArrayLike<number>;
-  /** Pair i is (2i, 2i + 1), or else (i, i + rotaryDim / 2). Default false. */
+  /** Pair i is (2i, 2i + 1), or else (i, i + rotaryDim / 2), from there on. Default false. */
   readonly interleaved?: boolean;
 }
 
@@ -41,14 +43,14 @@ export function rotary(x: Numbers, shape: RotaryShape, options: RotaryOptions): 
   checkObject('shape', shape);
   checkObject('options', options);
   const { tokens, heads, headDim } = shape;
-  const { cos, sin, positions, rotaryDim = headDim, interleaved = false } = options;
+  const { cos, sin, positions, rotaryOffset = 0, interleaved = false } = options;
   const pairs = checkRotary(x, shape, options);
   const result = Float64Array.from(x);
   for (let t = 0; t < tokens; t++) {
     for (let h = 0; h < heads; h++) {
-      const row = result.subarray((t * heads + h) * headDim);
+      const row = result.subarray((t * heads + h) * headDim + rotaryOffset);
       for (let i = 0; i < pairs; i++) {
-        const [first, second] = interleaved ? [2 * i, 2 * i + 1] : [i, i + rotaryDim / 2];
+        const [first, second] = interleaved ? [2 * i, 2 * i + 1] : [i, i + pairs];
         const [a, b] = [row[first], row[second]];
         const [c, s] = [cos[positions[t] * pairs + i], sin[positions[t] * pairs + i]];
         row[first] = a * c - b * s;
@@ -62,13 +64,17 @@ export function rotary(x: Numbers, shape: RotaryShape, options: RotaryOptions): 
 /** The number of pairs of a row, once everything is as it must be. */
 function checkRotary(x: Numbers, shape: RotaryShape, options: RotaryOptions): number {
   const { tokens, heads, headDim } = shape;
-  const { cos, sin, positions, rotaryDim = headDim, interleaved } = options;
+  const { cos, sin, positions, rotaryOffset = 0, interleaved } = options;
+  const { rotaryDim = headDim - rotaryOffset } = options;
   checkInteger('shape.tokens', tokens, 0, 'ERR_SHAPE');
   checkInteger('shape.heads', heads, 1, 'ERR_SHAPE');
   checkInteger('shape.headDim', headDim, 1, 'ERR_SHAPE');
+  checkInteger('rotaryOffset', rotaryOffset, 0, 'ERR_OPTION');
   checkInteger('rotaryDim', rotaryDim, 2, 'ERR_OPTION');
-  if (rotaryDim % 2 !== 0 || rotaryDim > headDim) {
-    fail('ERR_OPTION', 'rotaryDim', `even and at most headDim, ${headDim},`, show(rotaryDim));
+  const most = headDim - rotaryOffset;
+  if (rotaryDim % 2 !== 0 || rotaryDim > most) {
+    const expected = `even and at most headDim less rotaryOffset, ${most},`;
+    fail('ERR_OPTION', 'rotaryDim', expected, show(rotaryDim));
   }
   if (interleaved !== undefined) checkBoolean('interleaved', interleaved);
   checkNumbers('x', x, tokens * heads * headDim, '[tokens, heads, headDim]');

@@ -1,13 +1,13 @@
 import { checkIntVector, intHandle } from '../attention/int-vector.js';
 import type { IntVector } from '../attention/options.js';
 import { release } from '../attention/problem.js';
-import { checkTensors, handleOn, requireOptions } from '../attention/qkv.js';
+import { handleOn, requireOptions } from '../attention/qkv.js';
 import { type NativeRotary, type NativeTensor, native } from '../native/addon.js';
 import { type CallOptions, enqueued } from '../native/call-options.js';
 import { call } from '../native/errors.js';
 import { checkOptions, checkSameDevice, checkTensor } from '../tensor/check.js';
 import type { DType } from '../tensor/dtype.js';
-import { newTensor, type Tensor } from '../tensor/tensor.js';
+import { liveHandle, newTensor, type Tensor } from '../tensor/tensor.js';
 import { type RotaryTables, rotaryArgs, rotaryNames, tableKeys } from './rotary.js';
 
 /** Options of {@link appendKv}. It goes to the queue of the call that made the pages. */
@@ -36,6 +36,9 @@ export interface AppendedPages<D extends DType = DType> {
   readonly kScales?: Tensor;
   readonly vScales?: Tensor;
 }
+
+/** Pages of latents after tokens were appended. */
+export type AppendedLatents<D extends DType = DType> = Pick<AppendedPages<D>, 'kPages'>;
 
 const appendKeys: ReadonlySet<string> = new Set([
   'slots',
@@ -84,10 +87,28 @@ export function appendKv<D extends DType>(
   kPages: Tensor<D>,
   vPages: Tensor<D>,
   options: AppendOptions,
-): AppendedPages<D> {
-  checkTensors(kPages, k, v, { q: 'kPages', k: 'k', v: 'v' });
-  const { device } = kPages;
-  checkSameDevice(checkTensor(vPages, 'vPages'), device, 'vPages');
+): AppendedPages<D>;
+/** {@link appendKv} of latents (MLA): their values are a part of them. Not in 8 bits. */
+export function appendKv<D extends DType>(
+  latents: Tensor,
+  v: undefined,
+  pages: Tensor<D>,
+  vPages: undefined,
+  options: Pick<AppendOptions, 'slots' | 'rotary' | 'signal'>,
+): AppendedLatents<D>;
+export function appendKv<D extends DType>(
+  k: Tensor,
+  v: Tensor | undefined,
+  kPages: Tensor<D>,
+  vPages: Tensor<D> | undefined,
+  options: AppendOptions,
+): AppendedLatents<D> & Partial<AppendedPages<D>> {
+  const { device } = checkTensor(kPages, 'kPages');
+  checkSameDevice(checkTensor(k, 'k'), device, 'k');
+  if (v !== undefined || vPages !== undefined) {
+    checkSameDevice(checkTensor(v, 'v'), device, 'v');
+    checkSameDevice(checkTensor(vPages, 'vPages'), device, 'vPages');
+  }
   const given = requireOptions(checkOptions(options, appendKeys), 'slots');
   const temporaries: Tensor[] = [];
   try {
@@ -99,18 +120,20 @@ export function appendKv<D extends DType>(
       const positions = checkIntVector(tables.positions, device, `${path}.positions`);
       rotary = rotaryArgs(tables, positions, path, { device, temporaries, options: {} });
     }
-    const handles = [k, v, kPages, vPages].map((t) => handleOn(device, t, '')) as Handles;
+    const [kRows, vRows] = [liveHandle(k), v && liveHandle(v)];
+    const [kInto, vInto] = [liveHandle(kPages), vPages && liveHandle(vPages)];
     const at = intHandle(slots, device, temporaries, {});
     const { kScales, vScales } = given;
     const scales = [
       kScales && handleOn(device, kScales, 'options.kScales'),
       vScales && handleOn(device, vScales, 'options.vScales'),
     ] as const;
-    const run = () => call(() => native().append(...handles, at, rotary, ...scales), names);
+    const run = () =>
+      call(() => native().append(kRows, vRows, kInto, vInto, at, rotary, ...scales), names);
     const [kAfter, vAfter, kScalesAfter, vScalesAfter] = enqueued(given, run);
     return {
       kPages: like(kPages, kAfter),
-      vPages: like(vPages, vAfter),
+      ...(vPages && vAfter && { vPages: like(vPages, vAfter) }),
       ...(kScales && kScalesAfter && { kScales: like(kScales, kScalesAfter) }),
       ...(vScales && vScalesAfter && { vScales: like(vScales, vScalesAfter) }),
     };
@@ -118,8 +141,6 @@ export function appendKv<D extends DType>(
     release(temporaries);
   }
 }
-
-type Handles = [k: NativeTensor, v: NativeTensor, kPages: NativeTensor, vPages: NativeTensor];
 
 const names = {
   slots: 'options.slots',

@@ -9,7 +9,12 @@ export {
   flashAttentionRagged,
   type RaggedAttentionOptions,
 } from '../attention/ragged.js';
-export { type AppendedPages, type AppendOptions, appendKv } from './append.js';
+export {
+  type AppendedLatents,
+  type AppendedPages,
+  type AppendOptions,
+  appendKv,
+} from './append.js';
 export { type DraftSequence, type PackedTrees, packTrees } from './trees.js';
 export { applyRotary, type RotaryOptions, type RotaryTables } from './rotary.js';
 export {

@@ -4,11 +4,17 @@ import { checkIntegers } from '../attention/int-vector.js';
 import { type DeviceName, deviceOption } from '../native/device.js';
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
-import { checkInteger, checkOptions } from '../tensor/check.js';
+import { checkBoolean, checkInteger, checkOptions } from '../tensor/check.js';
 import { checkDType } from '../tensor/dtype.js';
 import type { FloatDType } from '../tensor/host-tensor.js';
 import { type DecodeGraph, type DecodeGraphOptions, newDecodeGraph } from './decode-graph.js';
-import { type CacheDType, cacheDTypes, PageMemory } from './page-memory.js';
+import {
+  type CacheDType,
+  cacheDTypes,
+  isQuantized,
+  PageMemory,
+  type PageShape,
+} from './page-memory.js';
 import { type PageCounts, PagePool } from './page-pool.js';
 import type { PrefixObserver } from './prefix-tree.js';
 import { type Request, Reservation } from './reservation.js';
@@ -31,8 +37,16 @@ export interface KvCacheOptions {
   /** Default headDim. */
   headDimV?: number;
   /**
+   * Rows are latents of multi-head latent attention (MLA; DeepSeek-V2, 2024, arXiv 2405.04434) in
+   * absorbed form: the value of a token is the first headDimV elements of its key, and nothing is
+   * kept for it. {@link Step.attention} gets no v. Models name the sizes otherwise: headDimV is
+   * their `kv_lora_rank`, headDim that and `qk_rope_head_dim`, kvHeads is 1. Default false.
+   */
+  latents?: boolean;
+  /**
    * float32 (default), float16, bfloat16, int8 or float8_e4m3: what keys and values are kept in.
-   * The latter two with a float32 scale per token and head: see {@link appendKv}.
+   * The latter two with a float32 scale per token and head, and not of latents: see
+   * {@link appendKv}.
    */
   dtype?: CacheDType;
   /** Default {@link defaultDevice}. */
@@ -97,6 +111,7 @@ const cacheKeys: ReadonlySet<string> = new Set([
   'kvHeads',
   'headDim',
   'headDimV',
+  'latents',
   'dtype',
   'device',
   'maxSeqlen',
@@ -151,6 +166,7 @@ export class KvCache {
       dtype = 'float32',
       pageSize = 16,
       headDimV = given.headDim,
+      latents = false,
       maxSeqlen = maxInt32,
     } = given;
     const shape = {
@@ -162,7 +178,9 @@ export class KvCache {
       headDimV: count('headDimV', maxHeadDim, headDimV),
       dtype: checkDType(dtype, 'options.dtype', cacheDTypes) as CacheDType,
       device: deviceOption(given.device),
+      latents: checkBoolean(latents, 'options.latents'),
     };
+    if (latents) checkLatents(shape);
     this.#maxSeqlen = count('maxSeqlen', maxInt32, maxSeqlen);
     this.#memory = new PageMemory(shape);
     this.#pool = new PagePool(shape.numPages, checkObserver(given.prefixObserver));
@@ -218,7 +236,7 @@ export class KvCache {
    * @param options See {@link DecodeGraphOptions}.
    * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_OPTION`, `ERR_DTYPE`, `ERR_DEVICE`,
    * `ERR_SHAPE`: rotary tables of fewer rows than `maxSeqlen`, or on a GPU more than 64 query heads
-   * per kv head, or head dims beyond 256; `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`.
+   * per kv head with head dims of at most 256; `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`.
    *
    * @example
    * using graph = cache.captureDecode({ batch: 8, heads: 32, maxSeqlen: 4096, rotary });
@@ -321,6 +339,16 @@ export class KvCache {
       );
     }
     return { state, tokens, ids };
+  }
+}
+
+function checkLatents({ headDim, headDimV, dtype }: PageShape): void {
+  if (headDimV > headDim) {
+    const expected = `at most headDim, ${headDim}, with latents,`;
+    fail('ERR_OPTION', 'options.headDimV', expected, `${headDimV}`);
+  }
+  if (isQuantized(dtype)) {
+    fail('ERR_DTYPE', 'options.dtype', 'float32, float16 or bfloat16 with latents', dtype);
   }
 }
 

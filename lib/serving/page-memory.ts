@@ -5,7 +5,7 @@ import { concat } from '../tensor/concat.js';
 import { dtypeSize } from '../tensor/dtype.js';
 import { empty } from '../tensor/make.js';
 import { type Tensor, view } from '../tensor/tensor.js';
-import { type AppendedPages, appendKv } from './append.js';
+import { type AppendedLatents, type AppendedPages, appendKv } from './append.js';
 import { slotIn } from './reservation.js';
 import { StepOptionsMemo } from './step-options.js';
 
@@ -29,6 +29,8 @@ export interface PageShape {
   readonly headDimV: number;
   readonly dtype: CacheDType;
   readonly device: DeviceName;
+  /** Each value is the first headDimV elements of its key. */
+  readonly latents: boolean;
 }
 
 /** Consecutive slots. */
@@ -37,11 +39,15 @@ export interface Run {
   rows: number;
 }
 
+/** Pages that rows are copied from and to; no vPages of latents, which are their values. */
+type Store = AppendedLatents & Partial<AppendedPages>;
+
 /** The tensors of one layer. */
 interface Layer {
+  /** Of latents `vPages` is a view of `kPages`. */
   readonly pages: AppendedPages;
-  /** What rows are copied from and to: the pages, and their scales as pages of rows of one. */
-  readonly stores: readonly AppendedPages[];
+  /** The pages, and their scales as pages of rows of one. */
+  readonly stores: readonly Store[];
 }
 
 /** Keys and values of all pages: a tensor of each per layer, written to in place. */
@@ -65,9 +71,9 @@ export class PageMemory {
   }
 
   get bytes(): number {
-    const { layers, numPages, pageSize, kvHeads, headDim, headDimV, dtype } = this.shape;
+    const { layers, numPages, pageSize, kvHeads, headDim, headDimV, dtype, latents } = this.shape;
     const scales = isQuantized(dtype) ? 2 * dtypeSize.float32 : 0;
-    const row = (headDim + headDimV) * dtypeSize[dtype] + scales;
+    const row = (headDim + (latents ? 0 : headDimV)) * dtypeSize[dtype] + scales;
     return layers * numPages * pageSize * kvHeads * row;
   }
 
@@ -82,9 +88,15 @@ export class PageMemory {
 
   /** Writes rows that {@link PageMemory.read} gave to slots of a layer, as they are. */
   put(layer: number, rows: readonly Tensor[], slots: IntVector): void {
-    this.#layers[layer].stores.forEach(({ kPages, vPages }, n) => {
-      disposeAll(appendKv(rows[2 * n], rows[2 * n + 1], kPages, vPages, { slots }));
-    });
+    let n = 0;
+    for (const { kPages, vPages } of this.#layers[layer].stores) {
+      const k = rows[n++];
+      disposeAll(
+        vPages
+          ? appendKv(k, rows[n++], kPages, vPages, { slots })
+          : appendKv(k, undefined, kPages, undefined, { slots }),
+      );
+    }
   }
 
   /** Copies rows to other slots, in a layer: all of them are read before one is written. */
@@ -99,7 +111,7 @@ export class PageMemory {
 
   /**
    * Copies of tokens `begin` to `end` of a sequence in a layer, `[end - begin, kvHeads, dim]` each:
-   * k, v, and their scales, of dim 1, where pages have some.
+   * k, v unless they are latents, and their scales, of dim 1, where pages have some.
    */
   read(layer: number, pages: ArrayLike<number>, begin: number, end: number): Tensor[] {
     const { pageSize } = this.shape;
@@ -117,10 +129,9 @@ export class PageMemory {
   #rows(layer: number, runs: readonly Run[]): Tensor[] {
     const { stores } = this.#layers[layer];
     return allOrNone(
-      stores.flatMap(({ kPages, vPages }) => [
-        () => rowsOf(kPages, runs),
-        () => rowsOf(vPages, runs),
-      ]),
+      stores.flatMap(({ kPages, vPages }) =>
+        [kPages, vPages].flatMap((pages) => (pages ? () => rowsOf(pages, runs) : [])),
+      ),
     );
   }
 
@@ -131,8 +142,13 @@ export class PageMemory {
 }
 
 function newLayer(shape: PageShape): Layer {
-  const { numPages, pageSize, kvHeads, headDim, headDimV, dtype, device } = shape;
+  const { numPages, pageSize, kvHeads, headDim, headDimV, dtype, device, latents } = shape;
   const pages = (dim: number) => () => empty([numPages, pageSize, kvHeads, dim], { dtype, device });
+  if (latents) {
+    const kPages = pages(headDim)();
+    const vPages = kPages.slice(null, null, null, [0, headDimV]);
+    return { pages: { kPages, vPages }, stores: [{ kPages }] };
+  }
   if (!isQuantized(dtype)) {
     const [kPages, vPages] = allOrNone([pages(headDim), pages(headDimV)]);
     return { pages: { kPages, vPages }, stores: [{ kPages, vPages }] };
@@ -177,6 +193,6 @@ function rowsOf(pages: Tensor, runs: readonly Run[]): Tensor {
   }
 }
 
-function disposeAll({ kPages, vPages, kScales, vScales }: AppendedPages): void {
+function disposeAll({ kPages, vPages, kScales, vScales }: Store): void {
   for (const each of [kPages, vPages, kScales, vScales]) each?.dispose();
 }

@@ -27,14 +27,20 @@ export interface RotaryTables {
   sin: Tensor;
   /**
    * Which elements are pair i: `2i` and `2i + 1` (GPT-J, and RoFormer itself), or else `i` and
-   * `i + rotaryDim / 2` (GPT-NeoX, Llama as Hugging Face stores it). Default false.
+   * `i + rotaryDim / 2` (GPT-NeoX, Llama as Hugging Face stores it); counted from `rotaryOffset`
+   * on. Default false.
    */
   interleaved?: boolean;
   /**
-   * Elements of a row that turn, the first ones; the others stay. Even, 2 to headDim, and twice the
-   * width of the tables: it says what they are to be, and changes nothing. Default: that.
+   * Elements of a row that turn; the others stay. Even, 2 to headDim, and twice the width of the
+   * tables: it says what they are to be, and changes nothing. Default: that.
    */
   rotaryDim?: number;
+  /**
+   * Elements of a row before the first one that turns: 512 of latents whose last 64 turn (MLA).
+   * Default 0.
+   */
+  rotaryOffset?: number;
 }
 
 /** Options of {@link applyRotary}. */
@@ -52,6 +58,7 @@ export const tableKeys: ReadonlySet<string> = new Set([
   'sin',
   'interleaved',
   'rotaryDim',
+  'rotaryOffset',
   'positions',
 ]);
 const rotaryKeys: ReadonlySet<string> = new Set([...tableKeys, ...callKeys]);
@@ -121,7 +128,7 @@ interface RotaryCall {
 
 /** Checks and translates tables; `path` is what the caller calls what holds them. */
 export function tableArgs(
-  { cos, sin, interleaved = false, rotaryDim }: RotaryTables,
+  { cos, sin, interleaved = false, rotaryDim, rotaryOffset = 0 }: RotaryTables,
   path: string,
   device: DeviceName,
 ): Omit<NativeRotary, 'positions'> {
@@ -129,6 +136,7 @@ export function tableArgs(
     cos: handleOn(device, cos, `${path}.cos`),
     sin: handleOn(device, sin, `${path}.sin`),
     interleaved: checkBoolean(interleaved, `${path}.interleaved`),
+    rotaryOffset: checkInteger(rotaryOffset, 0, Number.MAX_SAFE_INTEGER, `${path}.rotaryOffset`),
   };
   if (rotaryDim !== undefined) {
     checkInteger(rotaryDim, 2, Number.MAX_SAFE_INTEGER, `${path}.rotaryDim`);
@@ -154,6 +162,6 @@ export function rotaryArgs(
 
 /** The caller's names of what the native side calls cos, sin and positions. */
 export function rotaryNames(path: string): Record<string, string> {
-  const names = ['cos', 'sin', 'positions', 'interleaved'];
+  const names = ['cos', 'sin', 'positions', 'interleaved', 'rotaryOffset'];
   return Object.fromEntries(names.map((name) => [name, `${path}.${name}`]));
 }

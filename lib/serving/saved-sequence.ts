@@ -1,6 +1,7 @@
 // Sequences as bytes: a safetensors file of `tokens`, the ids as far as they are known, and of
-// `keys.<layer>` and `values.<layer>`, [length, kvHeads, dim] without padding; of a cache in 8 bits
-// also `key_scales.<layer>` and `value_scales.<layer>`, [length, kvHeads, 1].
+// `keys.<layer>` and `values.<layer>`, [length, kvHeads, dim] without padding; of latents there are
+// no values; of a cache in 8 bits also `key_scales.<layer>` and `value_scales.<layer>`, [length,
+// kvHeads, 1].
 import { FlashAttentionError, fail } from '../native/errors.js';
 import { showShape } from '../native/show.js';
 import type { TypedArray } from '../tensor/dtype.js';
@@ -38,11 +39,10 @@ interface Part {
 }
 
 /** In the order of {@link PageMemory.read}. */
-function partsOf({ headDim, headDimV, dtype }: PageShape, layer: number): Part[] {
-  const rows: Part[] = [
-    { name: `keys.${layer}`, dim: headDim, dtype },
-    { name: `values.${layer}`, dim: headDimV, dtype },
-  ];
+function partsOf({ headDim, headDimV, dtype, latents }: PageShape, layer: number): Part[] {
+  const keys: Part = { name: `keys.${layer}`, dim: headDim, dtype };
+  if (latents) return [keys];
+  const rows: Part[] = [keys, { name: `values.${layer}`, dim: headDimV, dtype }];
   if (!isQuantized(dtype)) return rows;
   const scale = { dim: 1, dtype: 'float32' } as const;
   return [
@@ -173,13 +173,18 @@ const refuse: Refuse = (what) => {
   );
 };
 
-function checkFormat(header: Header, { layers }: PageShape): void {
+function checkFormat(header: Header, { layers, latents }: PageShape): void {
   const found = metadataOf(header);
   if (found.format !== metadata.format || found.version !== metadata.version) {
     refuse(`is not of format ${metadata.format}, version ${metadata.version}`);
   }
-  const saved = tensorNames(header).filter((name) => name.startsWith('keys.')).length;
+  const names = tensorNames(header);
+  const saved = names.filter((name) => name.startsWith('keys.')).length;
   if (saved !== layers) fail('ERR_SHAPE', 'bytes', `of ${layers} layers`, `${saved}`);
+  if (names.some((name) => name.startsWith('values.')) === latents) {
+    const [expected, received] = latents ? ['no', 'some'] : ['some', 'none'];
+    fail('ERR_SHAPE', 'bytes', `of ${expected} values, like the cache,`, received);
+  }
 }
 
 function lengthOf(header: Header): number {

@@ -8,7 +8,7 @@ import { checkTensor } from '../tensor/check.js';
 import type { DType } from '../tensor/dtype.js';
 import { isTensor, liveHandle, newTensor, type Tensor } from '../tensor/tensor.js';
 import { checkAttached, isFloat32Array } from '../tensor/tensor-data.js';
-import type { PageMemory } from './page-memory.js';
+import type { PageMemory, PageShape } from './page-memory.js';
 import type { PreparedStep } from './prepared-step.js';
 import { type StepAttentionOptions, type Sync, stepNames } from './step-options.js';
 
@@ -30,13 +30,13 @@ export function attendLayer(
   step: PreparedStep,
   memory: PageMemory,
   layer: number,
-  rows: readonly [q: LayerRows, k: LayerRows, v: LayerRows],
+  rows: readonly [q: LayerRows, k: LayerRows, v: LayerRows | undefined],
   options: (StepAttentionOptions & ReturnLse & Sync) | undefined,
 ): LayerResult {
   const { device } = memory.shape;
   const q = checkRows(rows[0], 'q', device);
   const k = checkRows(rows[1], 'k', device);
-  const v = checkRows(rows[2], 'v', device);
+  const v = checkValues(rows[2], 'v', memory.shape);
   const temporaries: Tensor[] = [];
   try {
     const { handle, positions, returnLse, sync, signal } = memory.options.prepare(
@@ -87,6 +87,17 @@ export function attendLayer(
 /** Of q that a layer was computed with. */
 function headsOf(q: LayerRows, { totalTokens }: PreparedStep, { shape }: PageMemory): number {
   return isTensor(q) ? q.shape[1] : q.length / (totalTokens * shape.headDim);
+}
+
+/** As {@link checkRows}, of v: a cache of latents takes none. */
+export function checkValues(
+  value: unknown,
+  argument: string,
+  { device, latents }: PageShape,
+): NativeTensor | Float32Array | undefined {
+  if (!latents) return checkRows(value, argument, device);
+  if (value === undefined) return undefined;
+  fail('ERR_TYPE', argument, 'undefined, for a cache of latents,', show(value));
 }
 
 /** Numbers are copied, or read before the call returns. */

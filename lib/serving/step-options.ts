@@ -148,6 +148,7 @@ function alike(a: NativeStepOptionArgs, b: NativeStepOptionArgs): boolean {
     a.sinks === b.sinks &&
     a.rotary?.cos === b.rotary?.cos &&
     a.rotary?.sin === b.rotary?.sin &&
-    a.rotary?.interleaved === b.rotary?.interleaved
+    a.rotary?.interleaved === b.rotary?.interleaved &&
+    a.rotary?.rotaryOffset === b.rotary?.rotaryOffset
   );
 }

@@ -107,7 +107,7 @@ export class Step {
    * the cache, or a Float32Array of those rows. It is not rounded.
    * @param k `[totalTokens, kvHeads, headDim]`; float32, float16 or bfloat16, or a Float32Array;
    * rounded to the dtype of the cache, or quantised.
-   * @param v `[totalTokens, kvHeads, headDimV]`; likewise.
+   * @param v `[totalTokens, kvHeads, headDimV]`; likewise. undefined with a cache of latents.
    * @param options See {@link StepAttentionOptions}; `returnLse: true` gives `{ out, lse }`.
    * @returns out `[totalTokens, heads, headDimV]`, dtype of q; lse float32 `[heads, totalTokens]`.
    * With `sync: true` a Float32Array of each.
@@ -118,7 +118,7 @@ export class Step {
     layer: number,
     q: LayerRows,
     k: LayerRows,
-    v: LayerRows,
+    v: LayerRows | undefined,
     options: StepAttentionOptions & { sync: true; returnLse: true },
   ): SyncResult;
   /** {@link Step.attention} computed in place, without its lse. */
@@ -126,7 +126,7 @@ export class Step {
     layer: number,
     q: LayerRows,
     k: LayerRows,
-    v: LayerRows,
+    v: LayerRows | undefined,
     options: StepAttentionOptions & { sync: true } & ReturnLse<false>,
   ): Float32Array<ArrayBuffer>;
   /** {@link Step.attention} enqueued, with its lse. */
@@ -134,7 +134,7 @@ export class Step {
     layer: number,
     q: LayerRows<D>,
     k: LayerRows,
-    v: LayerRows,
+    v: LayerRows | undefined,
     options: StepAttentionOptions & Sync<false> & { returnLse: true },
   ): AttentionResult<D>;
   /** {@link Step.attention} enqueued, without its lse. */
@@ -142,7 +142,7 @@ export class Step {
     layer: number,
     q: LayerRows<D>,
     k: LayerRows,
-    v: LayerRows,
+    v?: LayerRows,
     options?: StepAttentionOptions & Sync<false> & ReturnLse<false>,
   ): Tensor<D>;
   /** {@link Step.attention} as its options say. */
@@ -150,14 +150,14 @@ export class Step {
     layer: number,
     q: LayerRows,
     k: LayerRows,
-    v: LayerRows,
+    v?: LayerRows,
     options?: StepAttentionOptions & ReturnLse & Sync,
   ): LayerResult;
   attention(
     layer: number,
     q: LayerRows,
     k: LayerRows,
-    v: LayerRows,
+    v?: LayerRows,
     options?: StepAttentionOptions & ReturnLse & Sync,
   ): LayerResult {
     const memory = this.#open();

@@ -186,7 +186,8 @@ async function varlenAndPaged() {
 async function pagesAreWritten() {
   const [total, heads, dim] = [5, 2, 64];
   const table = fa.fromData('cpu', float32, [8, 32], new Float32Array(8 * 32).fill(0.5), float32);
-  const rotary = { cos: table, sin: table, positions: ints([0, 1, 2, 3, 4]), interleaved: false };
+  const positions = ints([0, 1, 2, 3, 4]);
+  const rotary = { cos: table, sin: table, positions, interleaved: false, rotaryOffset: 0 };
   const [k, v] = [0, 1].map(() => random(float32, [total, heads, dim]));
   const pages = () => fa.zeros('cpu', bfloat16, [3, 4, heads, dim]);
   const slots = ints([4, 5, 6, 7, 8]);
@@ -304,7 +305,7 @@ async function errorsAreClean() {
   assert.throws(() => fa.take(x), { code: 'ERR_DISPOSED', argument: 'tensor' });
 }
 
-/** Two layers of a step: in place and enqueued, a shared page copied first, q rotated. */
+/** Layers of a step: in place and enqueued, a shared page copied first, q rotated; of latents. */
 async function stepsRun() {
   const [total, heads, dim] = [3, 2, 64];
   const numbers = [
@@ -324,7 +325,7 @@ async function stepsRun() {
     pageSize: 4,
   });
   const table = fa.fromData('cpu', float32, [8, 32], new Float32Array(8 * 32).fill(0.5), float32);
-  const rotary = { cos: table, sin: table, interleaved: false };
+  const rotary = { cos: table, sin: table, interleaved: false, rotaryOffset: 0 };
   const options = fa.stepOptions('cpu', { numSplits: 1, rotary });
   const pages = [0, 1].map(() => fa.zeros('cpu', bfloat16, [4, 4, heads, dim]));
   const rows = (count) => Float32Array.from({ length: total * count * dim }, (_, i) => i % 7);
@@ -333,6 +334,11 @@ async function stepsRun() {
   const [out, late] = fa.stepAttention(step, ...pages, undefined, undefined, ...layer, false);
   assert.deepEqual([...(await floats(out))], [...inPlace]);
   assert.deepEqual([...(await floats(late))], [...lse]);
+  // Latents: values are the first 16 numbers of keys.
+  const values = fa.view(pages[0], [4, 4, heads, 16], [4 * heads * dim, heads * dim, dim, 1], 0);
+  const latents = [pages[0], values, undefined, undefined, rows(4), rows(heads), undefined];
+  const [ofLatents] = fa.stepAttention(step, ...latents, options, undefined, false, true);
+  assert.equal(ofLatents.length, total * 4 * 16);
   fa.endStep(step);
   fa.endStep(step);
   assert.throws(() => fa.stepAttention(step, ...pages, undefined, undefined, ...layer, true), {

@@ -23,6 +23,7 @@ const cases = fc.record({
   to: dtypes,
   turned: fc.constantFrom<undefined | boolean>(undefined, true, false),
   whole: fc.boolean(),
+  last: fc.boolean(),
 });
 
 test.each([3, 4])(
@@ -30,7 +31,7 @@ test.each([3, 4])(
   async (seed) => {
     await fc.assert(
       fc.asyncProperty(cases, async ({ pages, pageSize, kvHeads, dim, dimV, to, ...given }) => {
-        const { from, fromV, turned, whole } = given;
+        const { from, fromV, turned, whole, last } = given;
         const total = Math.min(given.total, pages * pageSize);
         const slots = shuffled(pages * pageSize, seed + total).slice(0, total);
         const [k, v] = [
@@ -39,6 +40,7 @@ test.each([3, 4])(
         ];
         const old = [dim, dimV].map((d) => normals(pages * pageSize * kvHeads * d, 20 + d, to));
         const pairs = whole ? Math.floor(dim / 2) : 1;
+        const rotaryOffset = last ? dim - 2 * pairs : 0;
         const tables = rotaryTables(100, pairs);
         const positions = slots.map((slot) => slot % 100);
         const before = old.map((data, n) =>
@@ -57,6 +59,7 @@ test.each([3, 4])(
                 sin: tensor(tables.sin, [100, pairs]),
                 positions,
                 interleaved: turned,
+                rotaryOffset,
               },
             }),
           },
@@ -67,7 +70,7 @@ test.each([3, 4])(
             : rotary(
                 k,
                 { tokens: total, heads: kvHeads, headDim: dim },
-                { ...tables, positions, interleaved: turned, rotaryDim: 2 * pairs },
+                { ...tables, positions, interleaved: turned, rotaryDim: 2 * pairs, rotaryOffset },
               );
         const expected = (data: Float32Array, values: ArrayLike<number>, d: number) => {
           const result = data.slice();
@@ -167,6 +170,19 @@ test('pages that are views: K and V alternately in one tensor, a layer of many',
   expect(values[at(0)]).toBe(1);
   expect(values[at(1)]).toBe(2);
   expect(values.reduce((a, b) => a + b)).toBe(3 * row);
+});
+
+test('latents: rows of keys alone', async () => {
+  const [latents, expected] = [emptyPages(), emptyPages()];
+  const { cos, sin } = rotaryTables(10, 2);
+  const tables = { cos: tensor(cos, [10, 2]), sin: tensor(sin, [10, 2]) };
+  const options = { slots: [4, 11], rotary: { ...tables, positions: [3, 9], rotaryOffset: 4 } };
+  const k = randn([2, heads, dim], { seed: 3n });
+  const after = appendKv(k, undefined, latents, undefined, options);
+  expect(Object.keys(after)).toEqual(['kPages']);
+  const both = appendKv(k, k, expected, emptyPages(), options);
+  expect(await after.kPages.toFloat32()).toEqual(await both.kPages.toFloat32());
+  expect(await latents.toFloat32()).toEqual(await after.kPages.toFloat32());
 });
 
 test('NaN and infinities pass unchanged, and so does -0', async () => {
@@ -318,6 +334,17 @@ describe('bad input', () => {
     expectThrow(() => appendKv(a, b, c, d, { slots }), wrong(code), argument);
   });
 
+  test('values of keys alone, or pages of values alone', () => {
+    const append = (...tensors: unknown[]) => {
+      const [a, b, c, d] = tensors.map(wrong);
+      return () => appendKv(a, b, c, d, { slots });
+    };
+    expectThrow(append(k, v, kPages, undefined), 'ERR_TYPE', 'vPages');
+    expectThrow(append(k, undefined, kPages, vPages), 'ERR_TYPE', 'v');
+    const codes = zeros([pages, pageSize, heads, dim], { dtype: 'int8' });
+    expectThrow(append(k, undefined, codes, undefined), 'ERR_DTYPE', 'kPages', /without v/);
+  });
+
   test.each([
     [undefined, 'ERR_TYPE', 'options'],
     [null, 'ERR_TYPE', 'options'],
@@ -344,6 +371,11 @@ describe('bad input', () => {
     [{ slots, rotary: { ...rotary, theta: 1 } }, 'ERR_OPTION', 'options.rotary.theta'],
     [{ slots, rotary: { ...rotary, interleaved: 'no' } }, 'ERR_TYPE', 'options.rotary.interleaved'],
     [{ slots, rotary: { ...rotary, rotaryDim: 6 } }, 'ERR_OPTION', 'options.rotary.rotaryDim'],
+    [
+      { slots, rotary: { ...rotary, rotaryOffset: 9 } },
+      'ERR_OPTION',
+      'options.rotary.rotaryOffset',
+    ],
     [{ slots, signal: true }, 'ERR_TYPE', 'options.signal'],
   ] as const)('options %#', (options, code, argument) => {
     expectThrow(() => appendKv(k, v, kPages, vPages, wrong(options)), code, argument);

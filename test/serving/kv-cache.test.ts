@@ -3,7 +3,12 @@
 import fc from 'fast-check';
 import { memory, randn, type Tensor, tensor } from '../../lib/index.js';
 import { standardAttention } from '../../lib/reference/index.js';
-import { type CacheDType, KvCache, type StepAttentionOptions } from '../../lib/serving/index.js';
+import {
+  type CacheDType,
+  KvCache,
+  type KvCacheOptions,
+  type StepAttentionOptions,
+} from '../../lib/serving/index.js';
 import {
   CachedModel,
   type Feed,
@@ -19,16 +24,25 @@ import {
 import { onSimtHopper, sized } from '../support/device.js';
 import { errorOf, thrownBy } from '../support/expect-error.js';
 import { settledMemory } from '../support/gc.js';
-import { bound, type FloatDType, maxError, normals } from '../support/numerics.js';
+import { bound, type FloatDType, maxError, normals, testedDTypes } from '../support/numerics.js';
 import { rotaryTables } from '../support/rotary-tables.js';
 
 const { pageSize } = shape;
 const feeds = (...all: (readonly [Text, readonly number[]])[]): Feed[] =>
   all.map(([text, tokens]) => ({ text, tokens }));
 
-describe.each(testedCacheDTypes)('%s', (dtype) => {
+/** Name, dtype, and what is special about the cache. */
+const caches: [name: string, dtype: CacheDType, more: Partial<KvCacheOptions>][] = [
+  ...testedCacheDTypes.map((dtype): (typeof caches)[number] => [dtype, dtype, {}]),
+  ['latents', testedDTypes[0], { latents: true }],
+];
+
+describe.each(caches)('%s', (_name, dtype, more) => {
+  const modelOf = (numPages: number, own: Partial<KvCacheOptions> = {}) =>
+    new CachedModel(numPages, dtype, {}, { ...more, ...own });
+
   test('a prompt in pieces, then token by token, is attention of the whole text', async () => {
-    const model = new CachedModel(8, dtype);
+    const model = modelOf(8);
     const text = model.create();
     await model.feedAndCheck(feeds([text, prompt(5)]));
     await model.feedAndCheck(feeds([text, prompt(7, 6)]));
@@ -38,7 +52,7 @@ describe.each(testedCacheDTypes)('%s', (dtype) => {
   });
 
   test('pitfall 12: hits and misses in one step, prompts beside decoding', async () => {
-    const model = new CachedModel(32, dtype);
+    const model = modelOf(32);
     const first = model.create();
     await model.feedAndCheck(feeds([first, prompt(9)]));
     const hit = model.create(prompt(11));
@@ -52,7 +66,7 @@ describe.each(testedCacheDTypes)('%s', (dtype) => {
   });
 
   test('a fork does not see what its parent appends', async () => {
-    const model = new CachedModel(16, dtype);
+    const model = modelOf(16);
     const parent = model.create();
     await model.feedAndCheck(feeds([parent, prompt(6)]));
     const fork = model.fork(parent);
@@ -64,7 +78,7 @@ describe.each(testedCacheDTypes)('%s', (dtype) => {
   });
 
   test('pitfall 38: truncate then append equals never having appended', async () => {
-    const model = new CachedModel(16, dtype);
+    const model = modelOf(16);
     const text = model.create();
     await model.feedAndCheck(feeds([text, prompt(14)]));
     for (const length of [13, 8, 7, 0]) {
@@ -76,7 +90,7 @@ describe.each(testedCacheDTypes)('%s', (dtype) => {
   });
 
   test('a step that was not committed never happened', async () => {
-    const model = new CachedModel(8, dtype);
+    const model = modelOf(8);
     const text = model.create();
     await model.feedAndCheck(feeds([text, prompt(6)]));
     const fork = model.fork(text);
@@ -88,7 +102,7 @@ describe.each(testedCacheDTypes)('%s', (dtype) => {
   });
 
   test('running out of pages leaves every sequence as it was', async () => {
-    const model = new CachedModel(4, dtype);
+    const model = modelOf(4);
     const [a, b] = [model.create(), model.create()];
     await model.feedAndCheck(feeds([a, prompt(5)], [b, prompt(4, 30)]));
     const before = model.cache.stats();
@@ -103,7 +117,7 @@ describe.each(testedCacheDTypes)('%s', (dtype) => {
 
   // Pitfalls 34 to 36: paths that leave gaps, beside others, and everything after them right.
   test('a tree of drafts: each token sees its path, and the accepted one stays', async () => {
-    const model = new CachedModel(24, dtype);
+    const model = modelOf(24);
     const [a, b, c] = [model.create(), model.create(), model.create()];
     await model.feedAndCheck(feeds([a, prompt(6)], [b, prompt(3)], [c, prompt(8, 30)]));
     const fork = model.fork(a);
@@ -127,8 +141,8 @@ describe.each(testedCacheDTypes)('%s', (dtype) => {
   });
 
   test('pitfall 33: a loaded sequence goes on, and its prefix is found', async () => {
-    const model = new CachedModel(16, dtype);
-    const other = new CachedModel(9, dtype, {}, { pageSize: 4 });
+    const model = modelOf(16);
+    const other = modelOf(9, { pageSize: 4 });
     const text = model.create(undefined, 'x');
     await model.feedAndCheck(feeds([text, prompt(10)]));
     const loaded = await model.reload(text, other);
@@ -143,7 +157,11 @@ describe.each(testedCacheDTypes)('%s', (dtype) => {
   });
 });
 
-describe.each(['bfloat16', 'int8'] as const)('options of attention, %s', (dtype) => {
+describe.each([
+  ['bfloat16', 'bfloat16', {}],
+  ['int8', 'int8', {}],
+  ['latents', 'bfloat16', { latents: true }],
+] as const)('options of attention, %s', (_name, dtype, more) => {
   const slopes = [0.5, 0.25, 0.125, 0.0625];
   const sinks = [0.3, -1, 2, 0];
   const tables = rotaryTables(32, 3);
@@ -168,13 +186,18 @@ describe.each(['bfloat16', 'int8'] as const)('options of attention, %s', (dtype)
       { rotary: { ...rotary, interleaved: true, rotaryDim: 6 } },
       { rotary: { ...tables, interleaved: true, rotaryDim: 6 } },
     ],
+    [
+      'rotary of the last elements',
+      { rotary: { ...rotary, rotaryOffset: 2 } },
+      { rotary: { ...tables, rotaryOffset: 2 } },
+    ],
     ['numSplits', { numSplits: 2 }, {}],
     ['automatic splits', { numSplits: 'auto' }, {}],
   ];
 
   // Pitfall 13: positions go on where the stored prefix ends.
   test.each(cases)('%s', async (_, options, truth) => {
-    const model = new CachedModel(24, dtype, options);
+    const model = new CachedModel(24, dtype, options, more);
     model.truth = truth;
     const first = model.create();
     await model.feedAndCheck(feeds([first, prompt(9)]));

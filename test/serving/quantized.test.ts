@@ -67,10 +67,14 @@ describe('appended', () => {
         const slots = shuffled(pages * pageSize, seed + total).slice(0, total);
         const k = normals(total * kvHeads * dim, seed, from);
         const v = normals(total * kvHeads * dimV, 9, fromV);
-        const pairs = Math.floor(dim / 2);
+        const pairs = Math.ceil(dim / 4);
         const tables = rotaryTables(100, pairs);
         const positions = slots.map((slot) => slot % 100);
-        const turn = { positions, interleaved: turned === true };
+        const turn = {
+          positions,
+          interleaved: turned === true,
+          rotaryOffset: dim - 2 * pairs,
+        };
         const before = blank(codes, [pages, pageSize, kvHeads], [dim, dimV]);
         const after = appendKv(
           tensor(k, [total, kvHeads, dim], { dtype: from }),

@@ -15,6 +15,7 @@ interface Case {
   readonly heads: number;
   readonly headDim: number;
   readonly pairs: number;
+  readonly rotaryOffset: number;
   readonly interleaved: boolean;
   readonly dtype: FloatDType;
   readonly tableDType: FloatDType;
@@ -25,21 +26,23 @@ const cases = fc
     batch: fc.integer({ min: 1, max: 3 }),
     seqlen: fc.integer({ min: 0, max: sized(40, 9) }),
     heads: fc.integer({ min: 1, max: 4 }),
-    headDim: fc.constantFrom(2, 3, 7, 16, 40, 64, 80, 128, 129),
+    headDim: fc.constantFrom(2, 3, 7, 16, 40, 64, 80, 128, 129, 576),
     share: fc.double({ min: 0, max: 1, noNaN: true }),
+    before: fc.double({ min: 0, max: 1, noNaN: true }),
     interleaved: fc.boolean(),
     dtype: fc.constantFrom(...floatDTypes),
     tableDType: fc.constantFrom(...floatDTypes),
   })
-  .map(({ share, ...rest }): Case => {
+  .map(({ share, before, ...rest }): Case => {
     const most = Math.floor(rest.headDim / 2);
-    return { ...rest, pairs: Math.max(1, Math.round(share * most)) };
+    const pairs = Math.max(1, Math.round(share * most));
+    return { ...rest, pairs, rotaryOffset: Math.round(before * (rest.headDim - 2 * pairs)) };
   });
 
 test.each([1, 2])('any shape: the reference, rounded; seed %i', async (seed) => {
   await fc.assert(
     fc.asyncProperty(cases, async ({ batch, seqlen, heads, headDim, pairs, ...how }) => {
-      const { interleaved, dtype, tableDType } = how;
+      const { interleaved, rotaryOffset, dtype, tableDType } = how;
       const count = 50;
       const tables = rotaryTables(count, pairs, tableDType);
       const random = uniform(seed + pairs);
@@ -50,12 +53,13 @@ test.each([1, 2])('any shape: the reference, rounded; seed %i', async (seed) => 
         sin: tensor(tables.sin, [count, pairs], { dtype: tableDType }),
         positions: tensor(positions, [batch, seqlen]),
         interleaved,
+        rotaryOffset,
       });
       expect([out.dtype, ...out.shape]).toEqual([dtype, batch, seqlen, heads, headDim]);
       const expected = rotary(
         x,
         { tokens: batch * seqlen, heads, headDim },
-        { ...tables, positions, interleaved, rotaryDim: 2 * pairs },
+        { ...tables, positions, interleaved, rotaryDim: 2 * pairs, rotaryOffset },
       );
       // float64 to float32 and on to the dtype, as the library rounds it.
       const rounded = Float32Array.from(expected, (value) => rounding[dtype](Math.fround(value)));
@@ -171,6 +175,11 @@ describe('bad input', () => {
     [x, { ...right, rotaryDim: 4 }, 'ERR_OPTION', 'options.rotaryDim'],
     [x, { ...right, rotaryDim: '8' }, 'ERR_TYPE', 'options.rotaryDim'],
     [x, { ...right, rotaryDim: 0 }, 'ERR_OPTION', 'options.rotaryDim'],
+    [x, { ...right, rotaryOffset: '1' }, 'ERR_TYPE', 'options.rotaryOffset'],
+    [x, { ...right, rotaryOffset: -1 }, 'ERR_OPTION', 'options.rotaryOffset'],
+    [x, { ...right, rotaryOffset: 0.5 }, 'ERR_OPTION', 'options.rotaryOffset'],
+    [x, { ...right, rotaryOffset: 8 }, 'ERR_OPTION', 'options.rotaryOffset'],
+    [x, { ...right, rotaryOffset: 1 }, 'ERR_SHAPE', 'options.cos'],
     [x, { ...right, positions: 3 }, 'ERR_TYPE', 'options.positions'],
     [x, { ...right, positions: [0, 1] }, 'ERR_SHAPE', 'options.positions'],
     [x, { ...right, positions: [0, 1, -2] }, 'ERR_OPTION', 'options.positions[2]'],

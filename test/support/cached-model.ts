@@ -100,6 +100,8 @@ export function kept(rows: Numbers, dim: number, dtype: CacheDType): Numbers {
 export class CachedModel {
   readonly cache: KvCache;
   readonly cacheDType: CacheDType;
+  /** Whether values are the first elements of keys. */
+  readonly latents: boolean;
   /** Of queries, keys and values. */
   readonly dtype: FloatDType;
   readonly texts: Text[] = [];
@@ -116,6 +118,7 @@ export class CachedModel {
   ) {
     this.cache = new KvCache({ ...shape, numPages, dtype, ...more });
     this.cacheDType = dtype;
+    this.latents = more.latents === true;
     this.dtype = codesOf(dtype) ? testedDTypes[0] : (dtype as FloatDType);
     this.options = { numSplits, ...options };
     this.#numPages = numPages;
@@ -168,7 +171,10 @@ export class CachedModel {
     using q = nan('q', heads);
     using k = nan('k', shape.kvHeads);
     using v = nan('v', shape.kvHeads);
-    for (let layer = 0; layer < shape.layers; layer++) step.attention(layer, q, k, v).dispose();
+    const values = this.latents ? undefined : v;
+    for (let layer = 0; layer < shape.layers; layer++) {
+      step.attention(layer, q, k, values).dispose();
+    }
   }
 
   open(feeds: readonly Feed[]): Step {
@@ -216,20 +222,18 @@ export class CachedModel {
   }
 
   /** Queries, keys and values of a layer. */
-  layer(layer: number, feeds: readonly Feed[]): [q: Tensor, k: Tensor, v: Tensor] {
-    return [
-      this.#tensor('q', layer, feeds, heads),
-      this.#tensor('k', layer, feeds, shape.kvHeads),
-      this.#tensor('v', layer, feeds, shape.kvHeads),
-    ];
+  layer(layer: number, feeds: readonly Feed[]): [q: Tensor, k: Tensor, v?: Tensor] {
+    const q = this.#tensor('q', layer, feeds, heads);
+    const k = this.#tensor('k', layer, feeds, shape.kvHeads);
+    return this.latents ? [q, k] : [q, k, this.#tensor('v', layer, feeds, shape.kvHeads)];
   }
 
   /** All layers of a step. */
   attend(step: Step, feeds: readonly Feed[]): Tensor[] {
     return Array.from({ length: shape.layers }, (_, layer) => {
-      const rows = this.layer(layer, feeds);
-      const out = step.attention(layer, ...rows, this.options);
-      for (const each of rows) each.dispose();
+      const [q, k, v] = this.layer(layer, feeds);
+      const out = step.attention(layer, q, k, v, this.options);
+      for (const each of [q, k, v]) each?.dispose();
       return out;
     });
   }
@@ -311,6 +315,8 @@ export class CachedModel {
       const positions = Array.from({ length: tokens }, (_, i) => from + i);
       return rotary(own, { tokens, heads: count, headDim }, { ...tables, positions });
     };
+    const k = kept(turned('k', kvHeads), headDim, this.cacheDType);
+    const values = () => kept(this.rows('v', layer, scope, all), headDimV, this.cacheDType);
     const problem = {
       shape: {
         batch: 1,
@@ -322,8 +328,8 @@ export class CachedModel {
         headDimV,
       },
       q: kept(turned('q', heads, all.length - queries), headDim, this.dtype),
-      k: kept(turned('k', kvHeads), headDim, this.cacheDType),
-      v: kept(this.rows('v', layer, scope, all), headDimV, this.cacheDType),
+      k,
+      v: this.latents ? firstOf(k, headDim, headDimV) : values(),
       ...options,
       causal: true,
     };
@@ -353,6 +359,15 @@ export class CachedModel {
     expect({ used, kept: free + stored }).toEqual({ used: 0, kept: pages });
     this.cache.dispose();
   }
+}
+
+/** The first `count` of every `dim` elements. */
+export function firstOf(rows: Numbers, dim: number, count: number): Float32Array {
+  const result = new Float32Array((rows.length / dim) * count);
+  for (let i = 0; i < result.length; i++) {
+    result[i] = rows[Math.floor(i / count) * dim + (i % count)];
+  }
+  return result;
 }
 
 /** Ids that the cache is not told. */

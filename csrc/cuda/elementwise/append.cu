@@ -34,7 +34,7 @@ struct Tables {
   int64_t cos_row, cos_pair, sin_row, sin_pair;
   const int32_t* positions;
   int64_t position_outer, position_inner;
-  int pairs;
+  int pairs, offset;
   bool interleaved;
 };
 
@@ -44,7 +44,7 @@ struct AppendParams {
   Rows k_scales, v_scales;  // likewise, of one element; no data: none
   const int32_t* slots;
   int64_t slot_stride;
-  int64_t rows;  // of k, and of v
+  int64_t rows, value_rows;  // of k; of v: as many, or none
   int kv_heads;
   uint32_t page_size;
   Tables tables;
@@ -87,8 +87,8 @@ PTX_FN float table_at(const char* table, int dtype, int64_t index) {
 }
 
 /**
- * By one warp: turns the first 2 * pairs elements of a row and calls `turned(d, x)` with each, and
- * `other(d)` for those that stay.
+ * By one warp: turns the 2 * pairs elements of a row from `offset` on and calls `turned(d, x)` with
+ * each, and `other(d)` for those that stay.
  */
 template <class Turned, class Other>
 PTX_FN void for_each_element(const Tables& t, int64_t outer, int64_t inner, const Row& from,
@@ -98,14 +98,15 @@ PTX_FN void for_each_element(const Tables& t, int64_t outer, int64_t inner, cons
       t.pairs == 0 ? 0
                    : ptx::ldg(t.positions + outer * t.position_outer + inner * t.position_inner);
   for (int i = lane; i < t.pairs; i += kWarp) {
-    const RotaryPair pair(t.interleaved, i, t.pairs);
+    const RotaryPair pair(t.interleaved, t.offset, i, t.pairs);
     float first = from.load(pair.first), second = from.load(pair.second);
     turn(first, second, table_at(t.cos, t.dtype, position * t.cos_row + i * t.cos_pair),
          table_at(t.sin, t.dtype, position * t.sin_row + i * t.sin_pair));
     turned(pair.first, first);
     turned(pair.second, second);
   }
-  for (int d = 2 * t.pairs + lane; d < length; d += kWarp) other(d);
+  const int turning = 2 * t.pairs;
+  for (int d = lane; d < length - turning; d += kWarp) other(d < t.offset ? d : d + turning);
 }
 
 /** By one warp: `from` to `to`, turned. */
@@ -149,7 +150,7 @@ PTX_FN int64_t own_row(int64_t rows) {
 /** Without a number of blocks ptxas keeps to 64 registers, and spills. */
 __global__ void __launch_bounds__(kThreads, 4)
     append_kernel(const __grid_constant__ AppendParams p) {
-  const int64_t row = own_row(2 * p.rows);
+  const int64_t row = own_row(p.rows + p.value_rows);
   if (row < 0) return;
   const bool values = row >= p.rows;
   const int64_t index = values ? row - p.rows : row;
@@ -203,6 +204,7 @@ Tables tables_of(const Rotary& rotary, const View& positions) {
   t.position_outer = positions.strides[0];
   t.position_inner = positions.strides[1];
   t.pairs = static_cast<int>(rotary.pairs());
+  t.offset = static_cast<int>(rotary.offset);
   t.interleaved = rotary.interleaved;
   return t;
 }
@@ -210,9 +212,7 @@ Tables tables_of(const Rotary& rotary, const View& positions) {
 void append(const Appending& a, const Queue& queue) {
   AppendParams p{};
   p.k = rows_of(with_leading_axis(a.k));
-  p.v = rows_of(with_leading_axis(a.v));
   p.k_pages = rows_of(a.k_pages);
-  p.v_pages = rows_of(a.v_pages);
   if (a.quantizes()) {
     p.k_scales = rows_of(a.k_scales);
     p.v_scales = rows_of(a.v_scales);
@@ -220,10 +220,15 @@ void append(const Appending& a, const Queue& queue) {
   p.slots = static_cast<const int32_t*>(a.slots.data);
   p.slot_stride = a.slots.strides[0];
   p.rows = a.tokens() * a.kv_heads();
+  if (a.has_values()) {
+    p.v = rows_of(with_leading_axis(a.v));
+    p.v_pages = rows_of(a.v_pages);
+    p.value_rows = p.rows;
+  }
   p.kv_heads = static_cast<int>(a.kv_heads());
   p.page_size = static_cast<uint32_t>(std::min(a.page_size(), kMostSlots));
   if (a.rotary.present()) p.tables = tables_of(a.rotary, with_leading_axis(a.rotary.positions));
-  launch(append_kernel, ceil_div(2 * p.rows, kWarps), kThreads, 0, queue, p);
+  launch(append_kernel, ceil_div(p.rows + p.value_rows, kWarps), kThreads, 0, queue, p);
 }
 
 void rotate(const Rotation& rotation, const Queue& queue) {

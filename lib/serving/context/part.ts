@@ -39,6 +39,9 @@ export class ContextPart {
     const inside = insideOf(cache);
     if (inside === undefined) fail('ERR_TYPE', 'cache', 'a KvCache', show(cache));
     if (cache.disposed) fail('ERR_DISPOSED', 'cache', 'a live KvCache', 'one that was disposed');
+    if (inside.memory.shape.latents) {
+      fail('ERR_OPTION', 'cache', 'one of keys and values', 'one of latents');
+    }
     this.#memory = inside.memory;
     this.#maxSeqlen = inside.maxSeqlen;
     this.#cut = checkCutPart(cut, 'cut');

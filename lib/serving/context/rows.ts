@@ -51,7 +51,13 @@ export function checkRow(
   return found;
 }
 
-const rotaryKeys: ReadonlySet<string> = new Set(['cos', 'sin', 'interleaved', 'rotaryDim']);
+const rotaryKeys: ReadonlySet<string> = new Set([
+  'cos',
+  'sin',
+  'interleaved',
+  'rotaryDim',
+  'rotaryOffset',
+]);
 
 /**
  * The rows as they are sent, q and k turned where their tokens stand. Numbers alone that do not

@@ -70,12 +70,13 @@ describe.each(sized(cuts, cuts.slice(2, 3)))('$parts parts, runs of $tokensPerRu
     using sin = tensor(tables.sin, [64, 4]);
     const machines = new ContextMachines(cut, { dtype: 'bfloat16' });
     const [a, b] = [machines.create(), machines.create()];
-    for (const interleaved of [false, true]) {
+    const last = { cos: cos.slice(null, [0, 2]), sin: sin.slice(null, [0, 2]), rotaryOffset: 4 };
+    for (const rotary of [{ cos, sin }, { cos, sin, interleaved: true }, last]) {
       const feeds = [
         { twin: a, tokens: 19 },
         { twin: b, tokens: 1 },
       ];
-      await machines.feed(feeds, { rotary: { cos, sin, interleaved } });
+      await machines.feed(feeds, { rotary });
     }
     await machines.end(a, b);
   });
