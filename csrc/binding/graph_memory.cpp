@@ -76,6 +76,7 @@ class Maker {
     expect_rank(v.view, "vPages", {"numPages", "pageSize", "kvHeads", "headDimV"});
     k_pages_ = k.view;
     v_pages_ = v.view;
+    in_keys_ = values_in_keys(k_pages_, v_pages_);
     stream_ = k.storage->stream();
     if (!stream_->asynchronous())
       refuse(ErrorCode::kDevice, "device", "one that captures graphs", stream_->device());
@@ -104,7 +105,7 @@ class Maker {
   }
   int64_t q_bytes() const { return row_bytes(heads_, k_pages_.shape[3]); }
   int64_t k_bytes() const { return row_bytes(k_pages_.shape[2], k_pages_.shape[3]); }
-  int64_t v_bytes() const { return row_bytes(v_pages_.shape[2], v_pages_.shape[3]); }
+  int64_t v_bytes() const { return in_keys_ ? 0 : row_bytes(v_pages_.shape[2], v_pages_.shape[3]); }
   Sizes out_shape() const { return {3, {batch_, heads_, v_pages_.shape[3]}}; }
 
   TensorRef bytes(const char* name, int64_t count) {
@@ -120,7 +121,7 @@ class Maker {
     layer.rows_at = at;
     layer.q = view(0, heads_, k_pages_.shape[3]);
     layer.k = view(q_bytes(), k_pages_.shape[2], k_pages_.shape[3]);
-    layer.v = view(q_bytes() + k_bytes(), v_pages_.shape[2], v_pages_.shape[3]);
+    if (!in_keys_) layer.v = view(q_bytes() + k_bytes(), v_pages_.shape[2], v_pages_.shape[3]);
     return layer;
   }
 
@@ -154,8 +155,11 @@ class Maker {
 
   LayerTask take_layer(Graph& graph, const TensorRef& memory, const DecodeGraph::Layer& rows,
                        uint32_t n, const TensorRef& out) {
-    const auto handle = [&](const View& view) { return new_handle(env_, {memory.storage, view}); };
-    const Napi::Object q = handle(rows.q), k = handle(rows.k), v = handle(rows.v);
+    const auto handle = [&](const View& view) {
+      return view.present() ? Napi::Value(new_handle(env_, {memory.storage, view}))
+                            : env_.Undefined();
+    };
+    const Napi::Value q = handle(rows.q), k = handle(rows.k), v = handle(rows.v);
     const Napi::Array pages = layer(n);
     LayerTask task = layer_task(env_, graph.home,
                                 {.k_pages = pages[0u],
@@ -168,7 +172,8 @@ class Maker {
                                  .options = options_,
                                  .positions = env_.Undefined()},
                                 out);
-    for (const Napi::Object& used : {q, k, v}) dispose_handle(used, "q");  // or they hold memory
+    for (const Napi::Value& used : {q, k, v})
+      if (!used.IsUndefined()) dispose_handle(used, "q");  // or they hold memory
     if (std::get<ops::StepAttention>(*task.operation).append.appending.page_size() !=
         k_pages_.shape[1])
       refuse(ErrorCode::kShape, "kPages", "pages of one size in all layers", "others");
@@ -213,6 +218,7 @@ class Maker {
   const DType dtype_;
   const int64_t heads_, batch_, pages_;
   View k_pages_, v_pages_;  // of the first layer
+  bool in_keys_ = false;    // whether rows have no v
   Stream* stream_ = nullptr;
 };
 

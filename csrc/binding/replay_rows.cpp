@@ -13,6 +13,11 @@ void ReplayRows::add(int64_t n, const Napi::Array& rows) {
   const char* const names[] = {"q", "k", "v"};
   for (uint32_t i = 0; i < 3; ++i) {
     View target = *targets[i];
+    if (!target.present()) {
+      if (!rows[i].IsUndefined())
+        refuse(ErrorCode::kType, names[i], "absent: values are a part of their keys", "some");
+      continue;
+    }
     target.shape[0] = there_;  // the first rows
     add(rows[i], target, names[i]);
   }

@@ -25,7 +25,7 @@ struct GraphTables {
 struct DecodeGraph {
   struct Layer {
     ops::StepAttention step;  // of a whole batch; its sequences are the longest ones
-    View q, k, v;             // contiguous [batch, heads, dim]
+    View q, k, v;             // contiguous [batch, heads, dim]; no v: see Appending
     View out;
     int64_t rows_at;  // bytes into the memory: of q, with k and v behind it
   };

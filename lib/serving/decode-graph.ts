@@ -12,7 +12,7 @@ import { isTensor, liveHandle, newTensor, type Tensor } from '../tensor/tensor.j
 import type { PageMemory } from './page-memory.js';
 import type { RotaryTables } from './rotary.js';
 import { type Step, type StepInside, stepInside } from './step.js';
-import { attendLayer, checkRows, type LayerRows } from './step-attention.js';
+import { attendLayer, checkRows, checkValues, type LayerRows } from './step-attention.js';
 import { optionKeys, type StepAttentionOptions, stepNames } from './step-options.js';
 
 /** What {@link KvCache.captureDecode} takes. */
@@ -38,8 +38,8 @@ export interface DecodeRows<D extends FloatDType = FloatDType> {
   readonly q: LayerRows<D>;
   /** `[sequences, kvHeads, headDim]`, likewise. */
   readonly k: LayerRows<D>;
-  /** `[sequences, kvHeads, headDimV]`, likewise. */
-  readonly v: LayerRows<D>;
+  /** `[sequences, kvHeads, headDimV]`, likewise; none with a cache of latents. */
+  readonly v?: LayerRows<D>;
 }
 
 /** Options of {@link DecodeGraph.replay}. */
@@ -209,18 +209,19 @@ export class DecodeGraph<D extends FloatDType = FloatDType> {
     rows: readonly DecodeRows[],
     signal: AbortSignal | undefined,
   ): Tensor<D>[] {
-    const { device, headDimV } = this.#memory.shape;
+    const { shape } = this.#memory;
+    const { device, headDimV } = shape;
     const handles = rows.map(({ q, k, v }) => [
       checkRows(q, 'q', device),
       checkRows(k, 'k', device),
-      checkRows(v, 'v', device),
+      checkValues(v, 'v', shape),
     ]);
     const made = enqueued({ signal }, () =>
       call(() => native().replayDecode(graph, prepared.handle, first, handles), stepNames),
     );
-    const shape = [entries.length, this.#heads, headDimV];
-    const strides = contiguousStrides(shape);
-    return made.map((handle) => newTensor(handle, this.dtype, device, shape, strides));
+    const axes = [entries.length, this.#heads, headDimV];
+    const strides = contiguousStrides(axes);
+    return made.map((handle) => newTensor(handle, this.dtype, device, axes, strides));
   }
 
   #compute(
@@ -264,8 +265,11 @@ export class DecodeGraph<D extends FloatDType = FloatDType> {
   #checkRows(value: unknown, path: string): DecodeRows {
     const rows = checkOptions(value as DecodeRows, rowKeys, path);
     if (rows === undefined) fail('ERR_TYPE', path, 'an object with q, k and v', 'undefined');
+    const { shape } = this.#memory;
     for (const name of ['q', 'k', 'v'] as const) {
-      checkRows(rows[name], `${path}.${name}`, this.#memory.shape.device);
+      if (name === 'v') checkValues(rows.v, `${path}.v`, shape);
+      else checkRows(rows[name], `${path}.${name}`, shape.device);
+      if (rows[name] === undefined) continue; // of latents
       const dtype = isTensor(rows[name]) ? (rows[name] as Tensor).dtype : 'float32';
       if (dtype !== this.dtype) {
         const expected = `in ${this.dtype}, the dtype of the graph,`;

@@ -18,8 +18,11 @@ import type { FloatDType } from '../support/numerics.js';
 import { rotaryTables } from '../support/rotary-tables.js';
 
 const [pageSize, kvHeads, headDim] = [8, 2, 64];
+/** Of multi-head latent attention. */
+const ofLatents = { kvHeads: 1, headDim: 576, headDimV: 512, latents: true } as const;
 
-type Rows = [q: Tensor<FloatDType>, k: Tensor<FloatDType>, v: Tensor<FloatDType>];
+type Row = Tensor<FloatDType>;
+type Rows = [q: Row, k: Row, v: Row | undefined];
 
 interface Setting {
   readonly dtype?: FloatDType;
@@ -30,6 +33,7 @@ interface Setting {
   readonly oneByOne?: boolean;
   readonly options?: Omit<DecodeGraphOptions, 'batch' | 'heads' | 'dtype' | 'maxSeqlen' | 'rotary'>;
   readonly rotary?: boolean;
+  readonly latents?: boolean;
 }
 
 /** One cache whose decode steps are replayed, and one whose steps are computed as ever. */
@@ -37,6 +41,7 @@ class Pair {
   readonly dtype: FloatDType;
   readonly heads: number;
   readonly layers: number;
+  readonly shape: KvCacheOptions;
   readonly caches: readonly [KvCache, KvCache];
   readonly graph: DecodeGraph;
   readonly #setting: Setting;
@@ -48,14 +53,17 @@ class Pair {
     this.dtype = setting.dtype ?? 'bfloat16';
     this.heads = setting.heads ?? 4;
     this.layers = setting.layers ?? 2;
-    const shape: KvCacheOptions = {
-      ...{ layers: this.layers, numPages: 64, pageSize, kvHeads, headDim },
+    this.shape = {
+      ...{ layers: this.layers, numPages: 64, pageSize },
+      ...(setting.latents ? ofLatents : { kvHeads, headDim }),
       dtype: setting.cacheDType ?? this.dtype,
     };
-    this.caches = [new KvCache(shape), new KvCache(shape)];
+    this.caches = [new KvCache(this.shape), new KvCache(this.shape)];
     const table = (name: 'cos' | 'sin') =>
       tensor(rotaryTables(64, headDim / 2)[name], [64, headDim / 2]);
-    const rotary = setting.rotary === false ? undefined : { cos: table('cos'), sin: table('sin') };
+    const rotaryOffset = this.shape.headDim - headDim;
+    const tables = { cos: table('cos'), sin: table('sin'), rotaryOffset };
+    const rotary = setting.rotary === false ? undefined : tables;
     this.#options = { numSplits: 2, ...setting.options, rotary };
     const own = { batch, heads: this.heads, maxSeqlen: 64, dtype: this.dtype };
     this.graph = this.caches[0].captureDecode({ ...own, ...this.#options }) as DecodeGraph;
@@ -68,9 +76,14 @@ class Pair {
   /** New rows of all layers, the same for both caches. */
   rows(tokens: number): Rows[] {
     const { dtype, heads } = this;
+    const { kvHeads, headDim, latents } = this.shape;
     const some = (count: number) =>
-      randn([tokens, count, headDim], { dtype, seed: this.#seed++ }) as Tensor<FloatDType>;
-    return Array.from({ length: this.layers }, () => [some(heads), some(kvHeads), some(kvHeads)]);
+      randn([tokens, count, headDim], { dtype, seed: this.#seed++ }) as Row;
+    return Array.from({ length: this.layers }, () => [
+      some(heads),
+      some(kvHeads),
+      latents ? undefined : some(kvHeads),
+    ]);
   }
 
   plain(step: Step, rows: readonly Rows[]): Tensor[] {
@@ -95,7 +108,7 @@ class Pair {
     const given = await Promise.all(
       rows.map(async ([q, k, v]) =>
         this.#setting.numbers
-          ? { q: await numbersOf(q), k: await numbersOf(k), v: await numbersOf(v) }
+          ? { q: await numbersOf(q), k: await numbersOf(k), v: v && (await numbersOf(v)) }
           : { q, k, v },
       ),
     );
@@ -104,11 +117,12 @@ class Pair {
       : this.graph.replay(replayed, given);
     const expected = this.plain(computed, rows);
     for (const [layer, out] of outs.entries()) {
-      expect(out.shape).toEqual([sequences.length, this.heads, headDim]);
+      const { headDim, headDimV = headDim } = this.shape;
+      expect(out.shape).toEqual([sequences.length, this.heads, headDimV]);
       expect(out.dtype).toBe(this.dtype);
       expect(await out.toFloat32()).toEqual(await expected[layer].toFloat32());
     }
-    for (const tensor of [...rows.flat(), ...expected]) tensor.dispose();
+    for (const tensor of [...rows.flat(), ...expected]) tensor?.dispose();
     replayed.commit();
     computed.commit();
   }
@@ -119,7 +133,7 @@ class Pair {
   }
 }
 
-const numbersOf = async (rows: Tensor<FloatDType>) => Float32Array.from(await rows.toFloat32());
+const numbersOf = async (rows: Row) => Float32Array.from(await rows.toFloat32());
 
 const settings: [string, Setting][] = [
   ['bfloat16, rotated, in two splits', {}],
@@ -146,6 +160,10 @@ const settings: [string, Setting][] = [
     { options: { window: [9, 0], sinkTokens: 3, softcap: 5 } },
   ],
   ['sinks', { options: { sinks: tensor([0, 1, -1, 2], [4]) } }],
+  ['latents, in two splits', { latents: true, heads: 5 }],
+  ['latents, splits of our choice', { latents: true, options: { numSplits: undefined } }],
+  ['latents of 20 heads, a tile of many rows', { latents: true, heads: 20, dtype: 'float16' }],
+  ['latents of 70 heads, two tiles', { latents: true, heads: 70, options: { numSplits: 3 } }],
 ];
 
 test.each(settings)('%s: growing lengths, over page borders', async (_name, setting) => {
@@ -388,6 +406,11 @@ testOnDevice('the native side judges by itself', async () => {
   expect(capture({ ...right, options: {} })).toBe('ERR_TYPE options');
   const small = () => addon.empty(device, bfloat16, [4, 4, kvHeads, headDim]);
   expect(capture({ ...right, layers: [...layers, [small(), small()]] })).toMatch('ERR_SHAPE');
+  const latents = pages();
+  const strides = [pageSize * kvHeads * headDim, kvHeads * headDim, headDim, 1];
+  const inKeys = [latents, addon.view(latents, [4, pageSize, kvHeads, headDim], strides, 0)];
+  expect(capture({ ...right, layers: [...layers, inKeys] })).toBe('ERR_OPTION vPages');
+  expect(capture({ ...right, layers: [inKeys, ...layers] })).toBe('ERR_TYPE v');
   const mqa = () => addon.empty(device, bfloat16, [4, pageSize, 1, headDim]);
   const many = capture({ ...right, layers: [[mqa(), mqa()]], heads: 80 });
   expect(many).toBe(onSimtHopper ? 'ERR_SHAPE heads' : 'nothing');
@@ -421,6 +444,10 @@ testOnDevice('the native side judges by itself', async () => {
   expect(replay(graph, step([1], 1), 0, [[new Float32Array(256)]])).toBe('ERR_DTYPE q');
   expect(replay(graph, step([1], 1), 0, [[new Int32Array(256)]])).toBe('ERR_TYPE q');
   expect(replay(graph, step([1], 1), 0, rows)).toBe('nothing');
+  const ofLatents = addon.newDecodeGraph({ ...right, layers: [inKeys] });
+  expect(replay(ofLatents, step([1], 1), 0, rows)).toBe('ERR_TYPE v');
+  expect(replay(ofLatents, step([1], 1), 0, [[row(4), row(kvHeads)]])).toBe('nothing');
+  addon.endDecodeGraph(ofLatents);
   addon.dispose(wrong(layers[0][0]));
   await synchronize(); // what was enqueued holds it
   expect(replay(graph, step([1], 1), 0, rows)).toBe('ERR_DISPOSED graph');

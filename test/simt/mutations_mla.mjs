@@ -10,6 +10,7 @@ const beforeValues = '// Weights and factors are there, and V has arrived for al
 const cleared = 'clear_poison<ValueTile, T, kThreads>(v_tile);';
 
 export const mla = [
+  ['blocks without work stay', kernel, 'if (without_work(p.splits, p.head_blocks)) return;', ''],
   ['no wait for K', kernel, waitForKeys, 'ptx::sync_block();  // K has arrived'],
   ['no barrier after the wait for K', kernel, 'ptx::sync_block();  // K has', '// K has'],
   ['no barrier between maxima and weights', kernel, 'ptx::sync_block();  // maxima', '// maxima'],

@@ -13,9 +13,10 @@ namespace {
 
 size_t count(int64_t n) { return static_cast<size_t>(n); }
 
-/** Whether blocks without work leave at once: in the kernels for few rows. */
+/** Whether blocks without work leave at once: in the kernels for few rows, and of latents. */
 bool leaves_at_once(const ForwardLaunch& launch) {
   return launch.family == ForwardKernelFamily::kSm80Decode ||
+         launch.family == ForwardKernelFamily::kSm80Mla ||
          (launch.family == ForwardKernelFamily::kSm80 && launch.featured);
 }
 
@@ -25,11 +26,11 @@ ForwardPlan plan_decode(const AttentionProblem& p, const cudaDeviceProp& propert
   ForwardPlan plan = plan_forward(p, properties);
   ForwardLaunch& launch = plan.launches[0];
   if (plan.launch_count != 1 || !leaves_at_once(launch))
-    throw Error(ErrorCode::kShape, "heads",
-                "Expected heads that a graph replays, of at most 256 dims and 64 of them per kv "
-                "head, but received " +
-                    std::to_string(p.head_dim()) + " dims and " + std::to_string(p.group()) +
-                    " per kv head");
+    throw Error(
+        ErrorCode::kShape, "heads",
+        "Expected heads that a graph replays, at most 64 per kv head where they have at most "
+        "256 dims, but received " +
+            std::to_string(p.group()) + " of " + std::to_string(p.head_dim()) + " dims");
   const int64_t most = p.num_splits > 0 ? p.num_splits : kMaxAutoSplits;
   const int64_t splits = std::clamp<int64_t>(key_tiles(p, launch), 1, most);
   const int64_t tiles = p.batch() * launch.m_blocks;  // of rows, of a block of heads

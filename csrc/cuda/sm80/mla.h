@@ -25,6 +25,7 @@ __global__ void __launch_bounds__(MlaTraits<T, kTileRows>::kThreads,
   const ForwardParams& p = params.forward;
   const AttentionParams& a = p.attention;
   const bool in_keys = params.values_in_keys;
+  if (without_work(p.splits, p.head_blocks)) return;
   const ForwardBlock block(p, static_cast<int>(blockIdx.x), kTileRows);
   const PackedRows& rows = block.rows;
 

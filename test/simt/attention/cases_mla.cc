@@ -35,7 +35,7 @@ std::vector<Spec> mla_cases() {
   add("latents, packed", [](Spec& s) {
     s.dtype = DType::kBFloat16;
     s.lengths = {{1, 130}, {2, 40}, {0, 5}, {1, 0}};
-    s.latents = s.varlen = s.causal = true;
+    s.latents = s.varlen = s.causal = s.spare_items = true;
     s.heads = 16;
     s.batch = 4;
     s.seqlen_q = 2;
