@@ -71,7 +71,7 @@ export function sizesOf(bytes) {
 
 /**
  * Of each module of PTX in a section the attention kernels, by their symbols: those that are
- * written for an architecture.
+ * written for an architecture, and those of extreme rows.
  */
 export function attentionKernelsOf(bytes) {
   return [...modulesIn(bytes)]
@@ -80,7 +80,7 @@ export function attentionKernelsOf(bytes) {
       [
         ...content()
           .toString('latin1')
-          .matchAll(/\.entry (_ZN2fa4cuda4sm\d+\w+)/g),
+          .matchAll(/\.entry (_ZN2fa4cuda(?:4sm|\w*extreme_rows)\w+)/g),
       ]
         .map(([, symbol]) => symbol)
         .filter((symbol) => !symbol.includes('query_sum_kernel')),

@@ -900,7 +900,7 @@ export const mutations = [
     [
       'gradients of extreme rows replace those of others',
       extreme,
-      'kAdd ? ptx::to_float(ptx::ldg(row + c)) : 0.f',
+      'kAdd ? load_float(data, dtype, row + c) : 0.f',
       '0.f',
     ],
   ]),

@@ -18,9 +18,8 @@ constexpr int kLaneColumns = 256 / kLanes;  // the greatest head dim is 256
  * A warp keeps one outer row, a query (for its state and dQ) or a key (for dK and dV); its lanes
  * take an inner row each.
  */
-template <class Element, bool kOuterKeys>
+template <bool kOuterKeys>
 struct ExtremeTraits {
-  using T = Element;
   static constexpr bool kKeys = kOuterKeys, kFeatured = true;
   static constexpr int kOuter = kWarps, kInner = kLanes;
 };
@@ -50,19 +49,28 @@ PTX_FN int this_lane() { return static_cast<int>(threadIdx.x) % kLanes; }
 PTX_FN int this_warp() { return static_cast<int>(threadIdx.x) / kLanes; }
 
 /** Rows first .. first + kRows - 1 of one head as floats; zeros from row `count` on. */
-template <class T, int kRows>
-PTX_FN void load_rows(uint32_t to, uint32_t to_bytes, const Tensor& tensor, int batch, int begin,
-                      int head, int first, int count, int columns) {
-  const T* const data = static_cast<const T*>(tensor.data) + batch * tensor.batch +
-                        begin * tensor.row + head * tensor.head;
+template <int kRows>
+PTX_FN void load_rows(uint32_t to, uint32_t to_bytes, const Tensor& tensor, int dtype, int batch,
+                      int begin, int head, int first, int count, int columns) {
+  const int64_t data = batch * tensor.batch + begin * tensor.row + head * tensor.head;
   for (int r = this_warp(); r < kRows; r += kWarps) {
-    const T* const row = data + static_cast<int64_t>(first + r) * tensor.row;
+    const int64_t row = data + static_cast<int64_t>(first + r) * tensor.row;
     for (int c = this_lane(); c < (columns + 3) / 4 * 4; c += kLanes) {
       const bool inside = first + r < count && c < columns;
       ptx::sts<float>(to + static_cast<uint32_t>(r) * to_bytes + static_cast<uint32_t>(4 * c),
-                      inside ? ptx::to_float(ptx::ldg(row + c * tensor.dim)) : 0.f);
+                      inside ? load_float(tensor.data, dtype, row + c * tensor.dim) : 0.f);
     }
   }
+}
+
+/** The counterpart of load_float (device/scores.h). */
+PTX_FN void store_float(void* data, int dtype, int64_t index, float x) {
+  if (dtype == static_cast<int>(DType::kFloat32))
+    ptx::stg(static_cast<float*>(data) + index, x);
+  else if (dtype == static_cast<int>(DType::kFloat16))
+    ptx::stg(static_cast<ptx::f16*>(data) + index, ptx::from_float<ptx::f16>(x));
+  else
+    ptx::stg(static_cast<ptx::bf16*>(data) + index, ptx::from_float<ptx::bf16>(x));
 }
 
 /** a b of two rows in shared memory: the same bits for b a. */
@@ -176,15 +184,15 @@ struct GradientRow {
     }
   }
 
-  /** kAdd: to what is there. */
-  template <bool kAdd, class T>
-  PTX_FN void store(T* row, int columns, float factor) const {
+  /** To the row that begins with element `row` of `data`. kAdd: to what is there. */
+  template <bool kAdd>
+  PTX_FN void store(void* data, int dtype, int64_t row, int columns, float factor) const {
 #pragma unroll
     for (int n = 0; n < kLaneColumns; ++n) {
       const int c = this_lane() + n * kLanes;
       if (c >= columns) continue;
-      const float before = kAdd ? ptx::to_float(ptx::ldg(row + c)) : 0.f;
-      ptx::stg<T>(row + c, ptx::from_float<T>(before + factor * column[n]));
+      const float before = kAdd ? load_float(data, dtype, row + c) : 0.f;
+      store_float(data, dtype, row + c, before + factor * column[n]);
     }
   }
 };
@@ -192,7 +200,6 @@ struct GradientRow {
 /** A block's work on some outer rows. */
 template <class Traits>
 struct ExtremeBlock {
-  using T = typename Traits::T;
   static constexpr bool kKeys = Traits::kKeys;
 
   const BackwardParams& p;
@@ -218,19 +225,19 @@ struct ExtremeBlock {
   PTX_FN void load_queries(uint32_t x, uint32_t y, int head, int first) const {
     const AttentionParams& a = p.attention;
     const SequenceRows& s = block.sequence;
-    load_rows<T, kRows>(x, shared.x_bytes, a.q, s.q_batch, s.q_begin, head, first, s.seqlen_q,
-                        a.head_dim);
-    load_rows<T, kRows>(y, shared.y_bytes, p.dout, s.q_batch, s.q_begin, head, first, s.seqlen_q,
-                        a.head_dim_v);
+    load_rows<kRows>(x, shared.x_bytes, a.q, a.query_dtype, s.q_batch, s.q_begin, head, first,
+                     s.seqlen_q, a.head_dim);
+    load_rows<kRows>(y, shared.y_bytes, p.dout, a.query_dtype, s.q_batch, s.q_begin, head, first,
+                     s.seqlen_q, a.head_dim_v);
   }
   template <int kRows>
   PTX_FN void load_keys(uint32_t x, uint32_t y, int head, int first) const {
     const AttentionParams& a = p.attention;
     const SequenceRows& s = block.sequence;
-    load_rows<T, kRows>(x, shared.x_bytes, a.k, s.k_batch, s.k_begin, head, first, s.seqlen_k,
-                        a.head_dim);
-    load_rows<T, kRows>(y, shared.y_bytes, a.v, s.k_batch, s.k_begin, head, first, s.seqlen_k,
-                        a.head_dim_v);
+    load_rows<kRows>(x, shared.x_bytes, a.k, a.key_dtype, s.k_batch, s.k_begin, head, first,
+                     s.seqlen_k, a.head_dim);
+    load_rows<kRows>(y, shared.y_bytes, a.v, a.key_dtype, s.k_batch, s.k_begin, head, first,
+                     s.seqlen_k, a.head_dim_v);
   }
 
   PTX_FN void load_outer() const {
@@ -254,7 +261,7 @@ struct ExtremeBlock {
     if (pair.kept != 0)
       pair.dweight = pair.kept * dot(shared.outer_y + warp * shared.y_bytes,
                                      shared.inner_y + lane * shared.y_bytes, a.head_dim_v);
-    pair.slope = a.softcap > 0 ? cap_with_slope<T>(a, product * a.scale).slope : 1.f;
+    pair.slope = a.softcap > 0 ? cap_with_slope<float>(a, product * a.scale).slope : 1.f;
     return pair;
   }
 
@@ -308,9 +315,10 @@ struct ExtremeBlock {
     });
     if (!extreme(block.head, outer())) return;
     if (this_lane() == 0) ptx::stg<ExtremeRow>(p.extreme.rows + row(block.head, outer()), state);
-    dq.store<false>(static_cast<T*>(p.dq.data) + s.q_batch * p.dq.batch +
-                        (s.q_begin + outer()) * p.dq.row + block.head * p.dq.head,
-                    a.head_dim, a.scale);
+    dq.store<false>(
+        p.dq.data, a.query_dtype,
+        s.q_batch * p.dq.batch + (s.q_begin + outer()) * p.dq.row + block.head * p.dq.head,
+        a.head_dim, a.scale);
   }
 
   PTX_FN void differentiate_keys() const {
@@ -327,20 +335,23 @@ struct ExtremeBlock {
     });
     if (!any || outer() >= s.seqlen_k) return;
     const auto row_of = [&](const Tensor& tensor) {
-      return static_cast<T*>(tensor.data) + s.k_batch * tensor.batch +
-             (s.k_begin + outer()) * tensor.row + block.head * tensor.head;
+      return s.k_batch * tensor.batch + (s.k_begin + outer()) * tensor.row +
+             block.head * tensor.head;
     };
-    dk.store<true>(row_of(p.dk), a.head_dim, a.scale);
-    dv.store<true>(row_of(p.dv), a.head_dim_v, 1.f);
+    dk.store<true>(p.dk.data, a.key_dtype, row_of(p.dk), a.head_dim, a.scale);
+    dv.store<true>(p.dv.data, a.key_dtype, row_of(p.dv), a.head_dim_v, 1.f);
   }
 };
 
+struct ExtremeParams {
+  BackwardParams call;
+  bool keys;  // whether outer rows are keys
+};
+
 /** Blocks take tiles of outer rows in turns: without extreme rows, a few blocks leave at once. */
-template <class T, bool kKeys>
-__global__ void __launch_bounds__(kExtremeThreads, 1)
-    extreme_rows_kernel(const __grid_constant__ BackwardParams p) {
-  using Traits = ExtremeTraits<T, kKeys>;
-  if (ptx::ldg(p.extreme.found) == 0) return;
+template <bool kKeys>
+PTX_FN void differentiate_tiles(const BackwardParams& p) {
+  using Traits = ExtremeTraits<kKeys>;
   const AttentionParams& a = p.attention;
   const ExtremeShared shared(ptx::dyn_smem(), a.head_dim, a.head_dim_v);
   const int64_t tiles = p.tiles.divisor, columns = p.columns.divisor;
@@ -359,29 +370,37 @@ __global__ void __launch_bounds__(kExtremeThreads, 1)
   }
 }
 
-template <class T>
-void launch_extreme_rows(BackwardParams p, const Queue& queue) {
-  const AttentionParams& a = p.attention;
-  const auto run = [&](auto kernel, int rows, int heads) {
-    const int64_t tiles = (rows + kWarps - 1) / kWarps;
-    if (tiles == 0) return;
-    p.tiles = FastDivide(tiles);
-    p.columns = FastDivide(heads);
-    launch(kernel,
-           std::min<int64_t>(tiles * heads * a.batch,
-                             kBlocksPerMultiprocessor * queue.properties.multiProcessorCount),
-           kExtremeThreads, ExtremeShared(0, a.head_dim, a.head_dim_v).end(), queue, p);
-  };
-  run(extreme_rows_kernel<T, false>, a.seqlen_q, a.heads);
-  run(extreme_rows_kernel<T, true>, a.seqlen_k, a.kv_heads);
+/**
+ * Both roles and all dtypes are one kernel, which dot products in float32 bound any way: both find
+ * a score by the same code, and the driver has little to compile where it has PTX.
+ */
+__global__ void __launch_bounds__(kExtremeThreads, 1)
+    extreme_rows_kernel(const __grid_constant__ ExtremeParams p) {
+  if (ptx::ldg(p.call.extreme.found) == 0) return;
+  if (p.keys)
+    differentiate_tiles<true>(p.call);
+  else
+    differentiate_tiles<false>(p.call);
+}
+
+void launch_extreme_rows(ExtremeParams p, int rows, int heads, const Queue& queue) {
+  const AttentionParams& a = p.call.attention;
+  const int64_t tiles = (rows + kWarps - 1) / kWarps;
+  if (tiles == 0) return;
+  p.call.tiles = FastDivide(tiles);
+  p.call.columns = FastDivide(heads);
+  launch(extreme_rows_kernel,
+         std::min<int64_t>(tiles * heads * a.batch,
+                           kBlocksPerMultiprocessor * queue.properties.multiProcessorCount),
+         kExtremeThreads, ExtremeShared(0, a.head_dim, a.head_dim_v).end(), queue, p);
 }
 
 }  // namespace
 
-void differentiate_extreme_rows(const BackwardParams& params, DType dtype, const Queue& queue) {
-  (dtype == DType::kFloat32   ? launch_extreme_rows<float>
-   : dtype == DType::kFloat16 ? launch_extreme_rows<ptx::f16>
-                              : launch_extreme_rows<ptx::bf16>)(params, queue);
+void differentiate_extreme_rows(const BackwardParams& params, const Queue& queue) {
+  const AttentionParams& a = params.attention;
+  launch_extreme_rows({params, false}, a.seqlen_q, a.heads, queue);
+  launch_extreme_rows({params, true}, a.seqlen_k, a.kv_heads, queue);
 }
 
 }  // namespace fa::cuda

@@ -26,6 +26,6 @@ constexpr float least_extreme_lse(DType dtype) { return dtype == DType::kFloat32
  * Enqueues the gradients of the extreme rows, once those of all others are there: sets their dq,
  * adds to dk and dv, fills params.extreme.rows. Sums in a fixed order.
  */
-void differentiate_extreme_rows(const BackwardParams& params, DType dtype, const Queue& queue);
+void differentiate_extreme_rows(const BackwardParams& params, const Queue& queue);
 
 }  // namespace fa::cuda

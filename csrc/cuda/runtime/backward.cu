@@ -130,7 +130,7 @@ void attention_backward(const AttentionProblem& problem, const AttentionGradient
     else
       differentiate_on_sm80(problem, gradients, plan, p, scratch, queue);
   }
-  differentiate_extreme_rows(p, q.dtype, queue);
+  differentiate_extreme_rows(p, queue);
   if (gradients.dsinks.present()) compute_sink_gradients(p, queue);
 }
 
