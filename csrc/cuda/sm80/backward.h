@@ -387,15 +387,17 @@ static __global__ void __launch_bounds__(
     current = following;
   }
 
-  const SequenceRows& at = block.sequence;
+  // Once more, so that the loop need not keep it in registers.
+  const BackwardBlock<Traits> done(p, ptx::opaque(static_cast<int>(blockIdx.x)));
+  const SequenceRows& at = done.sequence;
   const AttentionParams& a = p.attention;
   if constexpr (kKeys) {
-    store_gradient<Traits>(p.dk, at.k_batch, at.k_begin, block.head, block.outer0, at.seqlen_k,
+    store_gradient<Traits>(p.dk, at.k_batch, at.k_begin, done.head, done.outer0, at.seqlen_k,
                            a.head_dim, part, a.scale, dx);
-    store_gradient<Traits>(p.dv, at.k_batch, at.k_begin, block.head, block.outer0, at.seqlen_k,
+    store_gradient<Traits>(p.dv, at.k_batch, at.k_begin, done.head, done.outer0, at.seqlen_k,
                            a.head_dim_v, part, 1.f, dy);
   } else {
-    store_gradient<Traits>(p.dq, at.q_batch, at.q_begin, block.head, block.outer0, at.seqlen_q,
+    store_gradient<Traits>(p.dq, at.q_batch, at.q_begin, done.head, done.outer0, at.seqlen_q,
                            a.head_dim, part, a.scale, dx);
   }
 }
