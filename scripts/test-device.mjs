@@ -21,10 +21,10 @@ if (device.startsWith('simt:')) {
 }
 // Gradients by finite differences are float32, which on Hopper runs the kernels of sm_80.
 const others = device === 'simt:sm90' ? ['finite-differences'] : [];
-// What sm_86 runs that sm_80 does not are tiles for less shared memory: of gradients, by head dim.
+// What sm_86 runs that sm_80 does not are tiles for less shared memory, by head dim.
 const sm86 = device === 'simt:sm86';
 const tests = sm86
-  ? 'test/(numerics/backward|device/kernel-choice)\\.test\\.ts$'
+  ? 'test/(numerics/(tiles|backward)|device/kernel-choice)\\.test\\.ts$'
   : `${deviceTests}|${docsTests}`;
 const jest = [
   '--disable-warning=ExperimentalWarning',
@@ -32,6 +32,6 @@ const jest = [
   'node_modules/jest/bin/jest.js',
   `--testPathPatterns=/(${tests})`,
   ...['/node_modules/', ...others].map((pattern) => `--testPathIgnorePatterns=${pattern}`),
-  ...(sm86 ? ['--testNamePattern=every row, head dim|on a GPU'] : []),
+  ...(sm86 ? ['--testNamePattern=tile of head dim|every row, head dim|on a GPU'] : []),
 ];
 run(process.execPath, [...jest, ...args], { env });

@@ -1,7 +1,8 @@
-// Prints what ptxas cannot know of the tiled kernels, a line of JSON each: threads and dynamic
-// shared memory of a block.
+// Prints what ptxas cannot know of the tiled kernels, a line of JSON each: rows and keys of a tile,
+// threads and dynamic shared memory of a block.
 #include <cstdio>
 #include <initializer_list>
+#include <string>
 
 #include "cuda/sm90/backward_tiles.h"
 #include "cuda/sm90/forward_tiles.h"
@@ -24,74 +25,77 @@ using namespace backward::fa::cuda::sm80;
 namespace {
 
 namespace sm90 = fa::cuda::sm90;
+using std::to_string;
+
+void print(const std::string& kernel, int rows, int keys, int threads, int shared) {
+  std::printf("{\"kernel\":\"%s\",\"tile\":\"%d x %d\",\"threads\":%d,\"shared\":%d}\n",
+              kernel.c_str(), rows, keys, threads, shared);
+}
 
 template <int kTiles>
-void print_forward_sm90(const char* type, int bytes, sm90::ForwardVariant variant,
+void print_forward_sm90(const std::string& type, int bytes, sm90::ForwardVariant variant,
                         const sm90::ForwardTile (&tiles)[kTiles]) {
   for (const sm90::ForwardTile& tile : tiles)
-    std::printf(
-        "{\"kernel\":\"sm90::forward<ForwardTraits<%s, %d, %d, (fa::cuda::sm90::ForwardVariant)%d> "
-        ">\","
-        "\"threads\":%d,\"shared\":%d}\n",
-        type, tile.width, tile.width_v, static_cast<int>(variant), tile.threads(),
-        sm90::forward_shared_bytes(tile, bytes));
+    print("sm90::forward<ForwardTraits<" + type + ", " + to_string(tile.width) + ", " +
+              to_string(tile.width_v) + ", (fa::cuda::sm90::ForwardVariant)" +
+              to_string(static_cast<int>(variant)) + "> >",
+          tile.rows(), tile.keys, tile.threads(), sm90::forward_shared_bytes(tile, bytes));
 }
 
 void print_sm90() {
-  for (const char* type : {"ptx::f16", "ptx::bf16"}) {
+  for (const std::string type : {"ptx::f16", "ptx::bf16"}) {
     print_forward_sm90(type, 2, sm90::ForwardVariant::kPlain, sm90::kPlainTiles);
     print_forward_sm90(type, 2, sm90::ForwardVariant::kFeatured, sm90::kFeaturedTiles);
     for (const char* flag : {"false", "true"})
       for (const sm90::BackwardTile& tile : sm90::kBackwardTiles)
-        std::printf(
-            "{\"kernel\":\"sm90::backward_kernel<%s, %d, %s>\",\"threads\":%d,\"shared\":%d}\n",
-            type, tile.width, flag, tile.threads(), sm90::backward_shared_bytes(tile));
+        print("sm90::backward_kernel<" + type + ", " + to_string(tile.width) + ", " + flag + ">",
+              tile.queries, tile.keys, tile.threads(), sm90::backward_shared_bytes(tile));
   }
   print_forward_sm90("ptx::e4m3", 1, sm90::ForwardVariant::kFp8, sm90::kFp8Tiles);
+}
+
+void print_decode(const std::string& type, const DecodeTile& tile, const std::string& flag) {
+  const bool codes = type == "fa::cuda::Code";
+  print("decode<" + type + ", " + to_string(tile.width) + ", " + flag + ">", kDecodeRows,
+        tile.keys * kDecodeWarps, 32 * kDecodeWarps, decode_shared_bytes(codes, tile));
+}
+
+void print_backward(const std::string& type, int bytes, Outer outer, bool featured) {
+  const BackwardTiles all = backward_tiles(bytes == 4, outer, featured);
+  for (int i = 0; i < all.count; ++i) {
+    const BackwardTile& tile = all.tiles[i];
+    const bool keys = outer == Outer::kKeys;
+    print("backward_kernel<" + type + ", (fa::cuda::sm80::Outer)" +
+              to_string(static_cast<int>(outer)) + ", " + (featured ? "true" : "false") + ", " +
+              to_string(i) + ">",
+          keys ? tile.inner : tile.outer, keys ? tile.outer : tile.inner, 32 * tile.warps(),
+          backward_shared_bytes(tile, outer, bytes));
+  }
+}
+
+void print_sm80(const std::string& type, int bytes, bool featured) {
+  const std::string flag = featured ? "true" : "false";
+  const ForwardTiles forward = forward_tiles(bytes == 4, featured);
+  for (int i = 0; i < forward.count; ++i)
+    print("forward<" + type + ", " + flag + ", " + to_string(i) + ">", forward.tiles[i].rows,
+          forward.tiles[i].keys, 32 * forward.tiles[i].warps,
+          forward_shared_bytes(forward.tiles[i], bytes));
+  if (bytes == 2)
+    for (const DecodeTile& tile : kDecodeTiles) print_decode(type, tile, flag);
+  for (const Outer outer : {Outer::kKeys, Outer::kQueries})
+    print_backward(type, bytes, outer, featured);
 }
 
 }  // namespace
 
 int main() {
   print_sm90();
-  for (const char* type : {"ptx::f16", "ptx::bf16"})
+  for (const std::string type : {"ptx::f16", "ptx::bf16"}) {
     for (const MlaTile& tile : kMlaTiles)
-      std::printf("{\"kernel\":\"mla<%s, %d>\",\"threads\":%d,\"shared\":%d}\n", type, tile.rows,
-                  32 * tile.warps, mla_shared_bytes(tile));
-  for (const DecodeTile& tile : kDecodeCodeTiles)
-    std::printf("{\"kernel\":\"decode<fa::cuda::Code, %d, true>\",\"threads\":%d,\"shared\":%d}\n",
-                tile.width, 32 * kDecodeWarps, decode_shared_bytes(true, tile));
-  struct Type {
-    const char* name;
-    int bytes;
-  };
-  for (const Type type : {Type{"ptx::f16", 2}, Type{"ptx::bf16", 2}, Type{"float", 4}}) {
-    const bool float32 = type.bytes == 4;
-    for (const bool featured : {false, true}) {
-      if (float32 && !featured) continue;
-      const char* const flag = featured ? "true" : "false";
-      for (const int width : {32, 64, 96, 128, 192, 256}) {
-        const ForwardTile tile = forward_tile(float32, featured, width);
-        std::printf("{\"kernel\":\"forward<%s, %d, %s>\",\"threads\":%d,\"shared\":%d}\n",
-                    type.name, tile.width, flag, 32 * tile.warps,
-                    forward_shared_bytes(tile, type.bytes));
-      }
-      for (const DecodeTile& tile : kDecodeTiles) {
-        if (float32) continue;
-        std::printf("{\"kernel\":\"decode<%s, %d, %s>\",\"threads\":%d,\"shared\":%d}\n", type.name,
-                    tile.width, flag, 32 * kDecodeWarps, decode_shared_bytes(false, tile));
-      }
-      for (const Outer outer : {Outer::kKeys, Outer::kQueries}) {
-        const BackwardTiles tiles = backward_tiles(float32, outer, featured);
-        for (int i = 0; i < tiles.count; ++i) {
-          const BackwardTile& tile = tiles.tiles[i];
-          std::printf(
-              "{\"kernel\":\"backward_kernel<%s, (fa::cuda::sm80::Outer)%d, %s, %d>\","
-              "\"threads\":%d,\"shared\":%d}\n",
-              type.name, static_cast<int>(outer), flag, i, 32 * tile.warps(),
-              backward_shared_bytes(tile, outer, type.bytes));
-        }
-      }
-    }
+      print("mla<" + type + ", " + to_string(tile.rows) + ">", tile.rows, kMlaKeys, 32 * tile.warps,
+            mla_shared_bytes(tile));
+    for (const bool featured : {false, true}) print_sm80(type, 2, featured);
   }
+  for (const DecodeTile& tile : kDecodeCodeTiles) print_decode("fa::cuda::Code", tile, "true");
+  print_sm80("float", 4, true);
 }

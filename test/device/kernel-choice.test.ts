@@ -70,8 +70,7 @@ describe('on a GPU', () => {
   testOnGpu('every head dim that TMA can address has a tile', () => {
     for (const headDim of [8, 64, 72, 128, 160, 192, 200, 256]) {
       const shape: Shape = [1, 130, 1, headDim];
-      const fits = headDim <= 192 || !hasLittleShared;
-      expect(kernel(shape, shape)).toBe(`${family}.forward${fits ? '' : '.featured'}`);
+      expect(kernel(shape, shape)).toBe(`${family}.forward`);
     }
   });
 
@@ -84,6 +83,27 @@ describe('on a GPU', () => {
     }
     const float32 = make([1, 130, 1, 256], 'float32');
     expect(explain(float32, float32, float32).backwardKernel).toBe('sm80.backward.featured');
+  });
+
+  const onAmpere = testIf(!onCpu && !onHopper, 'Hopper runs tiles of its own');
+  onAmpere('tiles leave an SM room for 8 warps, whatever shared memory it has', () => {
+    const sharedOfSm = (hasLittleShared ? 100 : 164) * 1024;
+    const reserved = 1024; // of each block, by the driver
+    const plans = (headDims: number[], options: Parameters<typeof explain>[3]) =>
+      headDims.map((headDim) => {
+        const x = make([1, 300, 1, headDim]);
+        const plan = explain(x, x, x, options);
+        const blocks = Math.floor(sharedOfSm / (plan.sharedBytes + reserved));
+        expect((blocks * plan.threads) / 32).toBeGreaterThanOrEqual(8);
+        return [plan.tileQ, plan.tileK, plan.stages];
+      });
+    const [of128, of256] = hasLittleShared ? [32, 32] : [64, 64];
+    expect(plans([32, 64, 96, 128, 192, 256], {})).toEqual(
+      [128, 112, 64, of128, 64, of256].map((keys) => [128, keys, 1]),
+    );
+    expect(plans([32, 64, 128], { softcap: 5 })).toEqual(
+      [2, 2, hasLittleShared ? 1 : 2].map((stages) => [64, 64, stages]),
+    );
   });
 
   testOnGpu('the rest is left to sm_80', () => {

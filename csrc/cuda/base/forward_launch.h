@@ -19,6 +19,7 @@ struct QueryCounts {
 struct ForwardLaunch {
   ForwardKernelFamily family;
   bool featured;       // the variant with options; of kSm80 also the tiles for few rows
+  int tile;            // of kSm80: its index (sm80/forward_tiles.h)
   int width, width_v;  // head dims of the products: padded
   int rows, keys;      // of a tile
   int keys_at_once;    // of a block: one tile, or one of each warp

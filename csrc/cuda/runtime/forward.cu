@@ -47,7 +47,7 @@ void launch_on_sm80(const AttentionProblem& p, const ForwardLaunch& with, const 
   const KernelImage image = image_for(queue.properties);
   const auto kernel =
       decode ? sm80::find_decode(image, p.q.dtype, p.quantized_pages(), with.featured, with.width)
-             : sm80::find_forward(image, p.q.dtype, with.featured, with.width);
+             : sm80::find_forward(image, p.q.dtype, with.featured, with.tile);
   launch(kernel, with.blocks, with.threads, static_cast<size_t>(with.shared_bytes), queue,
          params_on_sm80(p, with, splits));
 }

@@ -21,7 +21,6 @@ namespace fa::cuda {
 
 namespace {
 
-constexpr int kBlocksPerSm = 2;  // what registers allow blocks of 4 warps
 constexpr int64_t kMostTiles = std::numeric_limits<int32_t>::max() / 2;
 
 bool aligned(const AttentionProblem& p) { return attention_params(p).aligned; }
@@ -43,10 +42,10 @@ int64_t key_tiles(const AttentionProblem& p, const ForwardLaunch& launch) {
 }
 
 int64_t places_of(const ForwardLaunch& launch, const cudaDeviceProp& properties) {
-  const int64_t resident =
-      std::clamp<int64_t>(static_cast<int64_t>(properties.sharedMemPerMultiprocessor) /
-                              std::max(launch.shared_bytes, 1),
-                          1, launch.blocks_per_sm);
+  const size_t bytes =
+      static_cast<size_t>(launch.shared_bytes) + properties.reservedSharedMemPerBlock;
+  const int64_t resident = std::clamp<int64_t>(
+      static_cast<int64_t>(properties.sharedMemPerMultiprocessor / bytes), 1, launch.blocks_per_sm);
   return resident * properties.multiProcessorCount;
 }
 
@@ -96,13 +95,21 @@ int heads_packed(const AttentionProblem& p) {
   return packs_heads(p) ? static_cast<int>(p.group()) : 1;
 }
 
+int tile_on_sm80(const AttentionProblem& p, bool few_rows, const cudaDeviceProp& properties) {
+  return sm80::forward_tile_index(p.q.dtype == DType::kFloat32, few_rows, padded_from(p),
+                                  static_cast<int64_t>(properties.sharedMemPerMultiprocessor),
+                                  static_cast<int64_t>(properties.reservedSharedMemPerBlock));
+}
+
 /** The tiles of sm_80 for few rows, which take every option, or those for many. */
-ForwardLaunch launch_on_sm80(const AttentionProblem& p, bool few_rows, QueryCounts queries) {
-  const sm80::ForwardTile tile =
-      sm80::forward_tile(p.q.dtype == DType::kFloat32, few_rows, padded_from(p));
+ForwardLaunch launch_on_sm80(const AttentionProblem& p, bool few_rows,
+                             const cudaDeviceProp& properties, QueryCounts queries) {
   ForwardLaunch launch{};
   launch.family = ForwardKernelFamily::kSm80;
   launch.featured = few_rows;
+  launch.tile = tile_on_sm80(p, few_rows, properties);
+  const sm80::ForwardTile& tile =
+      sm80::forward_tiles(p.q.dtype == DType::kFloat32, few_rows).tiles[launch.tile];
   launch.width = launch.width_v = tile.width;
   launch.rows = tile.rows;
   launch.keys = launch.keys_at_once = tile.keys;
@@ -110,7 +117,7 @@ ForwardLaunch launch_on_sm80(const AttentionProblem& p, bool few_rows, QueryCoun
   launch.stages = tile.stages;
   launch.threads = tile.warps * 32;
   launch.shared_bytes = sm80::forward_shared_bytes(tile, static_cast<int>(dtype_size(p.q.dtype)));
-  launch.blocks_per_sm = kBlocksPerSm;
+  launch.blocks_per_sm = tile.blocks();
   launch.pack = heads_packed(p);
   launch.count_tiles(p, queries);
   return launch;
@@ -209,29 +216,24 @@ bool plan_sm90(ForwardPlan& plan, const AttentionProblem& p, const cudaDevicePro
   choose_launches(
       plan, p,
       {{most_decoded(p), [&](QueryCounts queries) { return launch_decode(p, queries); }},
-       {few, [&](QueryCounts queries) { return launch_on_sm80(p, true, queries); }},
+       {few, [&](QueryCounts queries) { return launch_on_sm80(p, true, properties, queries); }},
        {kNoLimit,
         [&](QueryCounts queries) { return sm90::plan_forward(p, properties, queries); }}});
   return true;
 }
 
 void plan_sm80(ForwardPlan& plan, const AttentionProblem& p, const cudaDeviceProp& properties) {
-  const bool float32 = p.q.dtype == DType::kFloat32;
-  const sm80::ForwardTile many_rows = sm80::forward_tile(float32, false, padded_from(p));
-  const bool many_fit =
-      many_rows.width > 0 &&
-      static_cast<size_t>(sm80::forward_shared_bytes(
-          many_rows, static_cast<int>(dtype_size(p.q.dtype)))) <= properties.sharedMemPerBlockOptin;
+  const auto launch = [&](bool few_rows, QueryCounts queries) {
+    return launch_on_sm80(p, few_rows, properties, queries);
+  };
   const bool few_alone =
-      float32 || needs_featured_forward(p) || p.paged() || !aligned(p) || !many_fit;
-  const int64_t few =
-      few_alone ? kNoLimit
-                : sm80::forward_tile(float32, true, padded_from(p)).rows / heads_packed(p);
+      p.q.dtype == DType::kFloat32 || needs_featured_forward(p) || p.paged() || !aligned(p);
+  const int64_t few = few_alone ? kNoLimit : launch(true, {}).rows / heads_packed(p);
   choose_launches(
       plan, p,
       {{most_decoded(p), [&](QueryCounts queries) { return launch_decode(p, queries); }},
-       {few, [&](QueryCounts queries) { return launch_on_sm80(p, true, queries); }},
-       {kNoLimit, [&](QueryCounts queries) { return launch_on_sm80(p, false, queries); }}});
+       {few, [&](QueryCounts queries) { return launch(true, queries); }},
+       {kNoLimit, [&](QueryCounts queries) { return launch(false, queries); }}});
 }
 
 /** Wide heads: the tile of many rows where shared memory has room for it. */

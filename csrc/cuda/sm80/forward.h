@@ -11,10 +11,10 @@
 
 namespace fa::cuda::sm80 {
 
-template <class T, int kWidth, bool kFeatured>
-static __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kThreads, 1)
+template <class T, bool kFeatured, int kIndex>
+static __global__ void __launch_bounds__(ForwardTraits<T, kFeatured, kIndex>::kThreads, 1)
     forward(const __grid_constant__ ForwardParams p) {
-  using Traits = ForwardTraits<T, kWidth, kFeatured>;
+  using Traits = ForwardTraits<T, kFeatured, kIndex>;
   using RowTile = typename Traits::RowTile;
   using KeyTile = typename Traits::KeyTile;
   constexpr int kStages = Traits::kStages, kThreads = Traits::kThreads, kKeys = KeyTile::kRows;
@@ -163,9 +163,9 @@ static __global__ void __launch_bounds__(ForwardTraits<T, kWidth, kFeatured>::kT
   if (any_poison) restore_poison<T, Traits, kFeatured>(p, warp_row());
 }
 
-template <KernelImage kImage, class T, int kWidth, bool kFeatured>
+template <KernelImage kImage, class T, bool kFeatured, int kIndex>
 ForwardKernel forward_entry() {
-  return forward<T, kWidth, kFeatured>;
+  return forward<T, kFeatured, kIndex>;
 }
 
 }  // namespace fa::cuda::sm80

@@ -52,10 +52,10 @@ PTX_FN ForwardBlock block_again(const ForwardParams& p, int tile_rows) {
   return {p, ptx::opaque(static_cast<int>(blockIdx.x)), tile_rows};
 }
 
-template <class T, int kWidth, bool kFeatured>
+template <class T, bool kFeatured, int kIndex>
 struct ForwardTraits {
-  static constexpr ForwardTile kTile = forward_tile(sizeof(T) == 4, kFeatured, kWidth);
-  static_assert(kTile.width == kWidth);
+  static constexpr ForwardTile kTile = forward_tiles(sizeof(T) == 4, kFeatured).tiles[kIndex];
+  static constexpr int kWidth = kTile.width;
   static constexpr int kThreads = kTile.warps * 32;
   static constexpr int kRowTiles = kTile.rows / kTile.warps / 16;
   static constexpr int kKeyTiles = kTile.keys / 8;

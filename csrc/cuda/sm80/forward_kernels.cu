@@ -6,10 +6,10 @@ namespace fa::cuda::sm80 {
 namespace {
 
 template <KernelImage kImage>
-ForwardKernel find(DType dtype, bool featured, int width) {
-#define FA_KERNEL(architectures, T, kWidth, kFeatured)                  \
-  if (dtype == kDTypeOf<T> && featured == kFeatured && width == kWidth) \
-    return forward_entry<kImage, T, kWidth, kFeatured>();
+ForwardKernel find(DType dtype, bool featured, int index) {
+#define FA_KERNEL(architectures, T, kFeatured, kIndex)                  \
+  if (dtype == kDTypeOf<T> && featured == kFeatured && index == kIndex) \
+    return forward_entry<kImage, T, kFeatured, kIndex>();
 #include "cuda/sm80/forward_kernels.def"
 #undef FA_KERNEL
   return nullptr;
@@ -17,9 +17,9 @@ ForwardKernel find(DType dtype, bool featured, int width) {
 
 }  // namespace
 
-ForwardKernel find_forward(KernelImage image, DType dtype, bool featured, int width) {
-  return image == KernelImage::kPtx ? find<kPtxIfAny>(dtype, featured, width)
-                                    : find<kMachineCodeIfAny>(dtype, featured, width);
+ForwardKernel find_forward(KernelImage image, DType dtype, bool featured, int index) {
+  return image == KernelImage::kPtx ? find<kPtxIfAny>(dtype, featured, index)
+                                    : find<kMachineCodeIfAny>(dtype, featured, index);
 }
 
 }  // namespace fa::cuda::sm80

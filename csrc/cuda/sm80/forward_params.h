@@ -18,8 +18,8 @@ struct ForwardParams {
 
 using ForwardKernel = void (*)(ForwardParams);
 
-/** The kernel of a tile (forward_tiles.h). forward_kernels.def lists them. */
-ForwardKernel find_forward(KernelImage image, DType dtype, bool featured, int width);
+/** The kernel of tile `index` of forward_tiles(). forward_kernels.def lists them. */
+ForwardKernel find_forward(KernelImage image, DType dtype, bool featured, int index);
 
 /**
  * The same of few rows (decode_tiles.h, decode_kernels.def). Over codes, keys and values in 8 bits,
@@ -28,7 +28,7 @@ ForwardKernel find_forward(KernelImage image, DType dtype, bool featured, int wi
 ForwardKernel find_decode(KernelImage image, DType dtype, bool codes, bool featured, int width);
 
 // What a unit defines (forward.cu, decode.cu).
-template <KernelImage kImage, class T, int kWidth, bool kFeatured>
+template <KernelImage kImage, class T, bool kFeatured, int kIndex>
 ForwardKernel forward_entry();
 template <KernelImage kImage, class T, int kWidth, bool kFeatured>
 ForwardKernel decode_entry();

@@ -8,18 +8,25 @@ namespace fa::cuda::sm80 {
 
 namespace {
 
-ForwardKernel forward_f16(bool featured, int width) {
-  if (width == 32) return featured ? forward<ptx::f16, 32, true> : forward<ptx::f16, 32, false>;
-  if (width == 96 && featured) return forward<ptx::f16, 96, true>;
-  if (width == 256 && featured) return forward<ptx::f16, 256, true>;
-  if (width != 64) return nullptr;
-  return featured ? forward<ptx::f16, 64, true> : forward<ptx::f16, 64, false>;
+template <class T, bool kFeatured, int kIndex, int... kMore>
+ForwardKernel one_of(int index) {
+  if (index == kIndex) return forward<T, kFeatured, kIndex>;
+  if constexpr (sizeof...(kMore) > 0)
+    return one_of<T, kFeatured, kMore...>(index);
+  else
+    return nullptr;
 }
 
-ForwardKernel forward_bf16(bool featured, int width) {
-  if (width == 192 && featured) return forward<ptx::bf16, 192, true>;
-  if (width != 128) return nullptr;
-  return featured ? forward<ptx::bf16, 128, true> : forward<ptx::bf16, 128, false>;
+/** Widths 32, 64, 96 and 256; plain 32 and 64. */
+ForwardKernel forward_f16(bool featured, int index) {
+  return featured ? one_of<ptx::f16, true, 0, 1, 2, 6>(index)
+                  : one_of<ptx::f16, false, 0, 1>(index);
+}
+
+/** Both tiles of width 128, of width 192 the first; plain both of 128, of 256 the second. */
+ForwardKernel forward_bf16(bool featured, int index) {
+  return featured ? one_of<ptx::bf16, true, 3, 4, 5>(index)
+                  : one_of<ptx::bf16, false, 3, 4, 7>(index);
 }
 
 ForwardKernel decode_f16(bool featured, int width) {
@@ -43,9 +50,9 @@ ForwardKernel decode_codes(int width) {
 
 }  // namespace
 
-ForwardKernel find_forward(KernelImage, DType dtype, bool featured, int width) {
-  if (dtype == DType::kFloat32) return width == 32 ? forward<float, 32, true> : nullptr;
-  return (dtype == DType::kFloat16 ? forward_f16 : forward_bf16)(featured, width);
+ForwardKernel find_forward(KernelImage, DType dtype, bool featured, int index) {
+  if (dtype == DType::kFloat32) return one_of<float, true, 0>(index);
+  return (dtype == DType::kFloat16 ? forward_f16 : forward_bf16)(featured, index);
 }
 
 ForwardKernel find_decode(KernelImage, DType dtype, bool codes, bool featured, int width) {

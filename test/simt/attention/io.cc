@@ -1,7 +1,8 @@
 // The IO argument (Dao et al. 2022, Theorem 2), counted: the bytes that the kernels move and the
 // FLOPs that they execute are exactly those of the plan, for several tile sizes, causal and full,
-// split and not, ragged and paged, on sm_80 and on sm_90a (there of the gradients, too); no block
-// is without work, and no copy into a tile and no load from one meets a bank conflict.
+// split and not, ragged and paged, on sm_80, on sm_86, which has tiles of its own, and on sm_90a
+// (there of the gradients, too); no block is without work, and no copy into a tile and no load from
+// one meets a bank conflict.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -26,7 +27,7 @@ double flops_of_mma(DType dtype) {
   return dtype == DType::kFloat32 ? 2. * 16 * 8 * 8 : 2. * 16 * 8 * 16;
 }
 
-constexpr int kSm80 = 0, kSm90 = 1;  // of kDevices
+constexpr int kSm80 = 0, kSm86 = 1, kSm90 = 2;  // of the devices below
 
 cudaDeviceProp use_device(int device) {
   cudaDeviceProp properties;
@@ -78,7 +79,7 @@ void check(const Spec& spec, int device = kSm80) {
   const cudaDeviceProp properties = use_device(device);
   const fa::AttentionPlan plan = fa::cuda::plan_attention(problem.device, properties);
   const bool wide = spec.head_dim > 256;
-  CHECK(plan.isa == (device == kSm80 || wide ? "sm_80" : "sm_90a"));
+  CHECK(plan.isa == (device != kSm90 || wide ? "sm_80" : "sm_90a"));
   CHECK((plan.kernel == "sm80.mla") == wide);
   simt::keep_reports();
   CHECK(simt_test::forward_call(problem, properties) == 0);
@@ -160,7 +161,7 @@ void check_tiles(Spec spec, int device = kSm80) {
 }  // namespace
 
 int main() {
-  setenv("FLASH_ATTENTION_SIMT_DEVICES", "sm80,sm90", 1);
+  setenv("FLASH_ATTENTION_SIMT_DEVICES", "sm80,sm86,sm90", 1);
   Spec spec{"float16"};
   spec.seqlen_q = 190;  // 128 x 112
   check_tiles(spec);
@@ -168,7 +169,14 @@ int main() {
   spec.dtype = DType::kBFloat16;
   spec.head_dim = spec.head_dim_v = 128;  // 128 x 64
   check_tiles(spec);
-  spec.name = "float32";
+  check_tiles(spec, kSm86);  // 128 x 32
+  spec.head_dim = spec.head_dim_v = 256;
+  check_tiles(spec, kSm86);  // 128 x 32, 8 warps
+  spec.head_dim = spec.head_dim_v = 128;
+  spec.softcap = 8;
+  check_tiles(spec, kSm86);  // 64 x 64
+  spec = Spec{"float32"};
+  spec.seqlen_q = 190;
   spec.dtype = DType::kFloat32;
   spec.head_dim = spec.head_dim_v = 32;  // 64 x 64
   check_tiles(spec);
