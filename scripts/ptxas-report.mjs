@@ -1,6 +1,6 @@
 // Compiles CUDA sources by nvcc and tells what ptxas makes of each kernel: registers, shared
 // memory, stack, spills and the occupancy that follows. docs/kernel-resources.md has the tables,
-// and of each source what it was made from.
+// and of each source what it was made from; docs/kernels.md has how many warps an SM holds.
 //
 //   node scripts/ptxas-report.mjs [--all] [--write]
 //
@@ -9,17 +9,14 @@
 // Fails also when a plain kernel (one without the options that cost registers) spills, on advice
 // C75xx of ptxas: that it serialises wgmma or ignores setmaxnreg, and when ptxas lets a softmax
 // wait for the products that it should run beside.
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { run } from './ensure-built.mjs';
 import { compile, compilerVersion } from './ptxas/compile.mjs';
+import { occupancyOnPage, occupancyTable } from './ptxas/occupancy.mjs';
 import { readPage, tableOf, writePage } from './ptxas/page.mjs';
 import { demangle, isPlain, parsePtxas, shortName, wgmmaAdvice } from './ptxas/parse.mjs';
 import { overlaps } from './ptxas/schedule.mjs';
 import { hashOf, sources } from './ptxas/sources.mjs';
+import { tiles } from './ptxas/tiles.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -27,17 +24,6 @@ const { values: options } = parseArgs({
     write: { type: 'boolean', default: false },
   },
 });
-
-/** Threads and dynamic shared memory of the tiled kernels, by name. */
-function tiles() {
-  const scratch = mkdtempSync(path.join(tmpdir(), 'flash-attention-tiles-'));
-  const program = path.join(scratch, 'tiles');
-  const source = ['-std=c++20', '-Icsrc', 'scripts/ptxas/tiles.cc', '-o', program];
-  run(process.env.CXX ?? 'c++', source);
-  const lines = execFileSync(program, { encoding: 'utf8' }).trimEnd().split('\n');
-  rmSync(scratch, { recursive: true });
-  return new Map(lines.map((line) => JSON.parse(line)).map((tile) => [tile.kernel, tile]));
-}
 
 /** The kernels of one source, by name: what each target has of them. */
 function kernelsOf(log, known) {
@@ -95,10 +81,10 @@ const failures = options.write
   ? []
   : gone.map((source) => `docs/kernel-resources.md has ${source}, which is gone`);
 const tables = new Map();
+const known = tiles();
 if (stale.length > 0 && compiler === undefined) {
   failures.push(...stale.map((source) => `${source} has changed, and there is no nvcc`));
 } else if (stale.length > 0) {
-  const known = tiles();
   for (const [source, result] of await compile(stale)) {
     if (!result.ok) {
       failures.push(`${source} does not compile`);
@@ -115,11 +101,17 @@ if (stale.length > 0 && compiler === undefined) {
     }
   }
 }
+const entries = new Map(
+  sources
+    .map((source) => [source, (options.write && tables.get(source)) || page.sources.get(source)])
+    .filter(([, entry]) => entry !== undefined),
+);
+const occupancy = occupancyTable(entries, known);
 if (options.write) {
-  const entries = sources
-    .map((source) => [source, tables.get(source) ?? page.sources.get(source)])
-    .filter(([, entry]) => entry !== undefined);
-  writePage({ compiler: compiler ?? page.compiler, sources: new Map(entries) });
+  writePage({ compiler: compiler ?? page.compiler, sources: entries });
+  occupancyOnPage(occupancy);
+} else if (occupancyOnPage() !== occupancy) {
+  failures.push('docs/kernels.md has another table of occupancy than docs/kernel-resources.md');
 }
 for (const failure of failures) console.error(`FAILED ${failure}`);
 if (failures.length > 0) console.error('npm run report:ptxas -- --write renews the tables');

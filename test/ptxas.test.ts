@@ -8,6 +8,8 @@ import {
   // @ts-expect-error: plain JavaScript
 } from '../scripts/ptxas/parse.mjs';
 // @ts-expect-error: plain JavaScript
+import { occupancyTable } from '../scripts/ptxas/occupancy.mjs';
+// @ts-expect-error: plain JavaScript
 import { overlap } from '../scripts/ptxas/schedule.mjs';
 
 const log = `ptxas info    : 0 bytes gmem
@@ -60,6 +62,33 @@ test.each([
   ['sm_80', { registers: 255, threads: 256, shared: 0 }, 1],
 ])('blocks on %s of %p: %i', (arch, kernel, blocks) => {
   expect(blocksPerMultiprocessor(arch, kernel)).toBe(blocks);
+});
+
+test('occupancy: one row for float16 and bfloat16, what bounds each architecture', () => {
+  const row = (type: string, uses: string) => `| \`forward<${type}, false, 0>\` | ${uses} |`;
+  const table = [
+    '| kernel | for | threads | registers | shared | stack | spills | blocks |',
+    '|---|---|---|---|---|---|---|---|',
+    row('ptx::bf16', 'sm_80, sm_86 | 128 | 255 | 65536 | 0 | 0 | '),
+    row('ptx::f16', 'sm_80, sm_86 | 128 | 255 | 65536 | 0 | 0 | '),
+    row('float', 'sm_80, sm_90 | 128 | 248 / 250 | 40960 | 0 | 0 | '),
+  ].join('\n');
+  const tiles = ['ptx::bf16', 'ptx::f16', 'float'].map((type) => [
+    `forward<${type}, false, 0>`,
+    { tile: '128 x 64' },
+  ]);
+  const sources = new Map([
+    ['csrc/cuda/sm80/forward.cu', { table }],
+    ['csrc/cuda/sm90/forward.cu', { table: 'of no interest' }],
+  ]);
+  expect(
+    occupancyTable(sources, new Map(tiles as never))
+      .split('\n')
+      .slice(2),
+  ).toEqual([
+    '| `forward<16 bit, false, 0>` | 128 x 64 | 255 | 64 | 2 x 4: both | 1 x 4: shared |  |',
+    '| `forward<float, false, 0>` | 128 x 64 | 248 / 250 | 40 | 2 x 4: registers |  | 2 x 4: registers |',
+  ]);
 });
 
 describe('exponentials between the waits for two batches of products', () => {
