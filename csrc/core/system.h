@@ -10,8 +10,8 @@ namespace fa {
 // ---- What the machine grants this process ----
 
 /**
- * Cores this process may use: its affinity mask, limited by the CPU quota of its control groups
- * (rounded up). At least 1.
+ * Cores this process may use: those of its affinity mask, limited by the CPU quota of its control
+ * groups (rounded up). Threads of one core count once on Linux. At least 1.
  */
 int usable_cores();
 

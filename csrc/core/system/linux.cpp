@@ -10,27 +10,31 @@
 #include <cstdlib>
 #include <cstring>
 #include <thread>
+#include <vector>
 
 #include "core/system.h"
 #include "core/system/linux_cgroup.h"
+#include "core/system/linux_topology.h"
 
 namespace fa {
 
 namespace {
 
-/** 0 when the system does not say. */
-int affinity_cores() {
+/** The processors that this process may run on; empty when the system does not say. */
+std::vector<int> allowed_processors() {
+  std::vector<int> allowed;
   // The kernel refuses a set smaller than its own, which may be larger than CPU_SETSIZE.
   for (int capacity = CPU_SETSIZE; capacity <= 1 << 20; capacity *= 2) {
     cpu_set_t* set = CPU_ALLOC(capacity);
-    if (set == nullptr) return 0;
+    if (set == nullptr) break;
     const size_t bytes = CPU_ALLOC_SIZE(capacity);
     const bool known = sched_getaffinity(0, bytes, set) == 0;
-    const int cores = known ? CPU_COUNT_S(bytes, set) : 0;
+    for (int processor = 0; known && processor < capacity; ++processor)
+      if (CPU_ISSET_S(processor, bytes, set)) allowed.push_back(processor);
     CPU_FREE(set);
-    if (known) return cores;
+    if (known) break;
   }
-  return 0;
+  return allowed;
 }
 
 struct Memory {
@@ -81,7 +85,7 @@ std::string arm_model(const std::string& implementer, const std::string& part) {
 }  // namespace
 
 int usable_cores() {
-  int cores = affinity_cores();
+  int cores = count_cores(allowed_processors());
   if (cores == 0) cores = static_cast<int>(std::thread::hardware_concurrency());
   const double quota = cgroup_cpu_quota();
   if (quota > 0 && quota < cores) {

@@ -6,22 +6,11 @@
 #include <functional>
 #include <string>
 
+#include "core/system/linux_file.h"
+
 namespace fa {
 
 namespace {
-
-/** The first line of a small file, without its newline; empty when there is none. */
-std::string first_line(const std::string& path) {
-  std::string line;
-  if (FILE* file = std::fopen(path.c_str(), "re")) {
-    char buffer[256];
-    if (std::fgets(buffer, sizeof buffer, file) != nullptr) {
-      line.assign(buffer, std::strcspn(buffer, "\n"));
-    }
-    std::fclose(file);
-  }
-  return line;
-}
 
 /** True when `list` ("cpu,cpuacct") holds `name`. */
 bool lists(const char* list, const char* name) {
