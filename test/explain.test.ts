@@ -17,7 +17,9 @@ test('says what would run and what it costs', () => {
     numSplits: expect.any(Number),
   });
   expect(plan.isa).toMatch(/^(x86-64-v|aarch64|scalar|generic|neon|sse|avx)/);
-  for (const value of [plan.threads, plan.tileQ, plan.tileK, plan.panels, plan.workItems]) {
+  const { threads, tileQ, tileK, panels, blockRows, workItems } = plan;
+  expect(Math.ceil(blockRows / tileQ)).toBe(panels);
+  for (const value of [threads, tileQ, tileK, panels, blockRows, workItems]) {
     expect(Number.isInteger(value) && value > 0).toBe(true);
   }
   expect(plan.flops).toBe(4 * D * B * H * S * S);
@@ -98,7 +100,7 @@ test('counts what one by one would be counted', () => {
         const queries = zeros([1, seqlenQ, group, 8]);
         const keys = zeros([1, seqlenK, 1, 8]);
         const plan = explain(queries, keys, keys, { window: [left, right], sinkTokens });
-        const { tileQ, tileK, panels } = plan;
+        const { tileQ, tileK, blockRows } = plan;
         for (const t of [queries, keys]) t.dispose();
 
         const offset = seqlenK - seqlenQ;
@@ -112,15 +114,13 @@ test('counts what one by one would be counted', () => {
         const counts = { full: 0, partial: 0, skipped: 0 };
         let keysRead = 0;
         const rows = seqlenQ * group;
-        for (let item = 0; item < rows; item += panels * tileQ) {
+        for (let item = 0; item < rows; item += blockRows) {
           for (let j0 = 0; j0 < seqlenK; j0 += tileK) {
             const j1 = Math.min(j0 + tileK, seqlenK);
             let isRead = false;
-            for (let row = item; row < Math.min(rows, item + panels * tileQ); row += tileQ) {
+            for (let row = item; row < Math.min(rows, item + blockRows); row += tileQ) {
               const first = Math.floor(row / group);
-              const last = Math.floor(
-                (Math.min(rows, item + panels * tileQ, row + tileQ) - 1) / group,
-              );
+              const last = Math.floor((Math.min(rows, item + blockRows, row + tileQ) - 1) / group);
               const isSkipped = j0 >= ends[last] || (j1 <= begins[first] && j0 >= sinkTokens);
               const isFull = j1 <= ends[first] && (j0 >= begins[last] || j1 <= sinkTokens);
               counts[isSkipped ? 'skipped' : isFull ? 'full' : 'partial']++;

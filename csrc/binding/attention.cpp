@@ -67,6 +67,7 @@ Napi::Value plan(const Napi::CallbackInfo& info) {
   result.Set("tileQ", plan.tile_q);
   result.Set("tileK", plan.tile_k);
   result.Set("panels", plan.panels);
+  result.Set("blockRows", static_cast<double>(plan.block_rows));
   result.Set("stages", plan.stages);
   result.Set("packedHeads", plan.packed_heads);
   result.Set("numSplits", plan.num_splits);

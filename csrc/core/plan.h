@@ -15,6 +15,7 @@ struct AttentionPlan {
   int tile_q = 0;               // query rows of one register tile; of one block on a GPU
   int tile_k = 0;               // keys of one tile
   int panels = 1;               // register tiles that share one pass over the keys
+  int64_t block_rows = 0;       // query rows that do, of all packed heads
   int stages = 1;               // tiles of keys, and of values, on chip at a time
   int packed_heads = 1;         // query heads whose rows share a tile
   int num_splits = 1;

@@ -189,7 +189,7 @@ void attention_forward(const AttentionProblem& p, Cancel cancel) {
                     s.decode};
     ForwardArgs& args = call.args;
     args.kv_heads = static_cast<int>(plan.heads_per_block(s));
-    args.panels = s.decode ? 1 : plan.panels;
+    args.panels = s.decode ? 1 : plan.panels();
     args.tile_k = plan.tile_k;
     args.row_begin = block.row_begin;
     args.row_end = block.row_end;

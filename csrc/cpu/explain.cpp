@@ -70,7 +70,8 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
   plan.threads = forward.threads;
   plan.tile_q = tile_rows(forward, longest);
   plan.tile_k = forward.tile_k;
-  plan.panels = longest.decode ? 1 : forward.panels;
+  plan.panels = longest.decode ? 1 : forward.panels();
+  plan.block_rows = forward.rows_per_block(longest);
   plan.packed_heads = static_cast<int>(p.group());
   plan.num_splits = forward.num_splits;
   plan.work_items = forward.work_items();

@@ -76,33 +76,45 @@ int64_t count_blocks(const AttentionProblem& p, const ForwardPlan& plan) {
 bool blocks_differ(const AttentionProblem& p, int64_t seqlen) { return p.window_right < seqlen; }
 
 /**
- * Panels that share a pass over the keys: few enough that every thread has items and none waits
- * long for the last ones, many enough that packing their tiles is a small part.
+ * Whether panels may begin at any vector of rows. Where rows see different keys, how a panel's keys
+ * are cut depends on its rows, and these must not depend on the number of threads.
  */
-int choose_panels(const AttentionProblem& p, ForwardPlan& plan) {
-  const int64_t panel_rows = plan.kernels->panel_rows;
+bool rows_are_alike(const AttentionProblem& p, int64_t seqlen) {
+  const bool masked_by_row = p.mask.present() && p.mask.strides[2] != 0;
+  return !blocks_differ(p, seqlen) && !masked_by_row && !p.block_mask.present() &&
+         !p.tree_mask.present();
+}
+
+/**
+ * Rows that share a pass over the keys: few enough that every thread has items and none waits long
+ * for the last ones, many enough that packing their tiles is a small part.
+ */
+int64_t choose_block_rows(const AttentionProblem& p, ForwardPlan& plan) {
+  const int64_t panel_rows = plan.kernels->panel_rows, lanes = plan.kernels->lanes;
   const int64_t fitting = kPanelBytes / ((p.head_dim() + p.head_dim_v()) * panel_rows * 4);
-  const auto most =
-      static_cast<int>(std::clamp<int64_t>(std::min(fitting, kBlockRows / panel_rows), 1, 64));
+  const int64_t most = std::clamp<int64_t>(std::min(fitting, kBlockRows / panel_rows), 1, 64);
   int64_t longest = 0;
   for (const SequencePlan& s : plan.sequences) longest = std::max(longest, s.rows.seqlen_q);
-  const int64_t row_panels = ceil_div(longest * p.group(), panel_rows);
-  plan.panels = 1;
-  if (row_panels == 0) return 1;
+  const int64_t rows = longest * p.group(), row_panels = ceil_div(rows, panel_rows);
+  plan.block_rows = panel_rows;
+  if (rows == 0) return panel_rows;
   const int64_t per_thread = blocks_differ(p, longest) ? kItemsPerThread : kEqualItemsPerThread;
+  // By whole panels, some of 64 threads would have three of them where others have two.
+  const int64_t unit = rows_are_alike(p, longest) ? lanes : panel_rows;
   const int64_t enough = std::min(per_thread * plan.threads, count_blocks(p, plan));
-  int best = 1;
+  int64_t best = panel_rows;
   double least = 0;
   for (int64_t blocks = ceil_div(row_panels, most); blocks <= row_panels; ++blocks) {
     // Blocks of one size: 512 rows are two times 256, not 384 and 128.
-    plan.panels = static_cast<int>(ceil_div(row_panels, blocks));
+    plan.block_rows = ceil_div(ceil_div(rows, blocks), unit) * unit;
     const int64_t items = count_blocks(p, plan);
     if (items < enough) continue;
     const double rounds = static_cast<double>(ceil_div(items, plan.threads));
-    const double time = rounds * (plan.panels + kPackingPanels);
+    const double panels = static_cast<double>(plan.block_rows) / static_cast<double>(panel_rows);
+    const double time = rounds * (panels + kPackingPanels);
     if (least > 0 && time >= least) continue;
     least = time;
-    best = plan.panels;
+    best = plan.block_rows;
   }
   return best;
 }
@@ -223,7 +235,7 @@ void plan_forward(const AttentionProblem& p, ForwardPlan& plan) {
   plan.prefix_rows = 0;
   if (p.shared_prefixes && may_share_prefixes(p))
     for (const SharedPrefix& shared : *p.shared_prefixes) share(p, plan, shared);
-  plan.panels = choose_panels(p, plan);
+  plan.block_rows = choose_block_rows(p, plan);
 
   const int64_t unsplit = count_blocks(p, plan), enough = kItemsPerThread * plan.threads;
   const bool idle = plan.threads > 1 && unsplit > 0 && unsplit < enough;

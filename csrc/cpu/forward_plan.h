@@ -33,7 +33,7 @@ struct ForwardPlan {
   const KernelTable* kernels;
   int threads;
   int tile_k;
-  int panels;                // that share a pass over the keys
+  int64_t block_rows;        // whole vectors of packed rows that share a pass over the keys
   int64_t heads_per_decode;  // kv heads of a block of the decode kernel
   int num_splits;            // the most of any sequence
   int64_t blocks;            // what kernels are called for
@@ -52,8 +52,10 @@ struct ForwardPlan {
     return sequence.decode ? heads_per_decode : 1;
   }
   int64_t rows_per_block(const SequencePlan& sequence) const {
-    return sequence.decode ? kernels->decode_rows : int64_t{panels} * kernels->panel_rows;
+    return sequence.decode ? kernels->decode_rows : block_rows;
   }
+  /** Register tiles of such a block. */
+  int panels() const { return static_cast<int>(ceil_div(block_rows, kernels->panel_rows)); }
 };
 
 /** Fills `plan`, whose memory is used again. */

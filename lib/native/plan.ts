@@ -20,8 +20,10 @@ export interface Plan {
   readonly tileQ: number;
   /** Keys of one tile. */
   readonly tileK: number;
-  /** Register tiles that share one pass over the keys. */
+  /** Register tiles that share one pass over the keys: a block. */
   readonly panels: number;
+  /** Rows of a block, of all packed heads: the last of its tiles may have fewer than tileQ. */
+  readonly blockRows: number;
   /**
    * Tiles of keys, and of values, that are on chip at a time: more than one when copies run ahead.
    */

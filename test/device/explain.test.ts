@@ -49,9 +49,8 @@ test('counts what one by one would be counted', () => {
           numSplits,
           ...(problem.lengths && { seqlensK: lengths }),
         });
-        const { packedHeads, tileQ, tileK } = plan;
-        // A work item of the CPU is several tiles of rows; each is classified by itself.
-        const itemRows = onCpu ? plan.panels * tileQ : tileQ;
+        // A block of the CPU is several tiles of rows; each is classified by itself.
+        const { packedHeads, tileQ, tileK, blockRows } = plan;
         const expected = { tilesFull: 0, tilesPartial: 0, tilesSkipped: 0 };
         let pairs = 0;
         for (const keys of lengths) {
@@ -63,8 +62,8 @@ test('counts what one by one would be counted', () => {
             pairs += heads * (end(i) - first + Math.min(sinkTokens, first));
           }
           const rows = seqlenQ * packedHeads;
-          for (let item = 0; item < rows; item += itemRows) {
-            const itemEnd = Math.min(rows, item + itemRows);
+          for (let item = 0; item < rows; item += blockRows) {
+            const itemEnd = Math.min(rows, item + blockRows);
             for (let row = item; row < itemEnd; row += tileQ) {
               const i0 = Math.floor(row / packedHeads);
               const i1 = Math.floor((Math.min(itemEnd, row + tileQ) - 1) / packedHeads);

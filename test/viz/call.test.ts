@@ -60,7 +60,7 @@ test('splits have whole tiles, and as many as the plan says', () => {
 
 test('on a GPU the splits are of the tiles that a row of them sees', () => {
   const plan = { ...report([1, 256, 1024, 1, 1], {}).plan, device: 'cuda:0' };
-  const tiles = { tileQ: 128, tileK: 128, packedHeads: 1, numSplits: 3 };
+  const tiles = { tileQ: 128, tileK: 128, blockRows: 128, packedHeads: 1, numSplits: 3 };
   const shape = readCall(text(report([1, 256, 1024, 1, 1], { window: [255, 0] }))).shape;
   if (!shape) throw new Error('no shape was read');
   const grid = gridOf({ ...plan, ...tiles }, shape);

@@ -34,23 +34,33 @@ function seen(
 /** The most tiles of one kv head that are drawn. */
 export const maxTiles = 2 ** 24;
 
+/** Rows of tiles: each block of rows begins one. */
+function rowsOfTiles({ tileQ, blockRows }: Plan, rows: number): number {
+  const rest = Math.ceil((rows % blockRows) / tileQ);
+  return Math.floor(rows / blockRows) * Math.ceil(blockRows / tileQ) + rest;
+}
+
 /** How many tiles one kv head has. */
-export function countTiles({ tileQ, tileK, packedHeads }: Plan, shape: CallShape): number {
-  return Math.ceil((shape.seqlenQ * packedHeads) / tileQ) * Math.ceil(shape.seqlenK / tileK);
+export function countTiles(plan: Plan, shape: CallShape): number {
+  const rows = rowsOfTiles(plan, shape.seqlenQ * plan.packedHeads);
+  return rows * Math.ceil(shape.seqlenK / plan.tileK);
 }
 
 export function gridOf(plan: Plan, shape: CallShape): CallGrid {
-  const { tileQ, tileK, packedHeads, numSplits } = plan;
+  const { tileQ, tileK, blockRows, packedHeads, numSplits } = plan;
   const { seqlenQ, seqlenK, sinkTokens } = shape;
   const allRows = seqlenQ * packedHeads;
-  const rows = Math.ceil(allRows / tileQ);
+  const rows = rowsOfTiles(plan, allRows);
+  const ofBlock = Math.ceil(blockRows / tileQ);
   const cols = Math.ceil(seqlenK / tileK);
   const planes = (shape.batch * shape.heads) / packedHeads;
 
-  const queriesOf = (row: number): [number, number] => [
-    Math.floor((row * tileQ) / packedHeads),
-    Math.floor((Math.min(allRows, (row + 1) * tileQ) - 1) / packedHeads),
-  ];
+  const queriesOf = (row: number): [number, number] => {
+    const block = Math.floor(row / ofBlock) * blockRows;
+    const begin = block + (row % ofBlock) * tileQ;
+    const end = Math.min(allRows, block + blockRows, begin + tileQ);
+    return [Math.floor(begin / packedHeads), Math.floor((end - 1) / packedHeads)];
+  };
 
   // Of each row of tiles, what its first and its last query see.
   const bounds = new Float64Array(rows * 4);

@@ -32,7 +32,7 @@ const isObject = (value: unknown): value is Json =>
 const planNumbers = [
   ...['tileQ', 'tileK', 'packedHeads', 'numSplits', 'workItems', 'tilesFull', 'tilesPartial'],
   ...['tilesSkipped', 'flops', 'bytes', 'standardBytes', 'standardMemory', 'scratchBytes'],
-  ...['threads', 'panels', 'stages'],
+  ...['threads', 'panels', 'blockRows', 'stages'],
 ] as const;
 
 const isCount = (value: unknown): value is number =>
@@ -46,7 +46,7 @@ function planOf(value: Json): Plan {
       throw new Error(`Expected the plan's ${name} to be a number but found ${show(value[name])}.`);
     }
   }
-  for (const name of ['tileQ', 'tileK', 'packedHeads'] as const) {
+  for (const name of ['tileQ', 'tileK', 'blockRows', 'packedHeads'] as const) {
     if (!isSize(value[name])) {
       throw new Error(
         `Expected the plan's ${name} to be at least 1 but found ${show(value[name])}.`,

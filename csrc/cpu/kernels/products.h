@@ -90,10 +90,13 @@ FA_ALWAYS_INLINE void score_tile(const Operand& k, int count, float scale, const
       if (Kind == Scores::kExp) {
         acc[r][g] = exp2_clamped(acc[r][g]);
         sum += acc[r][g];
+        if ((r + 1) % kSumKeys == 0 || r + 1 == Keys) {
+          rows.sum[first + g] += sum;
+          sum = Vec{};
+        }
       }
       store(s + (r * kRowVectors + g) * kLanes, acc[r][g]);
     }
-    if (Kind == Scores::kExp) rows.sum[first + g] += sum;
   }
 }
 
@@ -114,6 +117,13 @@ __attribute__((noinline)) void scores(const Operand& k, int keys, int count, flo
     upcoming.fetch();
     score_tile<Groups, step, Kind, Of>(k.from(j, 0), count, scale, q, s + j * kPanelRows, first,
                                        rows);
+  }
+  if constexpr (step > kSumKeys) {
+    if (j + kSumKeys <= keys) {
+      score_tile<Groups, kSumKeys, Kind, Of>(k.from(j, 0), count, scale, q, s + j * kPanelRows,
+                                             first, rows);
+      j += kSumKeys;
+    }
   }
   for (; j < keys; ++j) {
     const Operand one{k.at(j), k.pack, k.lane, k.step};

@@ -19,6 +19,12 @@ constexpr int kPanelRows = kRowVectors * kLanes;
 template <int Groups>
 constexpr int kStep = kRegisters == 32 || Groups == 1 ? 8 : 4;
 
+/**
+ * Keys whose probabilities are added up before they join a row's sum: as many whatever the number
+ * of vectors, so that a row's bits do not depend on the panel it is in.
+ */
+constexpr int kSumKeys = kStep<kRowVectors>;
+
 /** Columns of V are padded, and stretches of keys begin, at multiples of this. */
 constexpr int kColumnStep = 8;
 

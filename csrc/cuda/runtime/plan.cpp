@@ -91,6 +91,7 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
   }
   plan.threads = longest.threads;
   plan.tile_q = longest.rows;
+  plan.block_rows = longest.rows;
   plan.tile_k = longest.keys;
   plan.stages = longest.stages;
   plan.packed_heads = longest.pack;
