@@ -4,6 +4,7 @@
 //   counted_call <dtype> <batch> <seqlen_q> <seqlen_k> <heads> <kv_heads> <head_dim> <kind>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <stdexcept>
 #include <vector>
 
@@ -84,7 +85,11 @@ int main(int argc, char** argv) {
   if (is(kind, "causal")) p.window_right = 0;
   if (is(kind, "lengths")) {
     p.seqlens_k = fa::contiguous_view(lengths.data(), DType::kInt32, {batch});
-  } else if (is(kind, "mask")) {
+  } else if (is(kind, "mask") || is(kind, "padding")) {
+    // Padding: the lowest number for the last quarter of the keys.
+    for (int64_t at = 0; is(kind, "padding") && at < bias.view.size(); ++at)
+      static_cast<float*>(bias.view.data)[at] =
+          at % seqlen_k < seqlen_k * 3 / 4 ? 0 : -std::numeric_limits<float>::max();
     p.mask = bias.view;
     p.mask.shape[1] = heads;
     p.mask.shape[2] = seqlen_q;

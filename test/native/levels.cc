@@ -262,6 +262,75 @@ bool check_range(int64_t seqlen_q, DType dtype) {
   return ok;
 }
 
+/** A mask of keys alone: those in [begin, end) are 0. */
+struct Padding {
+  float outside;
+  int64_t begin, end;
+  bool causal;  // rows before `begin` see padding alone
+};
+
+constexpr float kHidden = -std::numeric_limits<float>::infinity();
+constexpr float kLowest = -std::numeric_limits<float>::max();
+const Padding kPaddings[] = {
+    {kHidden, 0, 300, false},  {kHidden, 0, 131, true},   {kHidden, 150, 300, true},
+    {kHidden, 77, 203, false}, {kHidden, 9, 9, false},    {kLowest, 0, 131, false},
+    {kLowest, 0, 136, true},   {kLowest, 150, 300, true}, {kLowest, 77, 203, false},
+    {kLowest, 9, 9, true},     {-10000, 0, 131, false},   {-10000, 0, 131, true},
+    {-10000, 150, 300, false}, {-10000, 77, 203, false},
+};
+
+bool check_padding(int64_t seqlen_q, const Padding& padding, DType dtype) {
+  const auto& [outside, begin, end, causal] = padding;
+  constexpr int64_t kKeys = 300, kDim = 64;
+  Numbers q(seqlen_q * kDim, kDim, dtype, 1), k(kKeys * kDim, kDim, dtype, 2);
+  Numbers v(kKeys * kDim, kDim, dtype, 3);
+  std::vector<float> mask(static_cast<size_t>(kKeys), outside);
+  std::fill(mask.begin() + begin, mask.begin() + end, 0.f);
+  std::vector<float> lse(static_cast<size_t>(seqlen_q));
+  fa::AttentionProblem p;
+  p.q = fa::contiguous_view(q.bytes.data(), dtype, {1, seqlen_q, 1, kDim});
+  p.k = fa::contiguous_view(k.bytes.data(), dtype, {1, kKeys, 1, kDim});
+  p.v = fa::contiguous_view(v.bytes.data(), dtype, {1, kKeys, 1, kDim});
+  std::vector<char> out = room_for(p.q);
+  p.out = p.q;
+  p.out.data = out.data();
+  p.lse = fa::contiguous_view(lse.data(), DType::kFloat32, {1, 1, seqlen_q});
+  p.mask = fa::contiguous_view(mask.data(), DType::kFloat32, {1, 1, seqlen_q, kKeys});
+  p.mask.strides[2] = 0;
+  p.max_seqlen_q = seqlen_q;
+  p.max_seqlen_k = kKeys;
+  p.scale = 0.125f;
+  if (causal) p.window_right = 0;
+  fa::validate(p, fa::Layout::kBshd);
+  fa::cpu::attention_forward(p, nullptr);
+
+  std::vector<double> truth(static_cast<size_t>(seqlen_q * kDim));
+  for (int64_t i = 0; i < seqlen_q; ++i) {
+    std::vector<double> scores;
+    double highest = -INFINITY, sum = 0;
+    for (int64_t j = 0; j < kKeys && (!causal || j <= i + kKeys - seqlen_q); ++j) {
+      double score = 0;
+      for (int64_t d = 0; d < kDim; ++d) score += q.at(i, d) * k.at(j, d);
+      // As float32 has it: beside its lowest number a score is nothing.
+      const float sum_of_both = static_cast<float>(score * 0.125) + mask[static_cast<size_t>(j)];
+      scores.push_back(sum_of_both);
+      highest = std::max(highest, scores.back());
+    }
+    for (size_t j = 0; highest > -INFINITY && j < scores.size(); ++j) {
+      const double weight = std::exp(scores[j] - highest);
+      sum += weight;
+      for (int64_t d = 0; d < kDim; ++d)
+        truth[static_cast<size_t>(i * kDim + d)] += weight * v.at(static_cast<int64_t>(j), d);
+    }
+    for (int64_t d = 0; sum > 0 && d < kDim; ++d) truth[static_cast<size_t>(i * kDim + d)] /= sum;
+    const double got = lse[static_cast<size_t>(i)], want = highest + std::log(sum);
+    if (sum == 0 ? got != -INFINITY : !(std::fabs(got - want) <= std::fabs(want) * 1e-7 + 1e-5))
+      return false;
+  }
+  const double unit = dtype == DType::kFloat32 ? 1e-5 : dtype == DType::kFloat16 ? 1.5e-3 : 1.2e-2;
+  return close(out, truth, dtype, unit);
+}
+
 /** Attention over what float32 tokens become in pages of 8 bits, of queries of `dtype`. */
 bool check_codes(const Shape& s, DType dtype, DType codes) {
   constexpr int64_t kPageSize = 16;
@@ -443,6 +512,16 @@ int run_level(const std::string& level) {
       std::printf("%s: wrong convolution, %s, %lld tokens, %lld taps, head dim %lld\n",
                   level.c_str(), fa::dtype_name(dtype), static_cast<long long>(s.seqlen),
                   static_cast<long long>(s.kernel_size), static_cast<long long>(s.dim));
+    }
+    for (const Padding& padding : kPaddings) {
+      for (const int64_t seqlen_q : {int64_t{1}, int64_t{100}, int64_t{300}}) {
+        if (check_padding(seqlen_q, padding, dtype)) continue;
+        ++failures;
+        std::printf("%s: wrong with padding of %g around [%lld, %lld), %s, %lld queries\n",
+                    level.c_str(), static_cast<double>(padding.outside),
+                    static_cast<long long>(padding.begin), static_cast<long long>(padding.end),
+                    fa::dtype_name(dtype), static_cast<long long>(seqlen_q));
+      }
     }
     for (const int64_t seqlen_q : {int64_t{1}, int64_t{3}, int64_t{7}, int64_t{100}}) {
       if (check_range(seqlen_q, dtype)) continue;

@@ -9,7 +9,7 @@ import {
   tensor,
   zeros,
 } from '../../lib/index.js';
-import { type FloatDType, normals, testedDTypes } from '../support/numerics.js';
+import { type FloatDType, lowestFloat32, normals, testedDTypes } from '../support/numerics.js';
 
 interface Sizes {
   readonly Sq: number;
@@ -139,6 +139,34 @@ describe.each(testedDTypes)('%s', (dtype) => {
       expect(await attend(problem, { ...mask(bad, last - 5), window })).toEqual(
         await attend(problem, { ...mask(0), window }),
       );
+    }
+  });
+
+  test.each([-10000, lowestFloat32])('in padding of %d: every row that sees it', async (low) => {
+    const padded = (outside: number) =>
+      tensor(
+        Float32Array.from({ length: 300 }, (_, j) => (j < 270 ? 0 : outside)),
+        [300],
+      );
+    for (const Sq of [1, 4, 40]) {
+      const problem = inputs({ Sq, Sk: 300 }, dtype);
+      const bad = (of: Float32Array) => {
+        const data = of.slice();
+        data[(290 * problem.Hk + 1) * problem.D + 7] = Number.NaN;
+        return data;
+      };
+      const [k, v] = [bad(problem.k), bad(problem.v)];
+      const visible = { mask: padded(low) };
+      const plain = await attend(problem, visible);
+      expectNaNIn(problem, (_, h) => h >= 2)(await attend({ ...problem, k }, visible), plain);
+      const { out } = await attend({ ...problem, v }, visible);
+      out.forEach((x, at) => {
+        const sees = at % problem.D === 7 && Math.floor(at / problem.D) % problem.H >= 2;
+        const near = Math.abs(x - plain.out[at]) <= 0.02;
+        expect({ at, near, nan: Number.isNaN(x) }).toEqual({ at, near: !sees, nan: sees });
+      });
+      const hidden = { mask: padded(-Infinity) };
+      expect(await attend({ ...problem, k, v }, hidden)).toEqual(await attend(problem, hidden));
     }
   });
 

@@ -28,6 +28,19 @@ function lowestWhereHidden(count: number, seed: number): Float32Array {
   return Float32Array.from(bits(count, seed), (bit) => (bit ? 0 : lowestFloat32));
 }
 
+/** Keys from `begin` up to each sequence's end get `inside`, the others `outside`. */
+function padding(
+  outside: number,
+  begin: number,
+  ends: readonly number[],
+  inside: (j: number) => number = () => 0,
+): Float32Array {
+  return Float32Array.from({ length: ends.length * seqlenK }, (_, at) => {
+    const j = at % seqlenK;
+    return begin <= j && j < ends[Math.floor(at / seqlenK)] ? inside(j) : outside;
+  });
+}
+
 const dropout = { p: 0.17, seed: 0x1234_5678_9abc_def0n, offset: 0x1_0000_0007n };
 export const options: Record<string, SharedOptions> = {
   causal: { causal: true },
@@ -67,6 +80,28 @@ export const options: Record<string, SharedOptions> = {
   },
   'float mask of the lowest float': {
     mask: { data: lowestWhereHidden(seqlenQ * seqlenK, 7), shape: [seqlenQ, seqlenK] },
+  },
+  'padding by the lowest float': {
+    mask: { data: padding(lowestFloat32, 0, [201, 75]), shape: [batch, 1, 1, seqlenK] },
+  },
+  'padding by -10000, causal': {
+    causal: true,
+    mask: { data: padding(-10000, 0, [180, 128]), shape: [batch, 1, 1, seqlenK] },
+  },
+  // Early rows see padding alone.
+  'padding on the left, causal': {
+    causal: true,
+    mask: { data: padding(lowestFloat32, 149, [201, 201]), shape: [batch, 1, 1, seqlenK] },
+  },
+  'padding on both sides by -Infinity, sinks': {
+    sinks: [0, -2, 3, 0.5],
+    mask: { data: padding(-Infinity, 37, [150, 40]), shape: [batch, 1, 1, seqlenK] },
+  },
+  'padding beside biases': {
+    mask: {
+      data: padding(lowestFloat32, 0, [130, 9], (j) => (j % 5) - 2),
+      shape: [batch, 1, 1, seqlenK],
+    },
   },
   sinks: { sinks: [0, -2, 3, 0.5] },
   'sinks, causal window': { causal: true, window: [8, 0], sinks: [5, -30, 1, 0] },

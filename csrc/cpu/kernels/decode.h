@@ -7,6 +7,7 @@
 #include <new>
 
 #include "cpu/kernels/decoder.h"
+#include "cpu/kernels/key_mask.h"
 
 namespace fa::cpu::FA_ISA {
 namespace {
@@ -124,7 +125,9 @@ size_t decode_scratch(const ForwardArgs& a) {
  * At most kDecodeRows rows; head dims that fill vectors; unit stride along K and V, not of float8;
  * no block mask, no dropout.
  */
-void decode(const ForwardArgs& a, char* scratch) {
+void decode(const ForwardArgs& all, char* scratch) {
+  const KeyMask mask(all, false);
+  const ForwardArgs& a = mask.rest;
   const int64_t rows = a.row_end - a.row_begin;
   if (rows == 1) return decode_dtype<1>(a, scratch);
   if (rows == 2) return decode_dtype<2>(a, scratch);

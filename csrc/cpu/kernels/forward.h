@@ -3,6 +3,7 @@
 // A packed tile is shared by the item's panels.
 #pragma once
 
+#include "cpu/kernels/key_mask.h"
 #include "cpu/kernels/key_tile.h"
 #include "cpu/kernels/tile_mask.h"
 
@@ -48,7 +49,7 @@ struct Step {
   KeyTile& tile;
   Upcoming& upcoming;
   const Staircase stairs;
-  const bool biased, modified;  // every score, not only those of partial tiles
+  bool biased, modified;  // every score, not only those of partial tiles
   RowState rows;
   Vec alpha[kRowVectors];
 
@@ -58,9 +59,7 @@ struct Step {
         panel(p),
         tile(t),
         upcoming(u),
-        stairs(stairs_of(p, t.key, t.keys)),
-        biased(args.mask.base != nullptr && args.mask.dtype != kBool),
-        modified(biased || args.softcap > 0 || args.alibi_slopes != nullptr || p.units.natural()) {}
+        stairs(stairs_of(p, t.key, t.keys)) {}
 
   template <class Visit>
   FA_ALWAYS_INLINE void stretches(Visit visit) const {
@@ -85,9 +84,8 @@ struct Step {
     if (!masked && !modified) return multiply<Scores::kMax>(x);
     multiply<Scores::kRaw>(x);
     const int64_t key = tile.key + x.begin;
-    if (biased) load_bias(a, panel, key, x.end - x.begin, w.rows, w.bias);
-    modify_scores(a, panel, x.first, masked, key, x.end - x.begin, biased ? w.bias : nullptr,
-                  scores_at(x), rows.top);
+    const float* const bias = biased ? w.bias + x.begin * kPanelRows : nullptr;
+    modify_scores(a, panel, x.first, masked, key, x.end - x.begin, bias, scores_at(x), rows.top);
   }
 
   void weigh(const Stretch& x) {
@@ -186,6 +184,12 @@ struct Step {
   }
 
   void run() {
+    const bool float_mask = a.mask.base != nullptr && a.mask.dtype != kBool;
+    const Bias bias =
+        float_mask ? load_bias(a, panel, tile.key, tile.keys, w.rows, w.bias) : Bias::kNothing;
+    if (bias == Bias::kHidesAll) return;
+    biased = bias == Bias::kSomething;
+    modified = biased || a.softcap > 0 || a.alibi_slopes != nullptr || panel.units.natural();
     if (!weigh_by_old_reference()) weigh_by_new_reference();
     int begin = 0, end = 0;
     bool masked = false;
@@ -248,10 +252,14 @@ void attend(const ForwardArgs& a, const Workspace& w, int panels) {
 
 template <Element Of>
 void forward(const ForwardArgs& a, const Workspace& w) {
+  const KeyMask mask(a, true);
+  const ForwardArgs& rest = mask.rest;
   int panels = 0;
   for (int64_t row = a.row_begin; row < a.row_end; row += kPanelRows, ++panels)
-    load_panel(a, row, smaller(row + kPanelRows, a.row_end), kBase2, w.rows, w.panels[panels], Of);
-  attend<Of>(a, w, panels);
+    load_panel(rest, row, smaller(row + kPanelRows, a.row_end), kBase2, w.rows, w.panels[panels],
+               Of);
+  attend<Of>(rest, w, panels);
+  mask.judge(w.panels, panels, Of, w.rows);
   int again = 0;
   for (int i = 0; i < panels; ++i) {
     if (!store_panel(a, w.rows, w.panels[i])) continue;

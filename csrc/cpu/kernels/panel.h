@@ -129,9 +129,9 @@ FA_ALWAYS_INLINE void place_rows(const ForwardArgs& a, Panel& panel) {
   }
 }
 
-/** Whether whole vectors of a row of `dim` elements are floats where they lie. */
-FA_ALWAYS_INLINE bool is_plain(const Rows& rows, int dim) {
-  return rows.dtype == kFloat32 && rows.dim_stride == 1 && dim % kLanes == 0;
+/** Whether rows of `dim` elements are whole vectors of floats, of 16 bits or 32. */
+FA_ALWAYS_INLINE bool is_whole(const Rows& rows, int dim) {
+  return rows.dtype <= kBFloat16 && rows.dim_stride == 1 && dim % kLanes == 0;
 }
 
 /**
@@ -154,7 +154,7 @@ void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, const 
 
   const int padded = round_up(a.head_dim, kLanes);
   const int64_t size = element_size(a.q.dtype);
-  const bool plain = is_plain(a.q, a.head_dim);
+  const bool whole = is_whole(a.q, a.head_dim);
   const Vec scale = splat(a.scale * units.per_natural);
   VecI lane_numbers;
   for (int lane = 0; lane < kLanes; ++lane) lane_numbers[lane] = lane;
@@ -167,37 +167,40 @@ void load_panel(const ForwardArgs& a, int64_t row_begin, int64_t row_end, const 
     if (g >= panel.groups) continue;
     // The end of a window grows with its query.
     panel.group_end[g] = larger(0, window.end(panel.query[first + kLanes - 1]));
-    const float* source[kLanes];
+    const char* source[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) {
       const int at = first + lane;
       const int64_t i = panel.query[at], head = panel.head[at];
       prefetch_packed_row(a.q, a.q_head_stride, a.head_dim, a.group, row_begin + at + kRowsAhead,
                           a.row_end);
       const char* const row = a.q.base + (i * a.q.row_stride + head * a.q_head_stride) * size;
-      source[lane] = plain ? reinterpret_cast<const float*>(row) : rows + lane * padded;
-      if (!plain) load_row(row, a.q.dtype, a.q.dim_stride, a.head_dim, rows + lane * padded);
+      source[lane] = whole ? row : reinterpret_cast<const char*>(rows + lane * padded);
+      if (!whole) load_row(row, a.q.dtype, a.q.dim_stride, a.head_dim, rows + lane * padded);
       if (a.sink_logits == nullptr) continue;
       float max, sum;
       begin_softmax(units, sink_of(a, head), max, sum);
       panel.max[g][lane] = max;
       panel.sum[g][lane] = sum;
     }
-    for (int d = 0; d < padded; d += kLanes) {
-      Vec block[kLanes];
-      FA_UNROLL
-      for (int lane = 0; lane < kLanes; ++lane) block[lane] = load<Vec>(source[lane] + d);
-      transpose(block);
-      if (of == Element::kPair) {
-        for (int c = 0; c < kLanes; c += 2) {
-          store(panel.q + ((d + c) / 2 * kRowVectors + g) * kLanes,
-                (VecU)block[c] >> 16 | ((VecU)block[c + 1] & 0xffff0000u));
+    with_float_dtype(whole ? a.q.dtype : kFloat32, [&](auto dtype) {
+      for (int d = 0; d < padded; d += kLanes) {
+        Vec block[kLanes];
+        FA_UNROLL
+        for (int lane = 0; lane < kLanes; ++lane)
+          block[lane] = load_floats<dtype>(source[lane] + d * kElementSize<dtype>);
+        transpose(block);
+        if (of == Element::kPair) {
+          for (int c = 0; c < kLanes; c += 2) {
+            store(panel.q + ((d + c) / 2 * kRowVectors + g) * kLanes,
+                  (VecU)block[c] >> 16 | ((VecU)block[c + 1] & 0xffff0000u));
+          }
+          continue;
         }
-        continue;
+        FA_UNROLL
+        for (int c = 0; c < kLanes; ++c)
+          store(panel.q + ((d + c) * kRowVectors + g) * kLanes, block[c] * scale);
       }
-      FA_UNROLL
-      for (int c = 0; c < kLanes; ++c)
-        store(panel.q + ((d + c) * kRowVectors + g) * kLanes, block[c] * scale);
-    }
+    });
   }
 }
 
@@ -210,27 +213,30 @@ FA_ALWAYS_INLINE void store_rows(const ForwardArgs& a, const Panel& panel, const
                                  int64_t head_stride, int dim, float* rows, Column column) {
   const int64_t size = element_size(to.dtype);
   const int padded = round_up(dim, kLanes);
-  const bool plain = is_plain(to, dim);
+  const bool whole = is_whole(to, dim);
   for (int g = 0; g < panel.groups; ++g) {
     char* out[kLanes];
-    float* target[kLanes];
+    char* target[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) {
       const int at = g * kLanes + lane;
       out[lane] = to.base + (panel.query[at] * to.row_stride + panel.head[at] * head_stride) * size;
-      const bool in_place = plain && panel.due[g][lane] != 0;
-      target[lane] = in_place ? reinterpret_cast<float*>(out[lane]) : rows + lane * padded;
+      const bool in_place = whole && panel.due[g][lane] != 0;
+      target[lane] = in_place ? out[lane] : reinterpret_cast<char*>(rows + lane * padded);
       prefetch_packed_row<true>(to, head_stride, dim, a.group, panel.row_begin + at + kRowsAhead,
                                 a.row_end);
     }
-    for (int d = 0; d < padded; d += kLanes) {
-      Vec block[kLanes];
-      FA_UNROLL
-      for (int c = 0; c < kLanes; ++c) block[c] = column(g, d + c);
-      transpose(block);
-      FA_UNROLL
-      for (int lane = 0; lane < kLanes; ++lane) store(target[lane] + d, block[lane]);
-    }
-    for (int lane = 0; !plain && lane < kLanes; ++lane) {
+    with_float_dtype(whole ? to.dtype : kFloat32, [&](auto dtype) {
+      for (int d = 0; d < padded; d += kLanes) {
+        Vec block[kLanes];
+        FA_UNROLL
+        for (int c = 0; c < kLanes; ++c) block[c] = column(g, d + c);
+        transpose(block);
+        FA_UNROLL
+        for (int lane = 0; lane < kLanes; ++lane)
+          store_floats<dtype>(target[lane] + d * kElementSize<dtype>, block[lane]);
+      }
+    });
+    for (int lane = 0; !whole && lane < kLanes; ++lane) {
       if (panel.due[g][lane] != 0)
         store_row(out[lane], to.dtype, to.dim_stride, dim, rows + lane * padded);
     }

@@ -2,6 +2,8 @@
 // tile is packed, so 16-bit tensors are never converted whole.
 #pragma once
 
+#include <type_traits>
+
 #include "core/dtype.h"
 #include "core/float8.h"
 #include "cpu/kernels/args.h"
@@ -73,6 +75,17 @@ FA_ALWAYS_INLINE void store_floats(char* p, Vec x) {
     store(p, x);
 }
 
+/** Calls `body` with a dtype of floats of 16 bits, or float32, as a constant. */
+template <class Body>
+FA_ALWAYS_INLINE void with_float_dtype(int dtype, Body body) {
+  if (dtype == kFloat16)
+    body(std::integral_constant<int, kFloat16>{});
+  else if (dtype == kBFloat16)
+    body(std::integral_constant<int, kBFloat16>{});
+  else
+    body(std::integral_constant<int, kFloat32>{});
+}
+
 template <int Dtype>
 constexpr int64_t kElementSize = static_cast<int64_t>(dtype_size(static_cast<DType>(Dtype)));
 
@@ -100,6 +113,11 @@ FA_ALWAYS_INLINE void store_scalar(char* p, int dtype, float x) {
 template <int Dtype>
 void load_unit_stride(const char* source, int n, float* target) {
   int i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+    FA_UNROLL
+    for (int part = i; part < i + 4 * kLanes; part += kLanes)
+      store(target + part, load_floats<Dtype>(source + part * kElementSize<Dtype>));
+  }
   for (; i + kLanes <= n; i += kLanes)
     store(target + i, load_floats<Dtype>(source + i * kElementSize<Dtype>));
   if (i < n) {

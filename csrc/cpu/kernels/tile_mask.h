@@ -97,33 +97,55 @@ void mask_words(const ForwardArgs& a, const Panel& panel, int64_t key, int64_t k
   }
 }
 
+/** Whether all rows of the item have the same mask: one of keys alone. */
+FA_ALWAYS_INLINE bool masks_keys_alone(const ForwardArgs& a) {
+  return a.mask.base != nullptr && (a.mask.row_stride == 0 || a.seqlen_q == 1) &&
+         (a.mask.head_stride == 0 || a.group * a.kv_heads == 1);
+}
+
+/** What a float mask does to a panel's scores of some keys. */
+enum class Bias { kNothing, kHidesAll, kSomething };
+
 /**
  * The float mask of a tile, transposed to [keys][kRowVectors][kLanes] in its units. `rows`: kLanes
  * rows of `keys` rounded up to kLanes.
  */
-void load_bias(const ForwardArgs& a, const Panel& panel, int64_t key, int keys, float* rows,
+Bias load_bias(const ForwardArgs& a, const Panel& panel, int64_t key, int keys, float* rows,
                float* bias) {
   const int64_t size = element_size(a.mask.dtype);
   const int padded = round_up(keys, kLanes);
-  for (int g = 0; g < panel.groups; ++g) {
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const int at = g * kLanes + lane;
-      const char* row =
-          a.mask.base + (panel.head[at] * a.mask.head_stride + panel.query[at] * a.mask.row_stride +
-                         key * a.mask.key_stride) *
-                            size;
-      load_row(row, a.mask.dtype, a.mask.key_stride, keys, rows + lane * padded);
+  const auto load_lane = [&](int at, float* row) {
+    const int64_t element = panel.head[at] * a.mask.head_stride +
+                            panel.query[at] * a.mask.row_stride + key * a.mask.key_stride;
+    load_row(a.mask.base + element * size, a.mask.dtype, a.mask.key_stride, keys, row);
+  };
+  VecI not_zero{}, not_hidden{};
+  const auto convert = [&](Vec x) {
+    not_zero |= (VecI)(x != Vec{});
+    not_hidden |= (VecI)(x != splat(-kInfinity));
+    return bias_in(panel.units, x);
+  };
+  if (masks_keys_alone(a)) {
+    load_lane(0, rows);
+    for (int j = 0; j < keys; ++j) {
+      const Vec same = convert(splat(rows[j]));
+      for (int g = 0; g < panel.groups; ++g) store(bias + (j * kRowVectors + g) * kLanes, same);
     }
-    for (int j = 0; j < padded; j += kLanes) {
-      Vec block[kLanes];
-      FA_UNROLL
-      for (int lane = 0; lane < kLanes; ++lane) block[lane] = load<Vec>(rows + lane * padded + j);
-      transpose(block);
-      FA_UNROLL
-      for (int c = 0; c < kLanes; ++c)
-        store(bias + ((j + c) * kRowVectors + g) * kLanes, bias_in(panel.units, block[c]));
+  } else {
+    for (int g = 0; g < panel.groups; ++g) {
+      for (int lane = 0; lane < kLanes; ++lane) load_lane(g * kLanes + lane, rows + lane * padded);
+      for (int j = 0; j < keys; j += kLanes) {
+        Vec block[kLanes];
+        FA_UNROLL
+        for (int lane = 0; lane < kLanes; ++lane) block[lane] = load<Vec>(rows + lane * padded + j);
+        transpose(block);
+        FA_UNROLL
+        for (int c = 0; c < kLanes; ++c)
+          if (j + c < keys) store(bias + ((j + c) * kRowVectors + g) * kLanes, convert(block[c]));
+      }
     }
   }
+  return !any(not_zero) ? Bias::kNothing : any(not_hidden) ? Bias::kSomething : Bias::kHidesAll;
 }
 
 /**
@@ -222,10 +244,9 @@ void exponentiate(int first, int keys, float* s, const Vec* reference, Vec to_ba
     }
     sum[g] += partial;
   };
-  constexpr int step = kStep<Groups>;
   for (int g = first; g < first + Groups; ++g) {
     int j = 0;
-    for (; j + step <= keys; j += step) weigh(Count<step>{}, j, g);
+    for (; j + kSumKeys <= keys; j += kSumKeys) weigh(Count<kSumKeys>{}, j, g);
     for (; j < keys; ++j) weigh(Count<1>{}, j, g);
   }
 }
