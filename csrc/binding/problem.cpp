@@ -21,11 +21,12 @@ constexpr int64_t kMaxInt32 = std::numeric_limits<int32_t>::max();
 class Reader {
  public:
   Reader(const Napi::Object& args, AttentionCall& call)
-      : args_(args), call_(call), problem_(call.problem) {}
+      : args_(args), call_(call), problem_(call.problem), none_(args.Env().Undefined()) {}
 
   void read() {
     const Layout batched = to_layout(get("layout"));
     call_.return_lse = to_boolean(get("returnLse"), "returnLse");
+    if (const auto value = get("plain"); !value.IsUndefined()) plain_ = to_boolean(value, "plain");
     index("cuSeqlensQ", [](AttentionProblem& p) -> View& { return p.cu_seqlens_q; });
     index("cuSeqlensK", [](AttentionProblem& p) -> View& { return p.cu_seqlens_k; });
     index("pageTable", [](AttentionProblem& p) -> View& { return p.page_table; });
@@ -50,34 +51,34 @@ class Reader {
 
   /** What holds for any q, k and v. */
   void read_modifiers() {
-    if (const auto value = get("scale"); !value.IsUndefined()) {
+    if (const auto value = option("scale"); !value.IsUndefined()) {
       problem_.scale = to_finite_float(value, "scale");
     }
-    if (const auto value = get("windowLeft"); !value.IsUndefined()) {
+    if (const auto value = option("windowLeft"); !value.IsUndefined()) {
       problem_.window_left = to_bound(value, "windowLeft");
     }
-    if (const auto value = get("windowRight"); !value.IsUndefined()) {
+    if (const auto value = option("windowRight"); !value.IsUndefined()) {
       problem_.window_right = to_bound(value, "windowRight");
     }
-    if (const auto value = get("causal"); !value.IsUndefined() && to_boolean(value, "causal")) {
+    if (const auto value = option("causal"); !value.IsUndefined() && to_boolean(value, "causal")) {
       problem_.window_right = std::min<int64_t>(problem_.window_right, 0);
     }
-    if (const auto value = get("sinkTokens"); !value.IsUndefined()) {
+    if (const auto value = option("sinkTokens"); !value.IsUndefined()) {
       problem_.sink_tokens = to_integer(value, "sinkTokens", 0, kMaxSafeInteger);
     }
-    if (const auto value = get("softcap"); !value.IsUndefined()) {
+    if (const auto value = option("softcap"); !value.IsUndefined()) {
       problem_.softcap = to_finite_float(value, "softcap");
     }
-    if (const auto value = get("dropoutP"); !value.IsUndefined()) {
+    if (const auto value = option("dropoutP"); !value.IsUndefined()) {
       problem_.dropout.p = to_number(value, "dropout.p");
     }
-    if (const auto value = get("dropoutSeed"); !value.IsUndefined()) {
+    if (const auto value = option("dropoutSeed"); !value.IsUndefined()) {
       problem_.dropout.seed = to_uint64(value, "dropoutSeed");
     }
-    if (const auto value = get("dropoutOffset"); !value.IsUndefined()) {
+    if (const auto value = option("dropoutOffset"); !value.IsUndefined()) {
       problem_.dropout.offset = to_uint64(value, "dropoutOffset");
     }
-    if (const auto value = get("numSplits"); !value.IsUndefined()) {
+    if (const auto value = option("numSplits"); !value.IsUndefined()) {
       problem_.num_splits = static_cast<int>(to_integer(value, "numSplits", 1, kMaxSplits));
     }
     problem_.alibi_slopes = tensor("alibiSlopes");
@@ -97,9 +98,12 @@ class Reader {
  private:
   Napi::Value get(const char* name) const { return args_.Get(name); }
 
+  /** Undefined in a plain call, without a look: dozens of them take longer than all its rest. */
+  Napi::Value option(const char* name) const { return plain_ ? none_ : get(name); }
+
   /** The view of a tensor argument; one without axes when it is optional and absent. */
   View tensor(const char* name, bool optional = true) {
-    const Napi::Value value = get(name);
+    const Napi::Value value = optional ? option(name) : get(name);
     if (optional && value.IsUndefined()) return {};
     const TensorRef tensor = tensor_of(value, name);
     if (call_.stream == nullptr) {
@@ -142,7 +146,7 @@ class Reader {
   }
 
   bool read_longest(const char* name, bool packed, int64_t& longest) {
-    const Napi::Value value = get(name);
+    const Napi::Value value = option(name);
     if (value.IsUndefined()) return false;
     if (!packed) {
       refuse(ErrorCode::kOption, name, "absent without `cuSeqlensQ` and `cuSeqlensK`",
@@ -200,6 +204,8 @@ class Reader {
   const Napi::Object& args_;
   AttentionCall& call_;
   AttentionProblem& problem_;
+  const Napi::Value none_;
+  bool plain_ = false;
 };
 
 /** The longest of the sequences between ascending offsets. */

@@ -11,9 +11,8 @@ namespace fa::binding {
 
 struct Promises::Pending {
   Functions functions;
-  std::shared_ptr<Storage> target;  // whose failure rejects the promise
-  Napi::ObjectReference buffer;     // what else resolves it, with
-  bool hands_over = false;          // the memory of `target` itself
+  Outcome outcome;
+  Napi::ObjectReference buffer;  // keeps that of the outcome alive
 };
 
 Promises::Promises(Napi::Env env)
@@ -34,23 +33,17 @@ Promises::Promises(Napi::Env env)
 Promises::~Promises() = default;
 
 Napi::Value Promises::synchronized(const std::vector<Stream*>& streams) {
-  return pend(streams, std::make_unique<Pending>(), [] {});
+  return pend(streams, {}, [] {});
 }
 
 Napi::Value Promises::filled(Stream& stream, const Napi::ArrayBuffer& buffer,
                              std::shared_ptr<Storage> target,
                              const std::function<void()>& enqueue) {
-  auto pending = std::make_unique<Pending>();
-  pending->buffer = Napi::Persistent(buffer.As<Napi::Object>());
-  pending->target = std::move(target);
-  return pend({&stream}, std::move(pending), enqueue);
+  return pend({&stream}, {.target = std::move(target), .buffer = buffer}, enqueue);
 }
 
 Napi::Value Promises::handed_over(Stream& stream, std::shared_ptr<Storage> storage) {
-  auto pending = std::make_unique<Pending>();
-  pending->target = std::move(storage);
-  pending->hands_over = true;
-  return pend({&stream}, std::move(pending), [] {});
+  return pend({&stream}, {.target = std::move(storage), .hands_over = true}, [] {});
 }
 
 Napi::Value Promises::rejected(const fa::Error& error) {
@@ -66,23 +59,45 @@ Napi::Value Promises::new_promise(Functions& functions) {
   return promise;
 }
 
-Napi::Value Promises::pend(const std::vector<Stream*>& streams, std::unique_ptr<Pending> owned,
+Napi::Value Promises::settled(const Outcome& outcome) {
+  Napi::Value result = env_.Undefined();
+  const Failure failure = result_of(outcome, result);
+  if (failure) result = to_javascript(env_, *failure).Value();
+  // Settled at once, it does not leak.
+  const auto deferred = Napi::Promise::Deferred::New(env_);
+  if (failure)
+    deferred.Reject(result);
+  else
+    deferred.Resolve(result);
+  return deferred.Promise();
+}
+
+Napi::Value Promises::pend(const std::vector<Stream*>& streams, Outcome outcome,
                            const std::function<void()>& enqueue) {
-  const Napi::Value promise = new_promise(owned->functions);
-  Pending* const pending = owned.get();
-  pending_.emplace(pending, std::move(owned));
   try {
     enqueue();
     // A device is waited for even so: what it has freed goes back then.
     const bool all_ran = std::all_of(streams.begin(), streams.end(), [](const Stream* stream) {
       return !stream->asynchronous() && stream->completed(stream->last_enqueued());
     });
-    if (all_ran) {
-      const std::unique_ptr<Pending> ready = std::move(pending_.at(pending));
-      pending_.erase(pending);
-      fulfil(*ready);
-      return promise;
-    }
+    if (all_ran) return settled(outcome);
+    return waiting(streams, std::move(outcome));
+  } catch (...) {
+    // Or a task would write into memory nobody holds.
+    for (Stream* const stream : streams) stream->wait(stream->last_enqueued());
+    throw;
+  }
+}
+
+Napi::Value Promises::waiting(const std::vector<Stream*>& streams, Outcome outcome) {
+  auto owned = std::make_unique<Pending>();
+  const Napi::Value promise = new_promise(owned->functions);
+  if (!outcome.buffer.IsEmpty())
+    owned->buffer = Napi::Persistent(outcome.buffer.As<Napi::Object>());
+  owned->outcome = {.target = std::move(outcome.target), .hands_over = outcome.hands_over};
+  Pending* const pending = owned.get();
+  pending_.emplace(pending, std::move(owned));
+  try {
     const auto running = std::make_shared<std::atomic<size_t>>(streams.size());
     for (Stream* const stream : streams) {
       stream->notify([wake = wake_, pending, running] {
@@ -92,8 +107,6 @@ Napi::Value Promises::pend(const std::vector<Stream*>& streams, std::unique_ptr<
       });
     }
   } catch (...) {
-    // Or a task would write into memory nobody holds.
-    for (Stream* const stream : streams) stream->wait(stream->last_enqueued());
     pending_.erase(pending);
     throw;
   }
@@ -111,12 +124,12 @@ void Promises::settle(napi_env env, napi_value, void* context, void* data) {
   static_cast<Promises*>(context)->settle(static_cast<Pending*>(data));
 }
 
-Failure Promises::result_of(const Pending& pending, Napi::Value& result) {
-  if (!pending.target) return nullptr;
-  if (Failure failure = pending.target->failure()) return failure;
+Failure Promises::result_of(const Outcome& outcome, Napi::Value& result) {
+  if (!outcome.target) return nullptr;
+  if (Failure failure = outcome.target->failure()) return failure;
   try {
-    result = pending.hands_over ? Environment::of(env_).array_buffer_over(pending.target)
-                                : pending.buffer.Value();
+    result = outcome.hands_over ? Environment::of(env_).array_buffer_over(outcome.target)
+                                : outcome.buffer;
     return nullptr;
   } catch (...) {
     return current_failure();
@@ -129,17 +142,15 @@ void Promises::settle(Pending* key) {
   const std::unique_ptr<Pending> pending = std::move(found->second);
   pending_.erase(found);
   if (pending_.empty()) napi_unref_threadsafe_function(env_, wake_);
-  fulfil(*pending);
-}
-
-void Promises::fulfil(const Pending& pending) {
   try {
+    Outcome& outcome = pending->outcome;
+    if (!pending->buffer.IsEmpty()) outcome.buffer = pending->buffer.Value();
     Napi::Value result = env_.Undefined();
-    const Failure failure = result_of(pending, result);
+    const Failure failure = result_of(outcome, result);
     if (failure) {
-      pending.functions.reject.Call({to_javascript(env_, *failure).Value()});
+      pending->functions.reject.Call({to_javascript(env_, *failure).Value()});
     } else {
-      pending.functions.resolve.Call({result});
+      pending->functions.resolve.Call({result});
     }
   } catch (const Napi::Error&) {
     // The environment is being terminated and takes no values any more.

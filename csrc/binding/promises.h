@@ -49,6 +49,12 @@ class Promises {
   void close();
 
  private:
+  /** What settles a promise. */
+  struct Outcome {
+    std::shared_ptr<Storage> target{};  // whose failure rejects it
+    Napi::Value buffer{};               // what else resolves it; or
+    bool hands_over = false;            // the memory of `target` itself
+  };
   /**
    * What the executor of `new Promise` gets. (What napi_create_promise gives leaks unless it is
    * settled, and in an environment that is being terminated nothing can be.)
@@ -60,14 +66,18 @@ class Promises {
   struct Pending;
 
   Napi::Value new_promise(Functions& functions);
-  Napi::Value pend(const std::vector<Stream*>& streams, std::unique_ptr<Pending> pending,
+  /** A promise of what `enqueue` enqueues. */
+  Napi::Value pend(const std::vector<Stream*>& streams, Outcome outcome,
                    const std::function<void()>& enqueue);
+  /** One of work that has run: most of what a short call costs would be to make it wait. */
+  Napi::Value settled(const Outcome& outcome);
+  /** One of work that has not. */
+  Napi::Value waiting(const std::vector<Stream*>& streams, Outcome outcome);
   static void settle(napi_env env, napi_value, void* context, void* data);
-  void settle(Pending* pending);
   /** Settles the promise; what it waited for has run. */
-  void fulfil(const Pending& pending);
+  void settle(Pending* key);
   /** What a promise is resolved with; or the failure that it is rejected with. */
-  Failure result_of(const Pending& pending, Napi::Value& result);
+  Failure result_of(const Outcome& outcome, Napi::Value& result);
 
   Napi::Env env_;
   Napi::FunctionReference constructor_;

@@ -66,7 +66,9 @@ export function flashAttention(
   v: Tensor,
   options?: AttentionOptions & ReturnLse,
 ): Tensor | AttentionResult {
-  return run(denseProblem(q, k, v, options));
+  const problem = denseProblem(q, k, v, options);
+  problem.args.plain = options === undefined;
+  return run(problem);
 }
 
 /** Checks and translates a call. */

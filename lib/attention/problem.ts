@@ -26,6 +26,7 @@ export function newArgs(q: Tensor, k: Tensor, v: Tensor, layout: 0 | 1): NativeA
     v: liveHandle(v),
     layout,
     returnLse: false,
+    plain: undefined,
     scale: undefined,
     causal: undefined,
     windowLeft: undefined,

@@ -159,6 +159,8 @@ export interface NativeAttentionArgs extends NativeModifiers {
    */
   layout: 0 | 1;
   returnLse: boolean;
+  /** Nothing below is given, nor any modifier; they are not looked at. */
+  plain?: boolean;
   seqlensK?: NativeTensor;
   /** int32 [B]: where query 0 of a sequence stands among its keys. Default: seqlenK - seqlenQ. */
   firstPositions?: NativeTensor;
