@@ -16,6 +16,7 @@ process.on('exit', () => rmSync(reports, { recursive: true, force: true }));
 const npm = (...args) => ['npm', 'run', '--silent', ...args];
 /** Machine code for every GPU takes too long for each run; ptxas has a step of its own. */
 const ptxOnly = { FLASH_ATTENTION_PTX_ONLY: '1' };
+const noTime = ['--seconds', '0.001', '--patience', '0'];
 const steps = [
   { name: 'install', command: ['node', 'scripts/ensure-built.mjs', '--install'], cheap: true },
   { name: 'types', command: npm('typecheck'), cheap: true },
@@ -37,6 +38,11 @@ const steps = [
   { name: 'address sanitizer', command: npm('test:asan') },
   { name: 'thread sanitizer', command: npm('test:tsan') },
   { name: 'instructions of the CPU kernels', command: npm('report:instructions') },
+  // That all of bench/ compiles and runs: its native part has kernels of its own.
+  {
+    name: 'benchmark',
+    command: npm('bench', '--', '--quick', '--no-peers', '--rounds', '1', ...noTime),
+  },
   { name: 'aarch64', command: npm('test:aarch64', '--', '--install') },
   { name: 'SIMT executor', command: npm('test:simt-programs') },
   {
