@@ -42,7 +42,7 @@ export const backwardSm90 = [
     'Q and dO loaded before they are free',
     mover,
     'shared.queries.begin_fill(at);',
-    'ptx::mbar_arrive_expect_tx(full, 2 * QueryTile::kBytes);',
+    'ptx::mbar_arrive_expect_tx(shared.queries.full(at), QueryTile::kBytes);',
   ],
   [
     'visit written before it is free',
