@@ -9,6 +9,7 @@ const programs = [
   'misuse',
   'misuse_sm90',
   'counters',
+  'overlap',
   'runtime',
   'graph',
   'stream',

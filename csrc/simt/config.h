@@ -24,6 +24,7 @@ struct Config {
   bool check_races = true;
   int compute_capability = 90;  // of the device: 10 * major + minor
   int resident_blocks = 2;      // blocks that run interleaved; more join when all of these poll
+  bool dependent = false;       // the grid may begin before the calling thread's last one has ended
 
   /** Covers every pair of policy and delivery within nine consecutive seeds. */
   static Config from_seed(uint64_t seed);

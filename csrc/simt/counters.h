@@ -19,6 +19,8 @@ struct Counters {
   uint64_t wgmma, wgmma_flops, bulk_copies;
   // Completions of a block's barrier.
   uint64_t barriers;
+  // Blocks that have let the grid behind theirs begin before they ended.
+  uint64_t early_blocks;
 
   // Passes over shared memory beyond the fewest that the access width allows.
   uint64_t ldmatrix_conflicts, stmatrix_conflicts, shared_load_conflicts, shared_store_conflicts,

@@ -81,6 +81,14 @@ size_t dynamic_shared_limit(const void* function) {
   return found == dynamic_shared_limits.end() ? kDefaultDynamicSharedBytes : found->second;
 }
 
+bool is_dependent(const cudaLaunchConfig_t& launch) {
+  return std::any_of(launch.attrs, launch.attrs + launch.numAttrs,
+                     [](const cudaLaunchAttribute& attribute) {
+                       return attribute.id == cudaLaunchAttributeProgrammaticStreamSerialization &&
+                              attribute.val.programmaticStreamSerializationAllowed != 0;
+                     });
+}
+
 bool within(const dim3& size, const int (&limit)[3]) {
   return size.x > 0 && size.y > 0 && size.z > 0 && size.x <= static_cast<unsigned>(limit[0]) &&
          size.y <= static_cast<unsigned>(limit[1]) && size.z <= static_cast<unsigned>(limit[2]);
@@ -460,11 +468,13 @@ cudaError_t function_get_attributes(cudaFuncAttributes* attributes, const void* 
   return on(current_device);
 }
 
-cudaError_t launch_kernel(const void* function, dim3 grid, dim3 block, size_t shared_bytes,
-                          cudaStream_t stream, const std::function<void()>& thread_body) {
-  const int device = device_of(stream);
+cudaError_t launch_kernel(const void* function, const cudaLaunchConfig_t& launch,
+                          const char* called, const std::function<void()>& thread_body) {
+  const dim3 grid = launch.grid, block = launch.block;
+  const size_t shared_bytes = launch.dynamicSmemBytes;
+  const int device = device_of(launch.stream);
   const std::string name = function_name(function);
-  log_call("cudaLaunchKernel", current_device, device, name.c_str());
+  log_call(called, current_device, device, name.c_str());
   const cudaError_t status = on(device);
   if (!usable(status)) return status;
   if (device != current_device) return note(cudaErrorInvalidResourceHandle);
@@ -474,9 +484,12 @@ cudaError_t launch_kernel(const void* function, dim3 grid, dim3 block, size_t sh
     return note(cudaErrorInvalidConfiguration);
   if (shared_bytes > dynamic_shared_limit(function)) return note(cudaErrorInvalidValue);
   const int capability = 10 * properties.major + properties.minor;
-  run_or_capture(stream, [=] {
+  const bool dependent = is_dependent(launch);
+  if (dependent && capability < 90) return note(cudaErrorInvalidValue);
+  run_or_capture(launch.stream, [=] {
     Config config = Config::from_environment(launches++);
     config.compute_capability = capability;
+    config.dependent = dependent;
     const Report report = run_grid(name, grid, block, shared_bytes, config, thread_body);
     log_report(report);
     // As on a GPU, the launch has succeeded; the calls after it say what came of it.

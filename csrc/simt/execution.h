@@ -37,6 +37,7 @@ struct Thread {
   int index = 0, lane = 0;
   bool exited = false;
   bool polling = false;
+  bool waited_for_primary = false;
   uint32_t seen = 0;  // the warp's clock at the last synchronisation this lane took part in
   const char* waits_for = nullptr;  // while it is suspended
   Location at;
@@ -75,6 +76,7 @@ struct Block {
   bool active = false;
   dim3 index;
   int live = 0;  // threads that have not exited
+  bool launched_dependents = false;
   std::vector<Thread> threads;
   std::vector<Warp> warps;
   Barrier barriers[kBarriers];

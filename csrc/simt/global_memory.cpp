@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "simt/execution.h"
+#include "simt/overlap.h"
 #include "simt/proxy.h"
 #include "simt/report.h"
 #include "simt/scheduler.h"
@@ -134,6 +135,7 @@ uint64_t take_watched_reads() {
 void check_global_read(const void* pointer, int bytes, const Location& at) {
   check(pointer, bytes, "read", at);
   count_read(pointer, static_cast<size_t>(bytes));
+  note_overlapping_read(pointer, static_cast<size_t>(bytes), at);
 }
 
 void check_global_range(const void* pointer, uint32_t bytes, GlobalUse use, const Location& at) {
@@ -150,6 +152,8 @@ void check_global_range(const void* pointer, uint32_t bytes, GlobalUse use, cons
       check_bounds(pointer, bytes, "atomic operation", at);
       counters().global_atomic_bytes += bytes;
   }
+  if (use != GlobalUse::kWrite) note_overlapping_read(pointer, bytes, at);
+  if (use != GlobalUse::kRead) note_overlapping_write(pointer, bytes, at);
   check_async_access(pointer, bytes, use != GlobalUse::kRead, at);
 }
 
@@ -173,6 +177,7 @@ void global_store(void* pointer, const void* source, int bytes, const Location& 
   ++counters().global_stores;
   counters().global_written_bytes += static_cast<uint64_t>(bytes);
   ++execution.progress;
+  note_overlapping_write(pointer, static_cast<size_t>(bytes), at);
   note_global_write(pointer, static_cast<uint32_t>(bytes), at);
   std::memcpy(pointer, source, static_cast<size_t>(bytes));
 }
@@ -185,6 +190,8 @@ void check_global_atomic(const void* pointer, int bytes, const Location& at) {
   ++counters().global_atomics;
   counters().global_atomic_bytes += static_cast<uint64_t>(bytes);
   ++execution.progress;
+  note_overlapping_read(pointer, static_cast<size_t>(bytes), at);
+  note_overlapping_write(pointer, static_cast<size_t>(bytes), at);
   note_global_write(pointer, static_cast<uint32_t>(bytes), at);
 }
 

@@ -7,6 +7,7 @@
 
 #include "simt/execution.h"
 #include "simt/global_memory.h"
+#include "simt/overlap.h"
 #include "simt/proxy.h"
 #include "simt/report.h"
 #include "simt/scheduler.h"
@@ -54,7 +55,7 @@ void start_warp(Block& block, int index, int threads) {
     thread.warp = &warp;
     thread.index = index * kLanes + lane;
     thread.lane = lane;
-    thread.exited = thread.polling = false;
+    thread.exited = thread.polling = thread.waited_for_primary = false;
     thread.seen = warp.time();
     thread.waits_for = nullptr;
     thread.at = {};
@@ -75,6 +76,7 @@ void start_block(Block& block, unsigned index) {
   block.number = index;
   block.index = unflatten(index, execution.grid);
   block.live = threads;
+  block.launched_dependents = false;
   block.threads.resize(static_cast<size_t>(threads));
   block.warps.resize(static_cast<size_t>(execution.warps_per_block));
   for (Barrier& barrier : block.barriers) barrier = {};
@@ -190,7 +192,9 @@ Report run_grid(const std::string& kernel, dim3 grid, dim3 block, size_t dynamic
   thread_body = &body;
   begin_global_accesses();
   begin_proxies();
+  begin_overlap();
   run_blocks();
+  end_overlap();
 
   if (execution.failed) release_blocks();
   report.error = execution.error;

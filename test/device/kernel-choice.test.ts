@@ -1,7 +1,7 @@
 // Which kernels a GPU runs, by its compute capability: those of sm_90a on 9.0 for what they cover,
 // those of sm_80 for the rest and on every other GPU. The tables are in
 // docs/design/forward-hopper.md and docs/design/backward-hopper.md.
-import { BlockMask, devices, explain, randn, tensor } from '../../lib/index.js';
+import { BlockMask, devices, explain, randn, tensor, zeros } from '../../lib/index.js';
 import { device, onCpu, testIf } from '../support/device.js';
 
 const { capability, kernels = [] } = devices().find(({ name }) => name === device) ?? {};
@@ -34,7 +34,8 @@ describe('on a GPU', () => {
     const names = ['.forward', '.forward.featured', '.backward', '.backward.featured'];
     const of = (prefix: string) => names.map((name) => prefix + name);
     const ofHopper = onHopper ? [...of('sm90'), 'sm90.forward.float8'] : [];
-    expect(kernels).toEqual([...of('sm80'), 'sm80.mla', ...ofHopper]);
+    const few = ['sm80.decode', 'sm80.decode.featured', 'sm80.decode.8bit', 'sm80.mla'];
+    expect(kernels).toEqual([...of('sm80'), ...few, ...ofHopper]);
   });
 
   testOnGpu('full, causal and windowed calls run the plain kernel', () => {
@@ -44,11 +45,31 @@ describe('on a GPU', () => {
     expect(kernel(shape, shape, {}, 'float16')).toBe(`${family}.forward`);
   });
 
+  testOnGpu('up to 16 rows of a kv head run the decode kernel', () => {
+    const [q, k]: Shape[] = [
+      [1, 2, 16, 64],
+      [1, 300, 2, 64],
+    ];
+    expect(kernel(q, k)).toBe('sm80.decode');
+    expect(kernel(q, k, { softcap: 5 })).toBe('sm80.decode.featured');
+    const pages = zeros([2, 16, 2, 64], { dtype: 'int8' });
+    const scales = zeros([2, 16, 2]);
+    const plan = explain(make(q), pages, pages, {
+      pageTable: tensor(Int32Array.of(1, 0), [1, 2]),
+      seqlensK: [20],
+      kScales: scales,
+      vScales: scales,
+    });
+    expect(plan.kernel).toBe('sm80.decode.8bit');
+    expect(kernels).toContain(plan.kernel);
+  });
+
   testOnGpu('heads of more than 256 dims: 64 rows a tile where shared memory has room', () => {
     const latents = make([1, 40, 1, 576]);
     const values = latents.slice(null, null, null, [0, 512]);
     for (const heads of [16, 17]) {
       const plan = explain(make([1, 1, heads, 576]), latents, values);
+      expect(kernels).toContain(plan.kernel);
       expect(plan.kernel).toBe('sm80.mla');
       expect(plan.tileQ).toBe(heads === 16 || hasLittleShared ? 16 : 64);
     }

@@ -60,6 +60,8 @@ __global__ void __launch_bounds__(128) every_wrapper(const __grid_constant__ Par
   ptx::prefetch_l2(p.floats);
   ptx::sts<float>(fixed + 4 * (threadIdx.x % 32), d[1]);
 
+  ptx::launch_dependents();
+  ptx::wait_for_primary();
   ptx::cp_async16(shared, p.wide, threadIdx.x < 4);
   ptx::cp_async8(shared + 16, p.wide);
   ptx::cp_async4(shared + 24, p.wide);

@@ -24,20 +24,23 @@ struct Mistake {
 /**
  * Runs each kernel without its mistake and with it, under every schedule: 2 blocks of `threads`
  * threads with `shared_bytes` of dynamic shared memory. make(mistaken) makes its parameters,
- * release(params) frees them. Returns the number of wrong reports.
+ * release(params) frees them. `dependent`: kernels may begin before what make() has launched ends.
+ * Returns the number of wrong reports.
  */
 template <class Params, class Make, class Release>
 int run_mistakes(const std::vector<Mistake<Params>>& mistakes, int threads, size_t shared_bytes,
-                 Make make, Release release) {
+                 Make make, Release release, bool dependent = false) {
   constexpr uint64_t kSeeds = 18;
   int failed = 0;
   for (const Mistake<Params>& test : mistakes) {
     for (uint64_t seed = 0; seed < kSeeds; ++seed) {
       const auto report_of = [&](bool mistaken) {
         Params params = make(mistaken);
+        simt::Config config = simt::Config::from_seed(seed);
+        config.dependent = dependent;
         const simt::Report report =
             simt::launch(test.name, test.kernel, 2, static_cast<unsigned>(threads), shared_bytes,
-                         simt::Config::from_seed(seed), params);
+                         config, params);
         release(params);
         return report;
       };

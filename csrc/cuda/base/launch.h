@@ -24,6 +24,19 @@ constexpr int64_t kMostBlocks = std::numeric_limits<int32_t>::max();
  */
 void allow_shared_memory(const void* kernel, size_t bytes);
 
+/** When a launch begins, beside the one in front of it on its stream. */
+enum class Order {
+  kAfter,     // that has ended
+  kOverlaps,  // that ends: the kernel waits for it itself (ptx::wait_for_primary), where it can
+};
+
+/**
+ * Whether kernels on the device can wait for the launch in front of them: code of sm_90 and up, not
+ * the PTX of older GPUs. The driver is that of CUDA 12.3 or newer, which takes such launches into
+ * graphs, too.
+ */
+bool can_overlap(const cudaDeviceProp& device);
+
 /**
  * Enqueues `blocks` blocks of `kernel` with a copy of `params`. `smem_bytes` of dynamic shared
  * memory, up to what the device allows on request. Throws Error{kCuda}, and Error{kShape} for more
@@ -31,7 +44,7 @@ void allow_shared_memory(const void* kernel, size_t bytes);
  */
 template <typename Params>
 void launch(void (*kernel)(Params), int64_t blocks, int threads, size_t smem_bytes,
-            const Queue& queue, const Params& params) {
+            const Queue& queue, const Params& params, Order order = Order::kAfter) {
   if (blocks == 0) return;
   if (blocks > kMostBlocks)
     throw Error(ErrorCode::kShape, "",
@@ -39,9 +52,17 @@ void launch(void (*kernel)(Params), int64_t blocks, int threads, size_t smem_byt
                     " blocks of work but received " + std::to_string(blocks) + " blocks");
   if (smem_bytes > kDefaultDynamicSharedMemory)
     allow_shared_memory(reinterpret_cast<const void*>(kernel), smem_bytes);
+  const dim3 grid(static_cast<unsigned>(blocks)), block(static_cast<unsigned>(threads));
+  if (order == Order::kOverlaps && can_overlap(queue.properties)) {
+    cudaLaunchAttribute overlaps{};
+    overlaps.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlaps.val.programmaticStreamSerializationAllowed = 1;
+    const cudaLaunchConfig_t config = {grid, block, smem_bytes, queue.stream, &overlaps, 1};
+    FA_CUDA(cudaLaunchKernelEx, &config, kernel, params);
+    return;
+  }
   void* arguments[] = {const_cast<Params*>(&params)};  // CUDA copies them
-  FA_CUDA(cudaLaunchKernel, kernel, dim3(static_cast<unsigned>(blocks)),
-          dim3(static_cast<unsigned>(threads)), arguments, smem_bytes, queue.stream);
+  FA_CUDA(cudaLaunchKernel, kernel, grid, block, arguments, smem_bytes, queue.stream);
 }
 
 }  // namespace fa::cuda

@@ -45,6 +45,7 @@ __global__ void __launch_bounds__(kWarps* kLanes)
   const MergeItem item = at < p.item_count
                              ? ptx::ldg(p.items + at)
                              : MergeItem{query, p.splits, query * a.heads, p.query_count * a.heads};
+  ptx::wait_for_primary();     // until here nothing was read that kernels of the call write
   if (item.query < 0) return;  // a list of fixed capacity: nobody waits for this warp
   const int batch = p.rows.quotient(item.query), row = p.rows.remainder(item.query);
   const int splits = item.splits;
@@ -106,7 +107,7 @@ __global__ void __launch_bounds__(kWarps* kLanes)
 
 }  // namespace
 
-void combine(const CombineParams& p, DType dtype, const Queue& queue) {
+void combine(const CombineParams& p, DType dtype, const Queue& queue, Order order) {
   const int64_t rows = int64_t{p.item_count + p.query_count} * p.attention.heads;
   if (rows > kMostBlocks)
     throw Error(ErrorCode::kShape, "q",
@@ -114,11 +115,10 @@ void combine(const CombineParams& p, DType dtype, const Queue& queue) {
                     " rows of all heads but received " + std::to_string(rows));
   const int64_t blocks = (rows + kWarps - 1) / kWarps;
   constexpr int kThreads = kWarps * kLanes;
-  switch (dtype) {
-    case DType::kFloat16: return launch(combine_kernel<ptx::f16>, blocks, kThreads, 0, queue, p);
-    case DType::kBFloat16: return launch(combine_kernel<ptx::bf16>, blocks, kThreads, 0, queue, p);
-    default: return launch(combine_kernel<float>, blocks, kThreads, 0, queue, p);
-  }
+  const auto kernel = dtype == DType::kFloat16    ? combine_kernel<ptx::f16>
+                      : dtype == DType::kBFloat16 ? combine_kernel<ptx::bf16>
+                                                  : combine_kernel<float>;
+  launch(kernel, blocks, kThreads, 0, queue, p, order);
 }
 
 }  // namespace fa::cuda

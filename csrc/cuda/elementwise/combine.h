@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "cuda/base/launch.h"
 #include "cuda/base/queue.h"
 #include "cuda/device/params.h"
 #include "cuda/device/work_item.h"
@@ -29,6 +30,6 @@ struct CombineParams {
  * would be too coarse for weights. One split alone comes out as it is: a sequence's bits do not
  * depend on whether it was merged.
  */
-void combine(const CombineParams& params, DType dtype, const Queue& queue);
+void combine(const CombineParams& params, DType dtype, const Queue& queue, Order order);
 
 }  // namespace fa::cuda

@@ -7,6 +7,7 @@
 #include "cuda/ptx/bulk.h"
 #include "cuda/ptx/cp_async.h"
 #include "cuda/ptx/fp8.h"
+#include "cuda/ptx/grid.h"
 #include "cuda/ptx/ldmatrix.h"
 #include "cuda/ptx/math.h"
 #include "cuda/ptx/mbarrier.h"

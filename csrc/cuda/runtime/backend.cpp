@@ -18,7 +18,8 @@ std::vector<std::string> kernels(const cudaDeviceProp& properties) {
       names.push_back(family + kernel);
   };
   add_family("sm80");
-  names.push_back("sm80.mla");
+  for (const char* kernel : {"sm80.decode", "sm80.decode.featured", "sm80.decode.8bit", "sm80.mla"})
+    names.push_back(kernel);
   if (runs_sm90a(properties)) {
     add_family("sm90");
     names.push_back("sm90.forward.float8");

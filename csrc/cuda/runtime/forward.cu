@@ -35,36 +35,44 @@ sm80::ForwardParams params_on_sm80(const AttentionProblem& p, const ForwardLaunc
 }
 
 void launch_mla(const AttentionProblem& p, const ForwardLaunch& with, const SplitParams& splits,
-                const Queue& queue) {
+                const Queue& queue, Order order) {
   const sm80::MlaParams params = {params_on_sm80(p, with, splits), p.values_in_keys()};
   launch(sm80::find_mla(image_for(queue.properties), p.q.dtype, with.rows), with.blocks,
-         with.threads, static_cast<size_t>(with.shared_bytes), queue, params);
+         with.threads, static_cast<size_t>(with.shared_bytes), queue, params, order);
 }
 
 void launch_on_sm80(const AttentionProblem& p, const ForwardLaunch& with, const SplitParams& splits,
-                    const Queue& queue) {
+                    const Queue& queue, Order order) {
   const bool decode = with.family == ForwardKernelFamily::kSm80Decode;
   const KernelImage image = image_for(queue.properties);
   const auto kernel =
       decode ? sm80::find_decode(image, p.q.dtype, p.quantized_pages(), with.featured, with.width)
              : sm80::find_forward(image, p.q.dtype, with.featured, with.tile);
   launch(kernel, with.blocks, with.threads, static_cast<size_t>(with.shared_bytes), queue,
-         params_on_sm80(p, with, splits));
+         params_on_sm80(p, with, splits), order);
 }
 
-void launch_all(const AttentionProblem& p, const ForwardPlan& plan, const SplitParams& splits,
-                const Queue& queue) {
+/**
+ * Launches have rows of their own, so each may begin while the one in front ends. Returns how a
+ * launch behind them may follow. That of sm_90a, which has the longest sequences, comes first.
+ */
+Order launch_all(const AttentionProblem& p, const ForwardPlan& plan, const SplitParams& splits,
+                 const Queue& queue) {
+  Order order = Order::kAfter;
   for (int i = 0; i < plan.launch_count; ++i) {
     const ForwardLaunch& with = plan.launches[i];
+    if (with.blocks == 0) continue;
     SplitParams own = splits;
     if (own.items != nullptr) own.items += with.first_item;
     if (with.family == ForwardKernelFamily::kSm90)
       sm90::launch_forward(p, with, own, queue);
     else if (with.family == ForwardKernelFamily::kSm80Mla)
-      launch_mla(p, with, own, queue);
+      launch_mla(p, with, own, queue, order);
     else
-      launch_on_sm80(p, with, own, queue);
+      launch_on_sm80(p, with, own, queue, order);
+    order = Order::kOverlaps;
   }
+  return order;
 }
 
 /** Of queries from `first` on, and no partial results. */
@@ -120,14 +128,15 @@ void enqueue_forward(const AttentionProblem& p, const ForwardPlan& plan, const c
     merge.items = reinterpret_cast<const MergeItem*>(list + plan.work->merges_offset());
     merge.item_count = static_cast<int>(plan.work->merges.size());
   }
-  launch_all(p, plan, splits, queue);
-  combine(merge, p.out.dtype, queue);
+  combine(merge, p.out.dtype, queue, launch_all(p, plan, splits, queue));
 }
 
 void attention_forward(const AttentionProblem& p, const Queue& queue, const Upload& upload) {
   const ForwardPlan plan = plan_forward(p, queue.properties);
-  if (p.float8() && (p.max_seqlen_k == 0 || p.k.size() == 0))
-    return combine(combine_params(p, 0), p.out.dtype, queue);  // nothing for TMA: rows see nothing
+  if (p.float8() && (p.max_seqlen_k == 0 || p.k.size() == 0)) {
+    // Nothing for TMA: rows see nothing.
+    return combine(combine_params(p, 0), p.out.dtype, queue, Order::kAfter);
+  }
   Scratch scratch(queue);
   void* const partials = scratch.take(static_cast<size_t>(plan.scratch_bytes(p)));
   enqueue_forward(p, plan, list_on_device(plan, upload), partials, queue);

@@ -38,6 +38,7 @@ static __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
   static_assert(!kCodes || (kFeatured && kKeys % 32 == 0));
   const AttentionParams& a = p.attention;
   if (without_work(p.splits, p.head_blocks)) return;
+  ptx::launch_dependents();
   const ForwardBlock block(p, static_cast<int>(blockIdx.x), kDecodeRows);
   const PackedRows& rows = block.rows;
 
@@ -167,6 +168,7 @@ static __global__ void __launch_bounds__(DecodeTraits<T, kWidth>::kThreads,
   if constexpr (kCodes) units.finish(o);
   merge_warps<Traits>(softmax, o, tiles, to_base_2);
   if (warp > 0) return;
+  end_behind_primary();
   const ForwardBlock done = block_again(p, kDecodeRows);
   const uint32_t extreme = finish_rows<T, Traits, kFeatured>(p, done, 0, softmax, o);
   if constexpr (kCodes)

@@ -20,6 +20,7 @@ static __global__ void __launch_bounds__(ForwardTraits<T, kFeatured, kIndex>::kT
   constexpr int kStages = Traits::kStages, kThreads = Traits::kThreads, kKeys = KeyTile::kRows;
   const AttentionParams& a = p.attention;
   if (kFeatured && without_work(p.splits, p.head_blocks)) return;
+  ptx::launch_dependents();
   const ForwardBlock block(p, static_cast<int>(blockIdx.x), RowTile::kRows);
   const PackedRows& rows = block.rows;
 
@@ -143,6 +144,7 @@ static __global__ void __launch_bounds__(ForwardTraits<T, kFeatured, kIndex>::kT
     ahead[kStages] = after(ahead[kStages]);
   }
 
+  if constexpr (kFeatured) end_behind_primary();  // others have the longest rows: a call's first
   const ForwardBlock done = block_again(p, RowTile::kRows);
   const int done_row0 = done.row0 + warp_row();
   if (done_row0 >= done.rows.count) return;

@@ -1,6 +1,7 @@
 // What a block of the forward kernels works on: its tile of rows, and its tiles of keys.
 #pragma once
 
+#include "cuda/device/overlap.h"
 #include "cuda/device/partial_row.h"
 #include "cuda/device/shared_tile.h"
 #include "cuda/device/tile_range.h"

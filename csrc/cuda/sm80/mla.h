@@ -26,6 +26,7 @@ __global__ void __launch_bounds__(MlaTraits<T, kTileRows>::kThreads,
   const AttentionParams& a = p.attention;
   const bool in_keys = params.values_in_keys;
   if (without_work(p.splits, p.head_blocks)) return;
+  ptx::launch_dependents();
   const ForwardBlock block(p, static_cast<int>(blockIdx.x), kTileRows);
   const PackedRows& rows = block.rows;
 
@@ -114,6 +115,7 @@ __global__ void __launch_bounds__(MlaTraits<T, kTileRows>::kThreads,
     find_keys(next);
   }
 
+  end_behind_primary();
   const ForwardBlock done = block_again(p, kTileRows);
   finish_wide_rows<Traits>(p, done, smem, softmax, o);
   store_wide_rows<T, Traits>(p, done, o);

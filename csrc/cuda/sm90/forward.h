@@ -307,6 +307,7 @@ PTX_FN void consume(const ForwardParams& p, const SharedLayout<Traits>& shared, 
 template <class Traits>
 static __global__ void __launch_bounds__(Traits::kThreads, 1)
     forward(const __grid_constant__ ForwardParams p) {
+  ptx::launch_dependents();
   const SharedLayout<Traits> shared;
   if (threadIdx.x == 0) {
     shared.init_barriers();

@@ -172,12 +172,29 @@ struct cudaFuncAttributes {
 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 
+enum cudaLaunchAttributeID { cudaLaunchAttributeProgrammaticStreamSerialization = 6 };
+union cudaLaunchAttributeValue {
+  int programmaticStreamSerializationAllowed;
+};
+struct cudaLaunchAttribute {
+  cudaLaunchAttributeID id;
+  cudaLaunchAttributeValue val;
+};
+/** In CUDA's order. Its names of the first two are macros here, so nobody may use them. */
+struct cudaLaunchConfig_t {
+  dim3 grid, block;
+  size_t dynamicSmemBytes = 0;
+  cudaStream_t stream = nullptr;
+  cudaLaunchAttribute* attrs = nullptr;
+  unsigned numAttrs = 0;
+};
+
 namespace simt {
 
 cudaError_t function_set_attribute(const void* function, cudaFuncAttribute attribute, int value);
 cudaError_t function_get_attributes(cudaFuncAttributes* attributes, const void* function);
-cudaError_t launch_kernel(const void* function, dim3 grid, dim3 block, size_t shared_bytes,
-                          cudaStream_t stream, const std::function<void()>& thread_body);
+cudaError_t launch_kernel(const void* function, const cudaLaunchConfig_t& config,
+                          const char* called, const std::function<void()>& thread_body);
 
 /** A call of a thread with copies of the arguments: the caller changes them after the launch. */
 template <class... Parameters, size_t... I>
@@ -209,6 +226,19 @@ template <class... Parameters>
 cudaError_t cudaLaunchKernel(void (*kernel)(Parameters...), dim3 grid, dim3 block, void** arguments,
                              size_t shared_bytes = 0, cudaStream_t stream = nullptr) {
   return simt::launch_kernel(
-      reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, stream,
+      reinterpret_cast<const void*>(kernel), {grid, block, shared_bytes, stream}, __func__,
       simt::bound(kernel, arguments, std::index_sequence_for<Parameters...>()));
+}
+
+/**
+ * Stricter than CUDA: a launch that may begin before the one in front of it on the stream has ended
+ * is refused where kernels cannot wait for that. Graphs take such launches.
+ */
+template <class... Parameters, class... Arguments>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments&&... arguments) {
+  return simt::launch_kernel(
+      reinterpret_cast<const void*>(kernel), *config, __func__,
+      [kernel, copies = std::tuple<std::decay_t<Parameters>...>(
+                   std::forward<Arguments>(arguments)...)] { std::apply(kernel, copies); });
 }

@@ -30,6 +30,7 @@
 #include "forward_call.h"
 #include "fp8.h"
 #include "reference.h"
+#include "simt/call_log.h"
 #include "simt/launch_log.h"
 #include "simt/report.h"
 
@@ -144,6 +145,33 @@ std::string run_mla(const Spec& spec, uint64_t seed) {
   return kernel == "sm80.mla" ? run_forward_on(properties, spec, seed) : "planned for " + kernel;
 }
 
+/**
+ * The same of a call of several launches on sm_90, each of which but the first may begin while the
+ * one in front ends, as soon as all blocks of that have begun.
+ */
+std::string run_overlap(const Spec& spec, uint64_t seed) {
+  const cudaDeviceProp properties = device_properties();
+  std::string found = run_forward_on(properties, spec, seed);
+  if (!found.empty()) return found;
+  const Problem problem(spec, seed);
+  simt::keep_reports();
+  simt::keep_calls();
+  simt_test::forward_call(problem, properties);
+  const std::vector<simt::Report> reports = simt::take_reports();
+  simt::take_watched_reads();
+  size_t overlapping = 0;
+  for (const simt::Call& call : simt::take_calls())
+    overlapping += call.function == "cudaLaunchKernelEx";
+  if (reports.size() < 2 || overlapping != reports.size() - 1)
+    return simt::format("%zu of %zu launches overlap", overlapping, reports.size());
+  for (size_t i = 0; i + 1 < reports.size(); ++i) {
+    // Blocks without work end instead.
+    if (!spec.spare_items && reports[i].counters.early_blocks != reports[i].grid.x)
+      return "blocks do not launch dependents: " + reports[i].kernel;
+  }
+  return {};
+}
+
 /** Of a GPU of few SMs: blocks that take one tile after the other have several each. */
 cudaDeviceProp few_multiprocessors() {
   cudaDeviceProp properties = device_properties();
@@ -231,6 +259,7 @@ struct Pass {
 constexpr Pass kPasses[] = {
     {"forward", "sm80", simt_test::forward_cases, run_forward},
     {"mla", "sm80", simt_test::mla_cases, run_mla},
+    {"overlap", "sm90", simt_test::overlap_cases, run_overlap},
     {"backward", "sm80", simt_test::backward_cases, run_backward},
     {"backward_sm90", "sm90", simt_test::backward_sm90_cases, run_backward_sm90},
     {"backward_sm90_wide", "sm90", simt_test::backward_sm90_wide_cases, run_backward_sm90},

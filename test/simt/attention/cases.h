@@ -9,6 +9,8 @@ namespace simt_test {
 
 std::vector<Spec> forward_cases();
 std::vector<Spec> mla_cases();
+/** Of launches that overlap, on sm_90. */
+std::vector<Spec> overlap_cases();
 std::vector<Spec> backward_cases();
 std::vector<Spec> forward_sm90_cases();
 std::vector<Spec> backward_sm90_cases();
