@@ -453,9 +453,11 @@ export const mutations = [
     [
       'lse stored beyond the rows',
       forwardOutput,
-      'lane.t == 0 && row < block.rows.count',
-      'lane.t == 0',
+      'lane.t == r && row < block.rows.count',
+      'lane.t == r',
     ],
+    ['factor of the first row of a quad', forwardOutput, '4 * lane.g + of', '4 * lane.g'],
+    ['maximum of the first row of a quad', forwardOutput, 'maximum = softmax.maximum[other];', ''],
     [
       'float32 output stored beyond the rows',
       forwardOutput,
@@ -513,8 +515,8 @@ export const mutations = [
     [
       'sink counted by every split',
       forwardOutput,
-      'quad_sum(softmax.sum[r]), block.part.split == 0)',
-      'quad_sum(softmax.sum[r]), true)',
+      'maximum, sum, block.part.split == 0)',
+      'maximum, sum, true)',
     ],
     ['output not scaled for dropout', result, 'factor *= p.dropout.keep_scale', 'factor *= 1'],
     [

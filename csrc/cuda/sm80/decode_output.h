@@ -67,13 +67,14 @@ PTX_FN void store_pairs(const ForwardParams& p, const ForwardBlock& block,
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     const int row = 8 * h + lane.g;
+    if (row >= block.rows.count) break;
     const auto store = [&](auto* to, auto pair) {
+      using Pair = decltype(pair(0.f, 0.f));
+      Pair* const pairs = reinterpret_cast<Pair*>(to + 2 * lane.t);
 #pragma unroll
       for (int d = 0; d < Traits::kColumnTiles; ++d) {
-        using Pair = decltype(pair(0.f, 0.f));
-        if (row < block.rows.count && 8 * d + 2 * lane.t < a.head_dim_v)
-          ptx::stg<Pair>(reinterpret_cast<Pair*>(to + 8 * d + 2 * lane.t),
-                         pair(o[0][d][2 * h], o[0][d][2 * h + 1]));
+        if (8 * d < a.head_dim_v - 2 * lane.t)
+          ptx::stg<Pair>(pairs + 4 * d, pair(o[0][d][2 * h], o[0][d][2 * h + 1]));
       }
     };
     if (!block.part.alone())

@@ -19,31 +19,33 @@ PTX_FN uint32_t finish_rows(const ForwardParams& p, const ForwardBlock& block, i
                             typename Traits::Output& o) {
   const AttentionParams& a = p.attention;
   const LanePosition lane;
-  bool extreme = false;
+  // Of the rows that a quad has, each lane sees to one.
+  constexpr int kRows = 2 * Traits::kRowTiles;
+  static_assert(kRows == 2 || kRows == 4);
+  const int r = lane.t % kRows;
+  float maximum = softmax.maximum[0], sum = quad_sum(softmax.sum[0]);
 #pragma unroll
-  for (int r = 0; r < 2 * Traits::kRowTiles; ++r) {
-    const int row = row0 + 8 * r + lane.g, inside = block.rows.inside(row);
-    const int head = block.rows.head(inside);
-    const RowResult result = row_result<kFeatured>(a, head, softmax.maximum[r],
-                                                   quad_sum(softmax.sum[r]), block.part.split == 0);
+  for (int other = 1; other < kRows; ++other) {
+    const float sum_of_other = quad_sum(softmax.sum[other]);
+    if (r != other) continue;
+    maximum = softmax.maximum[other];
+    sum = sum_of_other;
+  }
+  const int row = row0 + 8 * r + lane.g, inside = block.rows.inside(row);
+  const RowResult result =
+      row_result<kFeatured>(a, block.rows.head(inside), maximum, sum, block.part.split == 0);
+  if (lane.t == r && row < block.rows.count)
+    store_softmax(a, p.splits.partial, block, row, result.top, result.sum);
+#pragma unroll
+  for (int of = 0; of < kRows; ++of) {
+    const float factor = ptx::shfl_idx(result.factor, 4 * lane.g + of);
 #pragma unroll
     for (int d = 0; d < Traits::kColumnTiles; ++d) {
-      o[r / 2][d][2 * (r % 2)] *= result.factor;
-      o[r / 2][d][2 * (r % 2) + 1] *= result.factor;
+      o[of / 2][d][2 * (of % 2)] *= factor;
+      o[of / 2][d][2 * (of % 2) + 1] *= factor;
     }
-    if constexpr (!kFeatured) {
-      // The maximum of a row that sees none of the keys is the least one as well. Nothing is to be
-      // done again for it.
-      const Window window = window_of(a, block.sequence);
-      const TileRange range = n_blocks_of<Traits>(block, window);
-      constexpr int kKeys = Traits::kTile.keys;
-      extreme |= lane.t == r && left_base_2(softmax.maximum[r]) &&
-                 sees_any(window, block.rows.query(inside), range.begin * kKeys, range.end * kKeys);
-    }
-    if (lane.t == 0 && row < block.rows.count)
-      store_softmax(a, p.splits.partial, block, row, result.top, result.sum);
   }
-  return kFeatured ? 0u : ptx::vote_ballot(extreme);
+  return kFeatured ? 0u : ptx::vote_ballot(lane.t == r && left_base_2(maximum));
 }
 
 /**
@@ -131,6 +133,8 @@ PTX_COLD void attend_naturally(const ForwardParams& p, int warp_row, uint32_t ex
     if (!voted_for(extreme, line)) continue;
     const int i = block.rows.query(row);
     const int first = range.begin * Traits::kTile.keys, last = range.end * Traits::kTile.keys;
+    // A row that sees none of the keys has the least maximum as well.
+    if (!sees_any(window, i, first, last)) continue;
     const T* const q = packed_row<T>(a.q, block, row);
     NaturalRow<Traits::kTile.width> natural;
     natural.attend(

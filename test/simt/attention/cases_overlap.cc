@@ -41,12 +41,12 @@ std::vector<Spec> overlap_cases() {
     s.softcap = 8;
   });
   add("two launches, pages", [&](Spec& s) {
-    ragged(s, {{1, 400}, {50, 70}, {1, 40}});
+    ragged(s, {{1, 400}, {50, 170}, {1, 240}});
     s.page_size = 16;
     s.num_splits = 1;
   });
   add("a list that is longer than the work", [&](Spec& s) {
-    ragged(s, {{1, 400}, {1, 40}, {1, 1}});
+    ragged(s, {{1, 400}, {1, 240}, {1, 1}});
     s.spare_items = true;
   });
   add("latents, few rows and many", [&](Spec& s) {
