@@ -37,16 +37,16 @@ std::vector<Spec> overlap_cases() {
     ragged(s, {{1, 500}, {0, 20}, {70, 300}, {1, 3}, {2, 0}, {9, 300}});
   });
   add("three launches and a merge, softcap", [&](Spec& s) {
-    ragged(s, {{1, 400}, {40, 300}, {9, 200}});
+    ragged(s, {{1, 900}, {40, 300}, {9, 200}});
     s.softcap = 8;
   });
   add("two launches, pages", [&](Spec& s) {
-    ragged(s, {{1, 400}, {50, 170}, {1, 240}});
+    ragged(s, {{1, 900}, {50, 170}, {1, 240}});
     s.page_size = 16;
     s.num_splits = 1;
   });
   add("a list that is longer than the work", [&](Spec& s) {
-    ragged(s, {{1, 400}, {1, 240}, {1, 1}});
+    ragged(s, {{1, 900}, {1, 240}, {1, 1}});
     s.spare_items = true;
   });
   add("latents, few rows and many", [&](Spec& s) {
