@@ -44,6 +44,8 @@ const classes = [
   [/static_assert/, 'static_assert'],
   [/asynchronous copy in flight/, 'copy in flight'],
   [/race: /, 'race'],
+  [/ends before its primary/, 'no wait before the end'],
+  [/do not launch dependents/, 'nothing begins early'],
   [/uninitialised/, 'uninitialised read'],
   [/proxy/, 'proxy fence missing'],
   [/wgmma/, 'wgmma'],
