@@ -74,9 +74,8 @@ export const backwardSm90 = [
   // The products.
   ['no fence before S', byKeys, 'ptx::wgmma_fence(s);', ''],
   ['no fence before dP', byKeys, 'ptx::wgmma_fence(dp);', ''],
-  ['no fence before dV', byKeys, 'ptx::wgmma_fence(dv, weights);', ''],
+  ['no fence before dV and dK', byKeys, 'ptx::wgmma_fence(dv, weights, dk, gradients);', ''],
   ['no fence before dQ', byKeys, 'ptx::wgmma_fence(dq);', ''],
-  ['no fence before dK', byKeys, 'ptx::wgmma_fence(dk, gradients);', ''],
   ['no wait for S', consumer, 'ptx::wgmma_wait<1>(s);', ''],
   ['wait for S one batch too lax', consumer, 'ptx::wgmma_wait<1>(s);', 'ptx::wgmma_wait<2>(s);'],
   ['no wait for dP', consumer, 'ptx::wgmma_wait<0>(dp);', ''],

@@ -142,9 +142,8 @@ struct ConsumerByKeys : BackwardConsumer<Traits> {
     store_rows<ScoreTile>(ds, first_key(), gradients);
     ptx::fence_proxy_async();
     arrive_warp(shared.ds_full);
-    ptx::wgmma_fence(dv, weights);
+    ptx::wgmma_fence(dv, weights, dk, gradients);
     multiply_gradient(dv, weights, shared.dout(visit.at));
-    ptx::wgmma_fence(dk, gradients);
     multiply_gradient(dk, gradients, shared.q(visit.at));
     ptx::wgmma_commit();
 
