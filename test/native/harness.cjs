@@ -305,6 +305,19 @@ async function errorsAreClean() {
   assert.throws(() => fa.take(x), { code: 'ERR_DISPOSED', argument: 'tensor' });
 }
 
+/** Graphs are captured on GPUs: test/device and test/serving have those. */
+function graphsAreRefused() {
+  const pages = [0, 1].map(() => fa.zeros('cpu', float32, [4, 4, 2, 64]));
+  const graph = {
+    layers: [[...pages, undefined, undefined]],
+    ...{ options: fa.stepOptions('cpu', {}), heads: 4, dtype: float32, batch: 2 },
+    pagesPerSequence: 2,
+  };
+  assert.throws(() => fa.newDecodeGraph(graph), { code: 'ERR_DEVICE' });
+  assert.throws(() => fa.replayDecode({}, {}, 0, []), { code: 'ERR_TYPE' });
+  assert.throws(() => fa.endDecodeGraph({}), { code: 'ERR_TYPE' });
+}
+
 /** Layers of a step: in place and enqueued, a shared page copied first, q rotated; of latents. */
 async function stepsRun() {
   const [total, heads, dim] = [3, 2, 64];
@@ -382,6 +395,7 @@ async function main() {
     tensorsOfAllKinds,
     errorsAreClean,
     stepsRun,
+    graphsAreRefused,
     workersComeAndGo,
     garbageIsRefused,
   ]) {
@@ -394,6 +408,7 @@ async function main() {
   }
   assert.deepEqual(fa.memory(), { tensors: 0, storages: 0, bytes: 0, scratch: 0, pools: [] });
   assert.deepEqual([...used].sort(), Object.keys(addon).sort());
+  console.log('every function: ok');
 }
 
 main();
