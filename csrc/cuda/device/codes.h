@@ -16,6 +16,10 @@ struct Code {
 template <class T>
 constexpr bool kIsCode = std::is_same_v<T, Code>;
 
+PTX_FN bool is_code(int dtype) {
+  return dtype == static_cast<int>(DType::kInt8) || dtype == static_cast<int>(DType::kFloat8E4M3);
+}
+
 /** Four int8: the byte, less its sign's offset, as the last bits of 1024 + byte. */
 PTX_FN void widen_int8(uint32_t (&pair)[2], uint32_t word) {
   constexpr uint32_t k1024 = 0x64646464u, kMinus1152 = 0xe480e480u;

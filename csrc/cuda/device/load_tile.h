@@ -1,6 +1,7 @@
 // Copies of rows from global memory into shared tiles.
 #pragma once
 
+#include "cuda/device/codes.h"
 #include "cuda/device/element.h"
 #include "cuda/device/sequence.h"
 #include "cuda/device/shared_tile.h"
@@ -84,6 +85,39 @@ struct ConvertedRows {
                                          : ptx::float_from_bits(0x7fc00000u));
   }
   PTX_FN T element(int j, int column) const { return element(row(j), column); }
+
+  /** Whether rows are codes of 8 bits, chunks of which can be read at once. The same for all. */
+  PTX_FN bool in_chunks() const {
+    const auto first = static_cast<int64_t>(reinterpret_cast<uintptr_t>(tensor.data));
+    return sizeof(T) == 2 && is_code(p.key_dtype) && tensor.dim == 1 &&
+           (first | tensor.batch | tensor.row | tensor.head) % kCodes == 0;
+  }
+  /** Elements column to column + kCodes - 1 of such a row, as they lie in memory. */
+  PTX_FN uint2 codes(const Row& row, int column) const {
+    return ptx::ldg(reinterpret_cast<const uint2*>(row.data + column));
+  }
+  /** What they stand for, without the row's scale. */
+  PTX_FN uint4 elements(uint2 codes, bool finite) const {
+    const uint2 low = widened(codes.x), high = widened(codes.y);
+    if (finite) return {low.x, low.y, high.x, high.y};
+    const float nan = ptx::float_from_bits(0x7fc00000u);
+    const uint32_t nans = ptx::pack2<T>(nan, nan);
+    return {nans, nans, nans, nans};
+  }
+
+  static constexpr int kCodes = 8;
+
+ private:
+  /** Four codes of a word as elements, in their order. */
+  PTX_FN uint2 widened(uint32_t word) const {
+    uint32_t pair[2];  // elements 0 and 2, 1 and 3
+    if (p.key_dtype == static_cast<int>(DType::kFloat8E4M3))
+      widen<true>(pair, word);
+    else
+      widen<false>(pair, word);
+    const float2 even = ptx::unpack2<ptx::f16>(pair[0]), odd = ptx::unpack2<ptx::f16>(pair[1]);
+    return {ptx::pack2<T>(even.x, odd.x), ptx::pack2<T>(even.y, odd.y)};
+  }
 };
 
 /**
@@ -154,6 +188,33 @@ PTX_FN void load_tile(uint32_t tile, int rows, int columns, bool aligned, int64_
   }
 }
 
+/** As load_converted_tile, of codes in chunks. All reads come first, so that they overlap. */
+template <class Tile, class T, int kThreads>
+PTX_FN void load_codes_tile(uint32_t tile, int key0, int rows, int columns,
+                            const ConvertedRows<T>& source) {
+  static_assert(Tile::kChunkElements == ConvertedRows<T>::kCodes);
+  constexpr int kCount = Tile::kRows * Tile::kChunks / kThreads;
+  uint2 codes[kCount];
+  bool finite[kCount];
+  int n = 0;
+  for_each_chunk<Tile, kThreads>([&](int row, int chunk) {
+    const int column = chunk * Tile::kChunkElements;
+    codes[n] = {};  // which stand for 0
+    finite[n] = true;
+    if (row < rows && column < columns) {
+      const typename ConvertedRows<T>::Row from = source.row(key0 + row);
+      codes[n] = source.codes(from, column);
+      finite[n] = from.finite;
+    }
+    ++n;
+  });
+  n = 0;
+  for_each_chunk<Tile, kThreads>([&](int row, int chunk) {
+    ptx::sts<uint4>(tile + Tile::offset(row, chunk), source.elements(codes[n], finite[n]));
+    ++n;
+  });
+}
+
 /**
  * Rows key0 .. key0 + rows - 1 of pages that are converted, likewise. Not inlined: the kernels that
  * call it have no registers to spare for it.
@@ -161,6 +222,10 @@ PTX_FN void load_tile(uint32_t tile, int rows, int columns, bool aligned, int64_
 template <class Tile, class T, int kThreads>
 PTX_COLD void load_converted_tile(uint32_t tile, int key0, int rows, int columns,
                                   const ConvertedRows<T>& source) {
+  if constexpr (sizeof(T) == 2) {
+    if (columns % ConvertedRows<T>::kCodes == 0 && source.in_chunks())
+      return load_codes_tile<Tile, T, kThreads>(tile, key0, rows, columns, source);
+  }
   for_each_chunk<Tile, kThreads, false>([&](int row, int chunk) {
     const uint32_t to = tile + Tile::offset(row, chunk);
     const int column0 = chunk * Tile::kChunkElements;
