@@ -800,7 +800,7 @@ export const mutations = [
       'add_poison<T, ScoreTile, InnerTile>(dy, p_tile, part.row, y, part.gradient_column);',
       '',
     ],
-    ['delta left out', derivative, 'Pairs::at(dp, q, k) -= delta;', ''],
+    ['delta left out', derivative, 'Pairs::at(dp, q, k) -= delta;', '(void)delta;'],
     ['delta of the neighbouring query', derivative, 'state_of(q).delta', 'state_of(q ^ 1).delta'],
     ['lse of the neighbouring query', derivative, 'state_of(q).lse', 'state_of(q ^ 1).lse'],
     [

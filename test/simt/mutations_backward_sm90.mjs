@@ -434,7 +434,7 @@ export const backwardSm90 = [
   ['lse of the neighbouring row', byKeys, 'lse[e % 2]', 'lse[e / 2]'],
   ['delta of the neighbouring row', byKeys, 'delta[e % 2]', 'delta[e / 2]'],
   ['delta left out', byKeys, '(dp[4 * n + e] - delta[e % 2])', 'dp[4 * n + e]'],
-  ['delta left out in partial tiles', derivative, 'Pairs::at(dp, q, k) -= delta;', ''],
+  ['delta left out in partial tiles', derivative, 'Pairs::at(dp, q, k) -= delta;', '(void)delta;'],
   ['scores not brought to base 2', byKeys, 'p.call.attention.scale_log2', 'p.call.attention.scale'],
   ['slope of softcap left out', pairOptions, 'Pairs::at(change, q, k) *= capped.slope;', ''],
   ['dropout left out of dP', derivative, 'if (drops) drop_out<Traits>(a, kept, dp);', ''],

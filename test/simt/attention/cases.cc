@@ -217,6 +217,14 @@ std::vector<Spec> forward_cases() {
       s.float8_pages = s.far_scales = s.causal = true;
     });
   }
+  add("decode, scales of values far from each other, equal scores", [](Spec& s) {
+    s.heads = 4;
+    s.kv_heads = 1;
+    s.seqlen_q = 2;
+    s.seqlen_k = 700;
+    s.page_size = 16;
+    s.float8_pages = s.far_scales = s.equal_scores = s.causal = true;
+  });
   add("decode, pages of int8, softcap, ALiBi, sinks", [](Spec& s) {
     s.heads = s.kv_heads = 2;
     s.seqlen_q = 9;

@@ -160,7 +160,9 @@ void Problem::make_inputs(uint64_t seed) {
   }
 
   fa::AttentionProblem& p = device;
-  p.scale = s.extreme_scores ? 1 : 0.25f * 8.0f / std::sqrt(static_cast<float>(s.head_dim));
+  p.scale = s.equal_scores     ? 0
+            : s.extreme_scores ? 1
+                               : 0.25f * 8.0f / std::sqrt(static_cast<float>(s.head_dim));
   p.max_seqlen_q = s.seqlen_q;
   p.max_seqlen_k = s.seqlen_k;
   const int64_t heads = s.heads, kv_heads = s.kv_heads, dim = s.head_dim, dim_v = s.head_dim_v;
@@ -323,7 +325,7 @@ void Problem::place_codes(const View& codes, const View& scales,
       const int head = static_cast<int>(begin / dims) % spec_.kv_heads;
       const int row = static_cast<int>(begin / dims) / spec_.kv_heads;
       if (spec_.far_scales && rows == &HostSequence::v) {
-        const int exponent = row < 256 ? -14 : row < 512 || row % 2 == 0 ? 0 : -20;
+        const int exponent = row < 256 ? -14 : row < 512 ? 0 : row % 2 == 0 ? 4 : -20;
         for (size_t d = 0; d < dims; ++d)
           values[begin + d] = std::ldexp(values[begin + d], exponent);
       }

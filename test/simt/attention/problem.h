@@ -32,13 +32,14 @@ struct Spec {
   bool int8_pages = false;                        // values of rows between 2^-6 and 2^6
   bool float8_pages = false;
   int num_splits = 1;
-  bool far_scales = false;   // of values in 8 bits: 2^-14, from key 256 on 1, then 1 and 2^-20
+  bool far_scales = false;   // of values in 8 bits: 2^-14, from key 256 on 1, then 2^4 and 2^-20
   bool spare_items = false;  // the list is longer than the work, as that of a graph
   bool poison_v = false, poison_dout = false;  // infinities and NaN among the values
   bool poison_codes = false;                   // NaN among the codes of values, and their scales
   bool poison_key = false;                     // NaN in one key
   bool poison_query = false;                   // NaN in one query, and infinity in a row of dOut
   bool poison_last = false;                    // the last sequence of the batch is all NaN
+  bool equal_scores = false;                   // all 0, so that no maximum ever moves
   bool extreme_scores = false;                 // of three queries, beyond base 2's range; bfloat16
   bool deterministic = true;                   // backward
   bool far_rows = false;  // with bias: every third query's is large enough to make it extreme
