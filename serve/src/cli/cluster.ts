@@ -79,7 +79,7 @@ async function startWorker(
     await worker.drain(alone ? 0 : drain); // nobody is left to go on with anything
     await engine.close(0);
     await connection.close();
-    process.disconnect?.();
+    if (process.connected) process.disconnect(); // whoever started it may be gone by now
   };
   stopOnSignal({ close }, engine, options.drain * 1000);
   process.once('disconnect', orphaned);

@@ -25,6 +25,18 @@ describeWithNats('a cluster on one machine', () => {
     expect(code).toBe(0);
     expect(stderr).not.toContain('Where?');
   });
+
+  test('two signals end it at once, and its workers without it', async () => {
+    const server = start(
+      ...[model('llama'), '--nats', '--workers', '2', '--port', '0', '--served-model-name', 'tiny'],
+      ...['--max-tokens-in-cache', '2048', '--threads', '1'],
+    );
+    await server.says(/^tiny at /m);
+    server.process.kill('SIGTERM');
+    server.process.kill('SIGTERM');
+    const { stderr } = await server.ended; // of all: they share its stderr
+    expect(stderr).not.toContain('    at ');
+  });
 });
 
 describe('what is wrong with a cluster is said in one line, with exit code 1', () => {
