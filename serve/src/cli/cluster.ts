@@ -19,6 +19,7 @@ import {
   type ServeOptions,
   type WorkerCliOptions,
 } from './serve-options.js';
+import { Starter } from './starter.js';
 import { stopOnSignal } from './stop-on-signal.js';
 
 /** HTTP for the workers of a cluster, until a signal comes. */
@@ -41,10 +42,12 @@ export async function runWorker(
   folder: string,
   options: EngineCliOptions & ClusterOptions & WorkerCliOptions & Pick<HttpOptions, 'drain'>,
 ): Promise<void> {
-  await withConnection(options, (connection) => startWorker(connection, folder, options));
+  const starter = new Starter();
+  await withConnection(options, (connection) => startWorker(starter, connection, folder, options));
 }
 
 async function startWorker(
+  starter: Starter,
   connection: Connection,
   folder: string,
   options: Parameters<typeof runWorker>[1],
@@ -69,20 +72,13 @@ async function startWorker(
   };
   const handOver = options.handOver * 2 ** 20;
   const worker = new WorkerNode(engine, connection, facts, { handOver });
-  let alone = false;
-  const orphaned = (): void => {
-    alone = true;
-    process.kill(process.pid, 'SIGTERM');
-  };
   const close = async (drain: number): Promise<void> => {
-    process.off('disconnect', orphaned);
-    await worker.drain(alone ? 0 : drain); // nobody is left to go on with anything
+    await worker.drain(starter.isGone ? 0 : drain); // nobody is left to go on with anything
     await engine.close(0);
     await connection.close();
-    if (process.connected) process.disconnect(); // whoever started it may be gone by now
+    starter.forget();
   };
   stopOnSignal({ close }, engine, options.drain * 1000);
-  process.once('disconnect', orphaned);
   console.log(`${engine.info.name} in worker ${worker.id}`);
 }
 

@@ -17,9 +17,11 @@ server.on('exit', (code) => {
   process.exit(code ?? 1);
 });
 process.on('message', (signal) => server.kill(signal));
-process.on('disconnect', () => {
+const end = () => {
   orphaned = true;
   server.kill('SIGKILL');
-});
+};
+process.on('disconnect', end);
+if (!process.connected) end(); // before this listened
 // It is told what to do; a signal that its group gets is not for it.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {});

@@ -1,7 +1,9 @@
+import { once } from 'node:events';
+import { NatsServer } from '../../src/cluster/nats-server.js';
 import { modelsFolder } from '../models/index.js';
 import { describeWithNats } from '../support/cluster.js';
 import { clientOf } from '../support/openai-client.js';
-import { run, start } from './command.js';
+import { run, start, startWithChannel } from './command.js';
 
 const model = modelsFolder();
 
@@ -36,6 +38,25 @@ describeWithNats('a cluster on one machine', () => {
     server.process.kill('SIGTERM');
     const { stderr } = await server.ended; // of all: they share its stderr
     expect(stderr).not.toContain('    at ');
+  });
+
+  test.each<[string, RegExp, 'stdout' | 'stderr']>([
+    ['begins', /^/, 'stdout'],
+    ['loads its model', /^Loading/m, 'stderr'],
+    ['works', / in worker /, 'stdout'],
+  ])('a worker ends whose starter goes while it %s', async (_, pattern, where) => {
+    const nats = await NatsServer.start();
+    try {
+      const args = ['worker', model('llama'), '--nats', nats.url, '--threads', '1'];
+      const worker = startWithChannel(...args);
+      await worker.says(pattern, where);
+      const exited = once(worker.process, 'exit'); // after disconnect() there is no 'close'
+      worker.process.disconnect();
+      const [code, signal] = await exited;
+      expect([0, 'SIGTERM']).toContain(code ?? signal);
+    } finally {
+      await nats.close();
+    }
   });
 });
 

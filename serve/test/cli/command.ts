@@ -14,8 +14,8 @@ export interface Ended {
 export interface Command {
   readonly process: ChildProcess;
   readonly ended: Promise<Ended>;
-  /** Resolves to what stdout says once it says this. */
-  says(pattern: RegExp): Promise<RegExpMatchArray>;
+  /** Resolves to what stdout, or stderr, says once it says this. */
+  says(pattern: RegExp, where?: 'stdout' | 'stderr'): Promise<RegExpMatchArray>;
 }
 
 /** Runs `flash-attention-serve` as it is built. */
@@ -23,8 +23,13 @@ export function start(...args: readonly string[]): Command {
   return started([main, ...args], ['ignore', 'pipe', 'pipe']);
 }
 
-/** The same with a channel to its process, which keeps it alive, and code that listens there. */
-export function startWithChannel(listener: string, ...args: readonly string[]): Command {
+/** The same with a channel to its process. */
+export function startWithChannel(...args: readonly string[]): Command {
+  return started([main, ...args], ['ignore', 'pipe', 'pipe', 'ipc']);
+}
+
+/** The same with code that listens to the channel, which keeps it alive. */
+export function startListening(listener: string, ...args: readonly string[]): Command {
   return started(['--import', listener, main, ...args], ['ignore', 'pipe', 'pipe', 'ipc']);
 }
 
@@ -39,13 +44,13 @@ function started(args: readonly string[], stdio: ('ignore' | 'pipe' | 'ipc')[]):
   const ended = new Promise<Ended>((resolve) => {
     child.on('close', (code) => resolve({ code, ...heard }));
   });
-  const says = (pattern: RegExp): Promise<RegExpMatchArray> =>
+  const says: Command['says'] = (pattern, where = 'stdout') =>
     new Promise((resolve, reject) => {
       const look = (): void => {
-        const found = heard.stdout.match(pattern);
+        const found = heard[where].match(pattern);
         if (found) resolve(found);
       };
-      child.stdout?.on('data', look);
+      child[where]?.on('data', look);
       ended.then(({ stderr }) => reject(new Error(stderr)));
       look();
     });

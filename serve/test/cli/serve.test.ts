@@ -5,7 +5,7 @@ import path from 'node:path';
 import { modelsFolder, variants } from '../models/index.js';
 import { clientOf } from '../support/openai-client.js';
 import { jsonOf, until } from '../support/serving.js';
-import { run, start, startWithChannel } from './command.js';
+import { run, start, startListening } from './command.js';
 
 const model = modelsFolder();
 
@@ -71,7 +71,7 @@ describe('SIGTERM under load ends the process within the grace', () => {
 
   test.each([
     ['alone', start],
-    ['with a channel to its parent', (...args: string[]) => startWithChannel(listener, ...args)],
+    ['with a channel to its parent', (...args: string[]) => startListening(listener, ...args)],
   ])('%s', async (_, begin) => {
     const folder = model({ ...variants.llama, context: 20_000 }, {}, 'loaded');
     const options = ['--port', '0', '--threads', '1', '--max-running', `${chats / 2}`];
