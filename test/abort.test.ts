@@ -132,7 +132,13 @@ test('a signal that is none, and options with anything else, are refused', async
   );
   expect(await codeOf(q.data({ signal }))).toBe('ERR_TYPE');
   expect(await codeOf(q.data({ dtype: 'float32' } as object))).toBe('ERR_OPTION');
-  expect(await codeOf(q.data(1 as never))).toBe('ERR_TYPE');
+  await expect(q.data({ sginal: signal } as object)).rejects.toMatchObject({
+    argument: 'options.sginal',
+    message: expect.stringContaining("Did you mean 'signal'?"),
+  });
+  for (const options of [1, [], q, new Map()]) {
+    expect(await codeOf(q.data(options as never))).toBe('ERR_TYPE');
+  }
 });
 
 test('timeOnDevice rejects with what the work has thrown', async () => {

@@ -1,4 +1,5 @@
-import { checkInteger, checkOptions, checkUint64 } from '../tensor/check-value.js';
+import { checkOptions } from '../native/check-options.js';
+import { checkInteger, checkUint64 } from '../native/check-value.js';
 import { type BlockSize, checkBlockSize, checkSeqlen, geometry } from './geometry.js';
 import { BlockGrid, kFull } from './grid.js';
 import { checkIndexSet, type IndexSet } from './indices.js';

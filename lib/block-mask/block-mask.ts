@@ -1,8 +1,8 @@
 import '../tensor/symbol-dispose.js';
 
+import { checkInteger } from '../native/check-value.js';
 import type { DeviceName } from '../native/device.js';
 import { fail } from '../native/errors.js';
-import { checkInteger } from '../tensor/check-value.js';
 import { tensor } from '../tensor/make.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type BigBirdOptions, bigBirdGrid } from './big-bird.js';
@@ -15,7 +15,7 @@ import {
   documentGrid,
 } from './document.js';
 import type { BlockSize, Geometry } from './geometry.js';
-import { type BlockGrid, blockExtent, isVisible, kFirstBitmap, kFull, kSkip } from './grid.js';
+import { BlockGrid, blockExtent, isVisible, kFirstBitmap, kFull, kSkip } from './grid.js';
 import { type LongformerOptions, longformerGrid } from './longformer.js';
 import { picture } from './picture.js';
 import { type PredicateOptions, predicateGrid } from './predicate.js';
@@ -66,6 +66,11 @@ export class BlockMask {
   }
 
   private constructor(grid: BlockGrid) {
+    if (!(grid instanceof BlockGrid)) {
+      const makers =
+        'from(), slidingWindow(), longformer(), bigBird(), document() or fromPredicate()';
+      fail('ERR_TYPE', 'BlockMask', `made by ${makers}`, 'new BlockMask()');
+    }
     this.geometry = grid.geometry;
     this.seqlenQ = grid.geometry.seqlenQ;
     this.seqlenK = grid.geometry.seqlenK;
@@ -216,6 +221,7 @@ export class BlockMask {
     this.bits = new Int32Array(0);
   }
 
+  /** `using mask = BlockMask.from(…)` disposes it at the end of its block. */
   [Symbol.dispose](): void {
     this.dispose();
   }

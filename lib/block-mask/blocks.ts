@@ -1,6 +1,6 @@
+import { checkOptions } from '../native/check-options.js';
 import { fail } from '../native/errors.js';
 import { show, showShape } from '../native/show.js';
-import { checkOptions } from '../tensor/check-value.js';
 import { checkShape, sizeOf } from '../tensor/shape.js';
 import { type BlockSize, checkBlockSize, checkSeqlen, geometry } from './geometry.js';
 import { BlockGrid, kFull, kSkip } from './grid.js';

@@ -1,6 +1,6 @@
+import { checkInteger } from '../native/check-value.js';
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
-import { checkInteger } from '../tensor/check-value.js';
 
 /** Queries and keys of one block. A number stands for both. */
 export type BlockSize = number | readonly [blockQ: number, blockK: number];

@@ -1,6 +1,6 @@
+import { checkInteger } from '../native/check-value.js';
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
-import { checkInteger } from '../tensor/check-value.js';
 
 /** Which positions are special: the first `n`, or a list of them. */
 export type IndexSet = number | readonly number[] | Int32Array;

@@ -1,4 +1,5 @@
-import { checkInteger, checkOptions } from '../tensor/check-value.js';
+import { checkOptions } from '../native/check-options.js';
+import { checkInteger } from '../native/check-value.js';
 import { setRange } from './bits.js';
 import { type BlockSize, checkBlockSize, checkSeqlen, geometry } from './geometry.js';
 import { BlockGrid, kFull } from './grid.js';

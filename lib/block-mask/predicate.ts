@@ -1,6 +1,6 @@
+import { checkOptions } from '../native/check-options.js';
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
-import { checkOptions } from '../tensor/check-value.js';
 import { setRange } from './bits.js';
 import { type BlockSize, checkBlockSize, checkSeqlen, geometry } from './geometry.js';
 import { BlockGrid, blockExtent } from './grid.js';

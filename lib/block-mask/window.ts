@@ -1,4 +1,5 @@
-import { checkOptions, checkWindowBound } from '../tensor/check-value.js';
+import { checkOptions } from '../native/check-options.js';
+import { checkWindowBound } from '../native/check-value.js';
 import { setRange } from './bits.js';
 import {
   type BlockSize,

@@ -1,6 +1,7 @@
 // What holds for one call: what aborts it, and which queue it goes to.
 
 import { type NativeAbortFlag, type NativeTensor, native } from './addon.js';
+import { checkOptions } from './check-options.js';
 import { FlashAttentionError, fail } from './errors.js';
 import { show } from './show.js';
 
@@ -29,18 +30,11 @@ export interface CallOptions {
 
 export const callKeys = ['signal', 'priority'] as const;
 
+const callKeySet: ReadonlySet<string> = new Set(callKeys);
+
 /** Options that hold nothing else. */
 export function checkCallOptions(options: CallOptions | undefined): CallOptions | undefined {
-  if (options === undefined) return undefined;
-  if (typeof options !== 'object' || options === null) {
-    fail('ERR_TYPE', 'options', 'an object', show(options));
-  }
-  for (const key in options) {
-    if (!(callKeys as readonly string[]).includes(key)) {
-      fail('ERR_OPTION', 'options', '{ signal, priority }', `the key '${key}'`);
-    }
-  }
-  return options;
+  return checkOptions(options, callKeySet);
 }
 
 /** One flag per signal, and one listener, however many calls it is given to. */

@@ -1,4 +1,6 @@
 import { type NativeTrace, native } from './addon.js';
+import { checkOptions } from './check-options.js';
+import { checkInteger } from './check-value.js';
 import type { CpuTrace } from './chrome-trace.js';
 import { call, fail, wait } from './errors.js';
 import { show } from './show.js';
@@ -16,16 +18,20 @@ export interface TraceOptions {
   capacity?: number;
 }
 
+const traceKeys: ReadonlySet<string> = new Set(['capacity']);
+
 /**
  * When which thread of the CPU worked on which item, while `work` runs and until all that is
  * enqueued on the CPU by then has run. What is enqueued already is waited for first. Attention's
  * items are those that {@link explain} counts as `workItems`.
  *
  * The whole process is traced, workers among it, and there is one trace at a time. Of what other
- * workers still run at the end, the trace has the part until then. Two looks at the
- * clock an item are what it costs; without a trace, nothing is measured.
+ * workers still run at the end, the trace has the part until then. Two looks at the clock an item
+ * are what it costs; without a trace, nothing is measured.
  *
  * @param work May be asynchronous.
+ * @param options See {@link TraceOptions}.
+ * @returns Its events, in nanoseconds from the beginning of the trace.
  * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_OPTION`, `ERR_STATE` while there is another
  * trace, and whatever `work` throws; as a rejection.
  * @example
@@ -34,7 +40,8 @@ export interface TraceOptions {
  */
 export async function traceCpu(work: () => unknown, options?: TraceOptions): Promise<CpuTrace> {
   if (typeof work !== 'function') fail('ERR_TYPE', 'work', 'a function', show(work));
-  const capacity = capacityOf(options);
+  const { capacity = usualCapacity } = checkOptions(options, traceKeys) ?? {};
+  checkInteger(capacity, 1, mostCapacity, 'options.capacity');
   await wait(() => native().synchronize('cpu'));
   call(() => native().startTrace(capacity));
   let isRunning = true;
@@ -46,25 +53,6 @@ export async function traceCpu(work: () => unknown, options?: TraceOptions): Pro
   } finally {
     if (isRunning) native().stopTrace();
   }
-}
-
-function capacityOf(options: TraceOptions | undefined): number {
-  if (options === undefined) return usualCapacity;
-  if (typeof options !== 'object' || options === null) {
-    fail('ERR_TYPE', 'options', 'an object', show(options));
-  }
-  for (const key in options) {
-    if (key !== 'capacity') fail('ERR_OPTION', 'options', '{ capacity }', `the key '${key}'`);
-  }
-  const { capacity = usualCapacity } = options;
-  if (typeof capacity !== 'number') {
-    fail('ERR_TYPE', 'options.capacity', 'a number', show(capacity));
-  }
-  if (!Number.isInteger(capacity) || capacity < 1 || capacity > mostCapacity) {
-    const expected = `an integer from 1 to ${mostCapacity}`;
-    fail('ERR_OPTION', 'options.capacity', expected, show(capacity));
-  }
-  return capacity;
 }
 
 function traceOf(given: NativeTrace): CpuTrace {

@@ -1,12 +1,13 @@
 // Checks of single arguments. Each returns the value it was given, narrowed, or throws. Those of
-// plain values need no tensor and no addon, and have a file of their own.
+// plain values and of options know no tensor, and have files of their own.
 
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
 import type { DType } from './dtype.js';
 import { isTensor, type Tensor } from './tensor.js';
 
-export * from './check-value.js';
+export * from '../native/check-options.js';
+export * from '../native/check-value.js';
 
 /** A live tensor. */
 export function checkTensor(value: unknown, argument: string): Tensor {

@@ -116,7 +116,7 @@ test('a value that is none is refused, whatever the function', async () => {
     }
   }
   expect(await q.data({ priority: 'normal' })).toHaveLength(q.size);
-  expectThrow(() => q.contiguous(wrong({ urgent: true })), 'ERR_OPTION', 'options');
+  expectThrow(() => q.contiguous(wrong({ urgent: true })), 'ERR_OPTION', 'options.urgent');
 });
 
 /** The results of random calls, each of which reads what earlier ones made. */

@@ -132,5 +132,8 @@ export const badObjects: BadOption[] = [
   [0.125, 'ERR_TYPE', 'options'],
   [[], 'ERR_TYPE', 'options'],
   [q, 'ERR_TYPE', 'options'],
+  [new Float32Array(2), 'ERR_TYPE', 'options', /a plain object but received a Float32Array/],
+  [new Map([['causal', true]]), 'ERR_TYPE', 'options', /class Map/],
+  [Promise.resolve({ causal: true }), 'ERR_TYPE', 'options', /class Promise/],
   [() => ({}), 'ERR_TYPE', 'options'],
 ];

@@ -1,50 +1,7 @@
-// Checks of plain values. Each returns the value it was given, narrowed, or throws.
+// Objects of options: what they are, and which keys they may have.
 
-import { FlashAttentionError, fail } from '../native/errors.js';
-import { kHandle, show } from '../native/show.js';
-
-export function checkNumber(value: unknown, argument: string): number {
-  if (typeof value !== 'number') fail('ERR_TYPE', argument, 'a number', show(value));
-  return value;
-}
-
-export function checkInteger(value: unknown, min: number, max: number, argument: string): number {
-  if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
-    const bounds = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
-    const code = typeof value === 'number' ? 'ERR_OPTION' : 'ERR_TYPE';
-    fail(code, argument, `an integer ${bounds}`, show(value));
-  }
-  return value as number;
-}
-
-/** A window bound: an integer or Infinity. */
-export function checkWindowBound(value: unknown, argument: string): number {
-  if (!Number.isSafeInteger(value) && value !== Number.POSITIVE_INFINITY) {
-    const code = typeof value === 'number' ? 'ERR_OPTION' : 'ERR_TYPE';
-    const hint = value === Number.NEGATIVE_INFINITY ? 'Infinity stands for no bound.' : '';
-    fail(code, argument, 'an integer or Infinity', show(value), hint);
-  }
-  return value as number;
-}
-
-export function checkBoolean(value: unknown, argument: string): boolean {
-  if (typeof value !== 'boolean') fail('ERR_TYPE', argument, 'a boolean', show(value));
-  return value;
-}
-
-const uint64End = 1n << 64n;
-
-/** A bigint from 0 to 2^64 - 1. Numbers are refused: they cannot hold every seed. */
-export function checkUint64(value: unknown, argument: string): bigint {
-  if (typeof value !== 'bigint') {
-    const hint = Number.isSafeInteger(value) ? `Write ${value}n.` : '';
-    fail('ERR_TYPE', argument, 'a bigint', show(value), hint);
-  }
-  if (value < 0n || value >= uint64End) {
-    fail('ERR_OPTION', argument, 'a bigint from 0n to 2n ** 64n - 1n', show(value));
-  }
-  return value;
-}
+import { FlashAttentionError, fail } from './errors.js';
+import { kHandle, show } from './show.js';
 
 /** An options object whose keys are all in `known`; `undefined` stands for none. */
 export function checkOptions<T extends object>(
@@ -53,13 +10,21 @@ export function checkOptions<T extends object>(
   argument = 'options',
 ): T | undefined {
   if (value === undefined) return undefined;
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || kHandle in value) {
-    fail('ERR_TYPE', argument, 'an object', show(value));
+  if (typeof value !== 'object' || value === null || isNoRecord(value)) {
+    fail('ERR_TYPE', argument, 'a plain object', show(value));
   }
   for (const key in value) {
     if (!known.has(key)) unknownOption(key, known, argument);
   }
   return value;
+}
+
+/**
+ * Objects that hold something, but not under names: tensors, promises, and what can be iterated
+ * over, such as arrays and maps. They may have no keys of their own, and would pass for no options.
+ */
+function isNoRecord(value: object): boolean {
+  return kHandle in value || Symbol.iterator in value || 'then' in value;
 }
 
 /** Names that other attention libraries give these options. */
