@@ -66,7 +66,7 @@ export function checkPageTable(value: PageTable, device: DeviceName, argument: s
   rows.forEach((row, b) => {
     if (ArrayBuffer.isView(row)) checkAttached(row, `${argument}[${b}]`);
     if (row.length !== columns) {
-      const expected = `as long as the first row, ${columns}`;
+      const expected = `${columns} long, like the first row,`;
       fail('ERR_SHAPE', `${argument}[${b}]`, expected, `${row.length}`);
     }
     row.forEach((page, i) => {

@@ -56,6 +56,10 @@ export function checkShape(shape: unknown, argument: string): number[] {
 export function checkReshape(shape: unknown, size: number, argument: string): number[] {
   if (!Array.isArray(shape)) return checkShape(shape, argument);
   const unknownAxis = shape.indexOf(-1);
+  const other = shape.lastIndexOf(-1);
+  if (other !== unknownAxis) {
+    fail('ERR_SHAPE', `${argument}[${other}]`, 'a length, for one axis alone may be -1,', '-1');
+  }
   if (unknownAxis < 0) {
     const known = checkShape(shape, argument);
     if (sizeOf(known) !== size) fail('ERR_SHAPE', argument, `${size} elements`, showShape(known));

@@ -244,7 +244,8 @@ export class Tensor<D extends DType = DType> {
     const rank = this.shape.length;
     const sorted = [...axes].sort();
     if (axes.length !== rank || sorted.some((axis, i) => axis !== i)) {
-      fail('ERR_SHAPE', 'axes', `every axis from 0 to ${rank - 1} once`, show(axes));
+      const hint = Array.isArray(axes[0]) ? `Write transpose(${axes[0].join(', ')}).` : '';
+      fail('ERR_SHAPE', 'axes', `every axis from 0 to ${rank - 1} once`, show(axes), hint);
     }
     const shape = axes.map((axis) => this.shape[axis]);
     const strides = axes.map((axis) => this.strides[axis]);
@@ -298,7 +299,7 @@ export class Tensor<D extends DType = DType> {
       const own = this.shape[axis - added];
       if (own === length) return this.strides[axis - added];
       if (own === undefined || own === 1) return 0;
-      return fail('ERR_SHAPE', `shape[${axis}]`, `${own}, like the tensor's axis`, `${length}`);
+      return fail('ERR_SHAPE', `shape[${axis}]`, `${own}, like the tensor's axis,`, `${length}`);
     });
     return view(this, target, strides, 0);
   }

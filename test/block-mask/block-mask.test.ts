@@ -391,6 +391,7 @@ describe('bad input', () => {
       'ERR_TYPE',
       'options.predicate',
     ],
+    ['a constructor', () => new (wrong(BlockMask))(), 'ERR_TYPE', 'BlockMask'],
     ['from nothing', () => BlockMask.from(wrong(undefined), 8), 'ERR_TYPE', 'blocks'],
     ['from a bare array', () => BlockMask.from(wrong(new Uint8Array(4)), 8), 'ERR_TYPE', 'blocks'],
     ['from one axis', () => BlockMask.from(wrong([true]), 8), 'ERR_SHAPE', 'blocks'],
