@@ -43,8 +43,7 @@ export interface AttentionGradients<D extends DType = DType> {
  * @param options Those of the forward call. `deterministic` makes the bits independent of the
  * number of threads; `numSplits` and `returnLse` do not matter here.
  * @returns Gradients in the layout of the inputs; rows that saw nothing, and keys that nothing saw,
- * get
- * 0. Key heads sum over the query heads that share them.
+ * get zeros. Key heads sum over the query heads that share them.
  * @throws {@link FlashAttentionError} as {@link flashAttention}.
  *
  * @example
@@ -64,7 +63,10 @@ export function flashAttentionBackward<D extends DType>(
  * Gradients of {@link flashAttentionVarlen}, as {@link flashAttentionBackward}. Rows that belong to
  * no sequence get 0.
  *
- * @param dOut `[totalQ, heads, headDimV]`.
+ * @param dOut `[totalQ, heads, headDimV]`, dtype and device of out.
+ * @param state Inputs and results of the forward call; lse is `[heads, totalQ]`.
+ * @param options Those of the forward call; `cuSeqlensQ` and `cuSeqlensK` are required.
+ * @returns Gradients shaped and typed like the inputs.
  * @throws {@link FlashAttentionError} as {@link flashAttentionVarlen}.
  */
 export function flashAttentionVarlenBackward<D extends DType>(

@@ -32,6 +32,7 @@ const mergeKeys: ReadonlySet<string> = new Set(['layout', ...callKeys]);
  * @param states One or more results of calls with `returnLse: true`: outs
  * `[batch, seqlenQ, heads, headDim]` (or bhsd by `layout`) of one shape and dtype, lses float32
  * `[batch, heads, seqlenQ]`. A sink (`sinks`) may be in one of the states only.
+ * @param options See {@link MergeOptions}.
  * @returns The merged out and lse, of the same shapes and dtypes.
  * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_SHAPE`, `ERR_DTYPE`, `ERR_DEVICE`,
  * `ERR_OPTION`, `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`.

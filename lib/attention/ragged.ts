@@ -42,7 +42,6 @@ export interface RaggedAttentionOptions
   mask?: Tensor;
   /** Sequences that are trees of draft tokens. */
   tree?: DraftTrees;
-
   /**
    * int32 `[batch + 1]`, ascending from 0: rows `cuSeqlensQ[b]` to `cuSeqlensQ[b + 1]` of q are
    * sequence b.

@@ -94,7 +94,8 @@ export function deviceOption(name: unknown, argument = 'options.device'): Device
  * blocks the event loop.
  *
  * @param device Default: {@link defaultDevice}.
- * @throws {@link FlashAttentionError} `ERR_DEVICE` or `ERR_DEVICE_UNAVAILABLE`, as a rejection.
+ * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_DEVICE` or `ERR_DEVICE_UNAVAILABLE`, as a
+ * rejection.
  */
 export async function synchronize(device?: DeviceName): Promise<void> {
   const name = deviceOption(device, 'device');

@@ -32,9 +32,11 @@ export interface KvCacheOptions {
   numPages: number;
   /** Tokens of a page. Default 16. */
   pageSize?: number;
+  /** Heads of keys and values in a layer. */
   kvHeads: number;
+  /** Elements of a head's key, 1 to 576. */
   headDim: number;
-  /** Default headDim. */
+  /** Elements of a head's value. Default headDim. */
   headDimV?: number;
   /**
    * Rows are latents of multi-head latent attention (MLA; DeepSeek-V2, 2024, arXiv 2405.04434) in
