@@ -1,5 +1,5 @@
 import { benchAddon, type Peak } from './native.js';
-import type { Limit, LimitKind, Row } from './row.js';
+import type { LimitKind, Row } from './row.js';
 import { isSteady } from './spread.js';
 
 /**
@@ -113,5 +113,3 @@ export class Limits {
     this.#least.set(kind, Math.min(perSecond, this.#least.get(kind) ?? Infinity));
   }
 }
-
-export const limitOf = (kind: LimitKind, perSecond: number): Limit => ({ kind, perSecond });

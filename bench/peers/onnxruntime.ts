@@ -34,7 +34,7 @@ export interface OnnxRuntime {
 }
 
 /** Beside the bundle; --install-peers puts it there. */
-export const peersFolder = './peers/';
+const peersFolder = './peers/';
 
 /** Null when it is not installed. */
 export function findOnnxRuntime(threads: number): OnnxRuntime | null {

@@ -77,7 +77,7 @@ export function timeChart(
   };
 }
 
-export function shareChart(title: string, rows: readonly Row[]): LineChart {
+function shareChart(title: string, rows: readonly Row[]): LineChart {
   return {
     kind: 'lines',
     title,

@@ -14,7 +14,7 @@ export const model = { heads: 32, kvHeads: 8, headDim: 128 } as const;
 export const cacheDTypes = ['bfloat16', 'int8'] as const satisfies readonly CacheDType[];
 
 /** What rows come in to a cache of a dtype. */
-export const rowDType = (cache: CacheDType = 'float32'): FloatDType =>
+const rowDType = (cache: CacheDType = 'float32'): FloatDType =>
   cache === 'int8' || cache === 'float8_e4m3' ? 'bfloat16' : cache;
 
 export interface Rows {

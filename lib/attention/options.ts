@@ -174,7 +174,7 @@ export interface AttentionResult<D extends DType = DType> {
 }
 
 /** Keys of {@link CommonAttentionOptions} and {@link ReturnLse}. */
-export const commonKeys: readonly string[] = [
+const commonKeys: readonly string[] = [
   'scale',
   'causal',
   'window',

@@ -46,7 +46,7 @@ function checkShape(shape: E4m3Shape): number {
 }
 
 /** Checks what is to share a scale, and the rotation of rows of length `dim`. */
-export function checkQuantization(options: QuantizeE4m3Options, dim: number): void {
+function checkQuantization(options: QuantizeE4m3Options, dim: number): void {
   checkObject('options', options);
   const { per, hadamard } = options;
   if (per !== undefined) checkOneOf('per', per, ['block', 'head', 'tensor']);

@@ -1,7 +1,7 @@
 // A tensor in float8 with its scales, as the reference sees it.
 
 /** Consecutive tokens of a head that share a scale. */
-export const BLOCK = 128;
+const tokensPerBlock = 128;
 
 /** Sizes of a [batch, seqlen, heads, dim] array. */
 export interface E4m3Shape {
@@ -50,7 +50,7 @@ export function blocksOf(shape: E4m3Shape, cuSeqlens?: ArrayLike<number>): Block
   const { batch, seqlen, heads, dim } = shape;
   const first = Array.from(cuSeqlens ?? Array.from({ length: batch + 1 }, (_, b) => b * seqlen));
   const longest = Math.max(0, ...first.slice(1).map((end, b) => end - first[b]));
-  const perHead = Math.ceil(longest / BLOCK);
+  const perHead = Math.ceil(longest / tokensPerBlock);
   const sequences = new Int32Array(batch * seqlen).fill(-1);
   first.slice(1).forEach((end, b) => {
     sequences.fill(b, first[b], end);
@@ -60,7 +60,7 @@ export function blocksOf(shape: E4m3Shape, cuSeqlens?: ArrayLike<number>): Block
     const token = Math.floor(row / heads);
     const b = sequences[token];
     if (b < 0) return -1;
-    return (b * heads + (row % heads)) * perHead + Math.floor((token - first[b]) / BLOCK);
+    return (b * heads + (row % heads)) * perHead + Math.floor((token - first[b]) / tokensPerBlock);
   };
   return { perHead, count: (first.length - 1) * heads * perHead, at };
 }
