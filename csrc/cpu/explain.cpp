@@ -39,6 +39,83 @@ TileCounts tiles_of(const ForwardPlan& plan, const SequencePlan& sequence, const
                               .classify = classify});
 }
 
+/** The one with the most queries: what a plan says of one sequence is said of it. */
+SequencePlan longest_of(const ForwardPlan& forward) {
+  SequencePlan longest{};
+  for (const SequencePlan& s : forward.sequences)
+    if (!s.is_prefix && s.rows.seqlen_q >= longest.rows.seqlen_q) longest = s;
+  return longest;
+}
+
+/** Sums of tiles, in the plan, and of what they read. */
+struct TileSums {
+  AttentionPlan& plan;
+  Traffic& traffic;
+
+  void add(const TileCounts& tiles, int64_t times) {
+    plan.tiles_full += times * tiles.full;
+    plan.tiles_partial += times * tiles.partial;
+    plan.tiles_skipped += times * tiles.skipped;
+    traffic.key_rows += static_cast<double>(times) * tiles.key_rows;
+  }
+};
+
+/** Adds the tiles of all heads of all sequences, but for those of shared prefixes. */
+CallSize add_sequences(const AttentionProblem& p, const ForwardPlan& forward, TileSums& sums) {
+  return visit_heads(
+      p, [&p](const Sequence&) { return p.group(); },
+      [&](int64_t batch, const Sequence& s, int64_t head, int64_t times) {
+        const SequencePlan& sequence = forward.sequences[static_cast<size_t>(batch)];
+        ForwardArgs args = forward_args(p, s, batch, head / p.group(), nullptr);
+        sums.add(tiles_of(forward, sequence, window_of(p, s), args), times);
+        if (sequence.prefix < 0) return;
+        // But for those before its first key, which are whole tiles.
+        args.seqlen_k = sequence.first_key;
+        sums.add(tiles_of(forward, sequence, window_of(p, s), args), -times);
+      });
+}
+
+/** Adds the tiles of shared prefixes, and names these in the plan. */
+void add_prefixes(const AttentionProblem& p, const ForwardPlan& forward, TileSums& sums) {
+  AttentionProblem all = p;
+  all.tree_mask = {};
+  all.window_left = all.window_right = kUnbounded;
+  for (const SequencePlan& prefix : forward.sequences) {
+    if (!prefix.is_prefix) continue;
+    const auto index = &prefix - forward.sequences.data();
+    int64_t sequences = 0;
+    for (const SequencePlan& s : forward.sequences) sequences += s.prefix == index;
+    sums.plan.shared_prefixes.push_back({sequences, prefix.rows.seqlen_k});
+    const ForwardArgs args = forward_args(all, prefix.rows, prefix.batch, 0, nullptr);
+    sums.add(tiles_of(forward, prefix, window_of(all, prefix.rows), args), p.kv_heads());
+  }
+}
+
+void plan_gradients(const AttentionProblem& p, AttentionPlan& plan) {
+  const BackwardPlan backward = plan_backward(p);
+  plan.backward_kernel = "cpu.backward";
+  plan.backward_scratch_bytes = static_cast<int64_t>(backward.scratch_bytes());
+  if (backward.items() == 0) return;
+  const BackwardArgs args = backward_args(p, backward, 0, nullptr);
+  plan.backward_scratch_bytes +=
+      static_cast<int64_t>(backward.kernels->backward_scratch(args)) * backward.threads;
+}
+
+/** Bytes that threads and partial results take beside tensors. */
+int64_t scratch_bytes(const AttentionProblem& p, const ForwardPlan& forward,
+                      const SequencePlan& longest, int panels) {
+  ForwardArgs args{};
+  args.head_dim = static_cast<int>(p.head_dim());
+  args.head_dim_v = static_cast<int>(p.head_dim_v());
+  args.panels = panels;
+  args.tile_k = forward.tile_k;
+  args.kv_heads = static_cast<int>(forward.heads_per_block(longest));
+  const auto scratch =
+      longest.decode ? forward.kernels->decode_scratch : forward.kernels->forward_scratch;
+  return static_cast<int64_t>(scratch(args)) * forward.threads +
+         static_cast<int64_t>(forward.partial_bytes());
+}
+
 }  // namespace
 
 AttentionPlan plan_attention(const AttentionProblem& problem) {
@@ -51,22 +128,9 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
   ForwardPlan forward;
   plan_forward(p, forward);
   AttentionPlan plan;
-  // What is said of one sequence is said of the one with the most queries.
-  SequencePlan longest{};
-  for (const SequencePlan& s : forward.sequences)
-    if (!s.is_prefix && s.rows.seqlen_q >= longest.rows.seqlen_q) longest = s;
+  const SequencePlan longest = longest_of(forward);
   plan.kernel = longest.decode ? "cpu.decode" : "cpu.forward";
   plan.isa = forward.kernels->name;
-  if (!p.paged() && !p.float8()) {
-    const BackwardPlan backward = plan_backward(p);
-    plan.backward_kernel = "cpu.backward";
-    plan.backward_scratch_bytes = static_cast<int64_t>(backward.scratch_bytes());
-    if (backward.items() > 0) {
-      const BackwardArgs args = backward_args(p, backward, 0, nullptr);
-      plan.backward_scratch_bytes +=
-          static_cast<int64_t>(backward.kernels->backward_scratch(args)) * backward.threads;
-    }
-  }
   plan.threads = forward.threads;
   plan.tile_q = tile_rows(forward, longest);
   plan.tile_k = forward.tile_k;
@@ -75,50 +139,15 @@ AttentionPlan plan_attention(const AttentionProblem& problem) {
   plan.packed_heads = static_cast<int>(p.group());
   plan.num_splits = forward.num_splits;
   plan.work_items = forward.work_items();
+  plan.scratch_bytes = scratch_bytes(p, forward, longest, plan.panels);
+  if (!p.paged() && !p.float8()) plan_gradients(p, plan);
 
   Traffic traffic{.partial_bytes = 2 * static_cast<double>(forward.partial_bytes())};
-  const auto count = [&](const TileCounts& tiles, int64_t times) {
-    plan.tiles_full += times * tiles.full;
-    plan.tiles_partial += times * tiles.partial;
-    plan.tiles_skipped += times * tiles.skipped;
-    traffic.key_rows += static_cast<double>(times) * tiles.key_rows;
-  };
-  const CallSize size = visit_heads(
-      p, [&p](const Sequence&) { return p.group(); },
-      [&](int64_t batch, const Sequence& s, int64_t head, int64_t times) {
-        const SequencePlan& sequence = forward.sequences[static_cast<size_t>(batch)];
-        ForwardArgs args = forward_args(p, s, batch, head / p.group(), nullptr);
-        count(tiles_of(forward, sequence, window_of(p, s), args), times);
-        if (sequence.prefix < 0) return;
-        // But for those before its first key, which are whole tiles.
-        args.seqlen_k = sequence.first_key;
-        count(tiles_of(forward, sequence, window_of(p, s), args), -times);
-      });
-  for (const SequencePlan& prefix : forward.sequences) {
-    if (!prefix.is_prefix) continue;
-    const auto index = &prefix - forward.sequences.data();
-    int64_t sequences = 0;
-    for (const SequencePlan& s : forward.sequences) sequences += s.prefix == index;
-    plan.shared_prefixes.push_back({sequences, prefix.rows.seqlen_k});
-    AttentionProblem all = p;
-    all.tree_mask = {};
-    all.window_left = all.window_right = kUnbounded;
-    const ForwardArgs args = forward_args(all, prefix.rows, prefix.batch, 0, nullptr);
-    count(tiles_of(forward, prefix, window_of(all, prefix.rows), args), p.kv_heads());
-  }
+  TileSums sums{.plan = plan, .traffic = traffic};
+  const CallSize size = add_sequences(p, forward, sums);
+  add_prefixes(p, forward, sums);
   traffic.query_rows = size.rows;
   set_cost(plan, p, size, traffic);
-
-  ForwardArgs args{};
-  args.head_dim = static_cast<int>(p.head_dim());
-  args.head_dim_v = static_cast<int>(p.head_dim_v());
-  args.panels = plan.panels;
-  args.tile_k = forward.tile_k;
-  args.kv_heads = static_cast<int>(forward.heads_per_block(longest));
-  const auto scratch =
-      longest.decode ? forward.kernels->decode_scratch : forward.kernels->forward_scratch;
-  plan.scratch_bytes = static_cast<int64_t>(scratch(args)) * forward.threads +
-                       static_cast<int64_t>(forward.partial_bytes());
   return plan;
 }
 

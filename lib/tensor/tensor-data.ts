@@ -69,11 +69,10 @@ export function hostData(data: unknown, shape: readonly number[], dtype?: DType)
     const flat = flatten(data, shape, size);
     return convert(flat, dtype ?? (typeof flat[0] === 'boolean' ? 'bool' : 'float32'));
   }
-  if (!ArrayBuffer.isView(data)) fail('ERR_TYPE', 'data', kinds, show(data));
-  // By the tag and not instanceof: an array may come from another realm (vm contexts, Jest).
-  const tag = (data as unknown as { [Symbol.toStringTag]: string })[Symbol.toStringTag];
   const view = data as Float32Array;
-  if (view.length === undefined) fail('ERR_TYPE', 'data', kinds, show(data));
+  if (!ArrayBuffer.isView(data) || view.length === undefined) {
+    fail('ERR_TYPE', 'data', kinds, show(data));
+  }
   checkAttached(view);
   if (view.length !== size) {
     fail(
@@ -83,7 +82,12 @@ export function hostData(data: unknown, shape: readonly number[], dtype?: DType)
       show(data),
     );
   }
-  switch (tag) {
+  return typedData(view, dtype);
+}
+
+function typedData(view: Float32Array, dtype: DType | undefined): HostData {
+  // By the tag and not instanceof: an array may come from another realm (vm contexts, Jest).
+  switch (view[Symbol.toStringTag] as string) {
     case 'Float32Array':
       return dtype === undefined || isFloating(dtype)
         ? { array: view, arrayDType: 'float32', dtype: dtype ?? 'float32' }
@@ -131,7 +135,7 @@ export function hostData(data: unknown, shape: readonly number[], dtype?: DType)
         ? { array: view, arrayDType: 'int8', dtype: dtype ?? 'int8' }
         : convert(view, dtype);
     default:
-      return fail('ERR_TYPE', 'data', kinds, show(data));
+      return fail('ERR_TYPE', 'data', kinds, show(view));
   }
 }
 

@@ -23,14 +23,10 @@ export function callView(given: { plan?: string; trace?: string }): View {
     spellcheck: 'false',
     placeholder: '{ "plan": … }',
   });
-  const file = h('input', { type: 'file', id: 'plan-file', accept: '.json,application/json' });
+  const file = fileInput('plan-file');
   const exampleButton = h('button', { type: 'button', id: 'example' }, 'The example again');
   const message = h('p', { class: 'message', id: 'plan-error', role: 'status' });
-  const traceFile = h('input', {
-    type: 'file',
-    id: 'trace-file',
-    accept: '.json,application/json',
-  });
+  const traceFile = fileInput('trace-file');
   const traceMessage = h('p', { class: 'message', id: 'trace-error', role: 'status' });
   const drawing = h('div', { class: 'call-drawing' });
   const element = h(
@@ -66,40 +62,24 @@ export function callView(given: { plan?: string; trace?: string }): View {
   }
 
   function read(): void {
-    message.textContent = '';
-    call = undefined;
-    try {
-      if (text.value.trim() !== '') call = readCall(text.value);
-    } catch (error) {
-      message.textContent = (error as Error).message;
-    }
+    const json = text.value;
+    call = parsed(message, () => (json.trim() === '' ? undefined : readCall(json)));
     draw();
   }
 
   function readTraceOf(json: string): void {
-    traceMessage.textContent = '';
-    timeline = undefined;
-    try {
-      timeline = readTrace(json);
-    } catch (error) {
-      traceMessage.textContent = (error as Error).message;
-    }
+    timeline = parsed(traceMessage, () => readTrace(json));
     draw();
   }
 
   text.addEventListener('input', read);
-  traceFile.addEventListener('change', async () => {
-    const [chosen] = traceFile.files ?? [];
-    if (chosen) readTraceOf(await chosen.text());
-  });
+  onChosen(traceFile, readTraceOf);
   exampleButton.addEventListener('click', () => {
     text.value = exampleText;
     read();
   });
-  file.addEventListener('change', async () => {
-    const [chosen] = file.files ?? [];
-    if (!chosen) return;
-    text.value = await chosen.text();
+  onChosen(file, (json) => {
+    text.value = json;
     read();
   });
   let width = 0;
@@ -120,6 +100,27 @@ export function callView(given: { plan?: string; trace?: string }): View {
       if (!timeline && given.trace !== undefined) readTraceOf(given.trace);
     },
   };
+}
+
+const fileInput = (id: string) =>
+  h('input', { type: 'file', id, accept: '.json,application/json' });
+
+function onChosen(input: HTMLInputElement, take: (json: string) => void): void {
+  input.addEventListener('change', async () => {
+    const [chosen] = input.files ?? [];
+    if (chosen) take(await chosen.text());
+  });
+}
+
+/** What `parse` gives; undefined where it throws, and the message then says why. */
+function parsed<T>(message: HTMLElement, parse: () => T): T | undefined {
+  message.textContent = '';
+  try {
+    return parse();
+  } catch (error) {
+    message.textContent = (error as Error).message;
+    return undefined;
+  }
 }
 
 function tilesSection({ plan, shape, missing }: Call, available: number): HTMLElement {
