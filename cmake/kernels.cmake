@@ -38,7 +38,7 @@ foreach(table IN LISTS kernel_tables)
     if(FLASH_ATTENTION_SIMT) # no modules, but units that compile side by side
       string(REGEX REPLACE "_.*" "" group "${name}")
     elseif(NOT FLASH_ATTENTION_GPU AND (FLASH_ATTENTION_PTX_ONLY OR NOT targets STREQUAL "sm_90a"))
-      set(ptx_target compute_80)
+      set(ptx_target compute_90)
       if(targets STREQUAL "sm_90a")
         set(ptx_target sm_90a)
       endif()

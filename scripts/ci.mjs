@@ -68,6 +68,18 @@ const steps = [
     jest: true,
     minutes: 30,
   },
+  {
+    name: 'CUDA on the SIMT device of sm_100',
+    command: npm('test:simt:sm100', '--', '--ci'),
+    jest: true,
+    minutes: 10,
+  },
+  {
+    name: 'CUDA on the SIMT device of sm_120',
+    command: npm('test:simt:sm120', '--', '--ci'),
+    jest: true,
+    minutes: 10,
+  },
   // Of these two only what has changed since docs/ was written: otherwise they take hours.
   { name: 'CUDA kernels by nvcc', command: npm('report:ptxas'), minutes: 30 },
   {

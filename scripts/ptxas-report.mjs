@@ -6,14 +6,22 @@
 //
 // Compiles the sources that have changed since, with --all every one. Fails when a table is not
 // what the same compiler says now, and when there is no nvcc to find out; --write puts it right.
-// Fails also when a plain kernel (one without the options that cost registers) spills, on advice
-// C75xx of ptxas: that it serialises wgmma or ignores setmaxnreg, and when ptxas lets a softmax
-// wait for the products that it should run beside.
+// Fails also when a plain kernel (one without the options that cost registers) spills, also where
+// it is made of PTX for later GPUs, which the tables leave out; on advice C75xx of ptxas: that it
+// serialises wgmma or ignores setmaxnreg; and when ptxas lets a softmax wait for the products that
+// it should run beside.
 import { parseArgs } from 'node:util';
 import { compile, compilerVersion } from './ptxas/compile.mjs';
 import { occupancyOnPage, occupancyTable } from './ptxas/occupancy.mjs';
 import { readPage, tableOf, writePage } from './ptxas/page.mjs';
-import { demangle, isPlain, parsePtxas, shortName, wgmmaAdvice } from './ptxas/parse.mjs';
+import {
+  demangle,
+  isPlain,
+  laterGpus,
+  parsePtxas,
+  shortName,
+  wgmmaAdvice,
+} from './ptxas/parse.mjs';
 import { overlaps } from './ptxas/schedule.mjs';
 import { hashOf, sources } from './ptxas/sources.mjs';
 import { tiles } from './ptxas/tiles.mjs';
@@ -52,6 +60,18 @@ function faultsOf(source, kernels, { log, objects }) {
       .map(([arch, { spills }]) => `${name} spills ${spills} bytes on ${arch}`),
   );
   return [...spilling, ...wgmmaAdvice(log), ...scheduleFaults(source, objects)];
+}
+
+/** What ptxas makes of a source's PTX, in a line for each of the GPUs that run it. */
+function describeLater(source, kernels) {
+  for (const arch of laterGpus) {
+    const here = kernels.filter(({ targets }) => arch in targets);
+    const spilling = here.filter(({ targets }) => targets[arch].spills > 0).length;
+    if (here.length > 0)
+      console.log(
+        `${source}: PTX of ${here.length} kernels for ${arch}, ${spilling} of which spill`,
+      );
+  }
 }
 
 /** What is wrong with the order of waits and exponentials in the machine code of sm_90a. */
@@ -94,6 +114,7 @@ if (stale.length > 0 && compiler === undefined) {
     const table = kernels.length > 0 ? tableOf(kernels) : 'No kernels.';
     tables.set(source, { hash: hashOf(source), table });
     console.log(`\n${source}\n${table}`);
+    describeLater(source, kernels);
     failures.push(...faultsOf(source, kernels, result));
     const comparable = page.compiler === compiler && !options.write;
     if (comparable && page.sources.get(source)?.table !== table) {

@@ -14,8 +14,15 @@ const dtypes = ['float32', 'float16', 'bfloat16', 'float8_e4m3'];
 
 export const titles = {
   cpu: 'CPU',
-  'simt:sm80': 'GPUs of compute capability 8.x',
+  'simt:sm80': 'GPUs of compute capability 8.x, 10.x and 12.x',
   'simt:sm90': 'GPUs of compute capability 9.0',
+};
+
+/** The device whose table is that of another one. */
+export const sameAs = {
+  'simt:sm86': 'simt:sm80',
+  'simt:sm100': 'simt:sm80',
+  'simt:sm120': 'simt:sm80',
 };
 
 /** Name, what differs from a plain call, and options given the tensors' maker. */

@@ -7,7 +7,7 @@ import { findAddon } from '../lib/native/binding.js';
 import { compareVersions, requiredGlibc } from '../lib/cli/addon-file.js';
 import { judgeProbe, showChecks } from '../lib/cli/doctor.js';
 import { type Check, note, ok, problem, warning } from '../lib/cli/doctor-check.js';
-import { nvidiaDriver } from '../lib/cli/doctor-devices.js';
+import { checkKernelImage, nvidiaDriver } from '../lib/cli/doctor-devices.js';
 import { checkEnvironment } from '../lib/cli/doctor-environment.js';
 import { checkBinary, checkRuntime, checkVersion, loadProblem } from '../lib/cli/doctor-install.js';
 import { checkMemory, checkProcessor, x86Level } from '../lib/cli/doctor-machine.js';
@@ -401,6 +401,23 @@ describe('the parts of doctor', () => {
     writeFileSync(at('version'), line);
     expect(nvidiaDriver(at('version'))).toBe('580.65.06');
     expect(nvidiaDriver(at('no-version'))).toBeUndefined();
+  });
+
+  test('a GPU without machine code', () => {
+    const known = { available: true, capability: 'sm_120', kernels: [] } as const;
+    const devices = [
+      { ...known, name: 'cuda:0', kernelImage: 'PTX' },
+      { ...known, name: 'cuda:1', kernelImage: 'machine code' },
+    ] as const;
+    const [check, ...more] = checkKernelImage(devices, 'cuda:0');
+    expect(check).toMatchObject({ name: 'kernels', status: 'note' });
+    expect(check.found).toContain('no machine code for sm_120');
+    expect(check.remedy).toContain('~/.nv/ComputeCache');
+    expect([more, checkKernelImage(devices, 'cuda:1'), checkKernelImage([], 'cpu')]).toEqual([
+      [],
+      [],
+      [],
+    ]);
   });
 
   test('what a probe tells that ended early', () => {

@@ -44,7 +44,7 @@ test('a release has seven binaries, each under its own name', () => {
 });
 
 test('a release has code for every generation of GPUs that the kernels know', () => {
-  const known = ['compute_80', 'sm_80', 'sm_86', 'sm_90', 'sm_90a'];
+  const known = ['compute_90', 'sm_80', 'sm_86', 'sm_90', 'sm_90a'];
   expect(architectures()).toEqual(known);
 });
 

@@ -2,10 +2,11 @@
 import { readFileSync } from 'node:fs';
 import * as fa from '../lib/index.js';
 // @ts-expect-error: plain JavaScript
-import { supportTable, titles } from '../scripts/support-matrix.mjs';
+import { sameAs, supportTable, titles } from '../scripts/support-matrix.mjs';
 import { device, testIf } from './support/device.js';
 
-const title = (titles as Record<string, string>)[device];
+const others: Record<string, string> = sameAs;
+const title = (titles as Record<string, string>)[others[device] ?? device];
 
 testIf(title !== undefined, 'docs/support.md has tables of the CPU and of SIMT devices')(
   'docs/support.md has the table of this device',

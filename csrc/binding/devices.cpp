@@ -74,6 +74,7 @@ Napi::Object to_javascript(Napi::Env env, const DeviceInfo& device) {
   if (!device.capability.empty()) result.Set("capability", device.capability);
   if (device.threads > 0) result.Set("threads", device.threads);
   result.Set("kernels", strings(env, device.kernels));
+  if (!device.kernel_image.empty()) result.Set("kernelImage", device.kernel_image);
   return result;
 }
 

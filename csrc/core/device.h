@@ -15,6 +15,7 @@ struct DeviceInfo {
   std::string capability;  // "x86-64-v3", "sm_90"; empty when unknown
   int threads = 0;         // the CPU's
   std::vector<std::string> kernels;
+  std::string kernel_image;  // of a GPU that works: "machine code" or "PTX"
 };
 
 /** What the memory pool of a GPU has of its memory, in bytes. */

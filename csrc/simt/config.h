@@ -23,6 +23,7 @@ struct Config {
   Delivery delivery = Delivery::kRandom;
   bool check_races = true;
   int compute_capability = 90;  // of the device: 10 * major + minor
+  int code_version = 90;        // that its code is written for: __CUDA_ARCH__ / 10
   int resident_blocks = 2;      // blocks that run interleaved; more join when all of these poll
   bool dependent = false;       // the grid may begin before the calling thread's last one has ended
 

@@ -464,7 +464,10 @@ cudaError_t function_get_attributes(cudaFuncAttributes* attributes, const void* 
   log_call("cudaFuncGetAttributes", current_device, current_device);
   *attributes = {};
   attributes->maxDynamicSharedSizeBytes = static_cast<int>(dynamic_shared_limit(function));
-  attributes->maxThreadsPerBlock = properties_of(current_device).maxThreadsPerBlock;
+  const cudaDeviceProp& properties = properties_of(current_device);
+  attributes->maxThreadsPerBlock = properties.maxThreadsPerBlock;
+  attributes->binaryVersion = 10 * properties.major + properties.minor;
+  attributes->ptxVersion = code_version(current_device);
   return on(current_device);
 }
 
@@ -483,12 +486,13 @@ cudaError_t launch_kernel(const void* function, const cudaLaunchConfig_t& launch
       block.x * block.y * block.z > static_cast<unsigned>(properties.maxThreadsPerBlock))
     return note(cudaErrorInvalidConfiguration);
   if (shared_bytes > dynamic_shared_limit(function)) return note(cudaErrorInvalidValue);
-  const int capability = 10 * properties.major + properties.minor;
+  const int version = code_version(device);
   const bool dependent = is_dependent(launch);
-  if (dependent && capability < 90) return note(cudaErrorInvalidValue);
+  if (dependent && version < 90) return note(cudaErrorInvalidValue);
   run_or_capture(launch.stream, [=] {
     Config config = Config::from_environment(launches++);
-    config.compute_capability = capability;
+    config.compute_capability = 10 * properties.major + properties.minor;
+    config.code_version = version;
     config.dependent = dependent;
     const Report report = run_grid(name, grid, block, shared_bytes, config, thread_body);
     log_report(report);

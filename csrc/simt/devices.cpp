@@ -13,6 +13,7 @@ struct Preset {
   const char* key;
   const char* name;
   int major, minor;
+  int code_version;
   int multiprocessors;
   size_t memory_gib;
   size_t shared_per_multiprocessor_kib;
@@ -22,11 +23,13 @@ struct Preset {
 };
 
 // CUDA C++ Programming Guide, table "Technical specifications per compute capability", and the
-// data sheets of the A100 and H100 SXM 80 GB and of the A10.
+// data sheets of the A100, H100 SXM 80 GB and B200, of the A10 and of the RTX 5090.
 constexpr Preset kPresets[] = {
-    {"sm80", "SIMT executor as NVIDIA A100", 8, 0, 108, 80, 164, 64, 32, 40, 5120},
-    {"sm86", "SIMT executor as NVIDIA A10", 8, 6, 72, 24, 100, 48, 16, 6, 384},
-    {"sm90", "SIMT executor as NVIDIA H100", 9, 0, 132, 80, 228, 64, 32, 50, 5120},
+    {"sm80", "SIMT executor as NVIDIA A100", 8, 0, 80, 108, 80, 164, 64, 32, 40, 5120},
+    {"sm86", "SIMT executor as NVIDIA A10", 8, 6, 80, 72, 24, 100, 48, 16, 6, 384},
+    {"sm90", "SIMT executor as NVIDIA H100", 9, 0, 90, 132, 80, 228, 64, 32, 50, 5120},
+    {"sm100", "SIMT executor as NVIDIA B200", 10, 0, 90, 148, 180, 228, 64, 32, 126, 8192},
+    {"sm120", "SIMT executor as NVIDIA RTX 5090", 12, 0, 90, 170, 32, 100, 48, 24, 96, 512},
 };
 
 cudaDeviceProp properties_of(const Preset& preset) {
@@ -56,13 +59,27 @@ cudaDeviceProp properties_of(const Preset& preset) {
   return p;
 }
 
-std::vector<cudaDeviceProp> chosen_presets() {
-  const char* chosen = std::getenv("FLASH_ATTENTION_SIMT_DEVICES");
-  std::stringstream keys(chosen ? chosen : "sm80");
-  std::vector<cudaDeviceProp> devices;
-  for (std::string key; std::getline(keys, key, ',');)
-    for (const Preset& preset : kPresets)
-      if (key == preset.key) devices.push_back(properties_of(preset));
+struct Chosen {
+  std::vector<cudaDeviceProp> properties;
+  std::vector<int> code_versions;
+};
+
+const Chosen& chosen() {
+  static const Chosen devices = [] {
+    const char* list = std::getenv("FLASH_ATTENTION_SIMT_DEVICES");
+    std::stringstream keys(list ? list : "sm80");
+    Chosen found;
+    for (std::string key; std::getline(keys, key, ',');) {
+      const size_t slash = key.find('/');
+      for (const Preset& preset : kPresets) {
+        if (key.substr(0, slash) != preset.key) continue;
+        found.properties.push_back(properties_of(preset));
+        found.code_versions.push_back(slash == std::string::npos ? preset.code_version
+                                                                 : std::stoi(key.substr(slash + 1)));
+      }
+    }
+    return found;
+  }();
   return devices;
 }
 
@@ -73,10 +90,9 @@ const std::string* first_report = nullptr;
 
 }  // namespace
 
-const std::vector<cudaDeviceProp>& device_presets() {
-  static const std::vector<cudaDeviceProp> devices = chosen_presets();
-  return devices;
-}
+const std::vector<cudaDeviceProp>& device_presets() { return chosen().properties; }
+
+int code_version(int device) { return chosen().code_versions[static_cast<size_t>(device)]; }
 
 void end_device(int device, const std::string& report) {
   const std::lock_guard<std::mutex> lock(mutex);

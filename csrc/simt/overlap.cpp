@@ -25,7 +25,7 @@ thread_local Touched before;  // by the calling thread's last grid
 bool recording = false;
 bool waited = false;  // anybody in the running grid
 
-bool has_instructions() { return execution.config.compute_capability >= 90; }
+bool has_instructions() { return execution.config.code_version >= 90; }
 
 /** Whether the running thread may still run beside the primary. */
 bool beside_primary() { return execution.config.dependent && !current->waited_for_primary; }

@@ -20,6 +20,14 @@ export function checkOtherDevices(devices: readonly DeviceInfo[], wanted: string
     });
 }
 
+/** Why first calls take longer on a GPU without machine code. */
+export function checkKernelImage(devices: readonly DeviceInfo[], used: string): Check[] {
+  const device = devices.find(({ name }) => name === used);
+  if (device?.kernelImage !== 'PTX') return [];
+  const found = `PTX: this build has no machine code for ${device.capability}, so the driver compiles each at its first call`;
+  return [note('kernels', found, 'It keeps them in ~/.nv/ComputeCache: let that folder stay.')];
+}
+
 /** The NVIDIA driver of the machine, where the kernel tells of one. */
 export function nvidiaDriver(file = '/proc/driver/nvidia/version'): string | undefined {
   try {

@@ -1,7 +1,12 @@
 import { findAddon } from '../native/binding.js';
 import { packageName, version } from '../native/package.js';
 import { type Check, ok, problem, type Status } from './doctor-check.js';
-import { checkAttention, checkOtherDevices, deviceProblem } from './doctor-devices.js';
+import {
+  checkAttention,
+  checkKernelImage,
+  checkOtherDevices,
+  deviceProblem,
+} from './doctor-devices.js';
 import { checkEnvironment } from './doctor-environment.js';
 import {
   checkBinary,
@@ -58,6 +63,7 @@ export function judgeProbe(
   const [used] = pick('device');
   const [listed] = pick('devices');
   if (listed) checks.push(...checkOtherDevices(listed.devices, used?.device ?? ''));
+  if (listed && used) checks.push(...checkKernelImage(listed.devices, used.device));
   const results = pick('attention');
   if (failure && failedStage === 'load') checks.push(loadProblem(failure, findAddon()));
   else if (failure && failedStage === 'device') checks.push(deviceProblem(failure, wanted));

@@ -81,8 +81,10 @@ function showInfo({ addon, ...found }: Info): string {
   return showTable(rows);
 }
 
-function showDeviceLine({ available, reason, model, memory, kernels }: DeviceInfo): string {
+function showDeviceLine(device: DeviceInfo): string {
+  const { available, reason, model, memory, kernels, kernelImage } = device;
   if (!available) return paint('yellow', 'not usable: ') + (reason ?? 'unknown reason');
-  const details = [model, memory && showBytes(memory), `kernels ${kernels.join(', ')}`];
+  const compiled = kernelImage === 'PTX' && 'as PTX, compiled at first calls';
+  const details = [model, memory && showBytes(memory), `kernels ${kernels.join(', ')}`, compiled];
   return details.filter(Boolean).join(', ');
 }

@@ -101,6 +101,8 @@ export interface NativeDeviceInfo {
   readonly capability?: string;
   readonly threads?: number;
   readonly kernels: string[];
+  /** "machine code" | "PTX", of GPUs */
+  readonly kernelImage?: string;
 }
 
 export interface NativeInfo {

@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { ensureInstalled, root, run } from '../ensure-built.mjs';
+import { laterGpus } from './parse.mjs';
 import { unitsOf } from './sources.mjs';
 
 const folder = path.join(root, 'build-cuda/cmake');
@@ -32,15 +33,29 @@ function commands() {
   return new Map(all.map((one) => [path.relative(root, one.file), one]));
 }
 
+/** nvcc of CUDA 12.8 is the first that knows the GPUs which run PTX. */
+const knowsLaterGpus = () => {
+  const [major, minor] = /\d+\.\d+/
+    .exec(compilerVersion() ?? '0.0')[0]
+    .split('.')
+    .map(Number);
+  return major > 12 || (major === 12 && minor >= 8);
+};
+
 const aboutKernels = /^ptxas info|^\s+\d+ bytes stack frame/;
 
-/** One unit: what ptxas said and the object file; what else was said is printed. */
-function compileOne({ command, directory }) {
+/**
+ * One unit, whose PTX becomes machine code of `later` GPUs: what ptxas said and the object file;
+ * what else was said is printed.
+ */
+function compileOne({ command, directory }, later) {
   const object = path.resolve(directory, / -o (\S+\.o)\b/.exec(command)[1]);
   mkdirSync(path.dirname(object), { recursive: true });
   return new Promise((resolve) => {
     // Not compressed: schedule.mjs reads the machine code.
-    const plain = command.replace('-compress-mode=size', '');
+    const plain = command
+      .replace('-compress-mode=size', '')
+      .replace(/\bcompute_\d+\]/, later.length > 0 ? `${later.join(',')}]` : '$&');
     const child = spawn(`${plain} -Xptxas=-v`, { cwd: directory, shell: true });
     let text = '';
     child.stdout.on('data', (data) => (text += data));
@@ -64,10 +79,11 @@ export async function compile(sources) {
   const units = new Map(sources.map((source) => [source, unitsOf(source, [...known.keys()])]));
   const results = new Map(sources.map((source) => [source, []]));
   const waiting = sources.flatMap((source) => units.get(source).map((unit) => ({ source, unit })));
+  const later = knowsLaterGpus() ? laterGpus : [];
   const worker = async () => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
       const started = Date.now();
-      const result = await compileOne(known.get(next.unit));
+      const result = await compileOne(known.get(next.unit), later);
       results.get(next.source).push(result);
       const seconds = ((Date.now() - started) / 1000).toFixed(0);
       console.log(`${result.ok ? 'compiled' : 'FAILED  '} ${next.unit} (${seconds} s)`);

@@ -8,6 +8,9 @@ export const multiprocessors = {
   sm_90: { shared: 228, threads: 2048, blocks: 32 },
   sm_90a: { shared: 228, threads: 2048, blocks: 32 },
 };
+/** GPUs without machine code of ours: what ptxas makes of our PTX is what their drivers will. */
+export const laterGpus = ['sm_100', 'sm_120'];
+
 const registersOfOne = 65536;
 const registerUnit = 256; // registers of a warp are allocated in steps of this
 const warpUnit = 4; // and warps in steps of this, one for each quarter of the multiprocessor

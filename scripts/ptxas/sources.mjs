@@ -31,11 +31,11 @@ export function hashOf(source) {
 }
 
 /**
- * Which of the compiled files are machine code of a source: itself, or its units in the folder of a
- * build.
+ * Which of the compiled files are code of a source: itself, or its units in the folder of a build,
+ * those of PTX too.
  */
 export function unitsOf(source, files) {
   if (!hasTable(source)) return files.filter((file) => file === source);
   const family = source.replace(/^csrc\/cuda\/|\.cu$/g, '');
-  return files.filter((file) => file.includes(`/kernels/${family}/sm_`));
+  return files.filter((file) => file.includes(`/kernels/${family}/`));
 }

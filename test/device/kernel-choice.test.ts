@@ -2,9 +2,13 @@
 // those of sm_80 for the rest and on every other GPU. The tables are in
 // docs/design/forward-hopper.md and docs/design/backward-hopper.md.
 import { BlockMask, devices, explain, randn, tensor, zeros } from '../../lib/index.js';
-import { device, onCpu, testIf } from '../support/device.js';
+import { device, onCpu, onSimt, testIf } from '../support/device.js';
 
-const { capability, kernels = [] } = devices().find(({ name }) => name === device) ?? {};
+const {
+  capability,
+  kernels = [],
+  kernelImage,
+} = devices().find(({ name }) => name === device) ?? {};
 const onHopper = capability === 'sm_90';
 /** Blocks have 99 KB of shared memory. */
 const hasLittleShared = ['sm_86', 'sm_89', 'sm_120', 'sm_121'].includes(capability ?? '');
@@ -37,6 +41,14 @@ describe('on a GPU', () => {
     const few = ['sm80.decode', 'sm80.decode.featured', 'sm80.decode.8bit', 'sm80.mla'];
     expect(kernels).toEqual([...of('sm80'), ...few, ...ofHopper]);
   });
+
+  testIf(onSimt, 'other builds have other code')(
+    'devices() tells what is compiled at first calls',
+    () => {
+      const isLater = ['sm_100', 'sm_120'].includes(capability ?? '');
+      expect(kernelImage).toBe(isLater ? 'PTX' : 'machine code');
+    },
+  );
 
   testOnGpu('full, causal and windowed calls run the plain kernel', () => {
     const shape: Shape = [1, 300, 2, 64];

@@ -17,5 +17,12 @@ export const launchesOverlap = [
   ['latents end before the launch in front', latents, 'end_behind_primary();', ''],
   ['decode lets nothing begin', decode, 'ptx::launch_dependents();', ''],
   ['few rows let nothing begin', forward, 'ptx::launch_dependents();', ''],
+  // Of the others they are the first on GPUs without the kernel of sm_90a.
+  [
+    'many rows let nothing begin',
+    forward,
+    'ptx::launch_dependents();',
+    'if constexpr (kFeatured) ptx::launch_dependents();',
+  ],
   ['latents let nothing begin', latents, 'ptx::launch_dependents();', ''],
 ];

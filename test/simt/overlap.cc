@@ -117,10 +117,11 @@ __global__ void add_one(const __grid_constant__ Params p) {
   ptx::wait_for_primary();
 }
 
-constexpr int kSm80 = 0, kSm90 = 1;
+// Of the devices below; kOlderCode is an H100 in a build of PTX of compute_80 alone.
+constexpr int kSm80 = 0, kSm90 = 1, kSm120 = 2, kOlderCode = 3, kDevices = 4;
 
 Queue queue_on(int device) {
-  static cudaDeviceProp properties[2];
+  static cudaDeviceProp properties[kDevices];
   cudaStream_t stream = nullptr;
   CHECK(cudaSetDevice(device) == cudaSuccess);
   CHECK(cudaGetDeviceProperties(&properties[device], device) == cudaSuccess);
@@ -146,10 +147,10 @@ void add_twice(const Queue& queue, const Params& params) {
 }
 
 void check_devices() {
-  for (const int device : {kSm80, kSm90}) {
+  for (int device = 0; device < kDevices; ++device) {
     const Queue queue = queue_on(device);
-    const bool overlaps = device == kSm90;
-    CHECK(can_overlap(queue.properties) == overlaps);
+    const bool overlaps = device == kSm90 || device == kSm120;
+    CHECK(can_overlap(reinterpret_cast<const void*>(add_one)) == overlaps);
     DeviceArray<float> data(256);
     check_launches(overlaps ? 1 : 2, overlaps ? 1 : 0, [&] {
       add_twice(queue, {data.device(), false});
@@ -163,9 +164,9 @@ void check_devices() {
   }
 }
 
-/** Code that cannot wait is not launched to do so. */
-void check_older_devices() {
-  const Queue queue = queue_on(kSm80);
+/** Code that cannot wait is not launched to do so, whatever the device can. */
+void check_older_code(int device) {
+  const Queue queue = queue_on(device);
   DeviceArray<float> data(256);
   cudaLaunchAttribute overlaps{cudaLaunchAttributeProgrammaticStreamSerialization, {1}};
   const cudaLaunchConfig_t config{1, 32, 0, queue.stream, &overlaps, 1};
@@ -193,10 +194,11 @@ void check_race_in_a_graph() {
 }  // namespace
 
 int main() {
-  setenv("FLASH_ATTENTION_SIMT_DEVICES", "sm80,sm90", 1);
+  setenv("FLASH_ATTENTION_SIMT_DEVICES", "sm80,sm90,sm120,sm90/80", 1);
   if (check_mistakes() > 0) return 1;
   check_devices();
-  check_older_devices();
+  check_older_code(kSm80);
+  check_older_code(kOlderCode);
   check_race_in_a_graph();
   std::printf("overlap: passed\n");
 }

@@ -4,16 +4,17 @@
 #include <mutex>
 #include <utility>
 
-#include "cuda/base/image_for.h"
-
 namespace fa::cuda {
 
 namespace {
 
 std::mutex mutex;
-std::map<std::pair<const void*, int>, size_t> allowed;  // of a kernel on a device
+using KernelOnDevice = std::pair<const void*, int>;
+std::map<KernelOnDevice, size_t> allowed;  // bytes of dynamic shared memory
+std::map<KernelOnDevice, bool> waits;      // whether it has griddepcontrol
 
 constexpr int kOverlapsSince = 12030;  // in graphs; launches alone since 11.8
+constexpr int kWaitsSince = 90;        // __CUDA_ARCH__ / 10 of ptx/grid.h
 
 int driver_version() {
   int version = 0;
@@ -24,9 +25,17 @@ int driver_version() {
 
 }  // namespace
 
-bool can_overlap(const cudaDeviceProp& device) {
+bool can_overlap(const void* kernel) {
   static const bool known = driver_version() >= kOverlapsSince;
-  return known && device.major >= 9 && image_for(device) == KernelImage::kMachineCode;
+  if (!known) return false;
+  int device = 0;
+  FA_CUDA(cudaGetDevice, &device);
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto found = waits.find({kernel, device});
+  if (found != waits.end()) return found->second;
+  cudaFuncAttributes attributes;
+  FA_CUDA(cudaFuncGetAttributes, &attributes, kernel);
+  return waits[{kernel, device}] = attributes.ptxVersion >= kWaitsSince;
 }
 
 void allow_shared_memory(const void* kernel, size_t bytes) {

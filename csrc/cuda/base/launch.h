@@ -31,11 +31,12 @@ enum class Order {
 };
 
 /**
- * Whether kernels on the device can wait for the launch in front of them: code of sm_90 and up, not
- * the PTX of older GPUs. The driver is that of CUDA 12.3 or newer, which takes such launches into
- * graphs, too.
+ * Whether `kernel` can wait for the launch in front of it: the code of it that the current device
+ * runs is written for compute capability 9.0 or later, as machine code or as PTX. CUDA is asked
+ * once for each kernel and device. The driver is that of CUDA 12.3 or newer, which takes such
+ * launches into graphs, too. Throws Error{kCuda}.
  */
-bool can_overlap(const cudaDeviceProp& device);
+bool can_overlap(const void* kernel);
 
 /**
  * Enqueues `blocks` blocks of `kernel` with a copy of `params`. `smem_bytes` of dynamic shared
@@ -50,10 +51,10 @@ void launch(void (*kernel)(Params), int64_t blocks, int threads, size_t smem_byt
     throw Error(ErrorCode::kShape, "",
                 "Expected tensors of at most " + std::to_string(kMostBlocks) +
                     " blocks of work but received " + std::to_string(blocks) + " blocks");
-  if (smem_bytes > kDefaultDynamicSharedMemory)
-    allow_shared_memory(reinterpret_cast<const void*>(kernel), smem_bytes);
+  const void* const function = reinterpret_cast<const void*>(kernel);
+  if (smem_bytes > kDefaultDynamicSharedMemory) allow_shared_memory(function, smem_bytes);
   const dim3 grid(static_cast<unsigned>(blocks)), block(static_cast<unsigned>(threads));
-  if (order == Order::kOverlaps && can_overlap(queue.properties)) {
+  if (order == Order::kOverlaps && can_overlap(function)) {
     cudaLaunchAttribute overlaps{};
     overlaps.id = cudaLaunchAttributeProgrammaticStreamSerialization;
     overlaps.val.programmaticStreamSerializationAllowed = 1;

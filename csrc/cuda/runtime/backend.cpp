@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "cuda/base/image_for.h"
 #include "cuda/runtime/cuda_backend.h"
 #include "cuda/runtime/device.h"
 
@@ -41,7 +42,11 @@ std::vector<DeviceInfo> devices() {
     info.model = device->properties().name;
     info.memory = device->properties().totalGlobalMem;
     info.capability = device->capability();
-    if (info.reason.empty()) info.kernels = kernels(device->properties());
+    if (info.reason.empty()) {
+      info.kernels = kernels(device->properties());
+      const bool ptx = image_for(device->properties()) == KernelImage::kPtx;
+      info.kernel_image = ptx ? "PTX" : "machine code";
+    }
     result.push_back(info);
   }
   if (result.empty()) {

@@ -217,6 +217,9 @@ cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribut
   return simt::function_set_attribute(reinterpret_cast<const void*>(kernel), attribute, value);
 }
 
+inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* kernel) {
+  return simt::function_get_attributes(attributes, kernel);
+}
 template <class... Parameters>
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, void (*kernel)(Parameters...)) {
   return simt::function_get_attributes(attributes, reinterpret_cast<const void*>(kernel));

@@ -104,9 +104,12 @@ bool has_exact_bytes(const Spec& s) {
            s.extreme_scores || s.int8_pages || s.poison_last || s.poison_codes);
 }
 
+/** Of the current one. */
 cudaDeviceProp device_properties() {
+  int device = 0;
   cudaDeviceProp properties;
-  cudaGetDeviceProperties(&properties, 0);
+  CHECK_CUDA(cudaGetDevice(&device));
+  CHECK_CUDA(cudaGetDeviceProperties(&properties, device));
   return properties;
 }
 
@@ -146,10 +149,10 @@ std::string run_mla(const Spec& spec, uint64_t seed) {
 }
 
 /**
- * The same of a call of several launches on sm_90, each of which but the first may begin while the
- * one in front ends, as soon as all blocks of that have begun.
+ * The same of a call of several launches, each of which but the first may begin while the one in
+ * front ends, as soon as all blocks of that have begun.
  */
-std::string run_overlap(const Spec& spec, uint64_t seed) {
+std::string run_overlap_here(const Spec& spec, uint64_t seed) {
   const cudaDeviceProp properties = device_properties();
   std::string found = run_forward_on(properties, spec, seed);
   if (!found.empty()) return found;
@@ -170,6 +173,18 @@ std::string run_overlap(const Spec& spec, uint64_t seed) {
       return "blocks do not launch dependents: " + reports[i].kernel;
   }
   return {};
+}
+
+/** On every device. */
+std::string run_overlap(const Spec& spec, uint64_t seed) {
+  int count = 0;
+  std::string found;
+  if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) return "no device";
+  for (int device = 0; device < count && found.empty(); ++device) {
+    if (cudaSetDevice(device) != cudaSuccess) return "no such device";
+    found = run_overlap_here(spec, seed);
+  }
+  return found;
 }
 
 /** Of a GPU of few SMs: blocks that take one tile after the other have several each. */
@@ -252,14 +267,14 @@ std::string run_backward_sm90(const Spec& spec, uint64_t seed) {
 
 struct Pass {
   const char* name;
-  const char* device;  // a preset of simt/devices.cpp
+  const char* devices;  // presets of simt/devices.cpp
   std::vector<Spec> (*cases)();
   std::string (*run)(const Spec& spec, uint64_t seed);
 };
 constexpr Pass kPasses[] = {
     {"forward", "sm80", simt_test::forward_cases, run_forward},
     {"mla", "sm80", simt_test::mla_cases, run_mla},
-    {"overlap", "sm90", simt_test::overlap_cases, run_overlap},
+    {"overlap", "sm90,sm120", simt_test::overlap_cases, run_overlap},
     {"backward", "sm80", simt_test::backward_cases, run_backward},
     {"backward_sm90", "sm90", simt_test::backward_sm90_cases, run_backward_sm90},
     {"backward_sm90_wide", "sm90", simt_test::backward_sm90_wide_cases, run_backward_sm90},
@@ -270,7 +285,7 @@ constexpr Pass kPasses[] = {
 /** What a seed notices first; empty when it notices nothing. */
 std::string first_finding(const Pass& pass, uint64_t seed) {
   setenv("FLASH_ATTENTION_SIMT_SEED", std::to_string(seed).c_str(), 1);
-  setenv("FLASH_ATTENTION_SIMT_DEVICES", pass.device, 1);
+  setenv("FLASH_ATTENTION_SIMT_DEVICES", pass.devices, 1);
   for (const Spec& spec : pass.cases()) {
     std::string found;
     try {

@@ -32,7 +32,7 @@ std::vector<Spec> overlap_cases() {
     s.seqlen_k = 700;
     s.num_splits = 3;
   });
-  // On Hopper's kernel, that of few rows and that of decoding, then the merge.
+  // Hopper's kernel or that of many rows, that of few and that of decoding, then the merge.
   add("three launches and a merge", [&](Spec& s) {
     ragged(s, {{1, 500}, {0, 20}, {70, 300}, {1, 3}, {2, 0}, {9, 300}});
   });

@@ -7,7 +7,7 @@
 namespace fa::cuda::sm80 {
 
 ForwardKernel find_forward(KernelImage, DType, bool featured, int) {
-  return featured ? forward<ptx::f16, true, 1> : nullptr;
+  return featured ? forward<ptx::f16, true, 1> : forward<ptx::f16, false, 1>;
 }
 
 ForwardKernel find_decode(KernelImage, DType, bool, bool featured, int) {
