@@ -2,6 +2,7 @@
 // it computes.
 import {
   blocksPerMultiprocessor,
+  laterGpus,
   parsePtxas,
   shortName,
   wgmmaAdvice,
@@ -9,6 +10,8 @@ import {
 } from '../scripts/ptxas/parse.mjs';
 // @ts-expect-error: plain JavaScript
 import { occupancyTable } from '../scripts/ptxas/occupancy.mjs';
+// @ts-expect-error: plain JavaScript
+import { tableOf } from '../scripts/ptxas/page.mjs';
 // @ts-expect-error: plain JavaScript
 import { overlap } from '../scripts/ptxas/schedule.mjs';
 
@@ -62,6 +65,14 @@ test.each([
   ['sm_80', { registers: 255, threads: 256, shared: 0 }, 1],
 ])('blocks on %s of %p: %i', (arch, kernel, blocks) => {
   expect(blocksPerMultiprocessor(arch, kernel)).toBe(blocks);
+});
+
+test('what is made of PTX for later GPUs is in no table', () => {
+  const uses = { registers: 168, shared: 0, stack: 0, spills: 0 };
+  const targets = { sm_80: uses };
+  const later = Object.fromEntries(laterGpus.map((arch: string) => [arch, uses]));
+  const table = (all: object) => tableOf([{ name: 'forward', targets: all }]);
+  expect(table({ ...targets, ...later })).toBe(table(targets));
 });
 
 test('occupancy: one row for float16 and bfloat16, what bounds each architecture', () => {

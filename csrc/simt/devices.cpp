@@ -74,8 +74,8 @@ const Chosen& chosen() {
       for (const Preset& preset : kPresets) {
         if (key.substr(0, slash) != preset.key) continue;
         found.properties.push_back(properties_of(preset));
-        found.code_versions.push_back(slash == std::string::npos ? preset.code_version
-                                                                 : std::stoi(key.substr(slash + 1)));
+        found.code_versions.push_back(
+            slash == std::string::npos ? preset.code_version : std::stoi(key.substr(slash + 1)));
       }
     }
     return found;

@@ -27,8 +27,8 @@ export interface DeviceInfo {
   /** Kernels that can run there, by the names that {@link explain} gives them. */
   readonly kernels: readonly string[];
   /**
-   * What this build has of them for a GPU: machine code, or PTX, which the driver compiles kernel by
-   * kernel at first calls and keeps for the next process.
+   * What this build has of them for a GPU: machine code, or PTX, which the driver compiles kernel
+   * by kernel at first calls and keeps for the next process.
    */
   readonly kernelImage?: 'machine code' | 'PTX';
 }
