@@ -74,8 +74,15 @@ describeWithNats('a trace of an answer', () => {
       );
     const steps = named('decode').flatMap(({ events }) => events);
     expect(named('prefill')).toHaveLength(2);
-    const told = steps.reduce((sum, { attributes }) => sum + Number(attributes?.tokens), 0);
-    expect(told).toBeGreaterThanOrEqual(120);
-    expect(told).toBeLessThan(130);
+    expect(new Set(steps.map(({ name }) => name))).toEqual(new Set(['steps']));
+    const sum = (name: string) =>
+      steps.reduce((all, { attributes }) => all + Number(attributes?.[name]), 0);
+    expect(sum('tokens')).toBeGreaterThanOrEqual(120);
+    expect(sum('tokens')).toBeLessThan(130);
+    const decodes = named('decode');
+    const made = decodes.reduce((all, { attributes }) => all + Number(attributes.steps), 0);
+    expect(sum('steps')).toBe(made);
+    for (const { attributes, events } of decodes)
+      expect(events).toHaveLength(Math.floor(Math.log2(Number(attributes.steps))) + 1);
   });
 });
