@@ -30,10 +30,16 @@ Napi::Value append(const Napi::CallbackInfo& info) {
   const auto updated_if_any = [&](const Napi::Value& value, const char* argument) {
     return value.IsUndefined() ? TensorRef{} : updated(tensor_of(value, argument), argument);
   };
+  // The caller's own scales are read, those of rows are written.
+  const auto scales_if_any = [&](const Napi::Value& value, const char* argument) {
+    const bool read = !value.IsUndefined() && tensor_of(value, argument).view.rank == 1;
+    return read ? TensorRef{nullptr, inputs.tensor(value, argument)}
+                : updated_if_any(value, argument);
+  };
   TensorRef k_after = updated(k_pages, "kPages");
   TensorRef v_after = updated_if_any(info[3], "vPages");
-  TensorRef k_scales = updated_if_any(info[6], "kScales");
-  TensorRef v_scales = updated_if_any(info[7], "vScales");
+  TensorRef k_scales = scales_if_any(info[6], "kScales");
+  TensorRef v_scales = scales_if_any(info[7], "vScales");
   Appending appending;
   appending.k_pages = k_after.view;
   appending.v_pages = v_after.view;

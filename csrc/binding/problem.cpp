@@ -159,7 +159,7 @@ class Reader {
 
   /**
    * One scale for all of a tensor, per head, or (q and k) per head and block of a sequence's
-   * tokens. Of 8-bit pages under floating q they are per token and head.
+   * tokens. Of 8-bit pages under floating q they are per token and head, or per head.
    */
   void read_scales() {
     const int64_t batch = problem_.batch(), kv_heads = problem_.k.shape[2];
@@ -168,8 +168,10 @@ class Reader {
                     {batch, problem_.q.shape[2], ceil_div(problem_.max_seqlen_q, kScaleTokens)});
     problem_.k_scale = tensor("kScale");
     problem_.v_scale = tensor("vScale");
-    if (problem_.paged()) {
-      if (!problem_.float8()) return;
+    if (problem_.paged() && !problem_.float8()) {
+      problem_.k_scale = page_scales_over(problem_.k_scale, problem_.k);
+      problem_.v_scale = page_scales_over(problem_.v_scale, problem_.k);
+    } else if (problem_.paged()) {
       problem_.k_scale = head_scales_over(problem_.k_scale, batch, kv_heads);
       problem_.v_scale = head_scales_over(problem_.v_scale, batch, kv_heads);
     } else {

@@ -149,7 +149,7 @@ Napi::Value end_step(const Napi::CallbackInfo& call) {
 void add_page_copies(ops::Concat& copies, const StepTables& tables, const Appending& a) {
   for (const auto& [from, to, rows] : tables.copies) {
     for (const View& pages : {a.k_pages, a.v_pages, a.k_scales, a.v_scales}) {
-      if (!pages.present()) continue;
+      if (!pages.present() || pages.rank == 1) continue;  // static scales are no page's
       View source = without_leading_axis(pages), target = source;
       source.shape[0] = target.shape[0] = rows;
       source.data = pages.at(from * pages.strides[0]);

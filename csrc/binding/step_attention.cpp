@@ -180,8 +180,8 @@ class LayerCall {
     p.q.dtype = dtype;
     p.k = k_pages_.view;
     p.v = v_pages_.view;
-    p.k_scale = k_scales_.view;
-    p.v_scale = v_scales_.view;
+    p.k_scale = page_scales_over(k_scales_.view, p.k);
+    p.v_scale = page_scales_over(v_scales_.view, p.k);
     set_tables(p, tables(), step_.extents);
     if (!options_.scale_given) p.scale = usual_scale(p.head_dim());
     expect_floating(q, "q");

@@ -12,8 +12,8 @@ struct Appending {
   View k, v;
   // [pages, pageSize, kvHeads, dim], of one dtype, to which k and v are converted; v_pages like v
   View k_pages, v_pages;
-  // Of pages in 8 bits: float32 [pages, pageSize, kvHeads], written beside them. Without, k and v
-  // are of the pages' dtype and copied as they are.
+  // Of pages in 8 bits: float32 [pages, pageSize, kvHeads], written beside them; or the caller's,
+  // [kvHeads] or [1]. Without, k and v are of the pages' dtype and copied as they are.
   View k_scales, v_scales;
   View slots;     // int32 [total]
   Rotary rotary;  // of k
@@ -23,6 +23,8 @@ struct Appending {
   int64_t page_size() const { return k_pages.shape[1]; }
   bool has_values() const { return v.present(); }
   bool quantizes() const { return k_scales.present(); }
+  /** Whether scales are the caller's, and only read: see code_of. */
+  bool static_scales() const { return k_scales.rank == 1; }
 };
 
 /** Calls `function` with the tensors of `appending` whose contents decide what is legal. */

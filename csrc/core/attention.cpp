@@ -77,6 +77,19 @@ View head_scales_over(const View& scales, int64_t batch, int64_t heads) {
   return result;
 }
 
+View page_scales_over(const View& scales, const View& pages) {
+  const int64_t heads = pages.shape[2];
+  if (scales.rank != 1 || (scales.shape[0] != 1 && scales.shape[0] != heads)) return scales;
+  View result = scales;
+  result.rank = 3;
+  for (int axis = 0; axis < 3; ++axis) {
+    result.shape[axis] = pages.shape[axis];
+    result.strides[axis] = 0;
+  }
+  if (scales.shape[0] == heads) result.strides[2] = scales.strides[0];
+  return result;
+}
+
 View mask_over(const View& mask, std::initializer_list<int64_t> shape) {
   const int missing = static_cast<int>(shape.size()) - mask.rank;
   if (missing < 0) return mask;

@@ -79,7 +79,8 @@ struct AttentionProblem {
   // one scale stands for several:
   //   q_scale [B, H, ceil(Sq / kScaleTokens)], k_scale [B, Hkv, ceil(Sk / kScaleTokens)],
   //   v_scale [B, Hkv]; of pages k_scale, too
-  // Of pages in 8 bits, under floating q: k_scale and v_scale [pages, pageSize, Hkv].
+  // Of pages in 8 bits, under floating q: k_scale and v_scale [pages, pageSize, Hkv]; strides are 0
+  // where one stands for all rows of a head (page_scales_over).
   View q_scale, k_scale, v_scale;
 
   View cu_seqlens_q;     // int32 [batch + 1]: packed queries
@@ -203,6 +204,12 @@ View scales_over(const View& scales, std::initializer_list<int64_t> shape);
  * is.
  */
 View head_scales_over(const View& scales, int64_t batch, int64_t heads);
+
+/**
+ * Scales of pages [pages, pageSize, heads, dim] under floating q: those of shape [1] or [heads] as
+ * a view of [pages, pageSize, heads]. Others come back as they are.
+ */
+View page_scales_over(const View& scales, const View& pages);
 
 /**
  * A mask that broadcasts, from the right, to `shape`, as a view of `shape`: strides are 0 along

@@ -1,5 +1,6 @@
 // Rows of a cache in 8 bits: element = code * scale, with one scale per token and head, which maps
-// the row's largest magnitude to the largest code. Codes are whole numbers (int8) or e4m3 values.
+// the row's largest magnitude to the largest code, or one per head that the caller has found for
+// all tokens to come. Codes are whole numbers (int8) or e4m3 values.
 // A scale is the same for a whole row of K or V: that of K may multiply the score instead, that of
 // V the probability.
 #pragma once
@@ -36,8 +37,10 @@ static FA_INLINE float scale_of_row(uint32_t greatest, bool int8) {
   return scale < kSmallestNormal ? kSmallestNormal : scale;
 }
 
-/** To nearest, ties to even, of |x| <= 127. */
+/** To nearest, ties to even; beyond 127, infinities included, 127 with the sign. NaN becomes 0. */
 static FA_INLINE int8_t float_to_int8(float x) {
+  if (x != x) return 0;
+  x = x < -kLargestInt8 ? -kLargestInt8 : x > kLargestInt8 ? kLargestInt8 : x;
   // Next to 1.5 * 2^23 a float has no room for a fraction, so the addition rounds. The number then
   // is the lowest bits.
   const float shifted = x + 12582912.f;
@@ -46,7 +49,7 @@ static FA_INLINE int8_t float_to_int8(float x) {
   return static_cast<int8_t>(bits);
 }
 
-/** The code of an element; 0 where the scale is 0 or NaN. */
+/** The code of an element, the nearest there is; 0 where the scale is not positive. */
 static FA_INLINE uint8_t code_of(float x, float scale, bool int8) {
   if (!(scale > 0)) return 0;
   return int8 ? static_cast<uint8_t>(float_to_int8(x / scale)) : float_to_e4m3(x / scale);

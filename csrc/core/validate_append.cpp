@@ -40,10 +40,11 @@ bool apart(const View& k, const View& v) {
   return disjoint_elements(both);
 }
 
+/** Of what is only read: apart from all that is written. */
 void expect_apart(const View& input, const char* argument, const Appending& a) {
   if (!input.present()) return;
   for (const View* pages : {&a.k_pages, &a.v_pages, &a.k_scales, &a.v_scales})
-    if (pages->present() && ranges_overlap(input, *pages))
+    if (pages->present() && pages->rank > 1 && ranges_overlap(input, *pages))
       refuse(ErrorCode::kOption, argument, "memory apart from the pages", "a part of them");
 }
 
@@ -61,14 +62,19 @@ void expect_tokens(const View& tokens, const char* argument, const Appending& a)
     expect_floating(tokens, argument);
 }
 
-void validate_scales(const View& scales, const char* argument, const Appending& a) {
-  const View& pages = a.k_pages;
-  expect_dtype(scales, DType::kFloat32, argument);
-  expect_shape(scales, argument, {pages.shape[0], pages.shape[1], pages.shape[2]}, Layout::kBshd,
-               ", [numPages, pageSize, kvHeads] of `kPages`,");
+/** Scales that are written: one per token and head. */
+void expect_writable_scales(const View& scales, const char* argument) {
   if (!disjoint_elements(scales))
     refuse(ErrorCode::kShape, argument, "scales that lie apart from each other",
            "a view with other strides");
+}
+
+void validate_scales(const View& scales, const char* argument, const Appending& a) {
+  const View& pages = a.k_pages;
+  expect_dtype(scales, DType::kFloat32, argument);
+  expect_shape(page_scales_over(scales, pages), argument,
+               {pages.shape[0], pages.shape[1], pages.shape[2]}, Layout::kBshd,
+               ", [numPages, pageSize, kvHeads] of `kPages`, or [kvHeads] or [1],");
 }
 
 /** Scales of rows of one element, as pages have them. */
@@ -91,6 +97,15 @@ void validate_scales(const Appending& a) {
     refuse(ErrorCode::kOption, k ? "vScales" : "kScales", "given with " + quoted(argument), "none");
   validate_scales(a.k_scales, "kScales", a);
   validate_scales(a.v_scales, "vScales", a);
+  if (a.static_scales() != (a.v_scales.rank == 1))
+    refuse(ErrorCode::kShape, "vScales", "of as many axes as `kScales`", shape_text(a.v_scales));
+  if (a.static_scales()) {
+    expect_apart(a.k_scales, "kScales", a);
+    expect_apart(a.v_scales, "vScales", a);
+    return;
+  }
+  expect_writable_scales(a.k_scales, "kScales");
+  expect_writable_scales(a.v_scales, "vScales");
   expect_apart(as_pages(a.k_scales), as_pages(a.v_scales), "kScales", "vScales");
 }
 

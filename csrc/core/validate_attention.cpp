@@ -69,7 +69,7 @@ void validate_qkv(const AttentionProblem& p, Layout layout) {
            shape_text(with_public_axes(p.q, layout)));
 }
 
-/** One scale per token and head, beside the pages. */
+/** One scale per token and head, beside the pages, or per head: see page_scales_over. */
 void validate_page_scales(const AttentionProblem& p) {
   const auto judge = [&](const View& scales, const char* argument) {
     if (!p.quantized_pages()) {
@@ -82,7 +82,7 @@ void validate_page_scales(const AttentionProblem& p) {
              std::string("given with ") + dtype_name(p.k.dtype) + " `k` and `v`", "none");
     expect_dtype(scales, DType::kFloat32, argument);
     expect_shape(scales, argument, {p.k.shape[0], p.k.shape[1], p.kv_heads()}, Layout::kBshd,
-                 ", [numPages, pageSize, kvHeads] of `k`,");
+                 ", [numPages, pageSize, kvHeads] of `k`, or [kvHeads] or [1],");
   };
   judge(p.k_scale, "kScales");
   judge(p.v_scale, "vScales");

@@ -81,9 +81,17 @@ struct Slot {
   }
 };
 
-/** Token t of `x` [total, heads, dim] into its slot. */
-void copy_token(const View& x, int64_t t, const View& pages, const View& scales, Slot slot,
-                const Turn* turn) {
+/** The codes of a row into its slot, by the caller's scale or one that becomes the row's own. */
+void encode_row(const float* row, int dim, char* to, DType dtype, float* scale, bool is_static) {
+  if (is_static)
+    kernels().encode_row(row, dim, *scale, to, static_cast<int>(dtype));
+  else
+    *scale = kernels().quantize_row(row, dim, to, static_cast<int>(dtype));
+}
+
+/** Token t of `x` [total, heads, dim] into its slot; of pages in 8 bits by scales as such pages. */
+void copy_token(const View& x, int64_t t, const View& pages, const View& scales, bool is_static,
+                Slot slot, const Turn* turn) {
   for (int64_t head = 0; head < x.shape[1]; ++head) {
     const char* const from = x.at(t * x.strides[0] + head * x.strides[1]);
     if (!scales.present()) {
@@ -93,14 +101,19 @@ void copy_token(const View& x, int64_t t, const View& pages, const View& scales,
     alignas(64) float row[kMaxHeadDim + 16];
     copy_row(from, x.dtype, x.strides[2], x.shape[2], turn, reinterpret_cast<char*>(row),
              DType::kFloat32);
-    *reinterpret_cast<float*>(slot.in(scales, head)) = kernels().quantize_row(
-        row, static_cast<int>(x.shape[2]), slot.in(pages, head), static_cast<int>(pages.dtype));
+    encode_row(row, static_cast<int>(x.shape[2]), slot.in(pages, head), pages.dtype,
+               reinterpret_cast<float*>(slot.in(scales, head)), is_static);
   }
 }
 
 void append(const Appending& a, Cancel cancel) {
   const int64_t tokens = a.tokens();
   const int64_t each = tokens_per_item(a.kv_heads() * (a.k.shape[2] + a.v.shape[2]));
+  const View k_scales = page_scales_over(a.k_scales, a.k_pages);
+  const View v_scales = page_scales_over(a.v_scales, a.k_pages);
+  const auto copy_k = [&](int64_t t, Slot slot, const Turn* turn) {
+    copy_token(a.k, t, a.k_pages, k_scales, a.static_scales(), slot, turn);
+  };
   const auto append_item = [&](int64_t item) {
     for (int64_t t = item * each; t < std::min(tokens, (item + 1) * each); ++t) {
       const int64_t index = int32_data(a.slots)[t * a.slots.strides[0]];
@@ -108,11 +121,11 @@ void append(const Appending& a, Cancel cancel) {
       if (a.rotary.present()) {
         const View& positions = a.rotary.positions;
         const Turn turn(a.rotary, int32_data(positions)[t * positions.strides[0]]);
-        copy_token(a.k, t, a.k_pages, a.k_scales, slot, &turn);
+        copy_k(t, slot, &turn);
       } else {
-        copy_token(a.k, t, a.k_pages, a.k_scales, slot, nullptr);
+        copy_k(t, slot, nullptr);
       }
-      if (a.has_values()) copy_token(a.v, t, a.v_pages, a.v_scales, slot, nullptr);
+      if (a.has_values()) copy_token(a.v, t, a.v_pages, v_scales, a.static_scales(), slot, nullptr);
     }
   };
   parallel_for(ceil_div(tokens, each), std::ref(append_item), cancel, "append");

@@ -146,9 +146,9 @@ export interface PagedAttentionOptions extends AttentionOptions {
   /** int32 `[batch]`: keys of each sequence; with a batch of 1 also a number. */
   seqlensK: IntVector | number;
   /**
-   * float32 `[numPages, pageSize, kvHeads]`, with int8 or float8_e4m3 pages under q of another
-   * dtype and only then: what the elements of a token's row of k are multiplied by, as `appendKv`
-   * wrote it.
+   * float32, with int8 or float8_e4m3 pages under q of another dtype and only then: what the
+   * elements of k are multiplied by. `[numPages, pageSize, kvHeads]`, of each token's row, as
+   * `appendKv` wrote them; or `[kvHeads]` or `[1]`, with which it wrote the pages.
    */
   kScales?: Tensor;
   /** Likewise for v. */

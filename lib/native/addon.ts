@@ -282,8 +282,9 @@ export interface NativeAddon {
    * does; the tensors given do not. k, v [total, H, D]: token t goes to row slots[t] % pageSize of
    * page slots[t] / pageSize, k rotated first. In the order of the stream that the pages were made
    * on, and behind what other streams read of them so far. int8 and float8_e4m3 pages have scales,
-   * [pages, pageSize, H] float32, which are written likewise; without them k and v are of the
-   * pages' dtype. Without v and vPages values are a part of their keys.
+   * [pages, pageSize, H] float32, which are written likewise, or [H] or [1], which are read and
+   * not given back; without them k and v are of the pages' dtype. Without v and vPages values are
+   * a part of their keys.
    */
   append(
     k: NativeTensor,
@@ -337,7 +338,7 @@ export interface NativeAddon {
     batch: number;
     pagesPerSequence: number;
   }): NativeDecodeGraph;
-  /** out of each layer of `rows`, which are [q, k, v]; the next replay of it writes over it. */
+  /** Of each layer of `rows`, which are [q, k, v]; the next replay of it writes over them. */
   replayDecode(
     graph: NativeDecodeGraph,
     step: NativeStep,

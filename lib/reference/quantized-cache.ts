@@ -40,29 +40,47 @@ function roundHalfEven(x: number): number {
  * Scales and quotients are float32. A scale is 2^-126 at least; that of a row of zeros is 0. Of a
  * row with a NaN or an infinity, which no code stands for, it is NaN, and its codes are 0.
  *
+ * With static scales, which somebody has found beforehand, what is beyond the largest code becomes
+ * that. NaN stays NaN in float8_e4m3, and is 0 in int8.
+ *
  * @param rows [rows, dim], float32 numbers
+ * @param staticScales [heads]: row r is of head r % heads
  * @throws FlashAttentionError ERR_TYPE, ERR_SHAPE, ERR_DTYPE or ERR_OPTION, naming the argument
  */
-export function quantizedCache(rows: Numbers, dim: number, dtype: CodeDType): QuantizedRows {
+export function quantizedCache(
+  rows: Numbers,
+  dim: number,
+  dtype: CodeDType,
+  staticScales?: Float32Array,
+): QuantizedRows {
   checkRows('rows', rows, dim, dtype);
+  if (staticScales) checkRows('staticScales', staticScales, 1, dtype);
   const scales = new Float32Array(rows.length / dim);
   const codes = dtype === 'int8' ? new Int8Array(rows.length) : new Uint8Array(rows.length);
   for (let row = 0; row < scales.length; row++) {
     const x = rows.subarray(row * dim, (row + 1) * dim);
-    let most = 0;
-    for (const value of x) most = Math.max(most, Math.abs(value));
-    if (most === 0) continue;
-    if (!Number.isFinite(most)) {
-      scales[row] = Number.NaN;
-      continue;
-    }
-    scales[row] = Math.max(Math.fround(most / largest[dtype]), 2 ** -126);
+    const scale = staticScales ? staticScales[row % staticScales.length] : scaleOfRow(x, dtype);
+    scales[row] = scale;
+    if (!(scale > 0)) continue;
     for (let c = 0; c < dim; c++) {
-      const quotient = Math.fround(x[c] / scales[row]);
-      codes[row * dim + c] = dtype === 'int8' ? roundHalfEven(quotient) : e4m3Bits(quotient);
+      codes[row * dim + c] = codeOf(Math.fround(x[c] / scale), dtype);
     }
   }
   return { dim, dtype, codes, scales };
+}
+
+function scaleOfRow(x: Numbers, dtype: CodeDType): number {
+  let most = 0;
+  for (const value of x) most = Math.max(most, Math.abs(value));
+  if (most === 0) return 0;
+  if (!Number.isFinite(most)) return Number.NaN;
+  return Math.max(Math.fround(most / largest[dtype]), 2 ** -126);
+}
+
+function codeOf(quotient: number, dtype: CodeDType): number {
+  if (dtype === 'float8_e4m3') return e4m3Bits(quotient);
+  if (Number.isNaN(quotient)) return 0;
+  return roundHalfEven(Math.max(-largest.int8, Math.min(largest.int8, quotient)));
 }
 
 /**

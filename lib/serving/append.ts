@@ -20,11 +20,12 @@ export interface AppendOptions extends Pick<CallOptions, 'signal'> {
     positions: IntVector;
   };
   /**
-   * float32 `[numPages, pageSize, kvHeads]`, written in place like the pages, with int8 or
-   * float8_e4m3 pages: what each row of k is to be multiplied by. See {@link appendKv}.
+   * With int8 or float8_e4m3 pages: what codes of k are to be multiplied by, float32. See
+   * {@link appendKv}. `[numPages, pageSize, kvHeads]`: of each row, written in place like the
+   * pages. `[kvHeads]` or `[1]`: static ones, which stay as they are.
    */
   kScales?: Tensor;
-  /** Likewise for v. */
+  /** Likewise for v, of as many axes. */
   vScales?: Tensor;
 }
 
@@ -32,7 +33,7 @@ export interface AppendOptions extends Pick<CallOptions, 'signal'> {
 export interface AppendedPages<D extends DType = DType> {
   readonly kPages: Tensor<D>;
   readonly vPages: Tensor<D>;
-  /** Of pages in 8 bits, where the call was given them. */
+  /** Of pages in 8 bits, where the call has written them. */
   readonly kScales?: Tensor;
   readonly vScales?: Tensor;
 }
@@ -59,6 +60,11 @@ const appendKeys: ReadonlySet<string> = new Set([
  * has scale NaN and codes 0, so that whoever sees the token gets NaN. Rows that are codes already,
  * of the pages' dtype, are copied; that call takes no scales, and those of the rows go by another
  * one, over scales with an axis of 1 behind them.
+ *
+ * With static scales, one per kv head or one for all, found beforehand (calibrated), codes are
+ * x / scale likewise. What is beyond 127 or 448 times the scale becomes that, an infinity too. NaN
+ * stays NaN in float8_e4m3; int8 has none, and it becomes 0. Scales are to be positive and finite:
+ * that is not checked, and where they are not positive codes are 0.
  *
  * Calls enqueued before it read the pages as they were, whichever stream they are on; calls that
  * read the returned tensors find the tokens. The tensors given view the same memory and go on to

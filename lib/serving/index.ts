@@ -51,6 +51,7 @@ export {
 export type { PageCounts } from './page-pool.js';
 export type { PrefixObserver } from './prefix-tree.js';
 export type { SaveOptions, Sequence } from './sequence.js';
+export type { StaticScalesOption } from './static-scales.js';
 export type { CommitOptions, Step } from './step.js';
 export type { LayerRows, SyncResult } from './step-attention.js';
 export type { StepAttentionOptions, Sync } from './step-options.js';

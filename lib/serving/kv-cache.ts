@@ -21,6 +21,7 @@ import { type Request, Reservation } from './reservation.js';
 import { loadSequence } from './saved-sequence.js';
 import { newSequence, type Sequence, stateOf } from './sequence.js';
 import { SequenceState } from './sequence-state.js';
+import { checkStaticScales, type StaticScales, type StaticScalesOption } from './static-scales.js';
 import { newStep, type Step } from './step.js';
 import { checkTokenIds, type TokenIds } from './token-ids.js';
 
@@ -51,6 +52,11 @@ export interface KvCacheOptions {
    * {@link appendKv}.
    */
   dtype?: CacheDType;
+  /**
+   * With int8 or float8_e4m3: scales for each layer and kv head, instead of one for each row. What
+   * is beyond 127 or 448 times a scale becomes that: see {@link appendKv}.
+   */
+  scales?: StaticScalesOption;
   /** Default {@link defaultDevice}. */
   device?: DeviceName;
   /** The most tokens a sequence may have. Default: what fits into all pages. */
@@ -115,6 +121,7 @@ const cacheKeys: ReadonlySet<string> = new Set([
   'headDimV',
   'latents',
   'dtype',
+  'scales',
   'device',
   'maxSeqlen',
   'prefixObserver',
@@ -171,7 +178,7 @@ export class KvCache {
       latents = false,
       maxSeqlen = maxInt32,
     } = given;
-    const shape = {
+    const axes = {
       layers: count('layers', 2 ** 16),
       numPages: count('numPages', Math.floor(maxInt32 / count('pageSize', maxInt32, pageSize))),
       pageSize,
@@ -182,6 +189,7 @@ export class KvCache {
       device: deviceOption(given.device),
       latents: checkBoolean(latents, 'options.latents'),
     };
+    const shape: PageShape = { ...axes, scales: checkScales(given.scales, axes) };
     if (latents) checkLatents(shape);
     this.#maxSeqlen = count('maxSeqlen', maxInt32, maxSeqlen);
     this.#memory = new PageMemory(shape);
@@ -352,6 +360,17 @@ function checkLatents({ headDim, headDimV, dtype }: PageShape): void {
   if (isQuantized(dtype)) {
     fail('ERR_DTYPE', 'options.dtype', 'float32, float16 or bfloat16 with latents', dtype);
   }
+}
+
+function checkScales(
+  value: unknown,
+  { layers, kvHeads, dtype }: Omit<PageShape, 'scales'>,
+): StaticScales | undefined {
+  const scales = checkStaticScales(value, layers, kvHeads);
+  if (scales && !isQuantized(dtype)) {
+    fail('ERR_OPTION', 'options.scales', `absent with a cache of ${dtype}`, 'some');
+  }
+  return scales;
 }
 
 function checkObserver(value: unknown): PrefixObserver | undefined {

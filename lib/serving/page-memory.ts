@@ -3,13 +3,17 @@ import type { DeviceName } from '../native/device.js';
 import { type FloatDType, floatDTypes } from '../tensor/host-tensor.js';
 import { concat } from '../tensor/concat.js';
 import { dtypeSize } from '../tensor/dtype.js';
-import { empty } from '../tensor/make.js';
+import { empty, tensor } from '../tensor/make.js';
 import { type Tensor, view } from '../tensor/tensor.js';
 import { type AppendedLatents, type AppendedPages, appendKv } from './append.js';
 import { slotIn } from './reservation.js';
+import { type StaticScales, scalesOfLayer } from './static-scales.js';
 import { StepOptionsMemo } from './step-options.js';
 
-/** What keys and values may be kept in. Those of 8 bits have a scale per token and head. */
+/**
+ * What keys and values may be kept in. Those of 8 bits have a scale per token and head, or static
+ * ones.
+ */
 export type CacheDType = FloatDType | 'int8' | 'float8_e4m3';
 
 export const cacheDTypes: readonly CacheDType[] = [...floatDTypes, 'int8', 'float8_e4m3'];
@@ -31,6 +35,8 @@ export interface PageShape {
   readonly device: DeviceName;
   /** Each value is the first headDimV elements of its key. */
   readonly latents: boolean;
+  /** Of pages in 8 bits, in place of a scale for each row. */
+  readonly scales: StaticScales | undefined;
 }
 
 /** Consecutive slots. */
@@ -46,7 +52,7 @@ type Store = AppendedLatents & Partial<AppendedPages>;
 interface Layer {
   /** Of latents `vPages` is a view of `kPages`. */
   readonly pages: AppendedPages;
-  /** The pages, and their scales as pages of rows of one. */
+  /** The pages, and the scales of their rows as pages of rows of one. */
   readonly stores: readonly Store[];
 }
 
@@ -63,7 +69,7 @@ export class PageMemory {
     this.shape = shape;
     this.options = new StepOptionsMemo(shape.device);
     try {
-      for (let layer = 0; layer < shape.layers; layer++) this.#layers.push(newLayer(shape));
+      for (let layer = 0; layer < shape.layers; layer++) this.#layers.push(newLayer(shape, layer));
     } catch (error) {
       this.dispose();
       throw error;
@@ -73,8 +79,9 @@ export class PageMemory {
   get bytes(): number {
     const { layers, numPages, pageSize, kvHeads, headDim, headDimV, dtype, latents } = this.shape;
     const scales = isQuantized(dtype) ? 2 * dtypeSize.float32 : 0;
-    const row = (headDim + (latents ? 0 : headDimV)) * dtypeSize[dtype] + scales;
-    return layers * numPages * pageSize * kvHeads * row;
+    const elements = (headDim + (latents ? 0 : headDimV)) * dtypeSize[dtype];
+    const rows = numPages * pageSize;
+    return layers * kvHeads * (rows * elements + (this.shape.scales ? 1 : rows) * scales);
   }
 
   get disposed(): boolean {
@@ -111,7 +118,7 @@ export class PageMemory {
 
   /**
    * Copies of tokens `begin` to `end` of a sequence in a layer, `[end - begin, kvHeads, dim]` each:
-   * k, v unless they are latents, and their scales, of dim 1, where pages have some.
+   * k, v unless they are latents, and their scales, of dim 1, where rows have some.
    */
   read(layer: number, pages: ArrayLike<number>, begin: number, end: number): Tensor[] {
     const { pageSize } = this.shape;
@@ -141,7 +148,7 @@ export class PageMemory {
   }
 }
 
-function newLayer(shape: PageShape): Layer {
+function newLayer(shape: PageShape, layer: number): Layer {
   const { numPages, pageSize, kvHeads, headDim, headDimV, dtype, device, latents } = shape;
   const pages = (dim: number) => () => empty([numPages, pageSize, kvHeads, dim], { dtype, device });
   if (latents) {
@@ -153,9 +160,14 @@ function newLayer(shape: PageShape): Layer {
     const [kPages, vPages] = allOrNone([pages(headDim), pages(headDimV)]);
     return { pages: { kPages, vPages }, stores: [{ kPages, vPages }] };
   }
-  const scales = () => empty([numPages, pageSize, kvHeads], { dtype: 'float32', device });
-  const made = allOrNone([pages(headDim), pages(headDimV), scales, scales]);
+  const own = shape.scales && scalesOfLayer(shape.scales, kvHeads, layer);
+  const scales = (of: Float32Array | undefined) => () =>
+    of
+      ? tensor(of, [kvHeads], { device })
+      : empty([numPages, pageSize, kvHeads], { dtype: 'float32', device });
+  const made = allOrNone([pages(headDim), pages(headDimV), scales(own?.k), scales(own?.v)]);
   const [kPages, vPages, kScales, vScales] = made;
+  if (own) return { pages: { kPages, vPages, kScales, vScales }, stores: [{ kPages, vPages }] };
   const rows = (of: Tensor) => of.reshape([numPages, pageSize, kvHeads, 1]);
   return {
     pages: { kPages, vPages, kScales, vScales },

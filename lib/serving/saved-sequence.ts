@@ -1,9 +1,12 @@
 // Sequences as bytes: a safetensors file of `tokens`, the ids as far as they are known, and of
 // `keys.<layer>` and `values.<layer>`, [length, kvHeads, dim] without padding; of latents there are
 // no values; of a cache in 8 bits also `key_scales.<layer>` and `value_scales.<layer>`, [length,
-// kvHeads, 1].
+// kvHeads, 1], or [kvHeads] where they are static.
+//
+// A file is of the first version that holds what it has to. Version 2: `headDimV` of latents is in
+// the metadata, which no tensor tells; and static scales. Version 1 is read as ever.
 import { FlashAttentionError, fail } from '../native/errors.js';
-import { showShape } from '../native/show.js';
+import { show, showShape } from '../native/show.js';
 import type { TypedArray } from '../tensor/dtype.js';
 import { elementsOf, type HostTensor } from '../tensor/host-tensor.js';
 import { tensor } from '../tensor/make.js';
@@ -28,8 +31,15 @@ import {
 } from './page-memory.js';
 import { cacheFull, slotIn } from './reservation.js';
 import type { SequenceState } from './sequence-state.js';
+import { scalesOfLayer } from './static-scales.js';
 
-const metadata = { format: 'flash-attention.sequence', version: '1' };
+const format = 'flash-attention.sequence';
+const versions: readonly unknown[] = ['1', '2'];
+
+function newMetadata({ latents, headDimV, scales }: PageShape): Record<string, string> {
+  if (!latents && !scales) return { format, version: '1' };
+  return { format, version: '2', ...(latents && { headDimV: `${headDimV}` }) };
+}
 
 /** A tensor of a layer in a file. */
 interface Part {
@@ -39,16 +49,26 @@ interface Part {
 }
 
 /** In the order of {@link PageMemory.read}. */
-function partsOf({ headDim, headDimV, dtype, latents }: PageShape, layer: number): Part[] {
+function partsOf({ headDim, headDimV, dtype, latents, scales }: PageShape, layer: number): Part[] {
   const keys: Part = { name: `keys.${layer}`, dim: headDim, dtype };
   if (latents) return [keys];
   const rows: Part[] = [keys, { name: `values.${layer}`, dim: headDimV, dtype }];
-  if (!isQuantized(dtype)) return rows;
+  if (!isQuantized(dtype) || scales) return rows;
   const scale = { dim: 1, dtype: 'float32' } as const;
   return [
     ...rows,
     { name: `key_scales.${layer}`, ...scale },
     { name: `value_scales.${layer}`, ...scale },
+  ];
+}
+
+/** The static scales of a layer, by their names in a file. */
+function namedScales({ scales, kvHeads }: PageShape, layer: number): [string, Float32Array][] {
+  if (!scales) return [];
+  const { k, v } = scalesOfLayer(scales, kvHeads, layer);
+  return [
+    [`key_scales.${layer}`, k],
+    [`value_scales.${layer}`, v],
   ];
 }
 
@@ -79,8 +99,11 @@ export async function saveSequence(
       const data = rows[layer]?.[n] ?? elementsOf(new ArrayBuffer(0), dtype);
       tensors[name] = { dtype, shape: [length, kvHeads, dim], data } as HostTensor<FileDType>;
     });
+    for (const [name, data] of namedScales(memory.shape, layer)) {
+      tensors[name] = { dtype: 'float32', shape: [kvHeads], data } as HostTensor<FileDType>;
+    }
   }
-  return safetensorsBytes(tensors, metadata);
+  return safetensorsBytes(tensors, newMetadata(memory.shape));
 }
 
 /** Fills a new sequence with what was saved. When it throws, nothing has changed. */
@@ -141,19 +164,29 @@ export function readSaved(value: unknown, shape: PageShape): Saved {
     const { begin, end } = entryOf(header, name, data.length, [dtype], refuse);
     return elementsOf(data.slice(begin, end).buffer, dtype);
   };
+  const expectEntry = (name: string, dtype: FileDType, expected: readonly number[]) => {
+    const found = entryOf(header, name, data.length, fileDTypes, refuse);
+    if (showShape(found.shape) !== showShape(expected)) {
+      fail('ERR_SHAPE', 'bytes', `of ${name} ${showShape(expected)}`, showShape(found.shape));
+    }
+    if (found.dtype !== dtype) {
+      fail('ERR_DTYPE', 'bytes', `of ${name} in ${dtype}, like the cache,`, found.dtype);
+    }
+  };
   for (let layer = 0; layer < shape.layers; layer++) {
     for (const { name, dim, dtype } of partsOf(shape, layer)) {
-      const found = entryOf(header, name, data.length, fileDTypes, refuse);
-      const expected = [length, shape.kvHeads, dim];
-      if (showShape(found.shape) !== showShape(expected)) {
-        fail('ERR_SHAPE', 'bytes', `of ${name} ${showShape(expected)}`, showShape(found.shape));
-      }
-      if (found.dtype !== dtype) {
-        fail('ERR_DTYPE', 'bytes', `of ${name} in ${dtype}, like the cache,`, found.dtype);
-      }
+      expectEntry(name, dtype, [length, shape.kvHeads, dim]);
+    }
+    for (const [name, own] of namedScales(shape, layer)) {
+      expectEntry(name, 'float32', [shape.kvHeads]);
+      const found = read(name, 'float32');
+      const other = own.findIndex((x, head) => x !== found[head]);
+      if (other < 0) continue;
+      const expected = `of ${name} ${own[other]} of head ${other}, like the cache,`;
+      fail('ERR_OPTION', 'bytes', expected, `${found[other]}`);
     }
   }
-  const names = 1 + shape.layers * partsOf(shape, 0).length;
+  const names = 1 + shape.layers * (partsOf(shape, 0).length + namedScales(shape, 0).length);
   const found = tensorNames(header).length;
   if (found !== names) refuse(`has ${found} tensors, not ${names}`);
   const ids = read('tokens', 'int32');
@@ -173,10 +206,10 @@ const refuse: Refuse = (what) => {
   );
 };
 
-function checkFormat(header: Header, { layers, latents }: PageShape): void {
+function checkFormat(header: Header, { layers, latents, headDimV }: PageShape): void {
   const found = metadataOf(header);
-  if (found.format !== metadata.format || found.version !== metadata.version) {
-    refuse(`is not of format ${metadata.format}, version ${metadata.version}`);
+  if (found.format !== format || !versions.includes(found.version)) {
+    refuse(`is not of format ${format}, version 1 or 2`);
   }
   const names = tensorNames(header);
   const saved = names.filter((name) => name.startsWith('keys.')).length;
@@ -184,6 +217,10 @@ function checkFormat(header: Header, { layers, latents }: PageShape): void {
   if (names.some((name) => name.startsWith('values.')) === latents) {
     const [expected, received] = latents ? ['no', 'some'] : ['some', 'none'];
     fail('ERR_SHAPE', 'bytes', `of ${expected} values, like the cache,`, received);
+  }
+  if (latents && found.version !== '1' && found.headDimV !== `${headDimV}`) {
+    const expected = `of latents with headDimV ${headDimV}, that of the cache,`;
+    fail('ERR_SHAPE', 'bytes', expected, show(found.headDimV));
   }
 }
 

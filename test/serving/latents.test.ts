@@ -232,6 +232,39 @@ test('saved, loaded into pages of another size, and found as a prefix', async ()
   for (const { cache } of [model, other]) cache.dispose();
 });
 
+/** A file of latents as version 1 had it, which does not say headDimV; and with another one. */
+function rewritten(bytes: Uint8Array, metadata: object): Uint8Array {
+  const length = Number(Buffer.from(bytes).readBigUInt64LE());
+  const header = JSON.parse(Buffer.from(bytes.subarray(8, 8 + length)).toString());
+  const text = Buffer.from(JSON.stringify({ ...header, __metadata__: metadata }));
+  const size = Buffer.alloc(8);
+  size.writeBigUInt64LE(BigInt(text.length));
+  return new Uint8Array(Buffer.concat([size, text, bytes.subarray(8 + length)]));
+}
+
+test('a saved sequence says how much of a latent is its value', async () => {
+  const model = new LatentModel(dtype, 4);
+  const text = model.create();
+  await model.feed([text, 9]);
+  const bytes = await text.sequence.save();
+  using narrower = new KvCache({ ...shape, headDimV: rank - 64, dtype });
+  const error = thrownBy(() => narrower.load(bytes));
+  expect(error).toMatchObject({ code: 'ERR_SHAPE', argument: 'bytes' });
+  expect(error.message).toMatch(/headDimV 448.*received '512'/);
+  const format = 'flash-attention.sequence';
+  const [old, none, newer] = [{ version: '1' }, { version: '2' }, { version: '3' }].map((version) =>
+    rewritten(bytes, { format, ...version }),
+  );
+  expectThrow(() => narrower.load(none), 'ERR_SHAPE', 'bytes', /headDimV 448.*received undefined/);
+  expectThrow(() => narrower.load(newer), 'ERR_TYPE', 'bytes', /version 1 or 2/);
+  expect(narrower.stats().used).toBe(0);
+  // Version 1 is loaded as ever: it says nothing of values.
+  expect(narrower.load(old).length).toBe(9);
+  const loaded = model.cache.load(old);
+  expect(await loaded.save()).toEqual(bytes);
+  model.cache.dispose();
+});
+
 test('a stored prefix is found', async () => {
   using cache = new KvCache({ ...shape, dtype });
   const run = async (tokens: readonly number[]) => {

@@ -81,16 +81,20 @@ void convert_row(const char* source, int source_dtype, int64_t source_stride, in
   }
 }
 
+void encode_row(const float* row, int n, float scale, char* target, int dtype) {
+  const bool int8 = dtype == kInt8;
+  auto* const codes = reinterpret_cast<uint8_t*>(target);
+  for (int i = 0; i < n; ++i) codes[i] = code_of(row[i], scale, int8);
+}
+
 float quantize_row(const float* row, int n, char* target, int dtype) {
   uint32_t greatest = 0;
   for (int i = 0; i < n; ++i) {
     const uint32_t magnitude = magnitude_bits(row[i]);
     greatest = magnitude > greatest ? magnitude : greatest;
   }
-  const bool int8 = dtype == kInt8;
-  const float scale = scale_of_row(greatest, int8);
-  auto* const codes = reinterpret_cast<uint8_t*>(target);
-  for (int i = 0; i < n; ++i) codes[i] = code_of(row[i], scale, int8);
+  const float scale = scale_of_row(greatest, dtype == kInt8);
+  encode_row(row, n, scale, target, dtype);
   return scale;
 }
 
@@ -133,6 +137,7 @@ const KernelTable FA_CONCAT(FA_TABLE_, FA_ISA) = {
     .merge_row = FA_ISA::merge_row,
     .convert_row = FA_ISA::convert_row,
     .quantize_row = FA_ISA::quantize_row,
+    .encode_row = FA_ISA::encode_row,
 };
 
 }  // namespace fa::cpu

@@ -53,6 +53,8 @@ struct KernelTable {
                       char* target, int target_dtype);
   /** n codes of int8 or float8_e4m3; returns their scale: core/quantized_row.h. */
   float (*quantize_row)(const float* row, int n, char* target, int dtype);
+  /** The same of a given scale. */
+  void (*encode_row)(const float* row, int n, float scale, char* target, int dtype);
 };
 
 #if defined(FA_ISA_V2)

@@ -42,6 +42,7 @@ struct AppendParams {
   Rows k, v;                // inner is the token
   Rows k_pages, v_pages;    // outer is the page, inner the row of it
   Rows k_scales, v_scales;  // likewise, of one element; no data: none
+  bool static_scales;       // see Appending
   const int32_t* slots;
   int64_t slot_stride;
   int64_t rows, value_rows;  // of k; of v: as many, or none
@@ -117,14 +118,18 @@ PTX_FN void copy_turned(const Tables& t, int64_t outer, int64_t inner, const Row
       [&](int d) { to.copy(from, d); });
 }
 
-/** By one warp: the codes of `from`, turned, to `to`, and their scale. See core/quantized_row.h. */
-PTX_FN void quantize_turned(const Tables& t, int64_t token, const Row& from, const Row& to,
-                            const Row& scale_to, int length) {
-  const auto for_each = [&](auto visit) {
-    for_each_element(t, 0, token, from, length, visit, [&](int d) { visit(d, from.load(d)); });
-  };
+/** By one warp: visit(d, x) for each of its elements of `from`, turned. */
+template <class Visit>
+PTX_FN void for_each_turned(const Tables& t, int64_t token, const Row& from, int length,
+                            Visit visit) {
+  for_each_element(t, 0, token, from, length, visit, [&](int d) { visit(d, from.load(d)); });
+}
+
+/** By one warp: the scale of `from`, turned. See core/quantized_row.h. */
+PTX_FN float scale_of_turned(const Tables& t, int64_t token, const Row& from, int length,
+                             bool int8) {
   uint32_t greatest = 0;
-  for_each([&](int, float x) {
+  for_each_turned(t, token, from, length, [&](int, float x) {
     const uint32_t magnitude = magnitude_bits(x);
     greatest = magnitude > greatest ? magnitude : greatest;
   });
@@ -133,12 +138,19 @@ PTX_FN void quantize_turned(const Tables& t, int64_t token, const Row& from, con
     const uint32_t other = ptx::shfl_xor(greatest, step);
     greatest = other > greatest ? other : greatest;
   }
+  return scale_of_row(greatest, int8);
+}
+
+/** By one warp: the codes of `from`, turned, to `to`, by the scale given or the one it writes. */
+PTX_FN void quantize_turned(const Tables& t, int64_t token, const Row& from, const Row& to,
+                            const Row& scale_at, bool static_scale, int length) {
   const bool int8 = to.dtype == static_cast<int>(DType::kInt8);
-  const float scale = scale_of_row(greatest, int8);
-  for_each([&](int d, float x) {
+  const float scale =
+      static_scale ? scale_at.load(0) : scale_of_turned(t, token, from, length, int8);
+  for_each_turned(t, token, from, length, [&](int d, float x) {
     ptx::stg(reinterpret_cast<uint8_t*>(to.at(d)), code_of(x, scale, int8));
   });
-  if (threadIdx.x % kWarp == 0) scale_to.store(0, scale);
+  if (!static_scale && threadIdx.x % kWarp == 0) scale_at.store(0, scale);
 }
 
 /** The row of this warp; -1 past the last one. */
@@ -164,7 +176,8 @@ __global__ void __launch_bounds__(kThreads, 4)
   const Rows& scales = values ? p.v_scales : p.k_scales;
   const Tables tables = values ? Tables{} : p.tables;
   if (scales.data != nullptr)
-    quantize_turned(tables, token, from, to, Row(scales, page, place, head), of.length);
+    quantize_turned(tables, token, from, to, Row(scales, page, place, head), p.static_scales,
+                    of.length);
   else
     copy_turned(tables, 0, token, from, to, of.length);
 }
@@ -214,8 +227,9 @@ void append(const Appending& a, const Queue& queue) {
   p.k = rows_of(with_leading_axis(a.k));
   p.k_pages = rows_of(a.k_pages);
   if (a.quantizes()) {
-    p.k_scales = rows_of(a.k_scales);
-    p.v_scales = rows_of(a.v_scales);
+    p.k_scales = rows_of(page_scales_over(a.k_scales, a.k_pages));
+    p.v_scales = rows_of(page_scales_over(a.v_scales, a.k_pages));
+    p.static_scales = a.static_scales();
   }
   p.slots = static_cast<const int32_t*>(a.slots.data);
   p.slot_stride = a.slots.strides[0];
