@@ -12,11 +12,7 @@
 
 namespace fa::binding {
 
-int64_t tables_length(int64_t batch, int64_t pages_per_sequence) {
-  return 3 * batch + batch + 1 + batch * pages_per_sequence;
-}
-
-StepTables tables_over(char* memory, int64_t batch, int64_t pages_per_sequence) {
+StepTables tables_over(char* memory, const GraphExtents& extents) {
   auto* next = reinterpret_cast<int32_t*>(memory);
   const auto take = [&next](std::initializer_list<int64_t> shape) {
     const View view = contiguous_view(next, DType::kInt32, shape);
@@ -24,22 +20,23 @@ StepTables tables_over(char* memory, int64_t batch, int64_t pages_per_sequence) 
     return view;
   };
   StepTables tables;
-  tables.slots = take({batch});
-  tables.positions = take({batch});
-  tables.cu_seqlens_q = take({batch + 1});
-  tables.seqlens_k = take({batch});
-  tables.page_table = take({batch, pages_per_sequence});
+  tables.slots = take({extents.rows()});
+  tables.positions = take({extents.rows()});
+  tables.cu_seqlens_q = take({extents.batch + 1});
+  tables.seqlens_k = take({extents.batch});
+  tables.page_table = take({extents.batch, extents.pages_per_sequence});
+  if (extents.tree_words > 0) tables.tree_mask = take({extents.rows(), extents.tree_words});
   return tables;
 }
 
-Sequence decoded(int64_t row, int64_t seqlen_k) {
+Sequence decoded(int64_t b, int64_t tokens, int64_t seqlen_k) {
   return {.q_batch = 0,
-          .q_begin = row,
-          .seqlen_q = 1,
-          .k_batch = row,
+          .q_begin = b * tokens,
+          .seqlen_q = tokens,
+          .k_batch = b,
           .k_begin = 0,
           .seqlen_k = seqlen_k,
-          .first_position = seqlen_k - 1};
+          .first_position = seqlen_k - tokens};
 }
 
 namespace {
@@ -51,10 +48,25 @@ int64_t aligned(int64_t bytes) {
   return ceil_div(bytes, kAlignment) * kAlignment;
 }
 
-StepExtents longest(int64_t batch, int64_t seqlen) {
+StepExtents longest(const GraphExtents& extents, int64_t seqlen) {
   const auto table = std::make_shared<SequenceTable>();
-  for (int64_t b = 0; b < batch; ++b) table->sequences.push_back(decoded(b, seqlen));
-  return {.longest_q = 1, .last_position = seqlen - 1, .sequences = table, .shared_prefixes = {}};
+  for (int64_t b = 0; b < extents.batch; ++b)
+    table->sequences.push_back(decoded(b, extents.tokens, seqlen));
+  return {.longest_q = extents.tokens,
+          .last_position = seqlen - 1,
+          .sequences = table,
+          .shared_prefixes = {}};
+}
+
+GraphExtents extents_of(const Napi::Object& args) {
+  GraphExtents extents;
+  extents.batch = to_integer(args.Get("batch"), "batch", 1, kMostBatch);
+  extents.tokens = to_integer(args.Get("tokens"), "tokens", 1, kMostBatch / extents.batch);
+  extents.pages_per_sequence =
+      to_integer(args.Get("pagesPerSequence"), "pagesPerSequence", 1, kMaxSeqlen);
+  constexpr int64_t kBits = 32;  // of a word of a mask
+  if (to_boolean(args.Get("tree"), "tree")) extents.tree_words = ceil_div(extents.tokens, kBits);
+  return extents;
 }
 
 /** A graph as it is put together: first its sizes, then its memory, then its layers. */
@@ -66,8 +78,8 @@ class Maker {
         layers_(to_array(args.Get("layers"), "layers")),
         dtype_(to_dtype(args.Get("dtype"), "dtype")),
         heads_(to_integer(args.Get("heads"), "heads", 1, kMostBatch)),
-        batch_(to_integer(args.Get("batch"), "batch", 1, kMostBatch)),
-        pages_(to_integer(args.Get("pagesPerSequence"), "pagesPerSequence", 1, kMaxSeqlen)) {
+        extents_(extents_of(args)),
+        returns_lse_(to_boolean(args.Get("returnLse"), "returnLse")) {
     if (layers_.Length() == 0) refuse(ErrorCode::kOption, "layers", "at least one", "none");
     expect_floating(contiguous_view(nullptr, dtype_, {1}), "dtype");
     const Napi::Array first = layer(0);
@@ -82,17 +94,20 @@ class Maker {
       refuse(ErrorCode::kDevice, "device", "one that captures graphs", stream_->device());
     if (k_pages_.size() == 0 || v_pages_.size() == 0)
       refuse(ErrorCode::kShape, "kPages", "pages with elements", shape_text(k_pages_));
-    if (pages_ > kMaxSeqlen / k_pages_.shape[1])
+    const int64_t pages = extents_.pages_per_sequence, page_size = k_pages_.shape[1];
+    if (pages > kMaxSeqlen / page_size)
       refuse(ErrorCode::kShape, "pagesPerSequence",
-             "at most " + std::to_string(kMaxSeqlen / k_pages_.shape[1]), std::to_string(pages_));
+             "at most " + std::to_string(kMaxSeqlen / page_size), std::to_string(pages));
+    if (extents_.tokens > pages * page_size)
+      refuse(ErrorCode::kShape, "tokens", "at most " + std::to_string(pages * page_size),
+             std::to_string(extents_.tokens));
   }
 
   std::unique_ptr<Graph> make() {
     auto graph = std::make_unique<Graph>();
     graph->decode = std::make_shared<DecodeGraph>();
-    graph->decode->batch = batch_;
-    graph->pages_per_sequence = pages_;
-    const int64_t tables = tables_length(batch_, pages_) * int64_t{sizeof(int32_t)};
+    graph->extents = extents_;
+    const int64_t tables = extents_.tables_length() * int64_t{sizeof(int32_t)};
     measure(*graph, aligned(tables));
     add_layers(*graph);
     return graph;
@@ -100,13 +115,15 @@ class Maker {
 
  private:
   Napi::Array layer(uint32_t n) const { return to_array(layers_[n], "layers"); }
+  int64_t rows() const { return extents_.rows(); }
   int64_t row_bytes(int64_t heads, int64_t dim) const {
-    return aligned(batch_ * heads * dim * static_cast<int64_t>(dtype_size(dtype_)));
+    return aligned(rows() * heads * dim * static_cast<int64_t>(dtype_size(dtype_)));
   }
   int64_t q_bytes() const { return row_bytes(heads_, k_pages_.shape[3]); }
   int64_t k_bytes() const { return row_bytes(k_pages_.shape[2], k_pages_.shape[3]); }
   int64_t v_bytes() const { return in_keys_ ? 0 : row_bytes(v_pages_.shape[2], v_pages_.shape[3]); }
-  Sizes out_shape() const { return {3, {batch_, heads_, v_pages_.shape[3]}}; }
+  int64_t layer_bytes() const { return q_bytes() + k_bytes() + v_bytes(); }
+  Sizes out_shape() const { return {3, {rows(), heads_, v_pages_.shape[3]}}; }
 
   TensorRef bytes(const char* name, int64_t count) {
     return NewTensor(name, DType::kInt8, Sizes{1, {count}}, "batch").allocate(env_, *stream_);
@@ -115,7 +132,7 @@ class Maker {
   /** The rows of a layer in the memory of a graph, from `at` on. */
   DecodeGraph::Layer rows_at(char* memory, int64_t at) const {
     const auto view = [&](int64_t offset, int64_t heads, int64_t dim) {
-      return contiguous_view(memory + at + offset, dtype_, {batch_, heads, dim});
+      return contiguous_view(memory + at + offset, dtype_, {rows(), heads, dim});
     };
     DecodeGraph::Layer layer{};
     layer.rows_at = at;
@@ -127,18 +144,17 @@ class Maker {
 
   /** Makes the memory. How long lists are, the device says of a layer that has none yet. */
   void measure(Graph& graph, int64_t tables) {
-    const int64_t rows = q_bytes() + k_bytes() + v_bytes();
-    const TensorRef model = bytes("a layer of the graph", tables + rows);
+    const TensorRef model = bytes("a layer of the graph", tables + layer_bytes());
     set_home(graph, model);
     const LayerTask task =
         take_layer(graph, model, rows_at(model.view.at(0), tables), 0,
-                   NewTensor("out", dtype_, out_shape(), "batch").allocate(env_, *stream_));
+                   NewTensor("out", dtype_, out_shape(), "batch").allocate(env_, *stream_), {});
     const auto& op = std::get<ops::StepAttention>(*task.operation);
     DecodeGraph& decode = *graph.decode;
     decode.lists_at = tables;
     decode.rows_at =
         tables + aligned(static_cast<int64_t>(stream_->decode_list_bytes(op.attention.problem)));
-    decode.end = decode.rows_at + rows * layers_.Length();
+    decode.end = decode.rows_at + layer_bytes() * layers_.Length();
     const TensorRef memory = bytes("the graph", decode.end);
     decode.memory = memory.storage;
     set_home(graph, memory);
@@ -147,14 +163,14 @@ class Maker {
   void set_home(Graph& graph, const TensorRef& memory) {
     graph.home = {};
     graph.home.storage = memory.storage;
-    graph.home.tables = tables_over(memory.view.at(0), batch_, pages_);
+    graph.home.tables = tables_over(memory.view.at(0), extents_);
     graph.home.tables.num_pages = k_pages_.shape[0];
     graph.home.tables.page_size = k_pages_.shape[1];
-    graph.home.extents = longest(batch_, pages_ * k_pages_.shape[1]);
+    graph.home.extents = longest(extents_, extents_.pages_per_sequence * k_pages_.shape[1]);
   }
 
   LayerTask take_layer(Graph& graph, const TensorRef& memory, const DecodeGraph::Layer& rows,
-                       uint32_t n, const TensorRef& out) {
+                       uint32_t n, const TensorRef& out, const TensorRef& lse) {
     const auto handle = [&](const View& view) {
       return view.present() ? Napi::Value(new_handle(env_, {memory.storage, view}))
                             : env_.Undefined();
@@ -171,7 +187,7 @@ class Maker {
                                  .v = v,
                                  .options = options_,
                                  .positions = env_.Undefined()},
-                                out);
+                                out, lse);
     for (const Napi::Value& used : {q, k, v})
       if (!used.IsUndefined()) dispose_handle(used, "q");  // or they hold memory
     if (std::get<ops::StepAttention>(*task.operation).append.appending.page_size() !=
@@ -180,21 +196,31 @@ class Maker {
     return task;
   }
 
+  /** Memory for the same result of all layers. */
+  View results(const char* name, DType dtype, Sizes shape, std::shared_ptr<Storage>& storage) {
+    shape.values[0] *= layers_.Length();
+    const TensorRef all = NewTensor(name, dtype, shape, "batch").allocate(env_, *stream_);
+    storage = all.storage;
+    return all.view;
+  }
+
   void add_layers(Graph& graph) {
     DecodeGraph& decode = *graph.decode;
-    Sizes all = out_shape();
-    all.values[0] *= layers_.Length();
-    const TensorRef results =
-        NewTensor("results of the graph", dtype_, all, "batch").allocate(env_, *stream_);
-    graph.results = results.storage;
+    const View outs = results("results of the graph", dtype_, out_shape(), graph.outs);
+    View lses;
+    if (returns_lse_)
+      lses = results("lses of the graph", DType::kFloat32, {2, {heads_, rows()}}, graph.lses);
     const TensorRef memory{decode.memory, {}};
-    const int64_t rows = q_bytes() + k_bytes() + v_bytes();
     for (uint32_t n = 0; n < layers_.Length(); ++n) {
       char* const base = static_cast<char*>(decode.memory->data());
-      DecodeGraph::Layer layer = rows_at(base, decode.rows_at + n * rows);
-      layer.out = contiguous_view(results.view.at(n * batch_ * heads_ * v_pages_.shape[3]), dtype_,
-                                  {batch_, heads_, v_pages_.shape[3]});
-      LayerTask task = take_layer(graph, memory, layer, n, {graph.results, layer.out});
+      DecodeGraph::Layer layer = rows_at(base, decode.rows_at + n * layer_bytes());
+      layer.out = contiguous_view(outs.at(n * rows() * heads_ * v_pages_.shape[3]), dtype_,
+                                  {rows(), heads_, v_pages_.shape[3]});
+      if (returns_lse_)
+        layer.lse =
+            contiguous_view(lses.at(n * heads_ * rows()), DType::kFloat32, {heads_, rows()});
+      LayerTask task =
+          take_layer(graph, memory, layer, n, {graph.outs, layer.out}, {graph.lses, layer.lse});
       layer.step = std::get<ops::StepAttention>(std::move(*task.operation));
       Borrowed pages;
       for (const auto& storage : task.storages.updates) pages.emplace_back(storage);
@@ -208,7 +234,8 @@ class Maker {
       graph.pages.push_back(std::move(pages));
       decode.layers.push_back(std::move(layer));
     }
-    decode.held = {graph.results, graph.home.queries, graph.home.results};
+    decode.held = {graph.outs, graph.home.queries, graph.home.results};
+    if (returns_lse_) decode.held.push_back(graph.lses);
     graph.given.resize(layers_.Length());
   }
 
@@ -216,7 +243,9 @@ class Maker {
   const Napi::Value options_;
   const Napi::Array layers_;
   const DType dtype_;
-  const int64_t heads_, batch_, pages_;
+  const int64_t heads_;
+  const GraphExtents extents_;
+  const bool returns_lse_;
   View k_pages_, v_pages_;  // of the first layer
   bool in_keys_ = false;    // whether rows have no v
   Stream* stream_ = nullptr;

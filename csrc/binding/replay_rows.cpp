@@ -29,7 +29,7 @@ void ReplayRows::add(const Napi::Value& value, const View& target, const char* a
   expect_dtype(source, target.dtype, argument);
   expect_rank(source, argument, {"total", "heads", "headDim"});
   expect_shape(source, argument, {target.shape[0], target.shape[1], target.shape[2]},
-               Layout::kPacked, ", [sequences of the step, heads, headDim],");
+               Layout::kPacked, ", [tokens of the step, heads, headDim],");
   device.sources.push_back(source);
   device.parts.push_back(target);
 }

@@ -59,8 +59,8 @@ class LayerCall {
 
   Napi::Value run() { return sync_ ? returned() : enqueued(); }
 
-  LayerTask task(const TensorRef& out) {
-    TaskStorages storages = write_to(out, {});
+  LayerTask task(const TensorRef& out, const TensorRef& lse) {
+    TaskStorages storages = write_to(out, lse);
     return {std::move(operation_), std::move(storages)};
   }
 
@@ -83,6 +83,7 @@ class LayerCall {
     return tensor;
   }
 
+  /** Static ones are not written; they go with the pages, which nobody else has. */
   TensorRef scales(const Napi::Value& value, const char* argument) {
     return value.IsUndefined() ? TensorRef{} : updated(value, argument);
   }
@@ -324,9 +325,9 @@ Napi::Value step_attention(const Napi::CallbackInfo& call) {
   return LayerCall(call.Env(), step, args, returns_lse, sync).run();
 }
 
-LayerTask layer_task(Napi::Env env, PreparedStep& step, const LayerArgs& args,
-                     const TensorRef& out) {
-  return LayerCall(env, step, args, false, false).task(out);
+LayerTask layer_task(Napi::Env env, PreparedStep& step, const LayerArgs& args, const TensorRef& out,
+                     const TensorRef& lse) {
+  return LayerCall(env, step, args, lse.storage != nullptr, false).task(out, lse);
 }
 
 }  // namespace fa::binding

@@ -27,8 +27,11 @@ struct LayerTask {
   TaskStorages storages;
 };
 
-/** Of a layer of `step` that writes [total, heads, headDimV] to `out`, in the dtype of q. */
-LayerTask layer_task(Napi::Env env, PreparedStep& step, const LayerArgs& args,
-                     const TensorRef& out);
+/**
+ * Of a layer of `step` that writes [total, heads, headDimV] to `out`, in the dtype of q, and
+ * [heads, total] to `lse` unless that has no memory.
+ */
+LayerTask layer_task(Napi::Env env, PreparedStep& step, const LayerArgs& args, const TensorRef& out,
+                     const TensorRef& lse);
 
 }  // namespace fa::binding

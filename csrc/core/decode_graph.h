@@ -19,19 +19,20 @@ struct GraphTables {
 };
 
 /**
- * Steps of up to `batch` sequences, one new token of each. What is short of the batch has slot -1,
- * which is not appended to, and no tokens. Memory: tables, lists of the device, rows of all layers.
+ * Steps of up to so many sequences, with as many new tokens of each. What is short of the batch has
+ * slots -1, which are not appended to, and no tokens. Memory: tables, lists of the device, rows of
+ * all layers.
  */
 struct DecodeGraph {
   struct Layer {
     ops::StepAttention step;  // of a whole batch; its sequences are the longest ones
-    View q, k, v;             // contiguous [batch, heads, dim]; no v: see Appending
+    View q, k, v;             // contiguous [rows, heads, dim]; no v: see Appending
     View out;
+    View lse;         // contiguous [heads, rows]; absent where nobody asks for it
     int64_t rows_at;  // bytes into the memory: of q, with k and v behind it
   };
 
   std::shared_ptr<Storage> memory;
-  int64_t batch = 0;
   int64_t lists_at = 0, rows_at = 0, end = 0;  // bytes into the memory
   std::vector<Layer> layers;
 

@@ -336,6 +336,9 @@ export interface NativeAddon {
     heads: number;
     dtype: number;
     batch: number;
+    tokens: number;
+    tree: boolean;
+    returnLse: boolean;
     pagesPerSequence: number;
   }): NativeDecodeGraph;
   /** Of each layer of `rows`, which are [q, k, v]; the next replay of it writes over them. */
@@ -344,7 +347,7 @@ export interface NativeAddon {
     step: NativeStep,
     firstLayer: number,
     rows: readonly (readonly (NativeTensor | Float32Array | undefined)[])[],
-  ): NativeTensor[];
+  ): [out: NativeTensor, lse: NativeTensor | null][];
   /** Gives back what a graph holds. Idempotent. */
   endDecodeGraph(graph: NativeDecodeGraph): void;
   /** [total, H, D] with positions [total] or [1, total]; [B, S, H, D] with positions [B, S]. */

@@ -1,10 +1,11 @@
 import '../tensor/symbol-dispose.js';
 
+import type { AttentionResult, ReturnLse } from '../attention/options.js';
 import { type NativeDecodeGraph, native } from '../native/addon.js';
 import { enqueued } from '../native/call-options.js';
 import { call, fail } from '../native/errors.js';
 import { show } from '../native/show.js';
-import { checkInteger, checkOptions } from '../tensor/check.js';
+import { checkBoolean, checkInteger, checkOptions } from '../tensor/check.js';
 import { checkDType, dtypeNumber } from '../tensor/dtype.js';
 import { type FloatDType, floatDTypes } from '../tensor/host-tensor.js';
 import { contiguousStrides } from '../tensor/shape.js';
@@ -19,6 +20,13 @@ import { optionKeys, type StepAttentionOptions, stepNames } from './step-options
 export interface DecodeGraphOptions extends Omit<StepAttentionOptions, 'rotary' | 'signal'> {
   /** The most sequences that a step of the graph has. */
   batch: number;
+  /**
+   * New tokens of each sequence of a step: the last one and a guess of the next ones (speculative
+   * decoding). Default 1.
+   */
+  tokens?: number;
+  /** Whether steps are trees of drafts: see `tree` of {@link StepEntry}. Default false. */
+  tree?: boolean;
   /** Query heads of a layer. */
   heads: number;
   /** Of q, k and v, and of what comes out: float32 (default), float16 or bfloat16. */
@@ -34,11 +42,11 @@ export interface DecodeGraphOptions extends Omit<StepAttentionOptions, 'rotary' 
 
 /** New rows of a layer. */
 export interface DecodeRows<D extends FloatDType = FloatDType> {
-  /** `[sequences, heads, headDim]`, in the dtype of the graph; or a Float32Array. */
+  /** `[totalTokens, heads, headDim]`, in the dtype of the graph; or a Float32Array. */
   readonly q: LayerRows<D>;
-  /** `[sequences, kvHeads, headDim]`, likewise. */
+  /** `[totalTokens, kvHeads, headDim]`, likewise. */
   readonly k: LayerRows<D>;
-  /** `[sequences, kvHeads, headDimV]`, likewise; none with a cache of latents. */
+  /** `[totalTokens, kvHeads, headDimV]`, likewise; none with a cache of latents. */
   readonly v?: LayerRows<D>;
 }
 
@@ -50,10 +58,15 @@ export interface ReplayOptions {
   signal?: AbortSignal;
 }
 
-const ownKeys = ['batch', 'heads', 'dtype', 'maxSeqlen'] as const;
+/** What a layer of a replay gives. */
+export type ReplayResult<D extends FloatDType, Lse extends boolean> = Lse extends true
+  ? AttentionResult<D>
+  : Tensor<D>;
+
+const ownKeys = ['batch', 'tokens', 'tree', 'heads', 'dtype', 'maxSeqlen'] as const;
 const graphKeys: ReadonlySet<string> = new Set([
   ...ownKeys,
-  ...[...optionKeys].filter((key) => !['returnLse', 'signal', 'sync'].includes(key)),
+  ...[...optionKeys].filter((key) => !['signal', 'sync'].includes(key)),
 ]);
 const replayKeys: ReadonlySet<string> = new Set(['firstLayer', 'signal']);
 const rowKeys: ReadonlySet<string> = new Set(['q', 'k', 'v']);
@@ -62,57 +75,74 @@ const rowKeys: ReadonlySet<string> = new Set(['q', 'k', 'v']);
 const graphNames = {
   ...stepNames,
   batch: 'options.batch',
+  tokens: 'options.tokens',
   heads: 'options.heads',
   dtype: 'options.dtype',
   pagesPerSequence: 'options.maxSeqlen',
 };
 
+/** Of a step, as the native side has it. */
+const maxRows = 2 ** 20;
+
 /** The constructor, for this package alone; others use {@link KvCache.captureDecode}. */
-export let newDecodeGraph: <D extends FloatDType>(
+export let newDecodeGraph: <D extends FloatDType, Lse extends boolean>(
   memory: PageMemory,
   maxSeqlen: number,
-  options: DecodeGraphOptions,
-) => DecodeGraph<D>;
+  options: DecodeGraphOptions & ReturnLse,
+) => DecodeGraph<D, Lse>;
 
 /**
- * Decode steps of a cache that a GPU replays: of up to `batch` sequences, one new token of each.
- * Made by {@link KvCache.captureDecode}. All work of the layers of a replay is one CUDA graph,
- * whose tables, rows and results stay where they are. On the CPU, which launches nothing, the same
- * calls compute the layers one by one.
+ * Decode steps of a cache that a GPU replays: of up to `batch` sequences, with as many new tokens
+ * of each. Made by {@link KvCache.captureDecode}. All work of the layers of a replay is one CUDA
+ * graph, whose tables, rows and results stay where they are. On the CPU, which launches nothing,
+ * the same calls compute the layers one by one.
  */
-export class DecodeGraph<D extends FloatDType = FloatDType> {
+export class DecodeGraph<D extends FloatDType = FloatDType, Lse extends boolean = false> {
   /** The most sequences of a step. */
   readonly batch: number;
+  /** New tokens of each sequence of a step. */
+  readonly tokens: number;
+  /** Whether steps are trees of drafts. */
+  readonly tree: boolean;
   /** The most tokens of a sequence. */
   readonly maxSeqlen: number;
   readonly dtype: D;
   readonly #memory: PageMemory;
   readonly #heads: number;
-  readonly #options: StepAttentionOptions;
+  readonly #options: StepAttentionOptions & ReturnLse;
   /** Undefined on the CPU. */
   readonly #handle: NativeDecodeGraph | undefined;
   /** What the last replay of each layer gave. */
-  readonly #given: (Tensor | undefined)[] = [];
+  readonly #given: (readonly Tensor[] | undefined)[] = [];
   #disposed = false;
 
   static {
-    newDecodeGraph = <D extends FloatDType>(
+    newDecodeGraph = <D extends FloatDType, Lse extends boolean>(
       memory: PageMemory,
       maxSeqlen: number,
-      options: DecodeGraphOptions,
-    ) => new DecodeGraph<D>(memory, maxSeqlen, options);
+      options: DecodeGraphOptions & ReturnLse,
+    ) => new DecodeGraph<D, Lse>(memory, maxSeqlen, options);
   }
 
-  private constructor(memory: PageMemory, maxSeqlen: number, options: DecodeGraphOptions) {
+  private constructor(
+    memory: PageMemory,
+    maxSeqlen: number,
+    options: DecodeGraphOptions & ReturnLse,
+  ) {
     const given = checkOptions(options, graphKeys);
     if (given === undefined) {
       fail('ERR_TYPE', 'options', 'an object with batch and heads', 'undefined');
     }
-    const { batch, heads, dtype = 'float32', maxSeqlen: most = maxSeqlen, ...attention } = given;
-    this.batch = checkInteger(batch, 1, 2 ** 20, 'options.batch');
+    const { batch, tokens = 1, tree = false, heads, ...others } = given;
+    const { dtype = 'float32', maxSeqlen: most = maxSeqlen, ...attention } = others;
+    this.batch = checkInteger(batch, 1, maxRows, 'options.batch');
     this.#heads = checkInteger(heads, 1, 2 ** 16, 'options.heads');
     this.dtype = checkDType(dtype, 'options.dtype', floatDTypes) as D;
     this.maxSeqlen = checkInteger(most, 1, maxSeqlen, 'options.maxSeqlen');
+    const room = Math.min(this.maxSeqlen, Math.floor(maxRows / this.batch));
+    this.tokens = checkInteger(tokens, 1, room, 'options.tokens');
+    this.tree = checkBoolean(tree, 'options.tree');
+    checkBoolean(attention.returnLse ?? false, 'options.returnLse');
     this.#memory = memory;
     this.#options = attention;
     const positions = (attention.rotary as { positions?: unknown } | undefined)?.positions;
@@ -136,16 +166,23 @@ export class DecodeGraph<D extends FloatDType = FloatDType> {
    * its own; the step's tables are brought once. For every `firstLayer` and number of rows there
    * is one CUDA graph, captured at the first replay.
    *
-   * @param step Of this cache: at most `batch` sequences, one token of each, and no tree.
+   * @param step Of this cache: at most `batch` sequences, `tokens` new ones of each; trees, if
+   * the graph is of trees.
    * @param rows Of layers firstLayer, firstLayer + 1, and so on.
    * @param options See {@link ReplayOptions}.
-   * @returns out of each layer, `[sequences, heads, headDimV]`. The next replay of the layer
-   * disposes it, for it writes to the same memory; reads that were asked for before are right.
+   * @returns out of each layer, `[totalTokens, heads, headDimV]`; of a graph with `returnLse`
+   * `{ out, lse }`, with a view lse of shape `[heads, totalTokens]`. The next replay of the layer
+   * disposes them, for it writes to the same memory; reads that were asked for before are right.
    * @throws {@link FlashAttentionError} as {@link Step.attention}; `ERR_SHAPE` for a step of more
-   * sequences, of longer ones or with more new tokens than the graph is for, `ERR_DTYPE` for rows
-   * in another dtype, `ERR_OPTION` for a step of another cache, `ERR_DISPOSED`.
+   * sequences, of longer ones, with other numbers of new tokens or trees than the graph is for,
+   * `ERR_DTYPE` for rows in another dtype, `ERR_OPTION` for a step of another cache,
+   * `ERR_DISPOSED`.
    */
-  replay(step: Step, rows: readonly DecodeRows<D>[], options?: ReplayOptions): Tensor<D>[] {
+  replay(
+    step: Step,
+    rows: readonly DecodeRows<D>[],
+    options?: ReplayOptions,
+  ): ReplayResult<D, Lse>[] {
     if (this.#disposed) fail('ERR_DISPOSED', 'graph', 'a live DecodeGraph', 'a disposed one');
     const inside = this.#checkStep(step);
     if (!Array.isArray(rows)) fail('ERR_TYPE', 'rows', 'an array', show(rows));
@@ -162,17 +199,17 @@ export class DecodeGraph<D extends FloatDType = FloatDType> {
       : this.#compute(inside, first, checked, signal);
     results.forEach((result, n) => {
       inside.attended(first + n);
-      this.#given[first + n]?.dispose();
-      this.#given[first + n] = result;
+      disposeAll(this.#given[first + n]);
+      this.#given[first + n] = isTensor(result) ? [result] : [result.out, result.lse];
     });
-    return results;
+    return results as ReplayResult<D, Lse>[];
   }
 
   /** Gives its memory back, once enqueued work has run; disposes its results. Idempotent. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const tensor of this.#given) tensor?.dispose();
+    this.#given.forEach(disposeAll);
     this.#given.length = 0;
     const handle = this.#handle;
     if (handle) call(() => native().endDecodeGraph(handle));
@@ -186,7 +223,7 @@ export class DecodeGraph<D extends FloatDType = FloatDType> {
   #capture(): NativeDecodeGraph {
     const { layers, pageSize } = this.#memory.shape;
     const temporaries: Tensor[] = [];
-    const { handle } = this.#memory.options.prepare(this.#options, temporaries);
+    const { handle, returnLse } = this.#memory.options.prepare(this.#options, temporaries);
     const pages = Array.from({ length: layers }, (_, n) => {
       const { kPages, vPages, kScales, vScales } = this.#memory.layer(n);
       return [kPages, vPages, kScales, vScales].map((each) => each && liveHandle(each));
@@ -197,6 +234,9 @@ export class DecodeGraph<D extends FloatDType = FloatDType> {
       heads: this.#heads,
       dtype: dtypeNumber[this.dtype],
       batch: this.batch,
+      tokens: this.tokens,
+      tree: this.tree,
+      returnLse,
       pagesPerSequence: Math.ceil(this.maxSeqlen / pageSize),
     };
     return call(() => native().newDecodeGraph(args), graphNames);
@@ -208,7 +248,7 @@ export class DecodeGraph<D extends FloatDType = FloatDType> {
     first: number,
     rows: readonly DecodeRows[],
     signal: AbortSignal | undefined,
-  ): Tensor<D>[] {
+  ): (Tensor | AttentionResult)[] {
     const { shape } = this.#memory;
     const { device, headDimV } = shape;
     const handles = rows.map(({ q, k, v }) => [
@@ -219,9 +259,17 @@ export class DecodeGraph<D extends FloatDType = FloatDType> {
     const made = enqueued({ signal }, () =>
       call(() => native().replayDecode(graph, prepared.handle, first, handles), stepNames),
     );
-    const axes = [entries.length, this.#heads, headDimV];
+    const total = entries.length * this.tokens;
+    const axes = [total, this.#heads, headDimV];
     const strides = contiguousStrides(axes);
-    return made.map((handle) => newTensor(handle, this.dtype, device, axes, strides));
+    return made.map(([outHandle, lseHandle]) => {
+      const out = newTensor(outHandle, this.dtype, device, axes, strides);
+      if (lseHandle === null) return out;
+      // Rows of the whole batch lie between those of two heads.
+      const apart = [this.batch * this.tokens, 1];
+      const lse = newTensor(lseHandle, 'float32', device, [this.#heads, total], apart);
+      return { out, lse };
+    });
   }
 
   #compute(
@@ -229,11 +277,13 @@ export class DecodeGraph<D extends FloatDType = FloatDType> {
     first: number,
     rows: readonly DecodeRows[],
     signal: AbortSignal | undefined,
-  ): Tensor<D>[] {
+  ): (Tensor | AttentionResult)[] {
     const options = { ...this.#options, signal };
     return rows.map(
       ({ q, k, v }, n) =>
-        attendLayer(prepared, this.#memory, first + n, [q, k, v], options) as Tensor<D>,
+        attendLayer(prepared, this.#memory, first + n, [q, k, v], options) as
+          | Tensor
+          | AttentionResult,
     );
   }
 
@@ -244,18 +294,25 @@ export class DecodeGraph<D extends FloatDType = FloatDType> {
       fail('ERR_OPTION', 'step', 'a step of the cache of the graph', 'one of another');
     }
     const { entries } = inside;
-    const prefill = entries.findIndex(({ tokens, parents }) => tokens !== 1 || parents);
-    if (prefill >= 0) {
-      const received = `${entries[prefill].tokens} of entries[${prefill}]`;
-      fail('ERR_SHAPE', 'step', 'one new token of each sequence', received);
+    const other = entries.findIndex(({ tokens }) => tokens !== this.tokens);
+    if (other >= 0) {
+      const received = `${entries[other].tokens} of entries[${other}]`;
+      const expected = `${this.tokens} new tokens of each sequence, like the graph,`;
+      fail('ERR_SHAPE', 'step', expected, received);
+    }
+    const trees = entries.some(({ parents }) => parents !== undefined);
+    if (trees !== this.tree) {
+      const [expected, received] = this.tree ? ['a tree', 'none'] : ['no tree', 'one'];
+      fail('ERR_SHAPE', 'step', `${expected}, like the graph,`, received);
     }
     if (entries.length > this.batch) {
       const expected = `at most ${this.batch} sequences, the batch of the graph,`;
       fail('ERR_SHAPE', 'step', expected, `${entries.length}`);
     }
-    const longest = entries.reduce((most, { state }) => Math.max(most, state.length + 1), 0);
+    const committed = entries.reduce((most, { state }) => Math.max(most, state.length), 0);
+    const longest = committed + this.tokens;
     if (longest > this.maxSeqlen) {
-      const expected = `sequences of at most ${this.maxSeqlen} tokens, the new one included,`;
+      const expected = `sequences of at most ${this.maxSeqlen} tokens, new ones included,`;
       fail('ERR_SHAPE', 'step', expected, `${longest}`);
     }
     return inside;
@@ -283,4 +340,8 @@ export class DecodeGraph<D extends FloatDType = FloatDType> {
     }
     return rows;
   }
+}
+
+function disposeAll(tensors: readonly Tensor[] | undefined): void {
+  for (const each of tensors ?? []) each.dispose();
 }

@@ -29,6 +29,7 @@ export type {
   DecodeGraphOptions,
   DecodeRows,
   ReplayOptions,
+  ReplayResult,
 } from './decode-graph.js';
 export type { CacheDType } from './page-memory.js';
 export {

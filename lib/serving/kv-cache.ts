@@ -1,6 +1,7 @@
 import '../tensor/symbol-dispose.js';
 
 import { checkIntegers } from '../attention/int-vector.js';
+import type { ReturnLse } from '../attention/options.js';
 import { type DeviceName, deviceOption } from '../native/device.js';
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
@@ -241,12 +242,14 @@ export class KvCache {
 
   /**
    * A graph of decode steps of this cache, with the same attention in all layers: what a GPU does
-   * for a step of up to `batch` sequences is captured once and replayed.
+   * for a step of up to `batch` sequences is captured once and replayed. Steps may have several new
+   * tokens of each sequence, as many each time, and trees of drafts.
    *
    * @param options See {@link DecodeGraphOptions}.
    * @throws {@link FlashAttentionError} `ERR_TYPE`, `ERR_OPTION`, `ERR_DTYPE`, `ERR_DEVICE`,
-   * `ERR_SHAPE`: rotary tables of fewer rows than `maxSeqlen`, or on a GPU more than 64 query heads
-   * per kv head with head dims of at most 256; `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`.
+   * `ERR_SHAPE`: rotary tables of fewer rows than `maxSeqlen`, or on Hopper more than 64 rows of
+   * queries (`tokens` times the query heads of a kv head) with head dims of at most 256;
+   * `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`.
    *
    * @example
    * using graph = cache.captureDecode({ batch: 8, heads: 32, maxSeqlen: 4096, rotary });
@@ -256,12 +259,13 @@ export class KvCache {
    * }
    * step.commit();
    */
-  captureDecode<D extends FloatDType = 'float32'>(
-    options: DecodeGraphOptions & { dtype?: D },
-  ): DecodeGraph<D> {
+  captureDecode<D extends FloatDType = 'float32', Lse extends boolean = false>(
+    options: DecodeGraphOptions & { dtype?: D } & ReturnLse<Lse>,
+  ): DecodeGraph<D, Lse> {
     this.#live();
     const { numPages, pageSize } = this.#memory.shape;
-    return newDecodeGraph<D>(this.#memory, Math.min(this.#maxSeqlen, numPages * pageSize), options);
+    const most = Math.min(this.#maxSeqlen, numPages * pageSize);
+    return newDecodeGraph<D, Lse>(this.#memory, most, options);
   }
 
   /**

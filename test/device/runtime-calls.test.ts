@@ -134,6 +134,14 @@ testOnSimt.each<[string, Omit<Decoding, 'layers'>, Record<string, number>]>([
     { dtype: 'bfloat16', cacheDtype: 'bfloat16', graph: 'layer' },
     { ...copied, cudaMemcpyAsync: 1 + 3 * 3, cudaGraphLaunch: 3 },
   ],
+  [
+    'three drafts of each sequence with lse, all layers, of numbers',
+    {
+      ...{ dtype: 'float32', cacheDtype: 'int8', graph: 'step', numbers: true, tokens: [3, 3, 3] },
+      options: { numSplits: 3, returnLse: true },
+    },
+    { ...copied, cudaGraphLaunch: 1 },
+  ],
   // What a model of which parts run on the host does, such as the server's.
   [
     'layer by layer, of numbers',

@@ -310,7 +310,8 @@ function graphsAreRefused() {
   const pages = [0, 1].map(() => fa.zeros('cpu', float32, [4, 4, 2, 64]));
   const graph = {
     layers: [[...pages, undefined, undefined]],
-    ...{ options: fa.stepOptions('cpu', {}), heads: 4, dtype: float32, batch: 2 },
+    ...{ options: fa.stepOptions('cpu', {}), heads: 4, dtype: float32, batch: 2, tokens: 1 },
+    ...{ tree: false, returnLse: false },
     pagesPerSequence: 2,
   };
   assert.throws(() => fa.newDecodeGraph(graph), { code: 'ERR_DEVICE' });

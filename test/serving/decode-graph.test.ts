@@ -1,144 +1,29 @@
 // Decode steps that are replayed beside the same steps computed call by call: the bits are equal,
 // whatever the lengths, whoever is in the batch.
 import { memory, randn, synchronize, type Tensor, tensor } from '../../lib/index.js';
-import {
-  type CacheDType,
-  type DecodeGraph,
-  type DecodeGraphOptions,
-  KvCache,
-  type KvCacheOptions,
-  type Sequence,
-  type Step,
-} from '../../lib/serving/index.js';
+import { KvCache, type Step } from '../../lib/serving/index.js';
 import { native } from '../../lib/native/addon.js';
 import { dtypeNumber } from '../../lib/tensor/dtype.js';
 import { device, onCpu, onSimtHopper, sized, testIf } from '../support/device.js';
 import { errorOf, expectThrow, thrownBy, wrong } from '../support/expect-error.js';
-import type { FloatDType } from '../support/numerics.js';
-import { rotaryTables } from '../support/rotary-tables.js';
+import {
+  headDim,
+  kvHeads,
+  Pair,
+  pageSize,
+  type Rows,
+  type Setting,
+  type Twins,
+} from '../support/replayed-pair.js';
 
-const [pageSize, kvHeads, headDim] = [8, 2, 64];
-/** Of multi-head latent attention. */
-const ofLatents = { kvHeads: 1, headDim: 576, headDimV: 512, latents: true } as const;
+const staticScales = { k: [0.02, 0.03, 0.025, 0.01], v: [0.03, 0.02, 0.04, 0.015] };
 
-type Row = Tensor<FloatDType>;
-type Rows = [q: Row, k: Row, v: Row | undefined];
-
-interface Setting {
-  readonly dtype?: FloatDType;
-  readonly cacheDType?: CacheDType;
-  readonly heads?: number;
-  readonly layers?: number;
-  readonly numbers?: boolean;
-  readonly oneByOne?: boolean;
-  readonly options?: Omit<DecodeGraphOptions, 'batch' | 'heads' | 'dtype' | 'maxSeqlen' | 'rotary'>;
-  readonly rotary?: boolean;
-  readonly latents?: boolean;
-}
-
-/** One cache whose decode steps are replayed, and one whose steps are computed as ever. */
-class Pair {
-  readonly dtype: FloatDType;
-  readonly heads: number;
-  readonly layers: number;
-  readonly shape: KvCacheOptions;
-  readonly caches: readonly [KvCache, KvCache];
-  readonly graph: DecodeGraph;
-  readonly #setting: Setting;
-  readonly #options: Omit<DecodeGraphOptions, 'batch' | 'heads' | 'dtype' | 'maxSeqlen'>;
-  #seed = 1n;
-
-  constructor(setting: Setting, batch = 3) {
-    this.#setting = setting;
-    this.dtype = setting.dtype ?? 'bfloat16';
-    this.heads = setting.heads ?? 4;
-    this.layers = setting.layers ?? 2;
-    this.shape = {
-      ...{ layers: this.layers, numPages: 64, pageSize },
-      ...(setting.latents ? ofLatents : { kvHeads, headDim }),
-      dtype: setting.cacheDType ?? this.dtype,
-    };
-    this.caches = [new KvCache(this.shape), new KvCache(this.shape)];
-    const table = (name: 'cos' | 'sin') =>
-      tensor(rotaryTables(64, headDim / 2)[name], [64, headDim / 2]);
-    const rotaryOffset = this.shape.headDim - headDim;
-    const tables = { cos: table('cos'), sin: table('sin'), rotaryOffset };
-    const rotary = setting.rotary === false ? undefined : tables;
-    this.#options = { numSplits: 2, ...setting.options, rotary };
-    const own = { batch, heads: this.heads, maxSeqlen: 64, dtype: this.dtype };
-    this.graph = this.caches[0].captureDecode({ ...own, ...this.#options }) as DecodeGraph;
-  }
-
-  create(): [Sequence, Sequence] {
-    return [this.caches[0].createSequence(), this.caches[1].createSequence()];
-  }
-
-  /** New rows of all layers, the same for both caches. */
-  rows(tokens: number): Rows[] {
-    const { dtype, heads } = this;
-    const { kvHeads, headDim, latents } = this.shape;
-    const some = (count: number) =>
-      randn([tokens, count, headDim], { dtype, seed: this.#seed++ }) as Row;
-    return Array.from({ length: this.layers }, () => [
-      some(heads),
-      some(kvHeads),
-      latents ? undefined : some(kvHeads),
-    ]);
-  }
-
-  plain(step: Step, rows: readonly Rows[]): Tensor[] {
-    return rows.map(([q, k, v], layer) => step.attention(layer, q, k, v, this.#options));
-  }
-
-  /** A prompt in both caches. */
-  async feed(sequence: readonly [Sequence, Sequence], tokens: number): Promise<void> {
-    const rows = this.rows(tokens);
-    for (const [n, cache] of this.caches.entries()) {
-      const step = cache.step([{ sequence: sequence[n], tokens }]);
-      for (const out of this.plain(step, rows)) out.dispose();
-      step.commit();
-    }
-  }
-
-  /** Decodes a token of each sequence in both caches and compares what comes out of each layer. */
-  async decode(...sequences: readonly (readonly [Sequence, Sequence])[]): Promise<void> {
-    const rows = this.rows(sequences.length);
-    const entries = (n: 0 | 1) => sequences.map((each) => ({ sequence: each[n], tokens: 1 }));
-    const [replayed, computed] = [this.caches[0].step(entries(0)), this.caches[1].step(entries(1))];
-    const given = await Promise.all(
-      rows.map(async ([q, k, v]) =>
-        this.#setting.numbers
-          ? { q: await numbersOf(q), k: await numbersOf(k), v: v && (await numbersOf(v)) }
-          : { q, k, v },
-      ),
-    );
-    const outs = this.#setting.oneByOne
-      ? given.flatMap((each, n) => this.graph.replay(replayed, [each], { firstLayer: n }))
-      : this.graph.replay(replayed, given);
-    const expected = this.plain(computed, rows);
-    for (const [layer, out] of outs.entries()) {
-      const { headDim, headDimV = headDim } = this.shape;
-      expect(out.shape).toEqual([sequences.length, this.heads, headDimV]);
-      expect(out.dtype).toBe(this.dtype);
-      expect(await out.toFloat32()).toEqual(await expected[layer].toFloat32());
-    }
-    for (const tensor of [...rows.flat(), ...expected]) tensor?.dispose();
-    replayed.commit();
-    computed.commit();
-  }
-
-  end(): void {
-    this.graph.dispose();
-    for (const cache of this.caches) cache.dispose();
-  }
-}
-
-const numbersOf = async (rows: Row) => Float32Array.from(await rows.toFloat32());
+const auto: Setting = { options: { numSplits: undefined } };
 
 const settings: [string, Setting][] = [
   ['bfloat16, rotated, in two splits', {}],
   ['one split', { options: { numSplits: 1 } }],
-  ['splits of our choice', { options: { numSplits: undefined } }],
+  ['splits of our choice', auto],
   ['more splits than tiles', { options: { numSplits: 7 } }],
   ['float16, not rotated', { dtype: 'float16', rotary: false }],
   ['float32', { dtype: 'float32' }],
@@ -149,6 +34,7 @@ const settings: [string, Setting][] = [
   ['8 heads per kv head', { heads: 16 }],
   ['20 heads per kv head, which takes another kernel', { heads: 40 }],
   ['an int8 cache', { cacheDType: 'int8' }],
+  ['an int8 cache with static scales', { cacheDType: 'int8', scales: staticScales }],
   ['a float8 cache under float32', { cacheDType: 'float8_e4m3', dtype: 'float32' }],
   [
     'float16 over bfloat16, which is computed in float32',
@@ -160,8 +46,12 @@ const settings: [string, Setting][] = [
     { options: { window: [9, 0], sinkTokens: 3, softcap: 5 } },
   ],
   ['sinks', { options: { sinks: tensor([0, 1, -1, 2], [4]) } }],
+  ['lse', { returnLse: true }],
+  ['lse, splits of our choice, layer by layer', { ...auto, returnLse: true, oneByOne: true }],
+  ['lse of float32 as numbers', { dtype: 'float32', numbers: true, returnLse: true }],
+  ['lse of latents', { latents: true, heads: 5, returnLse: true }],
   ['latents, in two splits', { latents: true, heads: 5 }],
-  ['latents, splits of our choice', { latents: true, options: { numSplits: undefined } }],
+  ['latents, splits of our choice', { ...auto, latents: true }],
   ['latents of 20 heads, a tile of many rows', { latents: true, heads: 20, dtype: 'float16' }],
   ['latents of 70 heads, two tiles', { latents: true, heads: 70, options: { numSplits: 3 } }],
 ];
@@ -173,6 +63,59 @@ test.each(settings)('%s: growing lengths, over page borders', async (_name, sett
   await pair.feed(b, sized(47, 37));
   await pair.feed(c, 14);
   for (let i = 0; i < sized(12, 4); i++) await pair.decode(a, b, c);
+  pair.end();
+});
+
+const overFloat8: Setting = { cacheDType: 'float8_e4m3', options: { tokens: 5 } };
+const windowed: Setting = { numbers: true, options: { tokens: 5, window: [9, 0] } };
+/** Of sequences in turn; the third is a path. */
+const trees = [[-1, 0, 0, 1, 2], [-1, -1, 1, 0, 3], undefined];
+
+const drafts: [string, Setting][] = [
+  ['3 tokens', { options: { tokens: 3 } }],
+  ['3 tokens in splits of our choice', { options: { tokens: 3, numSplits: undefined } }],
+  ['8 tokens of 2 heads per kv head, as many rows as a tile', { options: { tokens: 8 } }],
+  ['9 tokens of 2 heads per kv head, another kernel', { options: { tokens: 9, numSplits: 3 } }],
+  ['9 tokens in splits of our choice', { options: { tokens: 9, numSplits: undefined } }],
+  ['4 tokens with lse', { options: { tokens: 4 }, returnLse: true }],
+  [
+    '2 tokens of float32 as numbers, layer by layer',
+    { dtype: 'float32', numbers: true, oneByOne: true, options: { tokens: 2 } },
+  ],
+  ['4 tokens over int8', { cacheDType: 'int8', options: { tokens: 4 } }],
+  ['a window over 4 tokens', { options: { tokens: 4, window: [6, 0], numSplits: 3 } }],
+  ['3 tokens of latents', { latents: true, heads: 5, options: { tokens: 3 } }],
+  [
+    '3 tokens of latents with 40 heads, two tiles',
+    { latents: true, heads: 40, options: { tokens: 3, numSplits: undefined }, returnLse: true },
+  ],
+  ['trees', { trees, options: { tokens: 5 } }],
+  ['trees in splits of our choice', { trees, options: { tokens: 5, numSplits: undefined } }],
+  ['trees with lse, over float8', { trees, returnLse: true, ...overFloat8 }],
+  ['trees with a window, of float32 as numbers', { trees, dtype: 'float32', ...windowed }],
+  ['a tree of one token', { trees: [[-1]], options: { tokens: 1 } }],
+];
+
+// On the CPU a replay is the calls themselves.
+test.each(drafts)('%s of each sequence, some of which are accepted', async (_name, setting) => {
+  const pair = new Pair(setting);
+  const [a, b, c] = [pair.create(), pair.create(), pair.create()];
+  await pair.feed(a, 5);
+  await pair.feed(b, 37);
+  for (let i = 0; i < sized(3, 2); i++) await pair.decode(a, b, c);
+  await pair.decode(b);
+  await pair.decode(c, a);
+  expect(c[0].length).toBe(c[1].length);
+  pair.end();
+});
+
+test('a tree of two words', async () => {
+  const tokens = 34;
+  const tree = Array.from({ length: tokens }, (_, i) => (i % 3 === 2 ? i - 2 : i - 1));
+  const pair = new Pair({ heads: 2, layers: 1, trees: [tree], options: { tokens } }, 2);
+  const [a, b] = [pair.create(), pair.create()];
+  await pair.feed(b, 9);
+  await pair.decode(a, b);
   pair.end();
 });
 
@@ -198,10 +141,10 @@ test('the last page of forks is copied before a replay writes to it', async () =
   const a = pair.create();
   await pair.feed(a, 13);
   await pair.decode(a);
-  const b = a.map((sequence) => sequence.fork()) as [Sequence, Sequence];
+  const b = a.map((sequence) => sequence.fork()) as Twins;
   await pair.decode(b);
   await pair.decode(a, b);
-  const c = a.map((sequence) => sequence.fork()) as [Sequence, Sequence];
+  const c = a.map((sequence) => sequence.fork()) as Twins;
   await pair.decode(c, a, b);
   pair.end();
 });
@@ -231,7 +174,7 @@ test('results are good until the next replay of their layer, and reads asked for
       rows.map(([q, k, v]) => ({ q, k, v })),
     );
     step.commit();
-    return outs;
+    return outs.map((result) => ('lse' in result ? result.out : result));
   };
   const [first] = replay(pair.rows(1));
   const view = first.slice(null, [0, 2]);
@@ -275,7 +218,12 @@ describe('what is refused', () => {
     const own = { batch: 1, heads: 4 };
     expectThrow(capture({ ...own, dtype: 'int8' }), 'ERR_DTYPE', 'options.dtype');
     expectThrow(capture({ ...own, maxSeqlen: 1e6 }), 'ERR_OPTION', 'options.maxSeqlen');
-    expectThrow(capture({ ...own, returnLse: true }), 'ERR_OPTION', 'options.returnLse');
+    expectThrow(capture({ ...own, returnLse: 1 }), 'ERR_TYPE', 'options.returnLse');
+    expectThrow(capture({ ...own, tokens: 0 }), 'ERR_OPTION', 'options.tokens');
+    expectThrow(capture({ ...own, tokens: 65, maxSeqlen: 64 }), 'ERR_OPTION', 'options.tokens');
+    expectThrow(capture({ ...own, batch: 2 ** 20, tokens: 2 }), 'ERR_OPTION', 'options.tokens');
+    expectThrow(capture({ ...own, tree: 'yes' }), 'ERR_TYPE', 'options.tree');
+    expectThrow(capture({ ...own, sync: true }), 'ERR_OPTION', 'options.sync');
     expectThrow(capture({ ...own, rotary: { positions: [0] } }), 'ERR_OPTION', 'options.rotary');
     if (onCpu) return;
     expectThrow(capture({ ...own, numSplits: 257 }), 'ERR_OPTION', 'options.numSplits');
@@ -297,7 +245,19 @@ describe('what is refused', () => {
     refused(foreign, 'ERR_OPTION', /of another/);
     refused(cache.step([{ sequence, tokens: 3 }]), 'ERR_SHAPE', /3 of entries\[0\]/);
     const tree = cache.step([{ sequence, tokens: [7], tree: [-1] }]);
-    refused(tree, 'ERR_SHAPE', /one new token/);
+    refused(tree, 'ERR_SHAPE', /no tree, like the graph.*received one/s);
+    const drafts = cache.captureDecode({ batch: 2, heads: 4, dtype: 'bfloat16', tokens: 2 });
+    const one = cache.step([{ sequence, tokens: 1 }]);
+    expectThrow(() => drafts.replay(one, wrong([{ q, k, v }])), 'ERR_SHAPE', 'step');
+    one.dispose();
+    drafts.dispose();
+    const options = { batch: 2, heads: 4, dtype: 'bfloat16', tokens: 2, tree: true } as const;
+    const ofTrees = cache.captureDecode(options);
+    const path = cache.step([{ sequence, tokens: 2 }]);
+    const expected = /a tree, like the graph.*received none/s;
+    expectThrow(() => ofTrees.replay(path, wrong([{ q, k, v }])), 'ERR_SHAPE', 'step', expected);
+    path.dispose();
+    ofTrees.dispose();
     const many = [0, 1, 2].map(() => ({ sequence: cache.createSequence(), tokens: 1 }));
     refused(cache.step(many), 'ERR_SHAPE', /at most 2 sequences.*received 3/s);
     const ended = cache.step([{ sequence, tokens: 1 }]);
@@ -386,6 +346,7 @@ testOnDevice('the native side judges by itself', async () => {
     layers,
     options: addon.stepOptions(device, {}),
     ...{ heads: 4, dtype: bfloat16, batch: 2, pagesPerSequence: 2 },
+    ...{ tokens: 1, tree: false, returnLse: false },
   };
   const refused = (run: () => unknown) => {
     try {
@@ -402,6 +363,11 @@ testOnDevice('the native side judges by itself', async () => {
   expect(capture({ ...right, heads: 3 })).toMatch('ERR_SHAPE');
   expect(capture({ ...right, dtype: dtypeNumber.int32 })).toBe('ERR_DTYPE dtype');
   expect(capture({ ...right, batch: 2 ** 21 })).toBe('ERR_OPTION batch');
+  expect(capture({ ...right, tokens: 0 })).toBe('ERR_OPTION tokens');
+  expect(capture({ ...right, tokens: 2 * pageSize + 1 })).toBe('ERR_SHAPE tokens');
+  expect(capture({ ...right, tokens: 2 ** 19 + 1 })).toBe('ERR_OPTION tokens');
+  expect(capture({ ...right, tree: 1 })).toBe('ERR_TYPE tree');
+  expect(capture({ ...right, returnLse: undefined })).toBe('ERR_TYPE returnLse');
   expect(capture({ ...right, pagesPerSequence: 2 ** 29 })).toMatch('pagesPerSequence');
   expect(capture({ ...right, options: {} })).toBe('ERR_TYPE options');
   const small = () => addon.empty(device, bfloat16, [4, 4, kvHeads, headDim]);
@@ -414,6 +380,8 @@ testOnDevice('the native side judges by itself', async () => {
   const mqa = () => addon.empty(device, bfloat16, [4, pageSize, 1, headDim]);
   const many = capture({ ...right, layers: [[mqa(), mqa()]], heads: 80 });
   expect(many).toBe(onSimtHopper ? 'ERR_SHAPE heads' : 'nothing');
+  const longer = capture({ ...right, layers: [[mqa(), mqa()]], heads: 20, tokens: 4 });
+  expect(longer).toBe(onSimtHopper ? 'ERR_SHAPE heads' : 'nothing');
 
   /** Of sequences of so many tokens, so many of them new. */
   const step = (lengths: readonly number[], tokens: number, numPages = 4) => {
@@ -427,6 +395,10 @@ testOnDevice('the native side judges by itself', async () => {
     const own = { treeWords: 0, copies: 0, numPages, pageSize };
     return addon.newStep({ device, tables, ...counts, ...own });
   };
+  const ofTrees = addon.newDecodeGraph({ ...right, tokens: 2, tree: true });
+  const pairs = [4, kvHeads, kvHeads].map((heads) =>
+    addon.zeros(device, bfloat16, [2, heads, headDim]),
+  );
   const graph = addon.newDecodeGraph(right);
   const row = (heads: number) => addon.zeros(device, bfloat16, [1, heads, headDim]);
   const rows = [[row(4), row(kvHeads), row(kvHeads)]];
@@ -435,6 +407,9 @@ testOnDevice('the native side judges by itself', async () => {
   expect(replay({}, step([1], 1), 0, rows)).toBe('ERR_TYPE graph');
   expect(replay(graph, {}, 0, rows)).toBe('ERR_TYPE step');
   expect(replay(graph, step([3], 2), 0, rows)).toBe('ERR_SHAPE step');
+  expect(replay(ofTrees, step([3], 2), 0, [pairs])).toBe('ERR_SHAPE step');
+  expect(replay(ofTrees, step([1], 1), 0, [pairs])).toBe('ERR_SHAPE step');
+  addon.endDecodeGraph(ofTrees);
   expect(replay(graph, step([1, 1, 1], 1), 0, rows)).toBe('ERR_SHAPE step');
   expect(replay(graph, step([17], 1), 0, rows)).toBe('ERR_SHAPE step');
   expect(replay(graph, step([1], 1, 5), 0, rows)).toBe('ERR_OPTION step');

@@ -7,7 +7,7 @@ namespace fa::cuda {
 
 /**
  * The plan of a layer whose list, partial results and grid have room for every step. `problem` is
- * of one query for each sequence, and of the longest keys. Its list holds no work. Throws
+ * of as many queries for each sequence, and of the longest keys. Its list holds no work. Throws
  * Error{kShape} for heads that no kernel takes which blocks without work may leave at once.
  */
 ForwardPlan plan_decode(const AttentionProblem& problem, const cudaDeviceProp& properties);

@@ -34,8 +34,8 @@ int64_t least_share(const std::vector<SequenceWork>& work, int64_t longest, int6
 
 }  // namespace
 
-int64_t most_blocks(int64_t blocks, int64_t places) {
-  return std::max<int64_t>(blocks + places, kMostWaves * places);
+int64_t most_blocks(int64_t blocks, int64_t places, bool alike) {
+  return std::max<int64_t>(blocks + (alike ? 1 : 2) * places, kMostWaves * places);
 }
 
 int splits_by_share(int64_t longest, int64_t share) {

@@ -26,9 +26,10 @@ constexpr int kMaxAutoSplits = 128;
 /**
  * The most blocks that sequences alike in blocks, with up to so many in all, are split into by
  * their share, however long they are: a full device's and one each, or as many as fill it in
- * kMostWaves.
+ * kMostWaves. Where the blocks of a sequence are not alike, those of its first queries have half of
+ * the longest's to do on average, or more, and a share is as much less: two full devices' then.
  */
-int64_t most_blocks(int64_t blocks, int64_t places);
+int64_t most_blocks(int64_t blocks, int64_t places, bool alike);
 
 /** Splits of rows whose blocks have up to `longest` to do. */
 int splits_by_share(int64_t longest, int64_t share);
