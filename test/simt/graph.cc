@@ -2,6 +2,7 @@
 // meanwhile, and room for the list of every step.
 #include "cuda/base/graph.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <thread>
@@ -140,10 +141,12 @@ void check_most_blocks() {
   for (int round = 0; round < 20000; ++round) {
     const int64_t places = 1 + below(400), head_blocks = 1 + below(16), batch = 1 + below(80);
     const int64_t longest = 1 + below(round % 2 ? 40 : 4000), m_blocks = 1 + below(6);
+    const int64_t rare = 1 + below(20);  // one in so many is a long one, which is cut most
     std::vector<SequenceWork> work;
     for (int64_t there = 1 + below(batch); there > 0; --there) {
+      const int64_t tiles = 1 + below(below(rare) ? std::min<int64_t>(longest, 4) : longest);
       // Of a prompt the first queries see least; drafts behind many keys see nearly as many.
-      const int64_t tiles = 1 + below(longest), before = round % 3 ? 0 : below(tiles);
+      const int64_t before = round % 3 ? 0 : below(tiles);
       SequenceWork w{m_blocks * head_blocks, tiles, 0};
       for (int64_t m = 1; m <= m_blocks; ++m)
         w.total += head_blocks * (before + fa::ceil_div((tiles - before) * m, m_blocks));
