@@ -3,6 +3,7 @@ import '../tensor/symbol-dispose.js';
 import { checkInteger } from '../native/check-value.js';
 import type { DeviceName } from '../native/device.js';
 import { fail } from '../native/errors.js';
+import { keepName } from '../native/show.js';
 import { tensor } from '../tensor/make.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type BigBirdOptions, bigBirdGrid } from './big-bird.js';
@@ -62,6 +63,7 @@ export class BlockMask {
   readonly uncloneable = kUncloneable;
 
   static {
+    keepName(BlockMask, 'BlockMask');
     Object.defineProperty(BlockMask.prototype, kBrand, { value: true });
   }
 

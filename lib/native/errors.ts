@@ -1,3 +1,5 @@
+import { keepName } from './show.js';
+
 const errorCodes = [
   'ERR_TYPE',
   'ERR_SHAPE',
@@ -79,8 +81,7 @@ export class FlashAttentionError extends Error {
 
   static {
     FlashAttentionError.prototype.name = 'FlashAttentionError';
-    // The bundler renames classes that refer to themselves, and util.inspect shows this name.
-    Object.defineProperty(FlashAttentionError, 'name', { value: 'FlashAttentionError' });
+    keepName(FlashAttentionError, 'FlashAttentionError');
     Object.defineProperty(FlashAttentionError.prototype, kBrand, { value: true });
   }
 

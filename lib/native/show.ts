@@ -1,6 +1,14 @@
 /** Marks tensors of every copy of this package (ESM, CommonJS) and holds their native handle. */
 export const kHandle: unique symbol = Symbol.for('flash-attention.handle') as never;
 
+/**
+ * Gives a class its own name, which messages and util.inspect show: the bundler renames classes
+ * that refer to themselves.
+ */
+export function keepName(type: object, name: string): void {
+  Object.defineProperty(type, 'name', { value: name });
+}
+
 /** `[2, 16, 8, 64]` */
 export function showShape(shape: readonly number[]): string {
   return `[${shape.join(', ')}]`;

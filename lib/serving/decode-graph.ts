@@ -4,7 +4,7 @@ import type { AttentionResult, ReturnLse } from '../attention/options.js';
 import { type NativeDecodeGraph, native } from '../native/addon.js';
 import { enqueued } from '../native/call-options.js';
 import { call, fail } from '../native/errors.js';
-import { show } from '../native/show.js';
+import { keepName, show } from '../native/show.js';
 import { checkBoolean, checkInteger, checkOptions } from '../tensor/check.js';
 import { checkDType, dtypeNumber } from '../tensor/dtype.js';
 import { type FloatDType, floatDTypes } from '../tensor/host-tensor.js';
@@ -117,6 +117,7 @@ export class DecodeGraph<D extends FloatDType = FloatDType, Lse extends boolean 
   #disposed = false;
 
   static {
+    keepName(DecodeGraph, 'DecodeGraph');
     newDecodeGraph = <D extends FloatDType, Lse extends boolean>(
       memory: PageMemory,
       maxSeqlen: number,

@@ -1,6 +1,7 @@
 import '../tensor/symbol-dispose.js';
 
 import { fail } from '../native/errors.js';
+import { keepName } from '../native/show.js';
 import { checkInteger, checkOptions } from '../tensor/check.js';
 import type { PageMemory } from './page-memory.js';
 import { saveSequence } from './saved-sequence.js';
@@ -34,6 +35,7 @@ export class Sequence {
   readonly #memory: PageMemory;
 
   static {
+    keepName(Sequence, 'Sequence');
     newSequence = (state, memory) => new Sequence(state, memory);
     stateOf = (value) =>
       typeof value === 'object' && value !== null && #state in value ? value.#state : undefined;

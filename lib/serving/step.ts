@@ -2,7 +2,7 @@ import '../tensor/symbol-dispose.js';
 
 import type { AttentionResult, ReturnLse } from '../attention/options.js';
 import { fail } from '../native/errors.js';
-import { show } from '../native/show.js';
+import { keepName, show } from '../native/show.js';
 import { checkInteger, checkOptions } from '../tensor/check.js';
 import type { DType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -67,6 +67,7 @@ export class Step {
   readonly #attended = new Set<number>();
 
   static {
+    keepName(Step, 'Step');
     newStep = (reservation, memory) => new Step(reservation, memory);
     stepInside = (value) => {
       if (typeof value !== 'object' || value === null || !(#prepared in value)) return undefined;

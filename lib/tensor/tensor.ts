@@ -10,7 +10,7 @@ import {
 } from '../native/call-options.js';
 import { type DeviceName, resolveDevice } from '../native/device.js';
 import { call, fail, wait } from '../native/errors.js';
-import { kHandle, show, showShape } from '../native/show.js';
+import { keepName, kHandle, show, showShape } from '../native/show.js';
 import {
   type DType,
   dtypeNumber,
@@ -78,6 +78,7 @@ export class Tensor<D extends DType = DType> {
   [kHandle]: NativeTensor | null;
 
   static {
+    keepName(Tensor, 'Tensor');
     newTensor = (...args) => new Tensor(...args);
   }
 

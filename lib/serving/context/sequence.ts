@@ -1,4 +1,5 @@
 import { fail } from '../../native/errors.js';
+import { keepName } from '../../native/show.js';
 import { checkInteger } from '../../tensor/check.js';
 import { checkBytes } from '../../tensor/tensor-data.js';
 import { savedTokens } from '../saved-sequence.js';
@@ -59,6 +60,7 @@ export class ContextSequence {
   readonly #state: ContextState;
 
   static {
+    keepName(ContextSequence, 'ContextSequence');
     newContextSequence = (state) => new ContextSequence(state);
     contextStateOf = (value) =>
       typeof value === 'object' && value !== null && #state in value ? value.#state : undefined;

@@ -3,7 +3,7 @@ import '../../tensor/symbol-dispose.js';
 import type { ReturnLse } from '../../attention/options.js';
 import type { DeviceName } from '../../native/device.js';
 import { fail } from '../../native/errors.js';
-import { show } from '../../native/show.js';
+import { keepName, show } from '../../native/show.js';
 import { checkInteger } from '../../tensor/check.js';
 import type { FloatDType } from '../../tensor/host-tensor.js';
 import { asksOf } from './asks.js';
@@ -53,6 +53,7 @@ export class ContextStep {
   #ended = false;
 
   static {
+    keepName(ContextStep, 'ContextStep');
     newContextStep = (link, shape, entries) => new ContextStep(link, shape, entries);
   }
 

@@ -1,3 +1,5 @@
+import { fail } from '../../native/errors.js';
+import { show } from '../../native/show.js';
 import type { ContextPart } from './part.js';
 
 /** What goes to one part. */
@@ -32,10 +34,21 @@ export interface ContextTransport<Sent = unknown> {
   gather(sent: Sent): readonly Promise<Uint8Array>[];
 }
 
-/** Parts in this process: for tests, and to try what a cut does. */
+/**
+ * Parts in this process: for tests, and to try what a cut does.
+ *
+ * @param parts In the order of their numbers.
+ * @throws {@link FlashAttentionError} `ERR_TYPE`.
+ */
 export function inProcessTransport(
   parts: readonly Pick<ContextPart, 'answer'>[],
 ): ContextTransport<readonly Promise<Uint8Array>[]> {
+  if (!Array.isArray(parts)) fail('ERR_TYPE', 'parts', 'an array of ContextParts', show(parts));
+  parts.forEach((part: Partial<ContextPart> | undefined, n) => {
+    if (typeof part?.answer !== 'function') {
+      fail('ERR_TYPE', `parts[${n}]`, 'a ContextPart', show(part));
+    }
+  });
   return {
     scatter: (requests) =>
       requests.map(async ({ part, bytes }) => {

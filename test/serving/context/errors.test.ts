@@ -98,6 +98,21 @@ test.each([
   expect(error).toMatchObject({ code, part: 0 });
 });
 
+test('parts in this process that are none', () => {
+  const tries: [unknown, string][] = [
+    [undefined, 'parts'],
+    [cacheOf(), 'parts'],
+    [[cacheOf()], 'parts[0]'],
+    [[undefined], 'parts[0]'],
+  ];
+  for (const [parts, argument] of tries) {
+    expect(thrownBy(() => inProcessTransport(wrong(parts)))).toMatchObject({
+      code: 'ERR_TYPE',
+      argument,
+    });
+  }
+});
+
 test('a part without pages: nothing has changed, and the step goes through later', async () => {
   const machines = new ContextMachines(cut, { numPages: 4 });
   const [a, b] = [machines.create(), machines.create()];
