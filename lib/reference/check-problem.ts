@@ -1,7 +1,8 @@
-import { FlashAttentionError, fail } from '../native/errors.js';
+import { fail } from '../native/errors.js';
 import { show, showShape } from '../native/show.js';
 import {
   checkBoolean,
+  checkFields,
   checkFinite,
   checkInteger,
   checkLength,
@@ -22,25 +23,25 @@ const SHAPE_FIELDS: Record<keyof ReferenceShape, number> = {
   headDimV: 1,
 };
 
-const PROBLEM_FIELDS: Record<keyof ReferenceProblem, true> = {
-  shape: true,
-  q: true,
-  k: true,
-  v: true,
-  scale: true,
-  causal: true,
-  window: true,
-  sinkTokens: true,
-  seqlensQ: true,
-  seqlensK: true,
-  softcap: true,
-  alibiSlopes: true,
-  mask: true,
-  visible: true,
-  sinks: true,
-  dropout: true,
-  queryRows: true,
-};
+const PROBLEM_FIELDS: readonly (keyof ReferenceProblem)[] = [
+  'shape',
+  'q',
+  'k',
+  'v',
+  'scale',
+  'causal',
+  'window',
+  'sinkTokens',
+  'seqlensQ',
+  'seqlensK',
+  'softcap',
+  'alibiSlopes',
+  'mask',
+  'visible',
+  'sinks',
+  'dropout',
+  'queryRows',
+];
 
 /** Integers from 0 to `max`: lengths or rows. */
 function checkIndices(argument: string, data: ArrayLike<number>, max: number): void {
@@ -92,19 +93,6 @@ function checkWindow(window: unknown): void {
   }
 }
 
-function checkFields(problem: ReferenceProblem): void {
-  checkObject('problem', problem);
-  for (const field of Object.keys(problem)) {
-    if (field in PROBLEM_FIELDS) continue;
-    const known = Object.keys(PROBLEM_FIELDS).join(', ');
-    throw new FlashAttentionError(
-      'ERR_OPTION',
-      `Expected the problem to hold known fields but received '${field}'. Known: ${known}.`,
-      { argument: field },
-    );
-  }
-}
-
 function checkInputs({ shape, q, k, v }: ReferenceProblem): void {
   const { batch, seqlenQ, seqlenK, heads, kvHeads, headDim, headDimV } = completeShape(shape);
   const check = (argument: string, data: unknown, dims: number[]) => {
@@ -146,7 +134,7 @@ function checkVectors(problem: ReferenceProblem): void {
 
 /** Checks a problem before any of it is read. */
 export function checkProblem(problem: ReferenceProblem): void {
-  checkFields(problem);
+  checkFields('problem', problem, PROBLEM_FIELDS);
   checkShape(problem.shape);
   checkInputs(problem);
   checkScalars(problem);

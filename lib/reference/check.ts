@@ -1,4 +1,4 @@
-import { type ErrorCode, fail } from '../native/errors.js';
+import { type ErrorCode, FlashAttentionError, fail } from '../native/errors.js';
 import { show } from '../native/show.js';
 
 /** ERR_TYPE for a value that is not even of the right type, else `code`. */
@@ -22,6 +22,24 @@ export function checkFinite(argument: string, value: unknown, min = -Infinity): 
 export function checkObject(argument: string, value: unknown): void {
   if (typeof value !== 'object' || value === null) {
     fail('ERR_TYPE', argument, 'an object', show(value));
+  }
+}
+
+/** An object whose fields are all `known`: a misspelt one would pass for one that is left out. */
+export function checkFields<T extends object>(
+  argument: string,
+  value: T,
+  known: readonly (keyof T & string)[],
+  prefix = '',
+): void {
+  checkObject(argument, value);
+  for (const field of Object.keys(value)) {
+    if ((known as readonly string[]).includes(field)) continue;
+    throw new FlashAttentionError(
+      'ERR_OPTION',
+      `Expected ${argument} to hold known fields but received '${field}'. Known: ${known.join(', ')}.`,
+      { argument: `${prefix}${field}` },
+    );
   }
 }
 

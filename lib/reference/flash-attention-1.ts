@@ -1,4 +1,4 @@
-import { checkTile, checkObject } from './check.js';
+import { checkFields, checkTile } from './check.js';
 import { isVisible, mapHeads, scoreTile, tileAt } from './heads.js';
 import { Machine, type MachineOptions } from './machine.js';
 import { addScaled, copyRows, scaleBy, zeros } from './matrix.js';
@@ -47,7 +47,7 @@ export function flashAttention1(
   problem: ReferenceProblem,
   options: FlashAttention1Options = {},
 ): ReferenceResult {
-  checkObject('options', options);
+  checkFields('options', options, ['sramSize', 'io', 'trace']);
   const { sramSize = 98304 } = options;
   checkTile('sramSize', sramSize);
   const machine = new Machine(options);

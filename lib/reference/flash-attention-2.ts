@@ -1,4 +1,4 @@
-import { checkTile, checkObject } from './check.js';
+import { checkFields, checkTile } from './check.js';
 import { isVisible, mapHeads, scoreTile, tileAt } from './heads.js';
 import { Machine, type MachineOptions } from './machine.js';
 import { addScaled, copyRows, scaleBy, zeros } from './matrix.js';
@@ -38,7 +38,7 @@ export function flashAttention2(
   problem: ReferenceProblem,
   options: TileOptions = {},
 ): ReferenceResult {
-  checkObject('options', options);
+  checkFields('options', options, ['blockQ', 'blockK', 'io', 'trace']);
   const { blockQ = 64, blockK = 64 } = options;
   checkTile('blockQ', blockQ);
   checkTile('blockK', blockK);

@@ -1,5 +1,5 @@
 import { mapHeadsBackward } from './backward.js';
-import { checkObject, checkTile } from './check.js';
+import { checkFields, checkObject, checkTile } from './check.js';
 import { checkLse, checkOut, checkProblem } from './check-problem.js';
 import type { TileOptions } from './flash-attention-2.js';
 import { isVisible, tileAt } from './heads.js';
@@ -52,7 +52,7 @@ export function flashAttentionBackward(
   inputs: BackwardInputs,
   options: TileOptions = {},
 ): ReferenceGradients {
-  checkObject('options', options);
+  checkFields('options', options, ['blockQ', 'blockK', 'io', 'trace']);
   const { blockQ = 64, blockK = 64 } = options;
   checkTile('blockQ', blockQ);
   checkTile('blockK', blockK);

@@ -1,4 +1,4 @@
-import { checkTile, checkObject } from './check.js';
+import { checkFields, checkTile } from './check.js';
 import { type Head, mapHeads, scoreTile, tileAt } from './heads.js';
 import { Machine, type MachineOptions } from './machine.js';
 import { addScaled, zeros } from './matrix.js';
@@ -60,7 +60,7 @@ export function flashDecoding(
   problem: ReferenceProblem,
   options: FlashDecodingOptions = {},
 ): ReferenceResult {
-  checkObject('options', options);
+  checkFields('options', options, ['numSplits', 'io', 'trace']);
   const { numSplits = 4 } = options;
   checkTile('numSplits', numSplits);
   const machine = new Machine(options);

@@ -1,4 +1,4 @@
-import { checkTile, checkObject } from './check.js';
+import { checkFields, checkTile } from './check.js';
 import { type Head, mapHeads, scoreTile, tileAt } from './heads.js';
 import { Machine, type MachineOptions } from './machine.js';
 import { addScaled, copyRows, type Matrix, scaleBy, zeros } from './matrix.js';
@@ -73,7 +73,7 @@ export function memoryEfficientAttention(
   problem: ReferenceProblem,
   options: MemoryEfficientAttentionOptions = {},
 ): ReferenceResult {
-  checkObject('options', options);
+  checkFields('options', options, ['queryChunkSize', 'keyChunkSize', 'io', 'trace']);
   const { queryChunkSize = 1024 } = options;
   checkTile('queryChunkSize', queryChunkSize);
   if (options.keyChunkSize !== undefined) checkTile('keyChunkSize', options.keyChunkSize);

@@ -1,6 +1,6 @@
 import { fail } from '../native/errors.js';
 import { showShape } from '../native/show.js';
-import { checkLength, checkList, checkNumbers, checkObject } from './check.js';
+import { checkFields, checkLength, checkList, checkNumbers, checkObject } from './check.js';
 import type { Numbers, ReferenceOptions, ReferenceResult, ReferenceShape } from './problem.js';
 import { type StandardAttentionOptions, standardAttention } from './standard-attention.js';
 import { treeMask } from './tree-mask.js';
@@ -54,7 +54,7 @@ export function pagedAttention(
   problem: PagedProblem,
   options: StandardAttentionOptions = {},
 ): ReferenceResult {
-  checkObject('options', options);
+  checkFields('options', options, ['precision', 'io', 'trace']);
   const total = checkPaged(problem);
   const { shape, q, kPages, vPages, cuSeqlensQ, pageTable, seqlensK, trees } = problem;
   const { heads, kvHeads = heads, headDim, headDimV = headDim, pageSize } = shape;

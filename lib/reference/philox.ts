@@ -9,7 +9,7 @@
 
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
-import { checkLength, checkUint64, codeOf } from './check.js';
+import { checkFields, checkLength, checkUint64, codeOf } from './check.js';
 
 const MULTIPLIER_0 = 0xd2511f53;
 const MULTIPLIER_1 = 0xcd9e8d57;
@@ -112,11 +112,9 @@ export function dropoutFactor(dropout: Dropout, plane: number): (i: number, j: n
   };
 }
 
-export function checkDropout(dropout: unknown): void {
-  if (typeof dropout !== 'object' || dropout === null) {
-    fail('ERR_TYPE', 'dropout', 'an object { p, seed, offset? }', show(dropout));
-  }
-  const { p, seed, offset = 0n } = dropout as Record<string, unknown>;
+export function checkDropout(dropout: Dropout): void {
+  checkFields('dropout', dropout, ['p', 'seed', 'offset'], 'dropout.');
+  const { p, seed, offset = 0n } = dropout;
   if (typeof p !== 'number' || !(p >= 0 && p < 1)) {
     const code = codeOf(p, 'number', 'ERR_OPTION');
     fail(code, 'dropout.p', 'a number from 0 to less than 1', show(p));

@@ -1,4 +1,4 @@
-import { checkBoolean, checkTile, checkObject } from './check.js';
+import { checkBoolean, checkFields, checkTile } from './check.js';
 import { checkProblem } from './check-problem.js';
 import type { QuantizeE4m3Options } from './e4m3-tensor.js';
 import { roundToE4m3 } from './float.js';
@@ -38,7 +38,7 @@ export function quantizedAttention(
   problem: ReferenceProblem,
   options: QuantizedAttentionOptions = {},
 ): ReferenceResult {
-  checkObject('options', options);
+  checkFields('options', options, ['per', 'hadamard', 'blockK', 'quantizeP']);
   const { per = 'block', hadamard, blockK = 128, quantizeP = true } = options;
   checkTile('blockK', blockK);
   checkBoolean('quantizeP', quantizeP);

@@ -1,6 +1,13 @@
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
-import { checkBoolean, checkInteger, checkLength, checkNumbers, checkObject } from './check.js';
+import {
+  checkBoolean,
+  checkFields,
+  checkInteger,
+  checkLength,
+  checkNumbers,
+  checkObject,
+} from './check.js';
 import type { Numbers } from './problem.js';
 
 /** The sizes of what is rotated. */
@@ -41,7 +48,14 @@ export interface RotaryOptions {
  */
 export function rotary(x: Numbers, shape: RotaryShape, options: RotaryOptions): Float64Array {
   checkObject('shape', shape);
-  checkObject('options', options);
+  checkFields('options', options, [
+    'cos',
+    'sin',
+    'rotaryDim',
+    'rotaryOffset',
+    'positions',
+    'interleaved',
+  ]);
   const { tokens, heads, headDim } = shape;
   const { cos, sin, positions, rotaryOffset = 0, interleaved = false } = options;
   const pairs = checkRotary(x, shape, options);

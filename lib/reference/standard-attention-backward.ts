@@ -1,4 +1,4 @@
-import { checkObject } from './check.js';
+import { checkFields } from './check.js';
 import { mapHeadsBackward } from './backward.js';
 import { scoreTile } from './heads.js';
 import { zeros } from './matrix.js';
@@ -42,7 +42,7 @@ export function standardAttentionBackward(
   dOut: Numbers,
   options: StandardAttentionBackwardOptions = {},
 ): ReferenceGradients {
-  checkObject('options', options);
+  checkFields('options', options, ['precision']);
   const { store, dot, addScaled } = arithmetic(options.precision);
   const storedDot = (a: Float64Array, b: Float64Array) => store(dot(a, b));
 

@@ -1,4 +1,4 @@
-import { checkObject } from './check.js';
+import { checkFields } from './check.js';
 import { mapHeads, scoreTile, tileAt } from './heads.js';
 import { Machine, type MachineOptions } from './machine.js';
 import { zeros } from './matrix.js';
@@ -47,7 +47,7 @@ export function standardAttention(
   problem: ReferenceProblem,
   options: StandardAttentionOptions = {},
 ): ReferenceResult {
-  checkObject('options', options);
+  checkFields('options', options, ['precision', 'io', 'trace']);
   const { store, dot, addScaled } = arithmetic(options.precision);
   const machine = new Machine(options);
 

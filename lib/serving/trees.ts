@@ -1,6 +1,6 @@
 import { fail } from '../native/errors.js';
 import { show } from '../native/show.js';
-import { checkInteger } from '../tensor/check.js';
+import { checkInteger, checkOptions } from '../tensor/check.js';
 
 /** One sequence of a ragged batch. */
 export interface DraftSequence {
@@ -24,6 +24,8 @@ export interface PackedTrees {
   /** `[total]` */
   readonly positions: Int32Array;
 }
+
+const sequenceKeys: ReadonlySet<string> = new Set(['queries', 'keys', 'parents']);
 
 /**
  * The masks and positions of trees of draft tokens, for `flashAttentionRagged`: a token sees
@@ -67,10 +69,10 @@ export function packTrees(sequences: readonly DraftSequence[]): PackedTrees {
 }
 
 function checkSequence(sequence: DraftSequence, argument: string): void {
-  if (typeof sequence !== 'object' || sequence === null) {
-    fail('ERR_TYPE', argument, 'an object { queries, keys, parents? }', show(sequence));
-  }
-  const { queries, keys, parents } = sequence;
+  const given = checkOptions(sequence, sequenceKeys, argument);
+  if (given === undefined)
+    fail('ERR_TYPE', argument, 'an object with queries and keys', 'undefined');
+  const { queries, keys, parents } = given;
   checkInteger(keys, 0, 2 ** 30 - 1, `${argument}.keys`);
   checkInteger(queries, 0, 2 ** 30 - 1, `${argument}.queries`);
   if (parents === undefined) return;

@@ -331,6 +331,11 @@ describe('what they do not know is refused, not left out', () => {
     expect(() => call(problem)).toThrow(error('options', 'ERR_TYPE'));
   });
 
+  it.each([linformer, performer, reformer, routingTransformer])('%p, misspelt', (of) => {
+    const call = of as (problem: ApproximationProblem, options: object) => unknown;
+    expect(() => call(problem, { sed: 1n })).toThrow(error('sed', 'ERR_OPTION'));
+  });
+
   it.each([
     ['scale', 'ERR_OPTION', () => linearAttention({ ...problem, scale: 1 })],
     ['causal', 'ERR_OPTION', () => linformer({ ...problem, causal: true }, { projectedLength: 2 })],

@@ -170,6 +170,7 @@ describe('bad input', () => {
     [undefined, 'ERR_TYPE', 'sequences'],
     [[3], 'ERR_TYPE', 'sequences[0]'],
     [[{ queries: 1 }], 'ERR_TYPE', 'sequences[0].keys'],
+    [[{ queries: 1, keys: 1, parent: [-1] }], 'ERR_OPTION', 'sequences[0].parent'],
     [[{ queries: -1, keys: 2 }], 'ERR_OPTION', 'sequences[0].queries'],
     [[{ queries: 1, keys: 2, parents: 3 }], 'ERR_TYPE', 'sequences[0].parents'],
     [[{ queries: 2, keys: 2, parents: [-1] }], 'ERR_SHAPE', 'sequences[0].parents'],

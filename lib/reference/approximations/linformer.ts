@@ -1,5 +1,5 @@
 import { fail } from '../../native/errors.js';
-import { checkNumbers } from '../check.js';
+import { checkFields, checkNumbers } from '../check.js';
 import { range } from '../layout.js';
 import { addScaled, dot, type Matrix, scaleBy, zeros } from '../matrix.js';
 import type { Numbers } from '../problem.js';
@@ -7,7 +7,6 @@ import { safeSoftmax } from '../safe-softmax.js';
 import {
   type ApproximationProblem,
   checkCount,
-  checkOptions,
   checkPlain,
   checkSeed,
   mapOutputs,
@@ -70,7 +69,7 @@ function project(E: Matrix, x: Matrix, width: number): Matrix {
  */
 export function linformer(problem: ApproximationProblem, options: LinformerOptions): Float64Array {
   checkPlain(problem);
-  checkOptions(options);
+  checkFields('options', options, ['projectedLength', 'seed', 'projection']);
   if (problem.causal)
     fail('ERR_OPTION', 'causal', 'absent (a mixture of keys has no position)', 'true');
   const E = projectionOf(options, problem.shape.seqlenK);

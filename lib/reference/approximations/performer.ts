@@ -1,10 +1,9 @@
 import type { Head } from '../heads.js';
-import { checkInteger, checkList } from '../check.js';
+import { checkFields, checkInteger, checkList } from '../check.js';
 import { addScaled, dot, type Matrix, scaleBy, zeros } from '../matrix.js';
 import {
   type ApproximationProblem,
   checkCount,
-  checkOptions,
   checkPlain,
   checkSeed,
   mapOutputs,
@@ -55,7 +54,7 @@ export function positiveFeatures(
 
 /** Directions as {@link performer} draws them, m x d. */
 export function performerDirections(options: PerformerOptions, headDim: number): Matrix {
-  checkOptions(options);
+  checkFields('options', options, ['features', 'seed', 'orthogonal']);
   checkInteger('headDim', headDim, 1, 'ERR_SHAPE');
   const { features, seed = 0n, orthogonal = true } = options;
   checkCount('features', features);

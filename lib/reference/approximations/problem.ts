@@ -28,13 +28,6 @@ export function checkPlain(problem: ApproximationProblem, ...without: 'scale'[])
   checkProblem(problem);
 }
 
-/** One of them has no default. */
-export function checkOptions(options: unknown): void {
-  if (typeof options !== 'object' || options === null) {
-    fail('ERR_TYPE', 'options', 'an object', show(options));
-  }
-}
-
 /** Queries and keys one to one: query i is token i, as is key i. */
 export function checkSelf(problem: ApproximationProblem): void {
   const { seqlenQ, seqlenK } = problem.shape;

@@ -1,5 +1,6 @@
 import { fail } from '../../native/errors.js';
 import { show } from '../../native/show.js';
+import { checkFields } from '../check.js';
 import { type Head, headsOf } from '../heads.js';
 import { range, scatterAdd } from '../layout.js';
 import { addScaled, dot, type Matrix, zeros } from '../matrix.js';
@@ -9,7 +10,6 @@ import { safeSoftmax } from '../safe-softmax.js';
 import {
   type ApproximationProblem,
   checkCount,
-  checkOptions,
   checkPlain,
   checkSeed,
   checkSelf,
@@ -101,7 +101,7 @@ function attendRound(
  */
 export function reformer(problem: ApproximationProblem, options: ReformerOptions): Float64Array {
   checkPlain(problem);
-  checkOptions(options);
+  checkFields('options', options, ['buckets', 'rounds', 'chunkSize', 'seed']);
   checkSelf(problem);
   const { batch, seqlenQ: N, heads, headDimV } = completeShape(problem.shape);
   const { buckets, rounds = 1, seed = 0n } = options;

@@ -1,9 +1,9 @@
+import { checkFields } from '../check.js';
 import { addScaled, dot, type Matrix, zeros } from '../matrix.js';
 import { safeSoftmax } from '../safe-softmax.js';
 import {
   type ApproximationProblem,
   checkCount,
-  checkOptions,
   checkPlain,
   checkSeed,
   mapOutputs,
@@ -90,7 +90,7 @@ export function routingTransformer(
   options: RoutingOptions,
 ): Float64Array {
   checkPlain(problem);
-  checkOptions(options);
+  checkFields('options', options, ['clusters', 'iterations', 'seed']);
   const { clusters, iterations = 10, seed = 0n } = options;
   checkCount('clusters', clusters);
   checkCount('iterations', iterations);
