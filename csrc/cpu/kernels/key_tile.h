@@ -53,9 +53,8 @@ struct RowReader {
   }
 };
 
-/** Keys [key, key + keys) of K and V. */
+/** Keys [key, key + keys) of K and V; key is a multiple of kColumnStep. */
 class KeyTile {
-  // a multiple of kColumnStep
  public:
   int64_t key;
   int keys;
