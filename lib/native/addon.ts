@@ -4,6 +4,7 @@
  */
 import { loadAddon } from './binding.js';
 import { binaryError } from './binary-error.js';
+import type { DeviceInfo, MemoryUse } from './device-info.js';
 import type { Plan } from './plan.js';
 
 /**
@@ -89,22 +90,6 @@ export interface NativeAbortFlag {
   readonly __nativeAbortFlag: never;
 }
 
-export interface NativeDeviceInfo {
-  readonly name: string;
-  readonly available: boolean;
-  /** Why it is not available. */
-  readonly reason?: string;
-  readonly model?: string;
-  /** Total memory in bytes. */
-  readonly memory?: number;
-  /** "x86-64-v3", "sm_90" */
-  readonly capability?: string;
-  readonly threads?: number;
-  readonly kernels: string[];
-  /** "machine code" | "PTX", of GPUs */
-  readonly kernelImage?: string;
-}
-
 export interface NativeInfo {
   readonly version: string;
   readonly napiVersion: number;
@@ -127,24 +112,6 @@ export interface NativeTrace {
   readonly dropped: number;
   /** In ns. */
   readonly duration: number;
-}
-
-export interface NativeMemory {
-  /** Native tensor handles alive in this environment (disposed or collected ones not counted). */
-  readonly tensors: number;
-  /** Storages those handles hold, and their bytes; shared storages count once. */
-  readonly storages: number;
-  readonly bytes: number;
-  readonly scratch: number;
-  readonly pools: readonly NativePool[];
-}
-
-/** The memory pool of a GPU that was opened; bytes. */
-export interface NativePool {
-  readonly device: `cuda:${number}`;
-  readonly reserved: number;
-  readonly used: number;
-  readonly limit: number;
 }
 
 /**
@@ -226,8 +193,8 @@ export interface NativeAddon {
   /** The key of what a {@link NativeResult} tells of itself. */
   readonly description: symbol;
   info(): NativeInfo;
-  devices(): NativeDeviceInfo[];
-  memory(): NativeMemory;
+  devices(): DeviceInfo[];
+  memory(): MemoryUse;
   empty(device: string, dtype: number, shape: number[]): NativeTensor;
   zeros(device: string, dtype: number, shape: number[]): NativeTensor;
   randn(device: string, dtype: number, shape: number[], seed: bigint): NativeTensor;
