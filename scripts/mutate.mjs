@@ -35,7 +35,7 @@ if (options.first && options.write) throw new Error('the table of --write counts
 const out = path.join(root, 'build-simt/programs');
 const work = path.join(root, 'build-simt/mutants');
 const kernels = [
-  ...['forward', 'mla', 'backward'],
+  ...['forward', 'mla', 'mla_sm90', 'backward'],
   ...['forward_sm90', 'forward_fp8', 'backward_sm90', 'backward_sm90_wide'],
 ];
 
@@ -52,7 +52,7 @@ const classes = [
   [/mbarrier.*(arrivals|fenced|no mbarrier)/, 'mbarrier'],
   [/setmaxnreg/, 'registers'],
   [/bulk|tensor (load|store)/, 'tensor copy'],
-  [/arrivals that nobody waits for|barrier \d+ .*left/, 'barrier'],
+  [/arrivals (at barrier \d+ )?that nobody waits for|barrier \d+ .*left/, 'barrier'],
   [/out of bounds/, 'out of bounds'],
   [/misaligned/, 'misaligned'],
   [/deadlock/, 'deadlock'],

@@ -9,7 +9,8 @@ const libRooms = ['native', 'tensor', 'block-mask', 'attention', 'serving'];
 
 /**
  * What each folder of csrc may include beside its own files. ptx is one half the GPU's instructions
- * and one half the executor's, chosen when it is compiled.
+ * and one half the executor's, chosen when it is compiled. Kernels of sm90 may build on those for
+ * every GPU, sm80: latents are cut into the same blocks, and copied in the same way.
  */
 const nativeRooms: Readonly<Record<string, readonly string[]>> = {
   core: [],
@@ -20,7 +21,7 @@ const nativeRooms: Readonly<Record<string, readonly string[]>> = {
   'cuda/base': ['core', 'cuda/device'],
   'cuda/device': ['core', 'cuda/ptx'],
   'cuda/sm80': ['core', 'cuda/ptx', 'cuda/device'],
-  'cuda/sm90': ['core', 'cuda/ptx', 'cuda/device'],
+  'cuda/sm90': ['core', 'cuda/ptx', 'cuda/device', 'cuda/sm80'],
   'cuda/elementwise': ['core', 'cuda/ptx', 'cuda/base', 'cuda/device'],
   'cuda/sm90/host': [
     'core',

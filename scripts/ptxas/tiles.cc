@@ -4,14 +4,15 @@
 #include <initializer_list>
 #include <string>
 
+#include "cuda/sm80/mla_tiles.h"
 #include "cuda/sm90/backward_tiles.h"
 #include "cuda/sm90/forward_tiles.h"
+#include "cuda/sm90/mla_tiles.h"
 
 // Both name their tables alike, and never meet in one kernel.
 namespace forward {
 #include "cuda/sm80/decode_tiles.h"
 #include "cuda/sm80/forward_tiles.h"
-#include "cuda/sm80/mla_tiles.h"
 }  // namespace forward
 namespace backward {
 namespace fa::cuda {
@@ -21,6 +22,7 @@ using ::fa::cuda::kRowStateBytes;
 }  // namespace backward
 using namespace forward::fa::cuda::sm80;
 using namespace backward::fa::cuda::sm80;
+using namespace fa::cuda::sm80;
 
 namespace {
 
@@ -46,6 +48,8 @@ void print_sm90() {
   for (const std::string type : {"ptx::f16", "ptx::bf16"}) {
     print_forward_sm90(type, 2, sm90::ForwardVariant::kPlain, sm90::kPlainTiles);
     print_forward_sm90(type, 2, sm90::ForwardVariant::kFeatured, sm90::kFeaturedTiles);
+    print("sm90::mla<" + type + ", " + to_string(fa::cuda::sm80::kMlaWidth) + ">", sm90::kMlaRows,
+          sm90::kMlaKeys, sm90::kMlaThreads, sm90::mla_shared_bytes());
     for (const char* flag : {"false", "true"})
       for (const sm90::BackwardTile& tile : sm90::kBackwardTiles)
         print("sm90::backward_kernel<" + type + ", " + to_string(tile.width) + ", " + flag + ">",

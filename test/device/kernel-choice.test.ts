@@ -37,7 +37,7 @@ describe('on a GPU', () => {
   testOnGpu('devices() lists all kernels that explain() can name', () => {
     const names = ['.forward', '.forward.featured', '.backward', '.backward.featured'];
     const of = (prefix: string) => names.map((name) => prefix + name);
-    const ofHopper = onHopper ? [...of('sm90'), 'sm90.forward.float8'] : [];
+    const ofHopper = onHopper ? [...of('sm90'), 'sm90.forward.float8', 'sm90.mla'] : [];
     const few = ['sm80.decode', 'sm80.decode.featured', 'sm80.decode.8bit', 'sm80.mla'];
     expect(kernels).toEqual([...of('sm80'), ...few, ...ofHopper]);
   });
@@ -78,12 +78,17 @@ describe('on a GPU', () => {
 
   testOnGpu('heads of more than 256 dims: 64 rows a tile where shared memory has room', () => {
     const latents = make([1, 40, 1, 576]);
-    const values = latents.slice(null, null, null, [0, 512]);
+    const inKeys = latents.slice(null, null, null, [0, 512]);
     for (const heads of [16, 17]) {
-      const plan = explain(make([1, 1, heads, 576]), latents, values);
-      expect(kernels).toContain(plan.kernel);
-      expect(plan.kernel).toBe('sm80.mla');
-      expect(plan.tileQ).toBe(heads === 16 || hasLittleShared ? 16 : 64);
+      for (const values of [inKeys, inKeys.contiguous()]) {
+        const plan = explain(make([1, 1, heads, 576]), latents, values);
+        expect(kernels).toContain(plan.kernel);
+        // That of wgmma has no second tile for values of their own.
+        const onWgmma = onHopper && heads > 16 && values === inKeys;
+        expect(plan.kernel).toBe(onWgmma ? 'sm90.mla' : 'sm80.mla');
+        expect(plan.tileQ).toBe(heads === 16 || hasLittleShared ? 16 : 64);
+        expect(plan.tileK).toBe(onWgmma ? 64 : 32);
+      }
     }
   });
 

@@ -1,6 +1,7 @@
 // Heads of more than 256 dims, first of all the latents of multi-head latent attention (MLA) in
 // absorbed form: one kv head of 576 dims for all query heads, whose values are the first 512.
 import {
+  devices,
   explain,
   flashAttention,
   flashAttentionBackward,
@@ -12,7 +13,7 @@ import {
 } from '../../lib/index.js';
 import { flashAttentionRagged } from '../../lib/serving/index.js';
 import type { ReferenceProblem } from '../../lib/reference/index.js';
-import { onCpu, sized, testIf } from '../support/device.js';
+import { device, onCpu, sized, testIf } from '../support/device.js';
 import { expectThrow } from '../support/expect-error.js';
 import {
   attentionOptions,
@@ -32,6 +33,7 @@ const [D, Dv] = [576, 512];
 const scale = 1 / Math.sqrt(192);
 const dtypes = floatDTypes.filter((dtype) => onCpu || dtype !== 'float32');
 const testOnGpu = testIf(!onCpu, 'it is about GPUs');
+const onHopper = devices().find(({ name }) => name === device)?.capability === 'sm_90';
 
 interface Sizes {
   batch?: number;
@@ -197,13 +199,19 @@ test('packed sequences and ragged ones give the bits of single ones', async () =
   expect(await ragged.toFloat32()).toEqual(expected);
 });
 
-test('values of their own give the bits of those that are in the keys', async () => {
+test('values of their own give the bits of those in the keys, where one kernel takes both', async () => {
   for (const heads of [5, 30]) {
     const problem = latentProblem({ seqlenQ: 2, heads, seqlenK: 105 }, { causal: true });
     const { q, k, v } = qkvTensors(problem, 'bfloat16');
-    const options = { scale, causal: true };
+    const options = { scale, causal: true, returnLse: true } as const;
     const inKeys = flashAttention(q, k, valuesOf(k), options);
-    expect(await flashAttention(q, k, v, options).data()).toEqual(await inKeys.data());
+    const apart = flashAttention(q, k, v, options);
+    await expectRight(problem, 'bfloat16', inKeys);
+    await expectRight(problem, 'bfloat16', apart);
+    // Of many rows, Hopper has a kernel for latents alone.
+    const [one, other] = [valuesOf(k), v].map((values) => explain(q, k, values, options).kernel);
+    expect(one === other).toBe(!(onHopper && heads === 30));
+    if (one === other) expect(await apart.out.data()).toEqual(await inKeys.out.data());
   }
 });
 
@@ -249,6 +257,17 @@ describe('on a GPU', () => {
     const apart = explain(queries(), k, valuesOf(k).contiguous(), { numSplits: 1 });
     expect(apart.bytes - inKeys.bytes).toBe(1000 * Dv * 2);
     expect([inKeys.tileQ, inKeys.tileK, inKeys.packedHeads]).toEqual([16, 32, 16]);
+    const manyRows = zeros([1, 4, 16, D], { dtype: 'float16' });
+    const many = [valuesOf(k), valuesOf(k).contiguous()].map((v) =>
+      explain(manyRows, k, v, { numSplits: 1 }),
+    );
+    expect(many.map(({ kernel }) => kernel)).toEqual([
+      onHopper ? 'sm90.mla' : 'sm80.mla',
+      'sm80.mla',
+    ]);
+    expect(many[1].bytes - many[0].bytes).toBe(
+      many[0].tileQ === 64 ? 1000 * Dv * 2 : 4 * 1000 * Dv * 2,
+    );
   });
 
   testOnGpu('what the kernel leaves out is refused at the call', () => {

@@ -5,6 +5,7 @@ import { backwardSm90 } from './mutations_backward_sm90.mjs';
 import { backwardSm90Wide } from './mutations_backward_sm90_wide.mjs';
 import { forwardFp8, forwardSm90 } from './mutations_forward_sm90.mjs';
 import { mla } from './mutations_mla.mjs';
+import { mlaSm90 } from './mutations_mla_sm90.mjs';
 import { launchesOverlap } from './mutations_overlap.mjs';
 
 const forward = 'cuda/sm80/forward.h';
@@ -908,6 +909,7 @@ export const mutations = [
     ],
   ]),
   ...of('mla', mla),
+  ...of('mla_sm90', mlaSm90),
   ...of('overlap', launchesOverlap),
   ...of('forward_sm90', forwardSm90),
   ...of('forward_fp8', forwardFp8),

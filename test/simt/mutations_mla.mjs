@@ -3,6 +3,7 @@ const kernel = 'cuda/sm80/mla.h';
 const products = 'cuda/sm80/mla_products.h';
 const softmax = 'cuda/sm80/mla_softmax.h';
 const output = 'cuda/sm80/mla_output.h';
+const poison = 'cuda/sm80/mla_poison.h';
 const copies = 'cuda/sm80/mla_copies.h';
 
 const waitForKeys = 'ptx::cp_async_wait<0>();\n    ptx::sync_block();  // K has arrived';
@@ -73,11 +74,11 @@ export const mla = [
     'ptx::sync_block();  // rows have been stored',
     '// rows have been stored',
   ],
-  ['poison restored to all rows', output, 'key >= window.end(i) ||', 'false ||'],
+  ['poison restored to all rows', poison, 'key >= window.end(i) ||', 'false ||'],
   [
     'poison restored from rows of no key',
-    output,
-    'if (key >= window.seqlen_k ||\n        window',
+    poison,
+    'if (key >= window.seqlen_k || window',
     'if (window',
   ],
   ['accumulators not rescaled', kernel, 'WideSoftmax<Traits>::rescale(smem, o);', ''],

@@ -4,6 +4,7 @@ const overlap = 'cuda/device/overlap.h';
 const decode = 'cuda/sm80/decode.h';
 const forward = 'cuda/sm80/forward.h';
 const latents = 'cuda/sm80/mla.h';
+const latentsOnHopper = 'cuda/sm90/mla.h';
 
 const wait = 'ptx::wait_for_primary();     // until';
 
@@ -25,4 +26,5 @@ export const launchesOverlap = [
     'if constexpr (kFeatured) ptx::launch_dependents();',
   ],
   ['latents let nothing begin', latents, 'ptx::launch_dependents();', ''],
+  ['latents on Hopper let nothing begin', latentsOnHopper, 'ptx::launch_dependents();', ''],
 ];

@@ -5,7 +5,7 @@
 
 namespace fa::cuda {
 
-enum class ForwardKernelFamily { kSm80, kSm80Decode, kSm80Mla, kSm90 };
+enum class ForwardKernelFamily { kSm80, kSm80Decode, kSm80Mla, kSm90, kSm90Mla };
 
 /** Numbers of queries: the sequences that a launch is for. */
 struct QueryCounts {
@@ -40,6 +40,9 @@ struct ForwardLaunch {
 
   /** What follows from tile and pack: all tiles of the sequences of `counts` queries. */
   void count_tiles(const AttentionProblem& problem, QueryCounts counts);
+  bool is_mla() const {
+    return family == ForwardKernelFamily::kSm80Mla || family == ForwardKernelFamily::kSm90Mla;
+  }
   bool operator==(const ForwardLaunch&) const = default;
 };
 

@@ -24,6 +24,7 @@ std::vector<std::string> kernels(const cudaDeviceProp& properties) {
   if (runs_sm90a(properties)) {
     add_family("sm90");
     names.push_back("sm90.forward.float8");
+    names.push_back("sm90.mla");
   }
   return names;
 }

@@ -15,8 +15,7 @@ size_t count(int64_t n) { return static_cast<size_t>(n); }
 
 /** Whether blocks without work leave at once: in the kernels for few rows, and of latents. */
 bool leaves_at_once(const ForwardLaunch& launch) {
-  return launch.family == ForwardKernelFamily::kSm80Decode ||
-         launch.family == ForwardKernelFamily::kSm80Mla ||
+  return launch.family == ForwardKernelFamily::kSm80Decode || launch.is_mla() ||
          (launch.family == ForwardKernelFamily::kSm80 && launch.featured);
 }
 

@@ -16,6 +16,7 @@
 #include "cuda/runtime/forward_plan.h"
 #include "cuda/sm80/mla_params.h"
 #include "cuda/sm90/host/forward_launch.h"
+#include "cuda/sm90/mla_params.h"
 
 namespace fa::cuda {
 
@@ -32,6 +33,13 @@ sm80::ForwardParams params_on_sm80(const AttentionProblem& p, const ForwardLaunc
   params.m_blocks = divide(with.m_blocks);
   params.splits = splits;
   return params;
+}
+
+/** Latents on Hopper. As all of sm_90a, the first launch of its call. */
+void launch_mla_sm90(const AttentionProblem& p, const ForwardLaunch& with,
+                     const SplitParams& splits, const Queue& queue) {
+  launch(sm90::find_mla(p.q.dtype), with.blocks, with.threads,
+         static_cast<size_t>(with.shared_bytes), queue, params_on_sm80(p, with, splits));
 }
 
 void launch_mla(const AttentionProblem& p, const ForwardLaunch& with, const SplitParams& splits,
@@ -66,6 +74,8 @@ Order launch_all(const AttentionProblem& p, const ForwardPlan& plan, const Split
     if (own.items != nullptr) own.items += with.first_item;
     if (with.family == ForwardKernelFamily::kSm90)
       sm90::launch_forward(p, with, own, queue);
+    else if (with.family == ForwardKernelFamily::kSm90Mla)
+      launch_mla_sm90(p, with, own, queue);
     else if (with.family == ForwardKernelFamily::kSm80Mla)
       launch_mla(p, with, own, queue, order);
     else

@@ -16,6 +16,7 @@
 #include "cuda/sm80/forward_tiles.h"
 #include "cuda/sm80/mla_tiles.h"
 #include "cuda/sm90/host/forward_plan.h"
+#include "cuda/sm90/mla_tiles.h"
 
 namespace fa::cuda {
 
@@ -183,6 +184,23 @@ ForwardLaunch launch_mla(const AttentionProblem& p, const sm80::MlaTile& tile,
   return launch;
 }
 
+/** Latents on Hopper. */
+ForwardLaunch launch_mla_sm90(const AttentionProblem& p, QueryCounts queries) {
+  ForwardLaunch launch{};
+  launch.family = ForwardKernelFamily::kSm90Mla;
+  launch.width = sm80::kMlaWidth;
+  launch.width_v = sm80::kMlaWidthV;
+  launch.rows = launch.rows_together = sm90::kMlaRows;
+  launch.keys = launch.keys_at_once = sm90::kMlaKeys;
+  launch.stages = sm90::kMlaStages;
+  launch.threads = sm90::kMlaThreads;
+  launch.shared_bytes = sm90::mla_shared_bytes();
+  launch.blocks_per_sm = 1;
+  launch.pack = heads_packed(p);
+  launch.count_tiles(p, queries);
+  return launch;
+}
+
 constexpr int kNoLimit = std::numeric_limits<int>::max();
 
 /** A kernel, and the queries of the longest sequences that it is for. */
@@ -236,15 +254,21 @@ void plan_sm80(ForwardPlan& plan, const AttentionProblem& p, const cudaDevicePro
        {kNoLimit, [&](QueryCounts queries) { return launch(false, queries); }}});
 }
 
-/** Wide heads: the tile of many rows where shared memory has room for it. */
+/**
+ * Wide heads: the tile of many rows where shared memory has room for it, on Hopper that of wgmma
+ * where values lie in the keys.
+ */
 void plan_mla(ForwardPlan& plan, const AttentionProblem& p, const cudaDeviceProp& properties) {
   const auto& [few, many] = sm80::kMlaTiles;
   const bool many_fit =
       static_cast<size_t>(sm80::mla_shared_bytes(many)) <= properties.sharedMemPerBlockOptin;
+  const bool on_sm90 = runs_sm90a(properties) && p.values_in_keys();
   choose_launches(plan, p,
                   {{many_fit ? few.rows / heads_packed(p) : kNoLimit,
                     [&](QueryCounts queries) { return launch_mla(p, few, queries); }},
-                   {kNoLimit, [&](QueryCounts queries) { return launch_mla(p, many, queries); }}});
+                   {kNoLimit, [&](QueryCounts queries) {
+                      return on_sm90 ? launch_mla_sm90(p, queries) : launch_mla(p, many, queries);
+                    }}});
 }
 
 }  // namespace

@@ -59,6 +59,7 @@ std::string kernel_name(const AttentionProblem& p, const ForwardLaunch& launch) 
     case ForwardKernelFamily::kSm80Decode: name = "sm80.decode"; break;
     case ForwardKernelFamily::kSm80Mla: name = "sm80.mla"; break;
     case ForwardKernelFamily::kSm90: name = "sm90.forward"; break;
+    case ForwardKernelFamily::kSm90Mla: name = "sm90.mla"; break;
   }
   if (launch.family == ForwardKernelFamily::kSm80Decode && p.quantized_pages()) name += ".8bit";
   if (launch.featured) name += ".featured";
@@ -79,8 +80,11 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
   AttentionPlan plan;
   // What is said of one sequence is said of the longest.
   const ForwardLaunch& longest = forward.launches[0];
-  const bool mla = longest.family == ForwardKernelFamily::kSm80Mla;
-  plan.isa = longest.family == ForwardKernelFamily::kSm90 ? "sm_90a" : "sm_80";
+  const bool mla = longest.is_mla();
+  plan.isa = longest.family == ForwardKernelFamily::kSm90 ||
+                     longest.family == ForwardKernelFamily::kSm90Mla
+                 ? "sm_90a"
+                 : "sm_80";
   plan.kernel = kernel_name(p, longest);
   if (!p.paged() && !p.float8() && !mla) {
     AttentionGradients gradients;

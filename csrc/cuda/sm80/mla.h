@@ -9,6 +9,7 @@
 #include "cuda/sm80/mla_copies.h"
 #include "cuda/sm80/mla_output.h"
 #include "cuda/sm80/mla_params.h"
+#include "cuda/sm80/mla_poison.h"
 #include "cuda/sm80/mla_products.h"
 
 namespace fa::cuda::sm80 {
@@ -121,7 +122,7 @@ __global__ void __launch_bounds__(MlaTraits<T, kTileRows>::kThreads,
   store_wide_rows<T, Traits>(p, done, o);
   if (!any_poison) return;
   ptx::sync_block();  // rows have been stored by all of their warps
-  restore_wide_poison<T, Traits>(p);
+  restore_wide_poison<T, Traits>(p, this_thread(), kThreads);
 }
 
 template <KernelImage kImage, class T, int kTileRows>

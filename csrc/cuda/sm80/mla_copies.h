@@ -11,16 +11,16 @@ namespace fa::cuda::sm80 {
 constexpr int kMlaPanelChunks = kMlaPanel * 2 / kChunkBytes;
 
 /**
- * Line `line` of a tile from `row`, zeros where that is not there and for dims from `columns` on.
- * Asynchronous.
+ * Line `line` of a tile from `row`, zeros where that is not there and for dims from `columns` on:
+ * the panels from kFirst to kLast. Asynchronous.
  */
-template <class Tile, class T>
+template <class Tile, int kFirst = 0, int kLast = Tile::kChunks / kMlaPanelChunks, class T>
 PTX_FN void load_wide_row(uint32_t tile, int line, const T* row, bool there, int columns) {
   const int chunk = this_thread() % kMlaPanelChunks;
   const char* const from = reinterpret_cast<const char*>(row) + chunk * kChunkBytes;
   const uint32_t to = tile + Tile::offset(line, chunk);
 #pragma unroll
-  for (int c = 0; c < Tile::kChunks; c += kMlaPanelChunks)
+  for (int c = kFirst * kMlaPanelChunks; c < kLast * kMlaPanelChunks; c += kMlaPanelChunks)
     ptx::cp_async16(Tile::step(to, 0, c), from + c * kChunkBytes,
                     there && (chunk + c) * Tile::kChunkElements < columns);
 }
@@ -43,7 +43,9 @@ PTX_FN void load_wide_queries(uint32_t q_tile, const AttentionParams& a,
 template <class T, class Traits>
 struct TileSource {
   static constexpr int kRowsAtOnce = Traits::kThreads / kMlaPanelChunks;
-  static constexpr int kRows = kMlaKeys / kRowsAtOnce;
+  using KeyTile = typename Traits::KeyTile;
+  static constexpr int kPanels = KeyTile::kChunks / kMlaPanelChunks;
+  static constexpr int kRows = KeyTile::kRows / kRowsAtOnce;
   const T* row[kRows];
 
   /** Of the keys from `key0` on; the last one in place of those that are not there. */
@@ -55,12 +57,13 @@ struct TileSource {
     }
   }
 
-  /** Copies the first `keys` of them. */
+  /** Copies the first `keys` of them: the panels from kFirst to kLast. */
+  template <int kFirst = 0, int kLast = kPanels>
   PTX_FN void load(uint32_t tile, int keys, int columns) const {
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
       const int key = r * kRowsAtOnce + this_thread() / kMlaPanelChunks;
-      load_wide_row<typename Traits::KeyTile>(tile, key, row[r], key < keys, columns);
+      load_wide_row<KeyTile, kFirst, kLast>(tile, key, row[r], key < keys, columns);
     }
   }
 };

@@ -8,7 +8,9 @@ namespace fa::cuda::sm90 {
 
 // Named barriers. Turns have one for each warpgroup, of three at most.
 constexpr int kFirstTurnBarrier = 1;
+constexpr int kFirstWeightsBarrier = 1;    // latents: of a warpgroup's weights
 constexpr int kFirstWarpgroupBarrier = 4;  // forward: of the threads of a warpgroup
+constexpr int kStorersBarrier = 7;         // latents: of all that compute
 constexpr int kConsumersBarrier = 4;       // backward: of all that compute
 
 /** Who may give work to the tensor cores: one warpgroup after the other, once per tile. */

@@ -141,11 +141,18 @@ std::string run_forward(const Spec& spec, uint64_t seed) {
   return run_forward_on(device_properties(), spec, seed);
 }
 
-std::string run_mla(const Spec& spec, uint64_t seed) {
+/** Nothing may be planned for another kernel. */
+std::string run_mla_on(const char* expected, const Spec& spec, uint64_t seed) {
   const cudaDeviceProp properties = device_properties();
   const std::string kernel =
       fa::cuda::plan_attention(Problem(spec, seed).device, properties).kernel;
-  return kernel == "sm80.mla" ? run_forward_on(properties, spec, seed) : "planned for " + kernel;
+  return kernel == expected ? run_forward_on(properties, spec, seed) : "planned for " + kernel;
+}
+
+std::string run_mla(const Spec& spec, uint64_t seed) { return run_mla_on("sm80.mla", spec, seed); }
+
+std::string run_mla_sm90(const Spec& spec, uint64_t seed) {
+  return run_mla_on("sm90.mla", spec, seed);
 }
 
 /**
@@ -274,6 +281,7 @@ struct Pass {
 constexpr Pass kPasses[] = {
     {"forward", "sm80", simt_test::forward_cases, run_forward},
     {"mla", "sm80", simt_test::mla_cases, run_mla},
+    {"mla_sm90", "sm90", simt_test::mla_sm90_cases, run_mla_sm90},
     {"overlap", "sm90,sm120", simt_test::overlap_cases, run_overlap},
     {"backward", "sm80", simt_test::backward_cases, run_backward},
     {"backward_sm90", "sm90", simt_test::backward_sm90_cases, run_backward_sm90},

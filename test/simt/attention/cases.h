@@ -9,6 +9,7 @@ namespace simt_test {
 
 std::vector<Spec> forward_cases();
 std::vector<Spec> mla_cases();
+std::vector<Spec> mla_sm90_cases();
 /** Of launches that overlap, on sm_90 and later ones. */
 std::vector<Spec> overlap_cases();
 std::vector<Spec> backward_cases();

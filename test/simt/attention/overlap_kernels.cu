@@ -1,8 +1,9 @@
-// The kernels of calls whose launches overlap, but for those of sm_90a.
+// The kernels of calls whose launches overlap, but for those of forward_sm90_kernels.cu.
 #include "cuda/elementwise/combine.cu"
 #include "cuda/sm80/decode.h"
 #include "cuda/sm80/forward.h"
 #include "mla_kernels.cu"
+#include "mla_sm90_kernels.cu"
 
 namespace fa::cuda::sm80 {
 

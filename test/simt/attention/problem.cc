@@ -1,6 +1,7 @@
 #include "problem.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -99,26 +100,25 @@ void Problem::make_inputs(uint64_t seed) {
       if (static_cast<int>(i % static_cast<size_t>(s.head_dim)) < s.equal_columns)
         sequence.k[i] = -0.5;
     std::generate(sequence.v.begin(), sequence.v.end(), value);
-    if (s.latents)
-      for (size_t i = 0; i < sequence.v.size(); ++i) {
-        const size_t dim_v = static_cast<size_t>(s.head_dim_v);
-        sequence.v[i] = sequence.k[i / dim_v * static_cast<size_t>(s.head_dim) + i % dim_v];
-      }
     if (s.int8_pages || s.float8_pages) {
       const size_t row = static_cast<size_t>(s.kv_heads * s.head_dim_v);
       for (size_t i = 0; i < sequence.v.size(); ++i)
         sequence.v[i] = std::ldexp(sequence.v[i], static_cast<int>(i / row * 5 % 13) - 6);
     }
     std::generate(sequence.dout.begin(), sequence.dout.end(), value);
-    const auto poison = [&](std::vector<double>& rows, int seqlen, int heads) {
-      const double strange[] = {NAN, INFINITY, -INFINITY};
+    const auto poison = [&](std::vector<double>& rows, int seqlen, int width,
+                            std::array<double, 3> strange) {
       for (size_t i = 0; i < 3; ++i) {
         const size_t row = static_cast<size_t>(seqlen) * (i + 1) / 4;
-        rows[row * static_cast<size_t>(heads * s.head_dim_v) + 7 * i] = strange[i];
+        rows[row * static_cast<size_t>(width) + 7 * i] = strange[i];
       }
     };
-    if (s.poison_v) poison(sequence.v, sequence.seqlen_k, s.kv_heads);
-    if (s.poison_dout) poison(sequence.dout, sequence.seqlen_q, s.heads);
+    const std::array<double, 3> first_nan = {NAN, INFINITY, -INFINITY};
+    if (s.poison_v && s.latents)  // NaN in a key makes all of its rows NaN
+      poison(sequence.k, sequence.seqlen_k, s.head_dim, {INFINITY, -INFINITY, NAN});
+    else if (s.poison_v)
+      poison(sequence.v, sequence.seqlen_k, s.kv_heads * s.head_dim_v, first_nan);
+    if (s.poison_dout) poison(sequence.dout, sequence.seqlen_q, s.heads * s.head_dim_v, first_nan);
   }
 
   if (s.extreme_scores) {
@@ -142,6 +142,12 @@ void Problem::make_inputs(uint64_t seed) {
         k[1] = j < sequence.seqlen_k / 2 ? -1 : 0;
       }
     }
+  }
+  if (s.latents) {
+    const size_t dim = static_cast<size_t>(s.head_dim), dim_v = static_cast<size_t>(s.head_dim_v);
+    for (HostSequence& sequence : sequences)
+      for (size_t i = 0; i < sequence.v.size(); ++i)
+        sequence.v[i] = sequence.k[i / dim_v * dim + i % dim_v];
   }
   if (s.poison_key) {
     HostSequence& sequence = sequences[0];
