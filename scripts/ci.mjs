@@ -1,14 +1,17 @@
 // Every check of the project, one after the other. The cheap ones come first and end the run when
 // they fail; of the others a failing one does not keep the rest from running. The last line sums up
 // all runners: "N passed, N failed, N skipped". A jest step counts its tests, any other step counts
-// as one; it is skipped when it says by its exit status that it cannot run here.
-import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+// as one; it is skipped when it says by its exit status that it cannot run here. The sum is printed
+// whatever happens: a step that hangs is ended, and so is the run when its time is over.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { root, skipped } from './ensure-built.mjs';
+import { skipped } from './ensure-built.mjs';
+import { runStep } from './run-step.mjs';
 
 const minutesOfStep = 15;
+/** Of all steps together. Where this runs it has 90 minutes, and is ended then without a word. */
+const minutesOfRun = 80;
 
 const reports = mkdtempSync(path.join(tmpdir(), 'flash-attention-ci-'));
 process.on('exit', () => rmSync(reports, { recursive: true, force: true }));
@@ -89,38 +92,12 @@ const steps = [
   },
 ];
 
-/** Resolves to the exit status of the command; undefined when it did not end in time. */
-function statusOf([command, ...args], minutes, env) {
-  return new Promise((resolve) => {
-    // A process group of its own, so that a hanging step goes with all its children.
-    const child = spawn(command, args, {
-      cwd: root,
-      env: { ...process.env, ...env },
-      stdio: ['ignore', 'inherit', 'inherit'],
-      detached: true,
-    });
-    const timer = setTimeout(() => {
-      console.error(`ci: no end after ${minutes} minutes`);
-      process.kill(-child.pid, 'SIGKILL');
-    }, minutes * 60_000);
-    const done = (status) => {
-      clearTimeout(timer);
-      resolve(status);
-    };
-    child.on('error', (error) => {
-      console.error(`ci: ${command}: ${error.message}`);
-      done(undefined);
-    });
-    child.on('exit', done);
-  });
-}
-
 /**
  * What jest says it ran; a file that could not run, and a report that is not there, is a failure.
  */
 function countTests(report, ok) {
-  if (!existsSync(report)) return { passed: 0, failed: 1, skipped: 0 };
-  const result = JSON.parse(readFileSync(report, 'utf8'));
+  const result = readReport(report);
+  if (result === undefined) return { passed: 0, failed: 1, skipped: 0 };
   const failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
   const each = result.testResults.flatMap(({ assertionResults }) => assertionResults);
   for (const { status, fullName } of each) {
@@ -133,6 +110,16 @@ function countTests(report, ok) {
   };
 }
 
+/** Undefined: it is not there, or not whole. */
+function readReport(report) {
+  try {
+    return JSON.parse(readFileSync(report, 'utf8'));
+  } catch (error) {
+    console.error(`ci: no report of jest: ${error.message}`);
+    return undefined;
+  }
+}
+
 /** One step that is no jest run. */
 const countStep = (status) => ({
   passed: status === 0 ? 1 : 0,
@@ -140,18 +127,32 @@ const countStep = (status) => ({
   skipped: status === skipped ? 1 : 0,
 });
 
+const begun = Date.now();
+const minutesLeft = () => minutesOfRun - (Date.now() - begun) / 60_000;
+
+/** Somebody ends the run: what it found so far is told. */
+const ended = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, () => ended.abort(name));
+
 const total = { passed: 0, failed: 0, skipped: 0 };
 const lines = [];
-for (const [index, { name, command, jest, env, minutes, cheap }] of steps.entries()) {
-  if (total.failed > 0 && (cheap || steps[index - 1].cheap)) {
-    lines.push('the rest was not begun');
-    break;
-  }
+
+/** Why the next step is not begun, if it is not. */
+function whyNot(index) {
+  if (ended.signal.aborted) return ended.signal.reason;
+  if (minutesLeft() <= 0) return `${minutesOfRun} minutes are over`;
+  const isEarly = steps[index].cheap || steps[index - 1]?.cheap;
+  return total.failed > 0 && isEarly ? 'what is cheap comes first' : undefined;
+}
+
+async function runAndCount(index) {
+  const { name, command, jest, env, minutes = minutesOfStep } = steps[index];
   console.log(`\n── ${name}: ${command.join(' ')}`);
   const report = path.join(reports, `${index}.json`);
   const started = Date.now();
   const whole = jest ? [...command, '--json', `--outputFile=${report}`] : command;
-  const status = await statusOf(whole, minutes ?? minutesOfStep, env);
+  const milliseconds = Math.round(60_000 * Math.min(minutes, minutesLeft()));
+  const status = await runStep(whole, { milliseconds, env, signal: ended.signal });
   const isCounted = jest && status !== skipped;
   const counts = isCounted ? countTests(report, status === 0) : countStep(status);
   for (const key of Object.keys(total)) total[key] += counts[key];
@@ -162,6 +163,21 @@ for (const [index, { name, command, jest, env, minutes, cheap }] of steps.entrie
   lines.push(
     `${verdict} ${name}: ${passed} passed, ${failed} failed, ${counts.skipped} skipped (${seconds} s)`,
   );
+}
+
+try {
+  for (const index of steps.keys()) {
+    const reason = whyNot(index);
+    if (reason !== undefined) {
+      lines.push(`the rest was not begun: ${reason}`);
+      total.failed = Math.max(total.failed, 1);
+      break;
+    }
+    await runAndCount(index);
+  }
+} catch (error) {
+  lines.push(`FAILED  ci: ${error.stack}`);
+  total.failed++;
 }
 
 console.log(`\n${lines.join('\n')}`);
