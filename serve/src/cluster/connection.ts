@@ -1,4 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { jetstream } from '@nats-io/jetstream';
+import { Objm } from '@nats-io/obj';
 import {
   connect,
   type ConnectionOptions,
@@ -23,6 +25,8 @@ export interface NatsOptions {
 /** NATS notices within so many milliseconds, or twice, that the other side is gone. */
 const pingMilliseconds = 2000;
 const reconnectMilliseconds = 250;
+/** From one look at the clock to the next. */
+const lookMilliseconds = 50;
 
 /** A process's place in its cluster. What is published while NATS is gone is lost. */
 export class Connection {
@@ -59,6 +63,7 @@ export class Connection {
     }
     const connection = new Connection(nats, new Subjects(cluster), warn);
     void connection.#watch();
+    void connection.#keepTime();
     return connection;
   }
 
@@ -86,10 +91,21 @@ export class Connection {
     this.nats.publish(subject, payload, reply === undefined ? {} : { reply });
   }
 
+  /** The object stores of NATS. @param timeout milliseconds that it has for each of its answers. */
+  objects(timeout: number): Objm {
+    return new Objm(jetstream(this.nats, { timeout }));
+  }
+
   async close(): Promise<void> {
     if (this.nats.isClosed()) return;
     if (this.isConnected) await this.nats.flush().catch(() => {});
     await this.nats.close();
+  }
+
+  async #keepTime(): Promise<void> {
+    const looks = setInterval(() => this.clock.look(), lookMilliseconds).unref();
+    await this.nats.closed();
+    clearInterval(looks);
   }
 
   async #watch(): Promise<void> {

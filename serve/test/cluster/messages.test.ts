@@ -61,12 +61,35 @@ test('the clock stands while NATS is gone', () => {
   now = 130;
   expect([clock.now, clock.stopped, clock.lasted]).toEqual([30, 0, Infinity]);
   clock.stop();
+  clock.look();
   now = 200;
   expect([clock.now, clock.stopped, clock.lasted, clock.running]).toEqual([30, 70, 0, false]);
   clock.start();
   clock.start();
   now = 205;
   expect([clock.now, clock.stopped, clock.lasted]).toEqual([35, 0, 5]);
+});
+
+test('the clock counts looks of its own: a process that is held hears nobody', () => {
+  let now = 0;
+  const clock = new ConnectedClock(() => now);
+  const held = (milliseconds: number) => {
+    now += milliseconds;
+    const [before, gone] = [clock.now, clock.stopped];
+    clock.look();
+    expect([clock.now, clock.stopped]).toEqual([before, gone]);
+  };
+  for (let looks = 0; looks < 10; looks++) held(50);
+  expect(clock.now).toBe(500);
+  held(60_000);
+  expect(clock.now).toBe(700);
+  clock.stop();
+  held(60_000);
+  held(50);
+  expect([clock.now, clock.stopped]).toEqual([700, 250]);
+  clock.start();
+  held(60_000);
+  expect([clock.now, clock.lasted]).toEqual([900, 200]);
 });
 
 test('counters of all workers never fall, gauges are those of the living', () => {

@@ -2,6 +2,7 @@
 import type { Engine, EngineOptions, WorkerUsage } from '../../src/engine/contract.js';
 import { Connection } from '../../src/cluster/connection.js';
 import { Directory } from '../../src/cluster/frontend/directory.js';
+import { LeftPages } from '../../src/cluster/frontend/left-pages.js';
 import { RemoteEngine } from '../../src/cluster/frontend/remote-engine.js';
 import type { Routing } from '../../src/cluster/frontend/router.js';
 import { findNatsServer, howToInstall, NatsServer } from '../../src/cluster/nats-server.js';
@@ -16,11 +17,14 @@ export const describeWithNats: typeof describe.skip =
         describe.skip(`${name} (no nats-server here: ${howToInstall})`, body)) as never)
     : describe;
 
-/** As usual, but quicker. */
+/** As usual, but more often, and with time to move pages: a test waits for what it wants to see. */
 export const quick: Timing = {
   ...defaultTiming,
-  ...{ beat: 50, alive: 100, look: 20, accept: 1000, dead: 1500, lease: 2000, patience: 8000 },
+  ...{ beat: 50, alive: 100, look: 20, transfer: 60_000 },
 };
+
+/** Who is silent is given up soon: for tests in which somebody is. */
+export const hasty: Timing = { ...quick, accept: 1000, dead: 1500, lease: 2000 };
 
 export const noUsage: WorkerUsage = {
   ...{ memoryBytes: 0, processorSeconds: 0, savedTokens: 0, savedBytes: 0 },
@@ -33,6 +37,13 @@ export interface TestWorker {
   readonly node: WorkerNode;
   /** As a process that is killed: nobody hears of it again. */
   kill(): Promise<void>;
+}
+
+export interface TestFrontend {
+  readonly engine: RemoteEngine;
+  readonly connection: Connection;
+  readonly directory: Directory;
+  readonly left: LeftPages;
 }
 
 export class TestCluster {
@@ -91,15 +102,16 @@ export class TestCluster {
 
   async frontend(
     options: { timing?: Timing; routing?: Routing; workers?: number } = {},
-  ): Promise<{ engine: RemoteEngine; connection: Connection; directory: Directory }> {
+  ): Promise<TestFrontend> {
     const { timing = quick, routing, workers = 1 } = options;
     const connection = await this.connect();
     const directory = new Directory(connection);
     const { info } = await directory.first();
     while (directory.all.length < workers) await new Promise((resolve) => setTimeout(resolve, 5));
-    const engine = new RemoteEngine(connection, directory, info, { timing, routing });
+    const left = new LeftPages(connection);
+    const engine = new RemoteEngine(connection, directory, info, { timing, routing, left });
     this.#closers.push(() => engine.close(0));
-    return { engine, connection, directory };
+    return { engine, connection, directory, left };
   }
 
   async close(): Promise<void> {

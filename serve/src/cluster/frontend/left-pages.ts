@@ -27,6 +27,11 @@ export class LeftPages {
     void this.#watch();
   }
 
+  /** Texts that are there. */
+  get size(): number {
+    return this.#texts.size;
+  }
+
   /** The text that has the most of a prompt's first pages. @param pages their hashes. */
   find(pages: readonly number[], pageSize: number): Loadable | undefined {
     this.#forgetOld();

@@ -41,12 +41,15 @@ export class RemoteEngine implements Engine {
     connection: Connection,
     directory: Directory,
     info: ModelInfo,
-    { timing = defaultTiming, routing = 'prefix' as Routing } = {},
+    {
+      timing = defaultTiming,
+      routing = 'prefix' as Routing,
+      left = new LeftPages(connection),
+    } = {},
   ) {
     this.info = info;
     this.#connection = connection;
     this.#directory = directory;
-    const left = new LeftPages(connection);
     const placement = new Placement(connection, directory, left, routing);
     this.#dispatcher = new Dispatcher(connection, directory, placement, timing);
     directory.onBeat = ({ id, beat }) => this.#stats.heard(id, beat.stats, beat.usage);
