@@ -3,10 +3,13 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { Objm, type ObjectStore } from '@nats-io/obj';
+import type { ObjectStore } from '@nats-io/obj';
 import { z } from 'zod';
 import { ClusterError } from './cluster-error.js';
 import type { Connection } from './connection.js';
+
+/** Milliseconds that NATS has for each of its answers: without the text nothing begins. */
+const patience = 60_000;
 
 /** What loadModelText reads of a folder. */
 const files = [
@@ -56,9 +59,10 @@ export async function fetchModelText(connection: Connection, digest: string): Pr
   return folder;
 }
 
-async function openStore({ nats, subjects }: Connection): Promise<ObjectStore> {
+async function openStore(connection: Connection): Promise<ObjectStore> {
   try {
-    return await new Objm(nats).create(`flash-attention-${subjects.cluster}-text`);
+    const name = `flash-attention-${connection.subjects.cluster}-text`;
+    return await connection.objects(patience).create(name);
   } catch (error) {
     const { message } = error as Error;
     throw new ClusterError(`NATS has no object store (nats-server -js): ${message}`);

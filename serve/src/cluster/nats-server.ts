@@ -20,7 +20,8 @@ const folders = [...(process.env.PATH ?? '').split(path.delimiter), '/usr/sbin',
 
 const keeper = fileURLToPath(new URL('./nats-keeper.mjs', import.meta.url));
 
-const startMilliseconds = 10_000;
+/** One that ends is noticed at once. */
+const startMilliseconds = 60_000;
 const restartMilliseconds = 500;
 
 /** Where `nats-server` is on this machine, if it is. */

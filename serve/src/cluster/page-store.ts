@@ -1,7 +1,8 @@
 import { nanos } from '@nats-io/transport-node';
-import { Objm, type ObjectStore, setSha256Backend } from '@nats-io/obj';
+import { type ObjectStore, setSha256Backend } from '@nats-io/obj';
 import { z } from 'zod';
 import type { Connection } from './connection.js';
+import { defaultTiming } from './timing.js';
 
 /** Milliseconds after which pages that nobody took are gone. */
 export const pagesExpire = 600_000;
@@ -29,11 +30,14 @@ const metadata = z.object({
 /** Pages of texts that one worker leaves and another one takes, as objects in JetStream. */
 export class PageStore {
   readonly #connection: Connection;
+  readonly #patience: number;
   #opened: Promise<ObjectStore> | undefined;
 
-  constructor(connection: Connection) {
+  /** @param patience milliseconds that NATS has for each of its answers. */
+  constructor(connection: Connection, patience = defaultTiming.transfer) {
     setSha256Backend('native');
     this.#connection = connection;
+    this.#patience = patience;
   }
 
   /** @returns its name in the store. */
@@ -77,10 +81,9 @@ export class PageStore {
   }
 
   #open(): Promise<ObjectStore> {
-    const { nats, subjects } = this.#connection;
-    this.#opened ??= new Objm(nats).create(`flash-attention-${subjects.cluster}-pages`, {
-      ttl: nanos(pagesExpire),
-    });
+    const name = `flash-attention-${this.#connection.subjects.cluster}-pages`;
+    const objects = this.#connection.objects(this.#patience);
+    this.#opened ??= objects.create(name, { ttl: nanos(pagesExpire) });
     this.#opened.catch(() => {
       this.#opened = undefined;
     });

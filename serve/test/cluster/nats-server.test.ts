@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -7,12 +8,20 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describeWithNats } from '../support/cluster.js';
 
 const module = path.resolve(import.meta.dirname, '../../dist/cluster/nats-server.js');
+const load = `const { NatsServer } = await import(${JSON.stringify(module)});`;
 const script = `
-  const { NatsServer } = await import(${JSON.stringify(module)});
+  ${load}
   const { url } = await NatsServer.start({ restart: true });
   console.log(url);
   setInterval(() => {}, 1000);
 `;
+
+/** Runs code in a process whose temporary files are in this folder. */
+const run = (code: string, folder: string) =>
+  spawn(process.execPath, ['--input-type=module', '-e', code], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, TMPDIR: folder },
+  });
 
 /** Whether somebody listens there. */
 const answers = (url: string): Promise<boolean> =>
@@ -24,13 +33,15 @@ const answers = (url: string): Promise<boolean> =>
   });
 
 describeWithNats('a nats-server of its own', () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 'serve-nats-'));
+  });
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
   test.each(['SIGKILL', 'SIGTERM'] as const)('ends with a process that %s ends', async (signal) => {
-    const folder = mkdtempSync(path.join(tmpdir(), 'serve-nats-'));
+    const parent = run(script, folder);
     try {
-      const parent = spawn(process.execPath, ['--input-type=module', '-e', script], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-        env: { ...process.env, TMPDIR: folder },
-      });
       const url = await new Promise<string>((resolve) => {
         parent.stdout.once('data', (data) => resolve(`${data}`.trim()));
       });
@@ -40,7 +51,14 @@ describeWithNats('a nats-server of its own', () => {
       while (await answers(url)) await delay(20);
       while (readdirSync(folder).length > 0) await delay(20);
     } finally {
-      rmSync(folder, { recursive: true, force: true });
+      parent.kill('SIGKILL');
     }
+  });
+
+  test('ends with a process that ends before it has begun', async () => {
+    const code = `${load} void NatsServer.start(); process.kill(process.pid, 'SIGKILL');`;
+    const [, signal] = await once(run(code, folder), 'exit');
+    expect(signal).toBe('SIGKILL');
+    while (readdirSync(folder).length > 0) await delay(20);
   });
 });

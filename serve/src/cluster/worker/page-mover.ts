@@ -31,7 +31,7 @@ export class PageMover {
 
   constructor(engine: Engine, connection: Connection, options: PageMoverOptions) {
     this.#engine = engine;
-    this.#store = new PageStore(connection);
+    this.#store = new PageStore(connection, options.patience);
     this.#warn = connection.warn;
     this.#options = options;
   }

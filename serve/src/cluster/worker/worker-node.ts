@@ -19,13 +19,12 @@ export interface WorkerOptions {
   readonly timing?: Timing;
   /** Bytes of pages that it leaves to others when it ends. */
   readonly handOver?: number;
+  /** Of the time that it has to end; the rest is for pages. */
+  readonly partForWork?: number;
 }
 
 /** MiB. */
 export const defaultHandOver = 1024;
-
-/** Of the time that a worker has to end. */
-const partForWork = 0.8;
 
 interface Work {
   readonly frontend: string;
@@ -44,6 +43,7 @@ export class WorkerNode {
   readonly #frontends: Frontends;
   readonly #prefixes = new PrefixHistory();
   readonly #mover: PageMover;
+  readonly #partForWork: number;
   readonly #work = new Map<string, Work>();
   readonly #beats: NodeJS.Timeout;
   #stats: EngineStats | undefined;
@@ -55,10 +55,15 @@ export class WorkerNode {
     engine: Engine,
     connection: Connection,
     facts: WorkerFacts,
-    { timing = defaultTiming, handOver = defaultHandOver * 2 ** 20 }: WorkerOptions = {},
+    {
+      timing = defaultTiming,
+      handOver = defaultHandOver * 2 ** 20,
+      partForWork = 0.8,
+    }: WorkerOptions = {},
   ) {
     this.#engine = engine;
     this.#connection = connection;
+    this.#partForWork = partForWork;
     const { pageSize } = facts;
     const mover = { pageSize, most: handOver, patience: timing.transfer };
     this.#mover = new PageMover(engine, connection, mover);
@@ -98,7 +103,7 @@ export class WorkerNode {
     if (deadline > 0) {
       const end = AbortSignal.timeout(deadline);
       const ended = new Promise((resolve) => end.addEventListener('abort', resolve));
-      await Promise.race([this.#handOver(deadline * partForWork, end), ended]);
+      await Promise.race([this.#handOver(deadline * this.#partForWork, end), ended]);
     }
     for (const [id, work] of this.#work) {
       this.#frontends.outbox(work.frontend).add({ id, failure: failureOf(stopping()) });
