@@ -1,8 +1,9 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Chat, type ChatResult, holdAll } from './chats.js';
-import type { Deployment } from './deployment.js';
+import { type Deployment, readyWorkers } from './deployment.js';
 
 export interface ChaosOptions {
-  /** Milliseconds from one end of a worker to the next. */
+  /** Milliseconds from one end of a worker to the next, or more: all have begun again by then. */
   readonly killEvery: number;
   /** The chats are held again until so many have ended. */
   readonly leastKills: number;
@@ -24,21 +25,34 @@ export async function holdInChaos(
   chats: readonly Chat[],
   { killEvery, leastKills, ...load }: ChaosOptions,
 ): Promise<ChaosResult> {
-  let kills = 0;
   const start = performance.now();
-  const timer = setInterval(() => {
-    const { pids } = deployment;
-    if (pids.length === 0) return;
-    // Every other one is told to stop, as in a rolling restart: it hands over what it has.
-    process.kill(pids[kills % pids.length], kills % 2 === 0 ? 'SIGKILL' : 'SIGTERM');
-    kills++;
-  }, killEvery);
+  const workers = deployment.pids.length;
+  const over = new AbortController();
+  let kills = 0;
+  const endWorkers = async (): Promise<void> => {
+    for (;;) {
+      await delay(killEvery, undefined, { signal: over.signal });
+      const ready = await Promise.all(deployment.urls.map(readyWorkers));
+      if (Math.min(...ready) < workers) continue;
+      // Every other one is told to stop, as in a rolling restart: it hands over what it has.
+      const pid = deployment.pids[kills % workers];
+      process.kill(pid, kills % 2 === 0 ? 'SIGKILL' : 'SIGTERM');
+      kills++;
+    }
+  };
+  const ending = endWorkers();
+  ending.catch(() => {}); // it is heard where chats are held
   try {
     const rounds: ChatResult[][] = [];
-    while (kills < leastKills) rounds.push(await holdAll(chats, deployment.urls, load));
+    while (kills < leastKills) {
+      const held = holdAll(chats, deployment.urls, load);
+      await Promise.race([held, ending]);
+      rounds.push(await held);
+    }
     return { rounds, kills, milliseconds: performance.now() - start };
   } finally {
-    clearInterval(timer);
+    over.abort();
+    await ending.catch(() => {});
   }
 }
 

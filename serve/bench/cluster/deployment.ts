@@ -14,6 +14,14 @@ export interface DeploymentOptions {
   readonly workerArguments?: readonly string[];
 }
 
+/** Workers that take work, as a frontend hears them. */
+export async function readyWorkers(url: string): Promise<number> {
+  const metrics = await (await fetch(`${url}/metrics`)).text();
+  const [, ready] =
+    metrics.match(/^flash_attention_serve_workers\{state="ready".*\} (\d+)$/m) ?? [];
+  return Number(ready);
+}
+
 /** NATS, frontends and workers as processes of this machine. */
 export class Deployment {
   readonly #options: DeploymentOptions;
@@ -44,14 +52,7 @@ export class Deployment {
 
   /** Resolves when its first frontend hears all workers. */
   async ready(): Promise<void> {
-    const [url] = this.urls;
-    for (;;) {
-      const metrics = await (await fetch(`${url}/metrics`)).text();
-      const [, ready] =
-        metrics.match(/^flash_attention_serve_workers\{state="ready".*\} (\d+)$/m) ?? [];
-      if (Number(ready) === this.#options.workers) return;
-      await delay(100);
-    }
+    while ((await readyWorkers(this.urls[0])) !== this.#options.workers) await delay(100);
   }
 
   /** Those of the workers that run now. */

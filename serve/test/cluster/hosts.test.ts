@@ -3,6 +3,7 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { decidedChats, holdInChaos } from '../../bench/cluster/chaos.js';
 import { type ChatResult, chatsOf, holdAll } from '../../bench/cluster/chats.js';
+import { readyWorkers } from '../../bench/cluster/deployment.js';
 import { findNatsServer, howToInstall, NatsServer } from '../../src/cluster/nats-server.js';
 import { modelsFolder } from '../models/index.js';
 import { type Host, Network, whyNoHosts } from '../support/hosts.js';
@@ -84,6 +85,12 @@ function frontends(hosts: readonly Host[], ...args: readonly string[]): Promise<
   return Promise.all(started);
 }
 
+/** A counter of a frontend. */
+async function counterOf(url: string, name: string): Promise<number> {
+  const metrics = await (await fetch(`${url}/metrics`)).text();
+  return Number(new RegExp(`^${name}\\{.*\\} (\\d+)$`, 'm').exec(metrics)?.[1]);
+}
+
 /** The answers of the chats that hang on no tie. */
 const answersOf = (results: readonly ChatResult[], decided: readonly number[]) =>
   decided.map((i) => results[i].answers);
@@ -130,24 +137,23 @@ describeHosts('frontends and workers on hosts of their own', () => {
       const hosts = [network.host(), network.host()];
       await Workers.start(hosts, folder, ...cluster, '--threads', '1');
       const urls = await frontends([network.host()], ...cluster);
-      const chats = chatsOf(16, 2, 12, 2);
+      const chats = chatsOf(32, 2, 12, 2);
       const load = { side: 8, maxTokens: 60 };
       const quiet = await holdAll(chats, urls, load);
       const [cut] = hosts;
       const held = holdAll(chats, urls, load);
-      await delay(300);
+      const told = () => counterOf(urls[0], 'vllm:generation_tokens_total');
+      for (const before = await told(); (await told()) === before; ) await delay(5);
       cut.connect(false);
       const decided = decidedChats(quiet);
       const same = async (results: Promise<typeof quiet>): Promise<void> => {
         expect(answersOf(await results, decided)).toEqual(answersOf(quiet, decided));
       };
       await same(held);
+      // What the host had under way went elsewhere.
+      expect(await counterOf(urls[0], 'flash_attention_serve_moved_total')).toBeGreaterThan(0);
       cut.connect(true);
-      const ready = async (): Promise<boolean> => {
-        const metrics = await (await fetch(`${urls[0]}/metrics`)).text();
-        return /flash_attention_serve_workers\{state="ready",.*\} 2$/m.test(metrics);
-      };
-      while (!(await ready())) await delay(100);
+      while ((await readyWorkers(urls[0])) < 2) await delay(100);
       await same(holdAll(chats, urls, load));
     } finally {
       endAll();
