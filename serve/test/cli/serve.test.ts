@@ -38,10 +38,14 @@ describe('a server from the command line', () => {
   });
 
   test('ends at the deadline what still runs', async () => {
-    const folder = model('llama', {}, 'drained');
+    // Seconds of an answer: it must not end before the signal comes.
+    const folder = model({ ...variants.llama, context: 20_000 }, {}, 'drained');
     const server = start(folder, '--port', '0', '--drain', '0', '--threads', '1');
     const [, url] = await server.says(/^drained at (http:\S+)$/m);
-    const body = { messages: [{ role: 'user', content: 'a' }], stream: true, ignore_eos: true };
+    const body = {
+      ...{ messages: [{ role: 'user', content: 'a' }], stream: true },
+      ...{ ignore_eos: true, max_tokens: 16_000 },
+    };
     const response = await fetch(`${url}/v1/chat/completions`, {
       ...{ method: 'POST', body: JSON.stringify(body) },
       headers: { 'content-type': 'application/json' },
@@ -58,7 +62,7 @@ describe('SIGTERM under load ends the process within the grace', () => {
   const chats = 16;
   const body = (user: number) => ({
     messages: [{ role: 'user', content: `I am ${user}` }],
-    ...{ stream: user % 2 === 0, ignore_eos: true },
+    ...{ stream: user % 2 === 0, ignore_eos: true, max_tokens: 16_000 },
   });
   const ask = async (url: string, user: number): Promise<string> => {
     const response = await fetch(`${url}/v1/chat/completions`, {

@@ -116,7 +116,8 @@ describeWithNats('over NATS', () => {
     };
     const workers = await Promise.all([0, 1, 2].map(start));
     const transport = natsTransport(await open(), subject);
-    const context = new ContextParallel({ ...model, cut, transport, timeoutMs: 2000 });
+    const timeoutMs = 10_000; // more than any answer takes that comes at all
+    const context = new ContextParallel({ ...model, cut, transport, timeoutMs });
     const cache = newCache();
     const one = { cache, sequence: cache.createSequence() };
     const sequence = context.createSequence();

@@ -1,3 +1,7 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Engine, EngineOptions } from '../../src/engine/contract.js';
 import { generationRequest } from '../support/generation-request.js';
 import { plainAnswer } from '../support/scripted-scheduler.js';
@@ -24,7 +28,7 @@ afterEach(async () => {
 
 /** Until it holds. */
 async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 5));
+  while (!(await holds())) await delay(5);
 }
 
 const endless = { maxTokens: 1000, ignoreEos: true };
@@ -246,11 +250,21 @@ describe('a step that takes longer than its limit', () => {
   );
 
   test('in native code: no other thread is started before that one has ended', async () => {
-    const hung = await start({}, { stepTimeout: limit });
+    const folder = mkdtempSync(path.join(tmpdir(), 'serve-stuck-'));
+    const stuckWhile = path.join(folder, 'file');
+    writeFileSync(stuckWhile, '');
+    try {
+      const hung = await start({ stuckWhile }, { stepTimeout: limit });
+      const { generate } = bound(hung);
+      const { error } = await generate(generationRequest({ prompt: stuck })).finished;
+      expect(error).toMatchObject({ code: 'engine_unavailable' });
+      await delay(200); // ten times what it takes otherwise until one is started
+      expect(hung).toMatchObject({ healthy: false, stuck: true });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+    const hung = engine as Engine;
     const { generate } = bound(hung);
-    const { error } = await generate(generationRequest({ prompt: stuck })).finished;
-    expect(error).toMatchObject({ code: 'engine_unavailable' });
-    expect(hung).toMatchObject({ healthy: false, stuck: true });
     await until(() => !hung.stuck);
     await until(() => hung.healthy);
     expect(await tokensOf(generate(generationRequest()))).toHaveLength(8);
@@ -264,12 +278,12 @@ describe('a step that takes longer than its limit', () => {
     };
     const { generate } = bound(await start(slow, { stepTimeout: limit }));
     const waiting = generate(generationRequest({ responseFormat: { type: 'json_object' } }));
-    await new Promise((resolve) => setTimeout(resolve, 3000));
+    await delay(3000);
     const generation = generate(generationRequest({ ...endless, maxTokens: 30 }));
     expect((await generation.finished).reason).toBe('length');
     waiting.cancel();
     expect((await waiting.finished).reason).toBe('abort');
-    await new Promise((resolve) => setTimeout(resolve, 3000));
+    await delay(3000);
     expect(engine).toMatchObject({ healthy: true, stuck: false });
   });
 });
@@ -283,10 +297,10 @@ test('a model that is not loaded in time is given up', async () => {
 });
 
 test('a text that nobody waits for is cancelled', async () => {
-  const slow = { model: { contextLength: 2000 }, stepMilliseconds: 100 }; // 25 steps
+  const slow = { model: { contextLength: 5000, pages: 4000 }, stepMilliseconds: 100 }; // 60 s for both
   const running = await start(slow);
   const gone = new AbortController();
-  const [text, other] = [0, 1].map(() => running.embed(new Int32Array(400).fill(1), gone.signal));
+  const [text, other] = [0, 1].map(() => running.embed(new Int32Array(5000).fill(1), gone.signal));
   await until(async () => (await running.stats()).cache.used > 0);
   gone.abort(new Error('gone'));
   for (const each of [text, other]) await expect(each).rejects.toThrow('gone');

@@ -5,7 +5,7 @@ import path from 'node:path';
 import type { Engine, EngineOptions, ResponseFormat } from '../../src/engine/contract.js';
 import { startEngine } from '../../src/engine/engine.js';
 import { loadModelText } from '../../src/model/model-text.js';
-import { writeTestModel } from '../models/index.js';
+import { variants, writeTestModel } from '../models/index.js';
 import { generationRequest, type RequestFields } from '../support/generation-request.js';
 import { tokensOf } from '../support/scripted-engine-thread.js';
 
@@ -89,8 +89,11 @@ test('a chat that grows finds what it had said; the log probabilities add up', a
 });
 
 test('an answer that is left makes no step more, and its pages are back', async () => {
-  const running = await start();
-  const left = running.generate(request({ maxTokens: 440 }));
+  const roomy = path.join(root, 'roomy');
+  writeTestModel(roomy, { ...variants.llama, context: 20_000 });
+  const running = await start({ folder: roomy, maxTokensInCache: 20_480 });
+  // It would take seconds to its end.
+  const left = running.generate(request({ maxTokens: 19_000 }));
   for await (const _ of left) break;
   // The thread reads this after the cancel.
   const { steps, running: answers, cache, generationTokens } = await running.stats();

@@ -9,6 +9,8 @@ import { type Serving, serve, stopServing, until } from '../support/serving.js';
 
 const executablePath = '/usr/bin/chromium';
 const hasBrowser = existsSync(executablePath);
+/** Milliseconds that the browser has for whatever it is asked: a little less than a test. */
+const patience = 110_000;
 
 if (!hasBrowser) {
   test.skip(`the chat page in a browser: there is no ${executablePath}`, () => undefined);
@@ -25,11 +27,13 @@ if (!hasBrowser) {
   beforeAll(async () => {
     browser = await chromium.launchPersistentContext(userDataDir, {
       executablePath,
+      timeout: patience,
       args: [
         ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
         ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
       ],
     });
+    browser.setDefaultTimeout(patience);
     page = browser.pages()[0] ?? (await browser.newPage());
     page.on('request', (request) => requests.push(request.url()));
     page.on('console', (message) => {

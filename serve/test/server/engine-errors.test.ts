@@ -2,7 +2,14 @@ import { RateLimitError } from 'openai';
 import { EngineError } from '../../src/engine/errors.js';
 import { clientOf } from '../support/openai-client.js';
 import { ScriptedEngine, saying, silent, tokensOf } from '../support/scripted-engine.js';
-import { eventsOf, expectErrorBody, jsonOf, serve, stopServing } from '../support/serving.js';
+import {
+  eventsOf,
+  expectErrorBody,
+  jsonOf,
+  serve,
+  stopServing,
+  until,
+} from '../support/serving.js';
 
 afterEach(stopServing);
 
@@ -68,13 +75,12 @@ describe('an engine that', () => {
     const engine = new ScriptedEngine(saying('back'));
     const serving = await serve(engine);
     engine.die();
-    setTimeout(() => {
-      engine.healthy = true;
-    }, 500);
-    const answer = await clientOf(serving, { maxRetries: 3 }).chat.completions.create({
+    const answer = clientOf(serving, { maxRetries: 3 }).chat.completions.create({
       ...{ model: 'test-model', messages: [{ role: 'user', content: 'Hi' }] },
     });
-    expect(answer.choices[0].message.content).toBe('back');
+    await until(() => serving.log.some(({ status }) => status === 503));
+    engine.healthy = true;
+    expect((await answer).choices[0].message.content).toBe('back');
   });
 
   /** An engine that dies after two tokens. */

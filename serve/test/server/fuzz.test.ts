@@ -76,7 +76,6 @@ test.each(['/v1/chat/completions', '/v1/completions', '/v1/embeddings'])(
     );
     expect(engine.live.size).toBe(0);
   },
-  60_000,
 );
 
 test('whatever headers come, the answer is one of the API', async () => {

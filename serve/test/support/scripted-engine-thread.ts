@@ -5,6 +5,8 @@ import type { ScriptedOptions } from './scripted-forward.js';
 export interface Script {
   readonly model?: ScriptedOptions;
   readonly stepMilliseconds?: number;
+  /** The file of {@link stuck}. */
+  readonly stuckWhile?: string;
   /** Why the model can't be loaded. */
   readonly broken?: string;
   /** Grammars are never made. Default: there are none. */
@@ -17,7 +19,7 @@ export const deadly = [30, 30, 30];
 /** Prompts at which a step never ends, by what the thread does meanwhile. */
 export const hanging = { waits: [29, 29, 29], spins: [29, 29, 28] } as const;
 
-/** A prompt at which the thread is in a call of the operating system for 5 seconds. */
+/** A prompt at which the thread is in a call of the operating system while a file is there. */
 export const stuck = [29, 29, 27];
 
 /** An engine whose thread runs a ScriptedForward. */

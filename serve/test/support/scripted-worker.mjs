@@ -21,9 +21,9 @@ const fates = {
   '29,29,28': () => {
     for (;;);
   },
-  // Nothing ends a thread within a call of the operating system. It takes longer than a limit.
-  '29,29,27': () => {
-    spawnSync(process.execPath, ['-e', 'setTimeout(() => {}, 5000)']);
+  // Nothing ends a thread within a call of the operating system.
+  '29,29,27': ({ stuckWhile }) => {
+    spawnSync('sh', ['-c', 'while [ -e "$0" ]; do sleep 0.05; done', stuckWhile]);
   },
 };
 
@@ -31,13 +31,14 @@ const fates = {
 const hangs = 'hangs';
 
 async function open({ folder }) {
-  const { model, stepMilliseconds = 0, broken = '', grammars } = JSON.parse(folder);
+  const script = JSON.parse(folder);
+  const { model, stepMilliseconds = 0, broken = '', grammars } = script;
   if (broken === hangs) await new Promise(() => setInterval(() => {}, 1000));
   if (broken) throw new Error(broken);
   const forward = new ScriptedForward(model);
   forward.onRun = async (entries) => {
     await delay(stepMilliseconds);
-    for (const { tokens } of entries) await fates[tokens.join()]?.();
+    for (const { tokens } of entries) await fates[tokens.join()]?.(script);
   };
   return {
     forward,
