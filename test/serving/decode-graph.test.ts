@@ -6,6 +6,7 @@ import { native } from '../../lib/native/addon.js';
 import { dtypeNumber } from '../../lib/tensor/dtype.js';
 import { device, onCpu, onSimtHopper, sized, testIf } from '../support/device.js';
 import { errorOf, expectThrow, thrownBy, wrong } from '../support/expect-error.js';
+import { settledMemory } from '../support/gc.js';
 import {
   headDim,
   kvHeads,
@@ -195,8 +196,7 @@ test('results are good until the next replay of their layer, and reads asked for
 test('a graph gives its memory back at once', async () => {
   const pair = new Pair({ rotary: false });
   const own = { batch: 3, heads: 4, dtype: 'bfloat16' } as const;
-  await synchronize();
-  const { tensors, bytes } = memory();
+  const { tensors, bytes } = await settledMemory();
   for (let i = 0; i < 3; i++) pair.caches[0].captureDecode(own).dispose();
   expect(memory()).toMatchObject({ tensors, bytes });
   pair.end();

@@ -12,6 +12,7 @@ import {
 import { firstOf } from '../support/cached-model.js';
 import { onCpu, onSimtHopper, testIf } from '../support/device.js';
 import { expectThrow, thrownBy, wrong } from '../support/expect-error.js';
+import { settledMemory } from '../support/gc.js';
 import {
   bound,
   type FloatDType,
@@ -323,8 +324,8 @@ test.each([false, true])('latents as numbers, in place: %s', async (sync) => {
   expect(await run(k.slice(), sync)).toEqual(expected);
 });
 
-test('pages of latents are kept once', () => {
-  const before = memory().bytes;
+test('pages of latents are kept once', async () => {
+  const before = (await settledMemory()).bytes;
   const of = { ...shape, headDimV: headDim, dtype };
   using cache = new KvCache(of);
   const size = dtype === 'float32' ? 4 : 2;

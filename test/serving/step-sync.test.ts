@@ -6,7 +6,7 @@ import { thrownBy } from '../support/expect-error.js';
 import type { FloatDType } from '../support/numerics.js';
 import { uniform } from '../support/random.js';
 import { rotaryTables } from '../support/rotary-tables.js';
-import { heldMemory } from '../support/gc.js';
+import { heldMemory, settledMemory } from '../support/gc.js';
 
 const dtypes: readonly FloatDType[] = onSimtHopper
   ? ['bfloat16']
@@ -267,8 +267,7 @@ test('a step holds no tensor, and a layer in place leaves nothing behind', async
   using cache = new KvCache({ ...shape, dtype: 'bfloat16' });
   using sequence = cache.createSequence();
   const { q, k, v } = numbersOf(1, 80);
-  await synchronize();
-  const before = heldMemory();
+  const before = await settledMemory();
   for (let n = 0; n < 100; n++) {
     const step = cache.step([{ sequence, tokens: 1 }]);
     expect(heldMemory()).toEqual(before);

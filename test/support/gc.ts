@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { type MemoryUse, memory } from '../../lib/index.js';
+import { type MemoryUse, memory, synchronize } from '../../lib/index.js';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -13,9 +13,11 @@ export function heldMemory(): Omit<MemoryUse, 'pools'> {
 }
 
 /**
- * The counters once everything unreachable is collected: what earlier tests dropped does not show.
+ * The counters once all work is done and everything unreachable is collected: what earlier tests
+ * enqueued and dropped does not show.
  */
 export async function settledMemory(): Promise<ReturnType<typeof heldMemory>> {
+  await synchronize();
   let counts = heldMemory();
   for (let quiet = 0; quiet < 2; ) {
     collect();

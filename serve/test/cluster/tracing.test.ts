@@ -31,14 +31,8 @@ describeWithNats('a trace of an answer', () => {
     propagation.disable();
   });
 
-  test('is not begun where nobody traces', async () => {
-    await cluster.scripted();
-    const { engine } = await cluster.frontend();
-    expect(await tokensOf(engine.generate(generationRequest()))).toHaveLength(8);
+  test('begins where somebody traces, and leads from the frontend over its workers to their steps', async () => {
     expect(TracedWork.begin('answer', {}).headers).toBeUndefined();
-  });
-
-  test('leads from the frontend over the workers that had it to their steps', async () => {
     propagation.setGlobalPropagator(new W3CTraceContextPropagator());
     const spanProcessors = [new SimpleSpanProcessor(spans)];
     trace.setGlobalTracerProvider(new BasicTracerProvider({ spanProcessors }));
