@@ -19,11 +19,14 @@ export function findBrowser() {
 
 const browserHint = installHint(Object.values(packages));
 
+/** Milliseconds that a browser has for whatever it is asked: a little less than a test. */
+export const patience = 110_000;
+
 /** Options of playwright's launch(). Chromium has no sandbox for root. */
 export function launchOptions(command) {
   const { stdout } = spawnSync('sh', ['-c', `command -v ${command}`], { encoding: 'utf8' });
   const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
-  return { executablePath: stdout.trim(), args };
+  return { executablePath: stdout.trim(), args, timeout: patience };
 }
 
 /**

@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';
-import { launchOptions } from '../../scripts/browser.mjs';
+import { launchOptions, patience } from '../../scripts/browser.mjs';
 import { root } from '../support/cli.js';
 
 const site = path.join(root, 'site');
@@ -24,16 +24,23 @@ let browser: Browser | undefined;
 let address = '';
 const complaints: string[] = [];
 
-beforeAll(async () => {
+/** @returns whether the site is there; somebody else may have taken the port. */
+async function serveSite(): Promise<boolean> {
   const port = await freePort();
   address = `http://localhost:${port}`;
   const vitepress = path.join(site, 'node_modules/vitepress/bin/vitepress.js');
   const args = [vitepress, 'preview', '.', '--port', String(port)];
   preview = spawn(process.execPath, args, { cwd: site, stdio: 'ignore' });
   while (!(await fetch(address).catch(() => undefined))?.ok) {
-    if (preview.exitCode !== null) throw new Error('vitepress preview has ended');
+    if (preview.exitCode !== null) return false;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
+  return true;
+}
+
+beforeAll(async () => {
+  let tries = 1;
+  while (!(await serveSite())) if (tries++ === 3) throw new Error('vitepress preview has ended');
   browser = await chromium.launch(launchOptions(process.env.FLASH_ATTENTION_BROWSER));
 });
 
@@ -58,6 +65,7 @@ async function open(to: string, { width = 1280, dark }: Look = {}): Promise<Page
     viewport: { width, height: 900 },
     colorScheme: dark ? 'dark' : 'light',
   });
+  page.setDefaultTimeout(patience);
   page.on('pageerror', (error) => complaints.push(`${to}: ${error.message}`));
   page.on('console', (message) => {
     if (['error', 'warning'].includes(message.type())) complaints.push(`${to}: ${message.text()}`);

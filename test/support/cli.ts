@@ -35,7 +35,7 @@ export function runNode(
   { env, cwd, input }: CliOptions = {},
 ): Promise<CliResult> {
   return new Promise((resolve) => {
-    const options = { env: environment(env), cwd, timeout: 60_000, maxBuffer: 1 << 26 };
+    const options = { env: environment(env), cwd, timeout: 110_000, maxBuffer: 1 << 26 };
     const child = execFile(process.execPath, args, options, (_, stdout, stderr) => {
       resolve({ status: child.exitCode ?? -1, stdout, stderr });
     });

@@ -19,7 +19,7 @@ export function runPackage(code: string, env: NodeJS.ProcessEnv = {}): PackageRu
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     ['--input-type=module', '-e', source],
-    { env: { ...process.env, NODE_OPTIONS: '', ...env }, encoding: 'utf8', timeout: 60_000 },
+    { env: { ...process.env, NODE_OPTIONS: '', ...env }, encoding: 'utf8', timeout: 110_000 },
   );
   return { status, stdout, stderr };
 }

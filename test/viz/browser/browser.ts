@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Browser, chromium, type Page } from 'playwright-core';
-import { launchOptions } from '../../../scripts/browser.mjs';
+import { launchOptions, patience } from '../../../scripts/browser.mjs';
 import { root } from '../../support/cli.js';
 
 const built = path.join(root, 'dist/viz.html');
@@ -33,6 +33,7 @@ export class Visitor {
       viewport: { width, height: 900 },
       colorScheme: dark ? 'dark' : 'light',
     });
+    page.setDefaultTimeout(patience);
     page.on('pageerror', (error) => this.complaints.push(`error: ${error.message}`));
     page.on('console', (message) => {
       if (['error', 'warning'].includes(message.type())) this.complaints.push(message.text());
