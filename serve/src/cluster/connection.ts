@@ -31,6 +31,7 @@ const lookMilliseconds = 50;
 /** A process's place in its cluster. What is published while NATS is gone is lost. */
 export class Connection {
   readonly clock = new ConnectedClock();
+  readonly #beginning = new Set<Promise<unknown>>();
 
   private constructor(
     readonly nats: NatsConnection,
@@ -96,9 +97,22 @@ export class Connection {
     return new Objm(jetstream(this.nats, { timeout }));
   }
 
+  /** Closing waits for it: of a consumer that begins on a closed connection a timer stays. */
+  async begin<T>(begun: Promise<T>): Promise<T> {
+    this.#beginning.add(begun);
+    try {
+      return await begun;
+    } finally {
+      this.#beginning.delete(begun);
+    }
+  }
+
   async close(): Promise<void> {
     if (this.nats.isClosed()) return;
-    if (this.isConnected) await this.nats.flush().catch(() => {});
+    if (this.isConnected) {
+      await Promise.allSettled(this.#beginning);
+      await this.nats.flush().catch(() => {});
+    }
     await this.nats.close();
   }
 

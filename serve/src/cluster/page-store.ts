@@ -72,7 +72,8 @@ export class PageStore {
   /** What is there, and then what comes and goes (undefined), until the connection is closed. */
   async watch(heard: (name: string, text: LeftText | undefined) => void): Promise<void> {
     const store = await this.#open();
-    for await (const info of await store.watch({ includeHistory: true })) {
+    const watching = this.#connection.begin(store.watch({ includeHistory: true }));
+    for await (const info of await watching) {
       const { name, deleted, mtime } = info;
       const about = metadata.safeParse(info.metadata);
       const isThere = !deleted && about.success;
