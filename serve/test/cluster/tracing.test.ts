@@ -9,7 +9,6 @@ import { TracedWork } from '../../src/cluster/tracing.js';
 import { describeWithNats, TestCluster, type TestWorker } from '../support/cluster.js';
 import { generationRequest } from '../support/generation-request.js';
 import { until } from '../support/serving.js';
-import { tokensOf } from '../support/scripted-engine-thread.js';
 
 const spans = new InMemorySpanExporter();
 
