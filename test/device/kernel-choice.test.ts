@@ -139,9 +139,21 @@ describe('on a GPU', () => {
     expect(plans([32, 64, 96, 128, 192, 256], {})).toEqual(
       [128, 112, 64, of128, 64, of256].map((keys) => [128, keys, 1]),
     );
-    expect(plans([32, 64, 128], { softcap: 5 })).toEqual(
-      [2, 2, hasLittleShared ? 1 : 2].map((stages) => [64, 64, stages]),
-    );
+    const featured = plans([32, 64, 96, 128, 192, 256], { softcap: 5 });
+    expect(featured).toEqual([
+      [64, 64, 2],
+      [64, 64, 2],
+      [64, 64, 1],
+      [64, 64, hasLittleShared ? 1 : 2],
+      [128, 64, 1],
+      [hasLittleShared ? 128 : 64, 32, 1],
+    ]);
+  });
+
+  onAmpere('few rows run the plain kernel where featured tiles have as many rows', () => {
+    const kernels = [128, 192, 256].map((dim) => kernel([1, 16, 8, dim], [1, 300, 2, dim]));
+    const [plain, featured] = ['sm80.forward', 'sm80.forward.featured'];
+    expect(kernels).toEqual([featured, plain, hasLittleShared ? plain : featured]);
   });
 
   testOnGpu('the rest is left to sm_80', () => {

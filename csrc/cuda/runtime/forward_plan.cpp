@@ -246,7 +246,9 @@ void plan_sm80(ForwardPlan& plan, const AttentionProblem& p, const cudaDevicePro
   };
   const bool few_alone =
       p.q.dtype == DType::kFloat32 || needs_featured_forward(p) || p.paged() || !aligned(p);
-  const int64_t few = few_alone ? kNoLimit : launch(true, {}).rows / heads_packed(p);
+  // Nothing is gained by options' tiles that have as many rows as those without.
+  const int few_rows = launch(true, {}).rows, many_rows = launch(false, {}).rows;
+  const int64_t few = few_alone ? kNoLimit : few_rows < many_rows ? few_rows / heads_packed(p) : 0;
   choose_launches(
       plan, p,
       {{most_decoded(p), [&](QueryCounts queries) { return launch_decode(p, queries); }},

@@ -362,6 +362,12 @@ static __global__ void __launch_bounds__(
     else
       multiply_columns<T, ScoreTile, InnerTile, false>(dx, ds_tile, part.row, x,
                                                        part.gradient_column);
+    // Under the products of dQ, which do without x.
+    if constexpr (kStages == 1) {
+      ptx::sync_block();
+      if (more) load.inner_x(following, 0);
+      ptx::cp_async_commit();
+    }
     if (kKeys && p.dq_sum != nullptr) {
       const uint32_t k = shared + Traits::kX;
       constexpr int kColumns = Traits::kQueryColumnTiles * 8;
@@ -378,11 +384,6 @@ static __global__ void __launch_bounds__(
                                                               column);
         add_query_gradient<Traits>(p, block, current, part.query_row, column, dq);
       }
-    }
-    if constexpr (kStages == 1) {
-      ptx::sync_block();
-      if (more) load.inner_x(following, 0);
-      ptx::cp_async_commit();
     }
     current = following;
   }

@@ -79,25 +79,30 @@ template <class T, class TileA, class TileB, int kRowTiles, int kColumnTiles>
 PTX_FN void multiply_rows(float (&c)[kRowTiles][kColumnTiles][4], uint32_t a, int row_a, uint32_t b,
                           int row_b) {
   static_assert(TileA::kChunks == TileB::kChunks);
+  // A load brings one step of the columns of two accumulators, or two steps of those of one.
+  constexpr bool kPairs = kColumnTiles > 1;
+  static_assert(kPairs || TileB::kChunks % 4 == 0);
   const int lane = static_cast<int>(threadIdx.x) % 32;
   a += TileA::offset(row_a + lane % 16, lane / 16);
-  b += TileB::offset(row_b + lane % 8 + (kColumnTiles > 1 ? lane / 16 * 8 : 0), lane / 8 % 2);
+  b += kPairs ? TileB::offset(row_b + lane % 8 + lane / 16 * 8, lane / 8 % 2)
+              : TileB::offset(row_b + lane % 8, lane / 8);
+  uint32_t raw[4];
 #pragma unroll
   for (int chunk = 0; chunk < TileA::kChunks; chunk += 2) {
     FragmentA<T> rows[kRowTiles];
 #pragma unroll
     for (int m = 0; m < kRowTiles; ++m) {
-      uint32_t raw[4];
-      ptx::ldmatrix_x4(raw, TileA::step(a, 16 * m, chunk));
-      rows[m] = fragment_a<T>(raw);
+      uint32_t words[4];
+      ptx::ldmatrix_x4(words, TileA::step(a, 16 * m, chunk));
+      rows[m] = fragment_a<T>(words);
     }
+    const int step = kPairs ? 0 : chunk % 4;
 #pragma unroll
     for (int n = 0; n < kColumnTiles; n += 2) {
-      uint32_t raw[4];
-      ptx::ldmatrix_x4(raw, TileB::step(b, 8 * n, chunk));
+      if (step == 0) ptx::ldmatrix_x4(raw, TileB::step(b, 8 * n, chunk));
 #pragma unroll
       for (int i = 0; i < 2 && n + i < kColumnTiles; ++i) {
-        const FragmentB<T> column = fragment_b<T>(raw[2 * i], raw[2 * i + 1]);
+        const FragmentB<T> column = fragment_b<T>(raw[step + 2 * i], raw[step + 2 * i + 1]);
 #pragma unroll
         for (int m = 0; m < kRowTiles; ++m) multiply_add<T>(c[m][n + i], rows[m], column);
       }

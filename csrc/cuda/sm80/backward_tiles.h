@@ -26,7 +26,7 @@ struct BackwardTile {
 // width is for devices with less of it.
 constexpr BackwardTile kPlainTiles[] = {
     {64, 128, 64, 4, 2, 2, false}, {128, 128, 32, 4, 2, 2, false}, {128, 64, 64, 2, 4, 2, false},
-    {256, 64, 32, 4, 2, 2, false}, {256, 32, 32, 2, 2, 2, false},
+    {256, 64, 32, 4, 2, 2, false}, {256, 32, 32, 2, 4, 2, false},
 };
 
 // Every option, and dQ on its own.
@@ -38,7 +38,7 @@ constexpr BackwardTile kSmallTiles[] = {
 
 // float32: elements twice as wide, every option.
 constexpr BackwardTile kFloat32Tiles[] = {
-    {64, 64, 32, 2, 2, 2, false},
+    {64, 128, 32, 4, 2, 1, true},
     {128, 32, 32, 2, 2, 2, false},
     {256, 32, 16, 2, 2, 1, true},
 };

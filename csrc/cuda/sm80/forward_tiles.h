@@ -27,8 +27,8 @@ constexpr ForwardTile kPlainTiles[] = {
 
 // Every option, and short queries: fewer rows, more copies in flight, registers to spare.
 constexpr ForwardTile kFeaturedTiles[] = {
-    {32, 64, 64, 4, 2},  {64, 64, 64, 4, 2},  {96, 64, 64, 4, 2},  {128, 64, 64, 4, 2},
-    {128, 64, 64, 4, 1}, {192, 64, 64, 4, 1}, {256, 64, 32, 4, 1},
+    {32, 64, 64, 4, 2},  {64, 64, 64, 4, 2},  {96, 64, 64, 4, 1},  {128, 64, 64, 4, 2},
+    {128, 64, 64, 4, 1}, {192, 128, 64, 8, 1}, {256, 64, 32, 4, 1}, {256, 128, 32, 8, 1},
 };
 
 // float32: elements twice as wide, every option.
@@ -44,7 +44,7 @@ struct ForwardTiles {
 
 constexpr ForwardTiles forward_tiles(bool float32, bool featured) {
   if (float32) return {kFloat32Tiles, 6};
-  if (featured) return {kFeaturedTiles, 7};
+  if (featured) return {kFeaturedTiles, 8};
   return {kPlainTiles, 8};
 }
 

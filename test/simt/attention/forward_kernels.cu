@@ -23,9 +23,9 @@ ForwardKernel forward_f16(bool featured, int index) {
                   : one_of<ptx::f16, false, 0, 1>(index);
 }
 
-/** Both tiles of width 128, of width 192 the first; plain both of 128, of 256 the second. */
+/** Both tiles of width 128, that of 192, of 256 the second; plain both of 128, of 256 the second. */
 ForwardKernel forward_bf16(bool featured, int index) {
-  return featured ? one_of<ptx::bf16, true, 3, 4, 5>(index)
+  return featured ? one_of<ptx::bf16, true, 3, 4, 5, 7>(index)
                   : one_of<ptx::bf16, false, 3, 4, 7>(index);
 }
 

@@ -176,6 +176,10 @@ int main() {
   spec.head_dim = spec.head_dim_v = 128;
   spec.softcap = 8;
   check_tiles(spec, kSm86);  // 64 x 64
+  spec.head_dim = spec.head_dim_v = 192;
+  check_tiles(spec);  // 128 x 64, 8 warps
+  spec.head_dim = spec.head_dim_v = 256;
+  check_tiles(spec, kSm86);  // 128 x 32, 8 warps
   spec = Spec{"float32"};
   spec.seqlen_q = 190;
   spec.dtype = DType::kFloat32;
