@@ -2,6 +2,12 @@
 // memory: more rows and keys than a tile has, and no multiple of either.
 import { sized } from '../support/device.js';
 import { expectWithin, measure, type SharedOptions, testedDTypes } from '../support/numerics.js';
+import {
+  expectQuantized,
+  expectRagged,
+  quantizedProblem,
+  raggedProblem,
+} from '../support/pages.js';
 
 const widths = [32, 64, 96, 128, 192, 256];
 /** The first two are for kernels without options, the others for those with every one. */
@@ -24,5 +30,19 @@ describe.each(testedDTypes)('%s', (dtype) => {
       const shape = { batch: 1, seqlenQ, seqlenK, heads: 2, kvHeads: 1, headDim };
       expectWithin(await measure(shape, option, { dtype, mostRows: 40 }));
     });
+  });
+
+  /** A chunk of a prompt with more rows than a tile beside shorter ones. */
+  const lengths = [
+    [135, 140],
+    [20, 97],
+    [9, 33],
+  ] as const;
+
+  test.each(widths)('tile of head dim %i, over pages', async (headDim) => {
+    const shape = { lengths, heads: 2, kvHeads: 1, headDim, pageSize: 16 };
+    const problem = raggedProblem(shape, { causal: true }, 2, dtype);
+    await expectRagged(problem, dtype);
+    await expectQuantized(quantizedProblem(problem, 'int8', dtype));
   });
 });

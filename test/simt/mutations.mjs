@@ -663,6 +663,12 @@ export const mutations = [
     ],
     ['swizzle of 128-byte panels lacks a bit', tiles, 'row & 7', 'row & 3'],
     [
+      'two steps of one column of accumulators read as one',
+      'cuda/sm80/backward_products.h',
+      'TileB::offset(row_b + lane % 8, lane / 8)',
+      'TileB::offset(row_b + lane % 8, lane / 8 % 2)',
+    ],
+    [
       'dO read without transposition',
       'cuda/sm80/backward_products.h',
       'ptx::ldmatrix_x4_trans(raw, Tile::step(base, row, column / 8));',
