@@ -23,7 +23,7 @@ ForwardKernel forward_f16(bool featured, int index) {
                   : one_of<ptx::f16, false, 0, 1>(index);
 }
 
-/** Both tiles of width 128, that of 192, of 256 the second; plain both of 128, of 256 the second. */
+/** All tiles of widths 128 and 192, of 256 the second; plain both of 128, of 256 the second. */
 ForwardKernel forward_bf16(bool featured, int index) {
   return featured ? one_of<ptx::bf16, true, 3, 4, 5, 7>(index)
                   : one_of<ptx::bf16, false, 3, 4, 7>(index);
