@@ -45,6 +45,7 @@ const classes = [
   [/asynchronous copy in flight/, 'copy in flight'],
   [/race: /, 'race'],
   [/ends before its primary/, 'no wait before the end'],
+  [/waits for \d+ launches/, 'count of waits'],
   [/do not launch dependents/, 'nothing begins early'],
   [/uninitialised/, 'uninitialised read'],
   [/proxy/, 'proxy fence missing'],

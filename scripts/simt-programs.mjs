@@ -10,6 +10,7 @@ const programs = [
   'misuse_sm90',
   'counters',
   'overlap',
+  'branches',
   'runtime',
   'graph',
   'stream',

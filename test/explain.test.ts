@@ -15,6 +15,7 @@ test('says what would run and what it costs', () => {
     kernel: 'cpu.forward',
     backwardKernel: 'cpu.backward',
     numSplits: expect.any(Number),
+    launches: 0,
   });
   expect(plan.isa).toMatch(/^(x86-64-v|aarch64|scalar|generic|neon|sse|avx)/);
   const { threads, tileQ, tileK, panels, blockRows, workItems } = plan;

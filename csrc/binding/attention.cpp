@@ -72,6 +72,7 @@ Napi::Value plan(const Napi::CallbackInfo& info) {
   result.Set("packedHeads", plan.packed_heads);
   result.Set("numSplits", plan.num_splits);
   result.Set("workItems", static_cast<double>(plan.work_items));
+  result.Set("launches", plan.launches);
   Napi::Array prefixes = Napi::Array::New(info.Env());
   for (const auto& [sequences, keys] : plan.shared_prefixes) {
     Napi::Object prefix = Napi::Object::New(info.Env());

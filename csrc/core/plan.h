@@ -20,6 +20,7 @@ struct AttentionPlan {
   int packed_heads = 1;         // query heads whose rows share a tile
   int num_splits = 1;
   int64_t work_items = 0;  // blocks, on a GPU
+  int launches = 0;        // of kernels that share out the sequences, on a GPU; merges left out
   struct Prefix {
     int64_t sequences, keys;
   };

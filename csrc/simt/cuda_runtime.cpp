@@ -11,7 +11,9 @@
 #include <mutex>
 #include <utility>
 
+#include "simt/allocations.h"
 #include "simt/call_log.h"
+#include "simt/config.h"
 #include "simt/devices.h"
 #include "simt/global_memory.h"
 #include "simt/graph.h"
@@ -19,11 +21,14 @@
 #include "simt/launch.h"
 #include "simt/launch_log.h"
 #include "simt/memory_pool.h"
+#include "simt/report.h"
+#include "simt/stream_order.h"
 #include "simt/symbols.h"
 
 struct SimtEvent {
   int device;
   std::chrono::steady_clock::time_point recorded;
+  simt::EventOrder order;
 };
 struct SimtMemoryPool {
   int device;
@@ -104,7 +109,27 @@ cudaError_t allocate(void** memory, size_t bytes, int device) {
   return note(*memory ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 
-cudaError_t release(void* memory, int device) {
+bool checks_races() { return simt::Config::from_environment(0).check_races; }
+
+void end_for_race(int device, const char* what, const char* met) {
+  simt::end_device(device, simt::format("race: %s that work of another stream %s: no event is "
+                                        "between them",
+                                        what, met));
+}
+
+/** What the copy engine does to memory of the device. False when that ends it. */
+bool access(int device, const char* what, const void* memory, size_t bytes, bool write) {
+  const char* const met = simt::note_stream_access(memory, bytes, write);
+  if (met) end_for_race(device, what, met);
+  return !met;
+}
+
+/** In the order of `stream`; null: when all work of the device has ended. */
+cudaError_t release(void* memory, int device, cudaStream_t stream) {
+  if (memory) {
+    const char* const met = simt::note_stream_free(stream, memory, simt::global_bytes(memory));
+    if (met && checks_races()) end_for_race(device, "memory is given back", met);
+  }
   if (memory && !simt::free_global(memory)) return note(cudaErrorInvalidValue);
   simt::pool_gave_back(memory);
   return on(device);
@@ -195,7 +220,7 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int) {
   log(__func__);
   const cudaError_t status = on(current_device);
-  if (usable(status)) *stream = new SimtStream{current_device, nullptr};
+  if (usable(status)) *stream = new SimtStream{current_device, nullptr, {}};
   return status;
 }
 
@@ -209,6 +234,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   log(__func__, device_of(stream));
   if (simt::breaks_capture(stream)) return note(cudaErrorStreamCaptureUnsupported);
+  if (stream) simt::note_observed(stream->order.ended);
   return on(stream);
 }
 
@@ -216,13 +242,14 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   log(__func__, device_of(stream));
   if (simt::breaks_capture(stream)) return note(cudaErrorStreamCaptureUnsupported);
   simt::pool_synchronized(device_of(stream));
+  if (stream) simt::note_observed(stream->order.ended);
   return on(stream);
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   log(__func__);
   const cudaError_t status = on(current_device);
-  if (usable(status)) *event = new SimtEvent{current_device, {}};
+  if (usable(status)) *event = new SimtEvent{current_device, {}, {}};
   return status;
 }
 
@@ -239,12 +266,21 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (event->device != device_of(stream)) return note(cudaErrorInvalidResourceHandle);
   event->recorded =
       std::chrono::steady_clock::now();  // whatever was enqueued before has run already
+  if (stream) simt::note_record(stream->order, event->order);
+  return on(stream);
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  log(__func__, device_of(stream));
+  if (simt::breaks_capture(stream)) return note(cudaErrorStreamCaptureUnsupported);
+  if (stream) simt::note_wait(stream->order, event->order);
   return on(stream);
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   log(__func__, event->device);
   if (simt::breaks_capture()) return note(cudaErrorStreamCaptureUnsupported);
+  simt::note_observed(event->order.ended);
   return on(event->device);
 }
 
@@ -252,6 +288,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   log(__func__, event->device);
   if (simt::breaks_capture()) return note(cudaErrorStreamCaptureUnsupported);
   simt::pool_synchronized(event->device);
+  simt::note_observed(event->order.ended);
   return on(event->device);
 }
 
@@ -270,7 +307,7 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
 cudaError_t cudaFree(void* memory) {
   log(__func__);
   if (simt::breaks_capture()) return note(cudaErrorStreamCaptureUnsupported);
-  return release(memory, current_device);
+  return release(memory, current_device, nullptr);
 }
 
 cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t stream) {
@@ -284,7 +321,7 @@ cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t stream) {
 cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
   log(__func__, device_of(stream));
   if (simt::breaks_capture(stream)) return note(cudaErrorStreamCaptureUnsupported);
-  return release(memory, device_of(stream));
+  return release(memory, device_of(stream), stream);
 }
 
 cudaError_t cudaMallocHost(void** memory, size_t bytes) {
@@ -343,12 +380,15 @@ cudaError_t cudaMemcpyAsync(void* target, const void* source, size_t bytes, cuda
   const void* const host = to_device ? source : target;
   if (to_device != from_device && !simt::is_pinned(host, bytes) && simt::breaks_capture(stream))
     return note(cudaErrorStreamCaptureUnsupported);
+  const int device = device_of(stream);
   simt::run_or_capture(stream, [=] {
     // Memory of a graph may be gone by the time it runs.
     if ((to_device && !simt::is_global(target, bytes)) ||
         (from_device && !simt::is_global(source, bytes)))
-      return simt::end_device(device_of(stream),
-                              "a copy of a graph to or from memory that is free");
+      return simt::end_device(device, "a copy of a graph to or from memory that is free");
+    const simt::StreamWork work(stream, checks_races());
+    if (from_device && !access(device, "memory is copied", source, bytes, false)) return;
+    if (to_device && !access(device, "memory is copied over", target, bytes, true)) return;
     std::memmove(target, source, bytes);
   });
   return cudaSuccess;
@@ -359,9 +399,12 @@ cudaError_t cudaMemsetAsync(void* target, int value, size_t bytes, cudaStream_t 
   const cudaError_t status = on(stream);
   if (!usable(status) || bytes == 0) return status;
   if (!simt::is_global(target, bytes)) return note(cudaErrorInvalidValue);
+  const int device = device_of(stream);
   simt::run_or_capture(stream, [=] {
     if (!simt::is_global(target, bytes))
-      return simt::end_device(device_of(stream), "a graph fills memory that is free");
+      return simt::end_device(device, "a graph fills memory that is free");
+    const simt::StreamWork work(stream, checks_races());
+    if (!access(device, "memory is filled", target, bytes, true)) return;
     std::memset(target, value, bytes);
   });
   return cudaSuccess;
@@ -395,6 +438,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   if (simt::breaks_capture(stream)) return note(cudaErrorStreamCaptureUnsupported);
   const int device = device_of(stream);
   if (device != executable->graph.device) return note(cudaErrorInvalidValue);
+  const simt::StreamWork work(stream, checks_races());
   for (const auto& node : executable->graph.nodes) {
     const cudaError_t status = on(device);
     if (!usable(status)) return status;
@@ -494,6 +538,7 @@ cudaError_t launch_kernel(const void* function, const cudaLaunchConfig_t& launch
     config.compute_capability = 10 * properties.major + properties.minor;
     config.code_version = version;
     config.dependent = dependent;
+    const StreamWork work(launch.stream, config.check_races);
     const Report report = run_grid(name, grid, block, shared_bytes, config, thread_body);
     log_report(report);
     // As on a GPU, the launch has succeeded; the calls after it say what came of it.

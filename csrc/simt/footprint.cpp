@@ -45,6 +45,13 @@ bool Footprint::meets(const void* pointer, size_t bytes) const {
   return met;
 }
 
+void Footprint::remove(const void* pointer, size_t bytes) {
+  visit_words(pointer, bytes, [&](uintptr_t word, uint64_t mask) {
+    const auto found = pages_.find(word * kWordBytes / kPageBytes);
+    if (found != pages_.end()) (*found->second)[word % found->second->size()] &= ~mask;
+  });
+}
+
 void Footprint::clear() {
   pages_.clear();
   last_ = ~uintptr_t{0};

@@ -1,4 +1,4 @@
-// Which bytes of global memory a grid has touched.
+// Which bytes of global memory some work has touched.
 #pragma once
 
 #include <array>
@@ -14,6 +14,7 @@ class Footprint {
   void add(const void* pointer, size_t bytes);
   /** Whether any of these bytes has been added. */
   bool meets(const void* pointer, size_t bytes) const;
+  void remove(const void* pointer, size_t bytes);
   void clear();
 
  private:
@@ -23,6 +24,15 @@ class Footprint {
   std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages_;
   uintptr_t last_ = ~uintptr_t{0};  // that was added to
   Page* last_page_ = nullptr;
+};
+
+struct Touched {
+  Footprint read, written;
+
+  void clear() {
+    read.clear();
+    written.clear();
+  }
 };
 
 }  // namespace simt

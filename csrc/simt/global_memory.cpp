@@ -7,11 +7,13 @@
 #include <utility>
 #include <vector>
 
+#include "simt/allocations.h"
 #include "simt/execution.h"
 #include "simt/overlap.h"
 #include "simt/proxy.h"
 #include "simt/report.h"
 #include "simt/scheduler.h"
+#include "simt/stream_order.h"
 #include "simt/watched_reads.h"
 
 namespace simt {
@@ -84,6 +86,18 @@ void check(const void* pointer, int bytes, const char* verb, const Location& at)
     fail(at, "misaligned: global %s of %d bytes at %p", verb, bytes, pointer);
 }
 
+/** What the running grid reads or writes beside others: on its stream, and on others. */
+void note_use(const void* pointer, size_t bytes, GlobalUse use, const Location& at) {
+  if (use != GlobalUse::kWrite) note_overlapping_read(pointer, bytes, at);
+  if (use != GlobalUse::kRead) note_overlapping_write(pointer, bytes, at);
+  for (const bool write : {false, true}) {
+    if (use == (write ? GlobalUse::kRead : GlobalUse::kWrite)) continue;
+    if (const char* const met = note_stream_access(pointer, bytes, write))
+      fail(at, "race: global %s at %p of what work of another stream %s: no event is between them",
+           write ? "write" : "read", pointer, met);
+  }
+}
+
 }  // namespace
 
 void* allocate_global(size_t bytes) {
@@ -114,6 +128,11 @@ bool is_global(const void* pointer, size_t bytes) {
   return allocation_below(address).contains(address, bytes);
 }
 
+size_t global_bytes(const void* memory) {
+  const Range range = allocation_below(reinterpret_cast<uintptr_t>(memory));
+  return range.begin == reinterpret_cast<uintptr_t>(memory) ? range.end - range.begin : 0;
+}
+
 size_t allocated_global_bytes() {
   const std::lock_guard<std::mutex> lock(mutex);
   return allocated;
@@ -135,7 +154,7 @@ uint64_t take_watched_reads() {
 void check_global_read(const void* pointer, int bytes, const Location& at) {
   check(pointer, bytes, "read", at);
   count_read(pointer, static_cast<size_t>(bytes));
-  note_overlapping_read(pointer, static_cast<size_t>(bytes), at);
+  note_use(pointer, static_cast<size_t>(bytes), GlobalUse::kRead, at);
 }
 
 void check_global_range(const void* pointer, uint32_t bytes, GlobalUse use, const Location& at) {
@@ -152,8 +171,7 @@ void check_global_range(const void* pointer, uint32_t bytes, GlobalUse use, cons
       check_bounds(pointer, bytes, "atomic operation", at);
       counters().global_atomic_bytes += bytes;
   }
-  if (use != GlobalUse::kWrite) note_overlapping_read(pointer, bytes, at);
-  if (use != GlobalUse::kRead) note_overlapping_write(pointer, bytes, at);
+  note_use(pointer, bytes, use, at);
   check_async_access(pointer, bytes, use != GlobalUse::kRead, at);
 }
 
@@ -177,7 +195,7 @@ void global_store(void* pointer, const void* source, int bytes, const Location& 
   ++counters().global_stores;
   counters().global_written_bytes += static_cast<uint64_t>(bytes);
   ++execution.progress;
-  note_overlapping_write(pointer, static_cast<size_t>(bytes), at);
+  note_use(pointer, static_cast<size_t>(bytes), GlobalUse::kWrite, at);
   note_global_write(pointer, static_cast<uint32_t>(bytes), at);
   std::memcpy(pointer, source, static_cast<size_t>(bytes));
 }
@@ -190,8 +208,7 @@ void check_global_atomic(const void* pointer, int bytes, const Location& at) {
   ++counters().global_atomics;
   counters().global_atomic_bytes += static_cast<uint64_t>(bytes);
   ++execution.progress;
-  note_overlapping_read(pointer, static_cast<size_t>(bytes), at);
-  note_overlapping_write(pointer, static_cast<size_t>(bytes), at);
+  note_use(pointer, static_cast<size_t>(bytes), GlobalUse::kUpdate, at);
   note_global_write(pointer, static_cast<uint32_t>(bytes), at);
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "simt/include/cuda_runtime.h"
+#include "simt/stream_order.h"
 
 /** Work in the order in which it was noted down: that of one stream, so it is a chain. */
 struct SimtGraph {
@@ -21,6 +22,7 @@ struct SimtGraphExec {
 struct SimtStream {
   int device;
   std::unique_ptr<SimtGraph> capture;
+  simt::StreamOrder order;
 };
 
 namespace simt {

@@ -11,15 +11,6 @@ namespace simt {
 
 namespace {
 
-struct Touched {
-  Footprint read, written;
-
-  void clear() {
-    read.clear();
-    written.clear();
-  }
-};
-
 Touched running;
 thread_local Touched before;  // by the calling thread's last grid
 bool recording = false;

@@ -39,6 +39,11 @@ export interface Plan {
   readonly sharedPrefixes: readonly { readonly sequences: number; readonly keys: number }[];
   /** Units of work the threads share out; on a GPU the blocks of the grid. */
   readonly workItems: number;
+  /**
+   * Launches of a GPU's kernels that share out the sequences by their numbers of queries and run at
+   * the same time. `kernel` is that of the longest; the merge of splits is left out. 0 on the CPU.
+   */
+  readonly launches: number;
   /** Tiles over all heads in which every pair is visible: computed without a mask. */
   readonly tilesFull: number;
   /** Tiles in which some pairs are visible: computed with masks. */

@@ -186,6 +186,21 @@ describe('on a GPU', () => {
     expect(kernelOf(12)).toBe('sm80.forward.featured');
   });
 
+  testOnGpu('sequences of few and of many queries take a launch each', () => {
+    const plan = (...lengths: number[]) => {
+      const cuSeqlens = [0, ...lengths].map((_, n) =>
+        lengths.slice(0, n).reduce((sum, length) => sum + length, 0),
+      );
+      const x = randn([cuSeqlens.at(-1) ?? 0, 2, 64], { seed: 1n, dtype: 'bfloat16' });
+      return explain(x, x, x, { cuSeqlensQ: cuSeqlens, cuSeqlensK: cuSeqlens, causal: true });
+    };
+    expect(plan(1, 5)).toMatchObject({ kernel: 'sm80.decode', launches: 1 });
+    expect(plan(1, 40)).toMatchObject({ kernel: 'sm80.forward.featured', launches: 2 });
+    expect(plan(200, 1, 40)).toMatchObject({ kernel: `${family}.forward`, launches: 3 });
+    expect(plan(200, 1)).toMatchObject({ kernel: `${family}.forward`, launches: 2 });
+    expect(plan(200, 70)).toMatchObject({ kernel: `${family}.forward`, launches: 1 });
+  });
+
   testOnGpu('lengths of keys go with the plain kernel', () => {
     const seqlensK = tensor([100, 200], [2], { dtype: 'int32' });
     expect(kernel([2, 200, 2, 64], [2, 200, 2, 64], { seqlensK })).toBe(`${family}.forward`);

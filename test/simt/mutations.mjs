@@ -3,6 +3,7 @@
 // too.
 import { backwardSm90 } from './mutations_backward_sm90.mjs';
 import { backwardSm90Wide } from './mutations_backward_sm90_wide.mjs';
+import { launchesSideBySide } from './mutations_branches.mjs';
 import { forwardFp8, forwardSm90 } from './mutations_forward_sm90.mjs';
 import { mla } from './mutations_mla.mjs';
 import { mlaSm90 } from './mutations_mla_sm90.mjs';
@@ -917,6 +918,7 @@ export const mutations = [
   ...of('mla', mla),
   ...of('mla_sm90', mlaSm90),
   ...of('overlap', launchesOverlap),
+  ...of('branches', launchesSideBySide),
   ...of('forward_sm90', forwardSm90),
   ...of('forward_fp8', forwardFp8),
   ...of('backward_sm90', backwardSm90),

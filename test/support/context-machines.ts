@@ -78,7 +78,7 @@ export class ContextMachines {
 
   constructor(cut: ContextCut, options: MachineOptions = {}) {
     const { shape = smallShape, dtype = 'float32', numPages = sized(64, 24) } = options;
-    const { timeoutMs, replyDType } = options;
+    const { timeoutMs = 60_000, replyDType } = options; // longer than on a busy machine
     const { heads: _, ...cached } = shape;
     const cache = (of: KvCacheDetails) => new KvCache({ ...cached, dtype, ...of });
     this.shape = shape;

@@ -6,6 +6,8 @@
 
 namespace fa::cuda {
 
+class Branches;
+
 struct Queue {
   const cudaDeviceProp& properties;
   cudaStream_t stream;
@@ -14,6 +16,8 @@ struct Queue {
    * (sm90/forward_work.h). Null where no kernel counts.
    */
   int* drawn = nullptr;
+  /** For launches that need not follow each other (runtime/branches.h). Null: they do. */
+  Branches* branches = nullptr;
 };
 
 }  // namespace fa::cuda

@@ -11,6 +11,7 @@
 #include "cuda/base/scratch.h"
 #include "cuda/elementwise/combine.h"
 #include "cuda/elementwise/index_contents.h"
+#include "cuda/runtime/branches.h"
 #include "cuda/runtime/cuda_backend.h"
 #include "cuda/runtime/forward.h"
 #include "cuda/runtime/forward_plan.h"
@@ -42,46 +43,68 @@ void launch_mla_sm90(const AttentionProblem& p, const ForwardLaunch& with,
          static_cast<size_t>(with.shared_bytes), queue, params_on_sm80(p, with, splits));
 }
 
+auto mla_kernel(const AttentionProblem& p, const ForwardLaunch& with, const Queue& queue) {
+  return sm80::find_mla(image_for(queue.properties), p.q.dtype, with.rows);
+}
+
 void launch_mla(const AttentionProblem& p, const ForwardLaunch& with, const SplitParams& splits,
                 const Queue& queue, Order order) {
   const sm80::MlaParams params = {params_on_sm80(p, with, splits), p.values_in_keys()};
-  launch(sm80::find_mla(image_for(queue.properties), p.q.dtype, with.rows), with.blocks,
-         with.threads, static_cast<size_t>(with.shared_bytes), queue, params, order);
+  launch(mla_kernel(p, with, queue), with.blocks, with.threads,
+         static_cast<size_t>(with.shared_bytes), queue, params, order);
+}
+
+sm80::ForwardKernel kernel_on_sm80(const AttentionProblem& p, const ForwardLaunch& with,
+                                   const Queue& queue) {
+  const KernelImage image = image_for(queue.properties);
+  if (with.family == ForwardKernelFamily::kSm80Decode)
+    return sm80::find_decode(image, p.q.dtype, p.quantized_pages(), with.featured, with.width);
+  return sm80::find_forward(image, p.q.dtype, with.featured, with.tile);
 }
 
 void launch_on_sm80(const AttentionProblem& p, const ForwardLaunch& with, const SplitParams& splits,
                     const Queue& queue, Order order) {
-  const bool decode = with.family == ForwardKernelFamily::kSm80Decode;
-  const KernelImage image = image_for(queue.properties);
-  const auto kernel =
-      decode ? sm80::find_decode(image, p.q.dtype, p.quantized_pages(), with.featured, with.width)
-             : sm80::find_forward(image, p.q.dtype, with.featured, with.tile);
-  launch(kernel, with.blocks, with.threads, static_cast<size_t>(with.shared_bytes), queue,
-         params_on_sm80(p, with, splits), order);
+  launch(kernel_on_sm80(p, with, queue), with.blocks, with.threads,
+         static_cast<size_t>(with.shared_bytes), queue, params_on_sm80(p, with, splits), order);
+}
+
+/** Whether there are several launches, of which the others cannot overlap the one in front. */
+bool run_side_by_side(const AttentionProblem& p, const ForwardPlan& plan, const Queue& queue) {
+  if (plan.filled_launches() < 2) return false;
+  int last = plan.launch_count - 1;  // not sm_90a's, which is the first
+  while (plan.launches[last].blocks == 0) --last;
+  const ForwardLaunch& with = plan.launches[last];
+  return with.family == ForwardKernelFamily::kSm80Mla
+             ? !can_overlap(reinterpret_cast<const void*>(mla_kernel(p, with, queue)))
+             : !can_overlap(reinterpret_cast<const void*>(kernel_on_sm80(p, with, queue)));
 }
 
 /**
- * Launches have rows of their own, so each may begin while the one in front ends. Returns how a
- * launch behind them may follow. That of sm_90a, which has the longest sequences, comes first.
+ * Launches have rows of their own, so they run side by side: on branches of the queue, or each may
+ * begin while the one in front ends. Returns how a launch behind them may follow. That of sm_90a,
+ * which has the longest sequences, comes first.
  */
 Order launch_all(const AttentionProblem& p, const ForwardPlan& plan, const SplitParams& splits,
                  const Queue& queue) {
+  Fork fork(queue, run_side_by_side(p, plan, queue));
   Order order = Order::kAfter;
   for (int i = 0; i < plan.launch_count; ++i) {
     const ForwardLaunch& with = plan.launches[i];
     if (with.blocks == 0) continue;
     SplitParams own = splits;
     if (own.items != nullptr) own.items += with.first_item;
+    const Queue on = fork.next();
     if (with.family == ForwardKernelFamily::kSm90)
-      sm90::launch_forward(p, with, own, queue);
+      sm90::launch_forward(p, with, own, on);
     else if (with.family == ForwardKernelFamily::kSm90Mla)
-      launch_mla_sm90(p, with, own, queue);
+      launch_mla_sm90(p, with, own, on);
     else if (with.family == ForwardKernelFamily::kSm80Mla)
-      launch_mla(p, with, own, queue, order);
+      launch_mla(p, with, own, on, order);
     else
-      launch_on_sm80(p, with, own, queue, order);
+      launch_on_sm80(p, with, own, on, order);
     order = Order::kOverlaps;
   }
+  fork.join();
   return order;
 }
 

@@ -287,6 +287,11 @@ int64_t ForwardPlan::tiles() const {
   return sum;
 }
 
+int ForwardPlan::filled_launches() const {
+  return static_cast<int>(std::count_if(launches, launches + launch_count,
+                                        [](const ForwardLaunch& each) { return each.blocks > 0; }));
+}
+
 int64_t ForwardPlan::partial_width(const AttentionProblem& p) {
   constexpr int64_t kAlignment = 4;  // rows are stored by pairs, and read by fours (combine.cu)
   return ceil_div(p.head_dim_v(), kAlignment) * kAlignment;

@@ -24,6 +24,8 @@ struct ForwardPlan {
   /** What takes a sequence of `seqlen_q` queries. */
   const ForwardLaunch& launch_of(int64_t seqlen_q) const;
   int64_t tiles() const;
+  /** Launches that have work. */
+  int filled_launches() const;
 
   /** Floats of a partial result's row: head_dim_v, padded. */
   static int64_t partial_width(const AttentionProblem& problem);

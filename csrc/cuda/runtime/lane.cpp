@@ -6,22 +6,30 @@ namespace fa::cuda {
 
 namespace {
 
-cudaStream_t create_stream(const Device& device, Priority priority) {
+/** As CUDA numbers them. */
+int number_of(Priority priority, const Device& device) {
   const CurrentDevice current(device);
   int least = 0, greatest = 0;
   FA_CUDA(cudaDeviceGetStreamPriorityRange, &least, &greatest);
+  return priority == Priority::kHigh ? greatest : least;
+}
+
+cudaStream_t create_stream(const Device& device, int priority) {
+  const CurrentDevice current(device);
   cudaStream_t stream;
-  FA_CUDA(cudaStreamCreateWithPriority, &stream, cudaStreamNonBlocking,
-          priority == Priority::kHigh ? greatest : least);
+  FA_CUDA(cudaStreamCreateWithPriority, &stream, cudaStreamNonBlocking, priority);
   return stream;
 }
 
 }  // namespace
 
-Lane::Lane(Device& device, cudaStream_t stream)
-    : device_(device), queue_{device.properties(), stream} {}
+Lane::Lane(Device& device, int priority)
+    : device_(device), queue_{device.properties(), create_stream(device, priority)} {
+  branches_ = std::make_unique<Branches>(priority);
+  queue_.branches = branches_.get();
+}
 
-Lane::Lane(Device& device, Priority priority) : Lane(device, create_stream(device, priority)) {
+Lane::Lane(Device& device, Priority priority) : Lane(device, number_of(priority, device)) {
   if (!runs_sm90a(device.properties())) return;
   const CurrentDevice current(device);
   queue_.drawn = static_cast<int*>(allocate(sizeof(int), queue_));
@@ -31,6 +39,7 @@ Lane::Lane(Device& device, Priority priority) : Lane(device, create_stream(devic
 Lane::~Lane() {
   const CurrentDevice current(device_);
   release(queue_.drawn, queue_);
+  branches_ = nullptr;
   cudaStreamDestroy(queue_.stream);  // what is enqueued still runs
   cudaGetLastError();
 }

@@ -7,6 +7,7 @@
 #include "core/priority.h"
 #include "core/storage.h"
 #include "cuda/base/memory.h"
+#include "cuda/runtime/branches.h"
 #include "cuda/runtime/device.h"
 
 namespace fa::cuda {
@@ -23,9 +24,10 @@ class Lane {
   const Queue& queue() const { return queue_; }
 
  private:
-  Lane(Device& device, cudaStream_t stream);
+  Lane(Device& device, int priority);
 
   Device& device_;
+  std::unique_ptr<Branches> branches_;
   Queue queue_;
 };
 

@@ -101,6 +101,7 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const cudaDevicePr
   plan.packed_heads = longest.pack;
   plan.num_splits = forward.num_splits;
   plan.work_items = forward.tiles();
+  plan.launches = forward.filled_launches();
   plan.shared_bytes = longest.shared_bytes;
 
   Traffic traffic{.values_in_keys = mla && p.values_in_keys()};

@@ -155,6 +155,14 @@ std::string run_mla_sm90(const Spec& spec, uint64_t seed) {
   return run_mla_on("sm90.mla", spec, seed);
 }
 
+/** Calls of a function of the CUDA runtime since keep_calls(). */
+size_t calls_of(const char* function) {
+  const std::vector<simt::Call> calls = simt::take_calls();
+  return static_cast<size_t>(std::count_if(calls.begin(), calls.end(), [&](const simt::Call& call) {
+    return call.function == function;
+  }));
+}
+
 /**
  * The same of a call of several launches, each of which but the first may begin while the one in
  * front ends, as soon as all blocks of that have begun.
@@ -169,9 +177,7 @@ std::string run_overlap_here(const Spec& spec, uint64_t seed) {
   simt_test::forward_call(problem, properties);
   const std::vector<simt::Report> reports = simt::take_reports();
   simt::take_watched_reads();
-  size_t overlapping = 0;
-  for (const simt::Call& call : simt::take_calls())
-    overlapping += call.function == "cudaLaunchKernelEx";
+  const size_t overlapping = calls_of("cudaLaunchKernelEx");
   if (reports.size() < 2 || overlapping != reports.size() - 1)
     return simt::format("%zu of %zu launches overlap", overlapping, reports.size());
   for (size_t i = 0; i + 1 < reports.size(); ++i) {
@@ -190,6 +196,41 @@ std::string run_overlap(const Spec& spec, uint64_t seed) {
   for (int device = 0; device < count && found.empty(); ++device) {
     if (cudaSetDevice(device) != cudaSuccess) return "no such device";
     found = run_overlap_here(spec, seed);
+  }
+  return found;
+}
+
+/**
+ * The same of a call of several launches on sm_80, which run side by side, behind what came before
+ * the call. They have the bits of launches that follow each other.
+ */
+std::string run_branches(const Spec& spec, uint64_t seed) {
+  const cudaDeviceProp properties = device_properties();
+  std::string found = run_forward_on(properties, spec, seed);
+  const Problem problem(spec, seed);
+  const fa::View& out = problem.device.out;
+  const size_t bytes = static_cast<size_t>(out.size()) * fa::dtype_size(out.dtype);
+  std::string in_order;
+  for (const bool side_by_side : {false, true}) {
+    if (!found.empty()) return found;
+    cudaMemsetAsync(out.at(0), 0xff, bytes, simt_test::streams().stream);
+    simt::keep_reports();
+    simt::keep_calls();
+    simt_test::forward_call(problem, properties, side_by_side);
+    const size_t waits = calls_of("cudaStreamWaitEvent");
+    size_t launches = 0;
+    for (const simt::Report& report : simt::take_reports()) {
+      launches += report.kernel.find("combine") == std::string::npos;
+      if (found.empty()) found = report.error;
+    }
+    simt::take_watched_reads();
+    const cudaError_t status = cudaGetLastError();
+    if (found.empty() && status != cudaSuccess) found = cudaGetErrorString(status);
+    if (launches < 2 || waits != (side_by_side ? 2 * (launches - 1) : 0))
+      return simt::format("%zu waits for %zu launches", waits, launches);
+    const std::string bits(static_cast<const char*>(out.at(0)), bytes);
+    if (side_by_side && found.empty() && bits != in_order) found = "wrong values: other bits";
+    in_order = bits;
   }
   return found;
 }
@@ -283,6 +324,7 @@ constexpr Pass kPasses[] = {
     {"mla", "sm80", simt_test::mla_cases, run_mla},
     {"mla_sm90", "sm90", simt_test::mla_sm90_cases, run_mla_sm90},
     {"overlap", "sm90,sm120", simt_test::overlap_cases, run_overlap},
+    {"branches", "sm80", simt_test::branch_cases, run_branches},
     {"backward", "sm80", simt_test::backward_cases, run_backward},
     {"backward_sm90", "sm90", simt_test::backward_sm90_cases, run_backward_sm90},
     {"backward_sm90_wide", "sm90", simt_test::backward_sm90_wide_cases, run_backward_sm90},

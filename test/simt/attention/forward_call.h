@@ -2,13 +2,30 @@
 #pragma once
 
 #include <cstring>
+#include <map>
 #include <memory>
 
+#include "cuda/runtime/branches.h"
 #include "cuda/runtime/forward.h"
 #include "problem.h"
 #include "simt/watched_reads.h"
 
 namespace simt_test {
+
+/** The streams of the current device: as runtime/lane.h has them. */
+struct Streams {
+  cudaStream_t stream = nullptr;
+  fa::cuda::Branches branches{0};
+
+  Streams() { cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, 0); }
+};
+
+inline Streams& streams() {
+  static auto& all = *new std::map<int, Streams>;  // until the process ends
+  int device = 0;
+  cudaGetDevice(&device);
+  return all[device];
+}
 
 /** Reads of index tensors and lists are watched, which plans leave out. */
 inline std::shared_ptr<const void> upload(const void* host, size_t bytes) {
@@ -35,24 +52,30 @@ inline void call_with_spare_items(const fa::AttentionProblem& call, const fa::cu
                             queue);
 }
 
-/** Returns what the counter of tiles is left at, which is to be 0. */
+/**
+ * Returns what the counter of tiles is left at, which is to be 0. Launches run side by side where
+ * the backend has them do so.
+ */
 inline int forward_call(fa::AttentionProblem call, const cudaDeviceProp& properties,
-                        bool spare_items = false) {
+                        bool spare_items = false, bool side_by_side = true) {
   fa::for_each_index(call, [](const fa::View& view) { simt::watch_global_reads(view.data); });
   call.sequences = fa::sequence_table(call);
   const DeviceMemory drawn(sizeof(int));
   int* const counter = static_cast<int*>(drawn.data());
   *counter = 0;
-  const fa::cuda::Queue queue{properties, nullptr, counter};
+  const fa::cuda::Queue queue{properties, streams().stream, counter,
+                              side_by_side ? &streams().branches : nullptr};
   if (spare_items)
     call_with_spare_items(call, queue);
   else
     fa::cuda::attention_forward(call, queue, upload);
+  cudaStreamSynchronize(queue.stream);
   return *counter;
 }
 
-inline int forward_call(const Problem& problem, const cudaDeviceProp& properties) {
-  return forward_call(problem.device, properties, problem.spec().spare_items);
+inline int forward_call(const Problem& problem, const cudaDeviceProp& properties,
+                        bool side_by_side = true) {
+  return forward_call(problem.device, properties, problem.spec().spare_items, side_by_side);
 }
 
 }  // namespace simt_test

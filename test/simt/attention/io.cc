@@ -43,6 +43,7 @@ cudaDeviceProp use_device(int device) {
 uint64_t check_reports(const Spec& spec, const fa::AttentionPlan& plan, bool atomics) {
   double bytes = 0, flops = 0;
   int64_t blocks = 0;  // that work on tiles of rows and keys
+  int launches = 0;    // of those
   for (const simt::Report& report : simt::take_reports()) {
     if (!report.ok()) std::fprintf(stderr, "%s\n", report.error.c_str());
     CHECK(report.ok());
@@ -53,6 +54,7 @@ uint64_t check_reports(const Spec& spec, const fa::AttentionPlan& plan, bool ato
     const bool merge = report.kernel.find("combine") != std::string::npos;
     CHECK(!merge || plan.num_splits > 1);
     if (!merge) blocks += report.grid.x;
+    launches += !merge;
     if (atomics) bytes += static_cast<double>(c.global_atomic_bytes);
     flops +=
         static_cast<double>(c.mma) * flops_of_mma(spec.dtype) + static_cast<double>(c.wgmma_flops);
@@ -71,6 +73,7 @@ uint64_t check_reports(const Spec& spec, const fa::AttentionPlan& plan, bool ato
   CHECK(bytes == plan.bytes);
   CHECK(flops == plan.executed_flops);
   if (plan.isa == "sm_80" && !atomics) CHECK(blocks == plan.work_items);
+  if (!atomics) CHECK(launches == plan.launches);
   return indices;
 }
 
