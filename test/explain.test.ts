@@ -29,7 +29,7 @@ test('says what would run and what it costs', () => {
   expect(plan.standardMemory).toBe(2 * B * H * S * S * 4);
   expect(plan.standardBytes).toBe(inputsAndOut + 2 * plan.standardMemory);
   expect(plan.tilesPartial + plan.tilesSkipped).toBe(0);
-  expect(plan.scratchBytes).toBeLessThan(plan.standardMemory);
+  expect(plan.scratchBytes).toBeLessThan(threads * 2 ** 19); // in a second-level cache
 });
 
 test('counts FLOPs of visible pairs only', () => {
@@ -38,8 +38,16 @@ test('counts FLOPs of visible pairs only', () => {
   expect(causal.flops).toBe(4 * D * B * H * ((S * (S + 1)) / 2));
   expect(causal.tilesSkipped).toBeGreaterThan(0);
   expect(causal.tilesPartial).toBeGreaterThan(0);
-  const tiles = (p: typeof all) => p.tilesFull + p.tilesPartial + p.tilesSkipped;
-  expect(tiles(causal)).toBe(tiles(all));
+  // Each cuts the rows into blocks of its own, and a block into panels.
+  for (const p of [all, causal]) {
+    const rows = (S * H) / Hkv;
+    let panels = 0;
+    for (let row = 0; row < rows; row += p.blockRows) {
+      panels += Math.ceil(Math.min(p.blockRows, rows - row) / p.tileQ);
+    }
+    const tiles = p.tilesFull + p.tilesPartial + p.tilesSkipped;
+    expect(tiles).toBe(B * Hkv * panels * Math.ceil(S / p.tileK));
+  }
   const window = explain(q, kv, kv, { window: [63, 0] });
   expect(window.flops).toBe(4 * D * B * H * (64 * S - (64 * 63) / 2));
   expect(explain(q, kv, kv, { seqlensK: [128, 0] }).flops).toBe(4 * D * H * S * 128);
@@ -177,8 +185,10 @@ describe('numSplits', () => {
     expect(plan).toEqual(explain(token, many, many));
     // One query leaves threads idle unless keys are split; as many queries as keys do not.
     expect(plan.numSplits > 1).toBe(threads > 1);
-    expect(plan.workItems).toBeGreaterThanOrEqual(threads);
-    expect(auto(many, many).numSplits).toBe(1);
+    // An item has 2^18 multiply-adds at least, and here there are 8 times as many to deal out.
+    expect(plan.workItems).toBeGreaterThanOrEqual(Math.min(threads, 4));
+    using batch = zeros([8, 2048, 8, 64]);
+    expect(auto(batch, batch).numSplits).toBe(1);
     // Too few keys to be worth a merge, or a second thread.
     const few = many.slice(null, [0, 100]);
     expect(auto(token, few).numSplits).toBe(1);

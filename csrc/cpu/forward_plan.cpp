@@ -85,6 +85,19 @@ bool rows_are_alike(const AttentionProblem& p, int64_t seqlen) {
          !p.tree_mask.present();
 }
 
+int64_t longest_rows(const ForwardPlan& plan) {
+  int64_t longest = 0;
+  for (const SequencePlan& s : plan.sequences) longest = std::max(longest, s.rows.seqlen_q);
+  return longest;
+}
+
+/** Whether items take different times, as those that wait for memory do: more of them even out. */
+bool items_differ(const AttentionProblem& p, const ForwardPlan& plan) {
+  return p.ragged() || blocks_differ(p, longest_rows(plan)) ||
+         std::any_of(plan.sequences.begin(), plan.sequences.end(),
+                     [](const SequencePlan& s) { return s.decode; });
+}
+
 /**
  * Rows that share a pass over the keys: few enough that every thread has items and none waits long
  * for the last ones, many enough that packing their tiles is a small part.
@@ -93,9 +106,8 @@ int64_t choose_block_rows(const AttentionProblem& p, ForwardPlan& plan) {
   const int64_t panel_rows = plan.kernels->panel_rows, lanes = plan.kernels->lanes;
   const int64_t fitting = kPanelBytes / ((p.head_dim() + p.head_dim_v()) * panel_rows * 4);
   const int64_t most = std::clamp<int64_t>(std::min(fitting, kBlockRows / panel_rows), 1, 64);
-  int64_t longest = 0;
-  for (const SequencePlan& s : plan.sequences) longest = std::max(longest, s.rows.seqlen_q);
-  const int64_t rows = longest * p.group(), row_panels = ceil_div(rows, panel_rows);
+  const int64_t longest = longest_rows(plan), rows = longest * p.group();
+  const int64_t row_panels = ceil_div(rows, panel_rows);
   plan.block_rows = panel_rows;
   if (rows == 0) return panel_rows;
   const int64_t per_thread = blocks_differ(p, longest) ? kItemsPerThread : kEqualItemsPerThread;
@@ -237,7 +249,8 @@ void plan_forward(const AttentionProblem& p, ForwardPlan& plan) {
     for (const SharedPrefix& shared : *p.shared_prefixes) share(p, plan, shared);
   plan.block_rows = choose_block_rows(p, plan);
 
-  const int64_t unsplit = count_blocks(p, plan), enough = kItemsPerThread * plan.threads;
+  const int64_t per_thread = items_differ(p, plan) ? kItemsPerThread : kEqualItemsPerThread;
+  const int64_t unsplit = count_blocks(p, plan), enough = per_thread * plan.threads;
   const bool idle = plan.threads > 1 && unsplit > 0 && unsplit < enough;
   const int64_t wanted = idle ? ceil_div(enough, unsplit) : 1;
   plan.num_splits = 1;
