@@ -36,23 +36,27 @@ function cellOf(arch, uses) {
 
 const kib = (bytes) => (bytes / 1024).toFixed(0);
 
-/** A row for each kernel; float16 and bfloat16, which are alike, share one. */
+/** A row for each kernel; float16 and bfloat16, which hardly differ, share one. */
 export function occupancyTable(sources, tiles) {
-  const rows = [...sources]
-    .filter(([source]) => source.startsWith('csrc/cuda/sm80/'))
-    .flatMap(([, { table }]) => [...kernelsIn(table)])
-    .map(({ name, targets }) => {
+  const rows = new Map();
+  for (const [source, { table }] of sources) {
+    if (!source.startsWith('csrc/cuda/sm80/')) continue;
+    for (const { name, targets } of kernelsIn(table)) {
       const each = [...targets.values()];
-      const registers = [...new Set(each.map((uses) => uses.registers))].join(' / ');
-      const cells = [
-        `\`${name.replace(/ptx::b?f16/, '16 bit').replaceAll('fa::cuda::', '')}\``,
-        ...[tiles.get(name)?.tile, registers, kib(each[0].shared)],
-        ...archs.map((arch) => cellOf(arch, targets.get(arch))),
-      ];
-      return `| ${cells.join(' | ')} |`;
-    });
+      const kernel = `\`${name.replace(/ptx::b?f16/, '16 bit').replaceAll('fa::cuda::', '')}\``;
+      const cells = [kib(each[0].shared), ...archs.map((arch) => cellOf(arch, targets.get(arch)))];
+      const key = [kernel, ...cells].join();
+      const row = rows.get(key) ?? { kernel, tile: tiles.get(name)?.tile, registers: [], cells };
+      row.registers.push(...each.map((uses) => uses.registers));
+      rows.set(key, row);
+    }
+  }
+  const lines = [...rows.values()].map(({ kernel, tile, registers, cells }) => {
+    const all = [...new Set(registers)].join(' / ');
+    return `| ${[kernel, tile, all, ...cells].join(' | ')} |`;
+  });
   const head = `| kernel | tile | registers | KB | ${archs.join(' | ')} |`;
-  return [head, '|---|---|---|---|---|---|---|', ...new Set(rows)].join('\n');
+  return [head, '|---|---|---|---|---|---|---|', ...lines].join('\n');
 }
 
 /** What docs/kernels.md has, without `table`; with it, puts it there. */
