@@ -1,6 +1,7 @@
 // scripts/run-step.mjs: what a step of CI leaves, and what becomes of one that hangs.
 import { readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { jest } from '@jest/globals';
 // @ts-expect-error: plain JavaScript
 import { runStep } from '../scripts/run-step.mjs';
@@ -30,6 +31,10 @@ const isAlive = (pid: number): boolean => {
     return false;
   }
 };
+/** Resolves once it has ended: a killed process takes a moment. */
+async function end(pid: number): Promise<void> {
+  while (isAlive(pid)) await delay(20);
+}
 const node = (code: string) => [process.execPath, '--eval', code];
 
 /** Starts a process in a session of its own, which hears nothing and says that it is there. */
@@ -70,7 +75,7 @@ onLinux('what a command leaves behind is told and ended', async () => {
   expect(await runStep(command, { milliseconds: hours })).toBe(3);
   const [pid] = started();
   expect(said).toEqual([expect.stringMatching(new RegExp(`left behind.*\\n +${pid} `))]);
-  expect(isAlive(pid)).toBe(false);
+  await end(pid);
 });
 
 onLinux('a command that does not end is ended, and told', async () => {
@@ -78,7 +83,7 @@ onLinux('a command that does not end is ended, and told', async () => {
   expect(await runStep(command, { milliseconds: 600 })).toBeUndefined();
   const [told] = said;
   expect(told).toMatch(/no end after 0 minutes; what ran:\n {2}\d+ .*setInterval/);
-  expect(isAlive(Number(/\n {2}(\d+)/.exec(told)?.[1]))).toBe(false);
+  await end(Number(/\n {2}(\d+)/.exec(told)?.[1]));
 });
 
 onLinux('a run that is ended ends its step, and all that it started', async () => {
@@ -89,7 +94,7 @@ onLinux('a run that is ended ends its step, and all that it started', async () =
   ended.abort('SIGTERM');
   expect(await step).toBeUndefined();
   expect(said).toEqual([expect.stringContaining('SIGTERM; what ran:')]);
-  for (const pid of started()) expect(isAlive(pid)).toBe(false);
+  for (const pid of started()) await end(pid);
 });
 
 function pidsAreThere(): boolean {
