@@ -114,6 +114,14 @@ std::vector<Spec> forward_cases() {
     s.int8_pages = s.causal = true;
     s.num_splits = 2;
   });
+  add("pages of int8, rows that are not aligned", [](Spec& s) {
+    s.head_dim = 37;
+    s.head_dim_v = 51;
+    s.seqlen_q = 40;
+    s.seqlen_k = 100;
+    s.page_size = 16;
+    s.int8_pages = s.causal = true;
+  });
   add("pages of int8, few keys in the window", [](Spec& s) {
     s.heads = s.kv_heads = 1;
     s.seqlen_q = 40;
