@@ -6,6 +6,7 @@ import { jest } from '@jest/globals';
 // @ts-expect-error: plain JavaScript
 import { runStep } from '../scripts/run-step.mjs';
 import { scratchFolder } from './support/cli.js';
+import { testIf } from './support/device.js';
 
 const { folder, done } = scratchFolder();
 afterAll(done);
@@ -68,7 +69,7 @@ test('the status is that of the command', async () => {
   expect(said).toEqual([expect.stringContaining('ENOENT')]);
 });
 
-const onLinux = process.platform === 'linux' ? test : test.skip;
+const onLinux = testIf(process.platform === 'linux', 'processes are looked for in /proc');
 
 onLinux('what a command leaves behind is told and ended', async () => {
   const command = node(`${starting} function then() { process.exit(3); }`);

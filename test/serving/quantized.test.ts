@@ -15,9 +15,10 @@ import {
   type RaggedAttentionOptions,
 } from '../../lib/serving/index.js';
 import { elsewhere } from '../support/bad-options.js';
+import { appendedCodes, codeDTypes, unwritten } from '../support/codes.js';
 import { onSimt, sized } from '../support/device.js';
 import { expectThrow, wrong } from '../support/expect-error.js';
-import { floatDTypes, maxError, normals, testedDTypes } from '../support/numerics.js';
+import { maxError, normals, testedDTypes } from '../support/numerics.js';
 import {
   expectQuantized,
   mixed,
@@ -30,14 +31,11 @@ import {
 } from '../support/pages.js';
 import { rotaryTables } from '../support/rotary-tables.js';
 
-const codeDTypes: readonly CodeDType[] = ['int8', 'float8_e4m3'];
-const carriers = { int8: Int8Array, float8_e4m3: Uint8Array };
-
 /** Empty pages of what no sequence may see, and their scales. */
 function blank(codes: CodeDType, [pages, pageSize, heads]: readonly number[], dims: number[]) {
   const size = pages * pageSize * heads;
   const make = (dim: number) =>
-    tensor(new carriers[codes](size * dim).fill(0x7f), [pages, pageSize, heads, dim], {
+    tensor(unwritten(codes, size * dim), [pages, pageSize, heads, dim], {
       dtype: codes,
     });
   const scales = () => tensor(new Float32Array(size).fill(Number.NaN), [pages, pageSize, heads]);
@@ -46,18 +44,7 @@ function blank(codes: CodeDType, [pages, pageSize, heads]: readonly number[], di
 }
 
 describe('appended', () => {
-  const cases = fc.record({
-    total: fc.integer({ min: 0, max: sized(40, 12) }),
-    pages: fc.integer({ min: 1, max: 5 }),
-    pageSize: fc.constantFrom(1, 3, 16),
-    kvHeads: fc.integer({ min: 1, max: 3 }),
-    dim: fc.constantFrom(2, 5, 16, 40, 128),
-    dimV: fc.constantFrom(1, 7, 64),
-    from: fc.constantFrom(...floatDTypes),
-    fromV: fc.constantFrom(...floatDTypes),
-    codes: fc.constantFrom(...codeDTypes),
-    turned: fc.constantFrom<undefined | boolean>(undefined, true, false),
-  });
+  const cases = fc.record(appendedCodes);
 
   test.each([5, 6])('slots hold the codes and scales of the reference; seed %i', async (seed) => {
     await fc.assert(
@@ -102,7 +89,7 @@ describe('appended', () => {
           [after.vPages, after.vScales, v, dimV],
         ] as const) {
           const rows = quantizedCache(values, d, codes);
-          const expected = new carriers[codes](pages * pageSize * kvHeads * d).fill(0x7f);
+          const expected = unwritten(codes, pages * pageSize * kvHeads * d);
           const expectedScales = new Float32Array(pages * pageSize * kvHeads).fill(Number.NaN);
           slots.forEach((slot, t) => {
             const width = kvHeads * d;

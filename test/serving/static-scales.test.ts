@@ -17,32 +17,18 @@ import {
   type Sequence,
 } from '../../lib/serving/index.js';
 import { elsewhere } from '../support/bad-options.js';
+import { appendedCodes, codeDTypes, unwritten } from '../support/codes.js';
 import { onSimtHopper, sized, testIf } from '../support/device.js';
 import { expectThrow, thrownBy, wrong } from '../support/expect-error.js';
-import { bound, floatDTypes, maxError, normals, testedDTypes } from '../support/numerics.js';
+import { bound, maxError, normals, testedDTypes } from '../support/numerics.js';
 import { mixed, raggedCall, raggedProblem, shuffled } from '../support/pages.js';
 import { rotaryTables } from '../support/rotary-tables.js';
 
-const codeDTypes: readonly CodeDType[] = ['int8', 'float8_e4m3'];
-const carriers = { int8: Int8Array, float8_e4m3: Uint8Array };
 const testOnHopper = testIf(onSimtHopper, 'kernels of float8 queries are those of Hopper');
-
-function codesOf(codes: CodeDType, count: number): Int8Array | Uint8Array {
-  return new carriers[codes](count).fill(0x7f);
-}
 
 describe('appended', () => {
   const cases = fc.record({
-    total: fc.integer({ min: 0, max: sized(40, 12) }),
-    pages: fc.integer({ min: 1, max: 5 }),
-    pageSize: fc.constantFrom(1, 3, 16),
-    kvHeads: fc.integer({ min: 1, max: 3 }),
-    dim: fc.constantFrom(2, 5, 16, 40, 128),
-    dimV: fc.constantFrom(1, 7, 64),
-    from: fc.constantFrom(...floatDTypes),
-    fromV: fc.constantFrom(...floatDTypes),
-    codes: fc.constantFrom(...codeDTypes),
-    turned: fc.constantFrom<undefined | boolean>(undefined, true, false),
+    ...appendedCodes,
     one: fc.boolean(),
     wide: fc.constantFrom(0.002, 0.03, 1),
   });
@@ -68,7 +54,7 @@ describe('appended', () => {
             const turn = { positions, interleaved: turned === true, rotaryOffset: dim - 2 * pairs };
             const before = [dim, dimV].map((d) =>
               tensor(
-                codesOf(codes, pages * pageSize * kvHeads * d),
+                unwritten(codes, pages * pageSize * kvHeads * d),
                 [pages, pageSize, kvHeads, d],
                 {
                   dtype: codes,
@@ -106,7 +92,7 @@ describe('appended', () => {
                 one ? scales[n][0] : scales[n][head],
               );
               const rows = quantizedCache(values, d, codes, perHead);
-              const expected = codesOf(codes, pages * pageSize * kvHeads * d);
+              const expected = unwritten(codes, pages * pageSize * kvHeads * d);
               slots.forEach((slot, t) => {
                 const width = kvHeads * d;
                 expected.set(rows.codes.subarray(t * width, (t + 1) * width), slot * width);
@@ -153,7 +139,7 @@ describe('appended', () => {
   test.each(codeDTypes)('%s: by scales that are not positive codes are 0', async (codes) => {
     const tokens = tensor([1, -2, 3, 4], [1, 4, 1]);
     const scales = tensor([0, -1, Number.NaN, 2], [4]);
-    const pages = () => tensor(codesOf(codes, 4), [1, 1, 4, 1], { dtype: codes });
+    const pages = () => tensor(unwritten(codes, 4), [1, 1, 4, 1], { dtype: codes });
     const options = { slots: [0], kScales: scales, vScales: scales };
     const { kPages } = appendKv(tokens, tokens, pages(), pages(), options);
     const two = quantizedCache(Float32Array.of(4), 1, codes, Float32Array.of(2)).codes[0];
