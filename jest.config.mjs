@@ -7,6 +7,8 @@ export default {
   globals: constants,
   // Each computes on all cores: more of them would only take memory.
   maxWorkers: Math.min(availableParallelism(), 4),
+  // A process for each file: what one leaves to the garbage collector is none of the next one's.
+  workerIdleMemoryLimit: '1KB',
   // The float64 reference takes its time, more so on a busy machine.
   testTimeout: 120_000,
   setupFilesAfterEnv: ['<rootDir>/test/support/equality.mjs'],
