@@ -8,7 +8,7 @@ export default {
   // Each computes on all cores: more of them would only take memory.
   maxWorkers: Math.min(availableParallelism(), 4),
   // A process for each file: what one leaves to the garbage collector is none of the next one's.
-  workerIdleMemoryLimit: '1KB',
+  workerIdleMemoryLimit: 0,
   // The float64 reference takes its time, more so on a busy machine.
   testTimeout: 120_000,
   setupFilesAfterEnv: ['<rootDir>/test/support/equality.mjs'],
